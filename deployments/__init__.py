@@ -1,0 +1,1 @@
+"""What `uplift serve` brings up, and the ready configs."""

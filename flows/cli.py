@@ -1,0 +1,218 @@
+"""The `uplift` command: arguments in, exit status out; what it does is elsewhere."""
+
+import contextlib
+import json
+import os
+import signal
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from flows.display import progress_display, say
+from flows.errors import InputError
+from flows.runs import LATEST, find_run, list_runs, write_json
+
+DEFAULT_OUTPUT = "runs"
+
+app = typer.Typer(
+    name="uplift",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="What a treatment does to whom: metalearners run as Prefect pipelines.",
+)
+runs_app = typer.Typer(no_args_is_help=True, help="Past runs with their figures, failed ones too.")
+app.add_typer(runs_app, name="runs")
+
+RunsFolder = Annotated[Path, typer.Option("--output", help="Folder of all runs.")]
+
+
+def main() -> None:
+    """Run the command; ends the process with its exit status."""
+    signal.signal(signal.SIGTERM, _terminate)
+    app()
+
+
+@app.callback()
+def _options(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)
+    ] = False,
+) -> None:
+    if show_version:
+        print(f"uplift-flows {version('uplift-flows')}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="A config, or a finished run's config.yaml.")],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="key.path=value, the value read as YAML; repeatable."),
+    ] = None,
+    output: Annotated[str | None, typer.Option(help="Folder of all runs.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write summary.json here too.")
+    ] = None,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Ignore cached fits.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
+) -> None:
+    """Run uplift learners once: fit, evaluate, report, store the model."""
+    with _exit_status(json_file):
+        from flows.launch import launch
+
+        with progress_display(quiet):
+            folder = launch(config, changes or [], output, refresh)
+        if json_file is not None:
+            write_json(json_file, json.loads((folder / "summary.json").read_text()))
+        if not quiet:
+            _show_end(folder)
+
+
+@app.command()
+def score(
+    model: Annotated[str, typer.Option(help="A run's name, its folder, or latest.")],
+    input: Annotated[str, typer.Option(help="Rows to score.")],
+    output: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
+) -> None:
+    """Estimate the effects for new rows with a stored model."""
+    with _exit_status():
+        from flows.score import score_file
+
+        n_rows = score_file(find_run(model, Path(DEFAULT_OUTPUT)) / "model", input, output)
+        if not quiet:
+            print(f"{n_rows:,} rows scored: {output}")
+
+
+@app.command()
+def init(
+    data: Annotated[str, typer.Argument(help="Parquet, CSV or Feather data.")],
+    output: Annotated[Path, typer.Option(help="Config to write.")] = Path("uplift.yaml"),
+) -> None:
+    """Write a commented config with column roles guessed; never overwrites."""
+    with _exit_status():
+        from flows.init import write_config
+
+        write_config(data, output)
+        print(f"{output} written. Check the roles it guessed, then: uplift run {output}")
+
+
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option(help="Port of server and UI.", min=1, max=65535)] = 4200,
+) -> None:
+    """Bring up server, UI and the scheduled deployments, on loopback."""
+    with _exit_status():
+        from flows.launch import serve_deployments
+
+        serve_deployments(port)
+
+
+@app.command(hidden=True)
+def compare(config: Path) -> None:
+    """Not available yet."""
+    _not_yet("compare")
+
+
+@app.command(hidden=True)
+def tune(config: Path) -> None:
+    """Not available yet."""
+    _not_yet("tune")
+
+
+@app.command(hidden=True)
+def cache(action: str) -> None:
+    """Not available yet."""
+    _not_yet("cache")
+
+
+@runs_app.command("list")
+def runs_list(output: RunsFolder = Path(DEFAULT_OUTPUT)) -> None:
+    """List past runs, oldest first."""
+    with _exit_status():
+        from flows.display import runs_table
+
+        runs_table(list_runs(output))
+
+
+@runs_app.command("show")
+def runs_show(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="A name, a folder, or latest.")],
+    output: RunsFolder = Path(DEFAULT_OUTPUT),
+) -> None:
+    """Show a run's figures as JSON."""
+    with _exit_status():
+        failed = {r["run_name"]: r for r in list_runs(output) if r["status"] != "done"}
+        found = failed.get(name)
+        if found is None:
+            found = json.loads((find_run(name, output) / "summary.json").read_text())
+        print(json.dumps(found, indent=2))
+
+
+@contextlib.contextmanager
+def _exit_status(json_file: Path | None = None) -> Iterator[None]:
+    """End with 2 for wrong input, 1 for a failure, 130 for an interruption; no traceback."""
+    try:
+        yield
+    except typer.Exit:
+        raise
+    except InputError as error:
+        _end(2, str(error))
+    except BaseException as error:
+        if _interrupted(error):
+            _end(130, "interrupted. Finished fits are kept: the same command goes on from there.")
+        if not isinstance(error, Exception):
+            raise
+        _write_failure(json_file, error)
+        if os.environ.get("UPLIFT_TRACEBACK"):
+            raise
+        _end(1, f"failed: {error or type(error).__name__}. UPLIFT_TRACEBACK=1 shows where.")
+
+
+def _interrupted(error: BaseException) -> bool:
+    # Prefect turns SIGTERM into an exception of its own while a flow runs.
+    return isinstance(error, KeyboardInterrupt) or type(error).__name__ == "TerminationSignal"
+
+
+def _write_failure(json_file: Path | None, error: Exception) -> None:
+    if json_file is not None:
+        facts = getattr(error, "run_facts", {})
+        write_json(json_file, {**facts, "status": "failed", "error": str(error)})
+
+
+def _end(status: int, message: str) -> NoReturn:
+    say(f"uplift: {message}")
+    raise typer.Exit(status)
+
+
+def _not_yet(command: str) -> NoReturn:
+    _end(2, f"`uplift {command}` is not available yet.")
+
+
+def _terminate(number: int, frame: Any) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _show_end(folder: Path) -> None:
+    summary = json.loads((folder / "summary.json").read_text())
+    fits = summary["fits"]
+    latest = folder.parent / LATEST
+    print(
+        f"{summary['run_name']}: {fits['executed']} fits executed, {fits['reused']} reused, "
+        f"{summary['seconds']:.1f} s"
+    )
+    for row in summary["ate"]:
+        interval = f"{row['ci_low']:.3g} to {row['ci_high']:.3g}"
+        print(f"  effect of {row['arm']}: {row['estimate']:.3g} (95 % interval {interval})")
+    print(f"  report:    {folder / 'report.html'}")
+    print(f"  estimates: {folder / 'estimates.parquet'}")
+    print(f"  the same through {latest}; server and UI: uplift serve")
+
+
+if __name__ == "__main__":
+    main()

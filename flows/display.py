@@ -1,0 +1,94 @@
+"""What a terminal shows: progress while a run lasts, tables of past runs."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from flows.progress import listening
+
+
+def say(message: str) -> None:
+    """Print to standard error."""
+    print(message, file=sys.stderr)
+
+
+@contextlib.contextmanager
+def progress_display(quiet: bool) -> Iterator[None]:
+    """Show a run's progress: bars on a terminal, plain lines otherwise, nothing where quiet."""
+    if quiet:
+        yield
+    elif sys.stderr.isatty():
+        with _bars() as bars, listening(_BarListener(bars)):
+            yield
+    else:
+        with listening(_LineListener()):
+            yield
+
+
+def _bars() -> Progress:
+    return Progress(
+        TextColumn("{task.description:<12}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+    )
+
+
+class _BarListener:
+    """A bar a stage."""
+
+    def __init__(self, bars: Progress) -> None:
+        self.bars = bars
+        self.tasks: dict[str, TaskID] = {}
+
+    def advance(self, stage: str, done: int, total: int) -> None:
+        if stage not in self.tasks:
+            self.tasks[stage] = self.bars.add_task(stage, total=total)
+        self.bars.update(self.tasks[stage], completed=done, total=total)
+
+    def end(self, stage: str, seconds: float, executed: int, reused: int) -> None:
+        total = max(1, executed + reused)
+        self.advance(stage, total, total)
+
+
+class _LineListener:
+    """A line when a stage ends."""
+
+    def advance(self, stage: str, done: int, total: int) -> None:
+        pass
+
+    def end(self, stage: str, seconds: float, executed: int, reused: int) -> None:
+        fits = f", {executed} fits executed, {reused} reused" if executed + reused else ""
+        say(f"{stage}: {seconds:.1f} s{fits}")
+
+
+def runs_table(runs: list[dict[str, Any]]) -> None:
+    """Print past runs, a line each; on a pipe as wide as they are."""
+    table = Table("run", "status", "seconds", "executed", "reused", "effects", "error", box=None)
+    for run in runs:
+        fits = run.get("fits", {})
+        effects = ", ".join(f"{r['arm']} {r['estimate']:.3g}" for r in run.get("ate", []))
+        table.add_row(
+            run["run_name"],
+            run["status"],
+            f"{run['seconds']:.1f}" if "seconds" in run else "",
+            str(fits.get("executed", "")),
+            str(fits.get("reused", "")),
+            effects,
+            run.get("error", "").partition("\n")[0],
+        )
+    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console.print(table if runs else "No runs yet.")

@@ -1,0 +1,57 @@
+"""Settings of Prefect that must be in the environment before Prefect is imported.
+
+Programs of this project send nothing anywhere, keep their state in the working folder, and bind
+to loopback. A setting that the user has made stays as it is.
+"""
+
+import os
+from pathlib import Path
+
+STATE_FOLDER = ".uplift"
+
+_ALWAYS = {
+    # No analytics from the server, no telemetry from the client.
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+}
+_CLIENT = {
+    # The tasks' states are in the UI without a log line each.
+    "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "WARNING",
+}
+_SERVER = {
+    # One transaction for many task-run events: without batches, the recorder's write lock makes
+    # other requests wait. A flush interval below 1 s would spin a core.
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "50",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "500",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_READ_BATCH_SIZE": "50",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "5",
+    "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+}
+
+
+def state_folder() -> Path:
+    """Where server, database and cache of the working folder lie; made for its owner alone."""
+    folder = Path(STATE_FOLDER).resolve()
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def prepare() -> None:
+    """Set what Prefect reads when it is imported."""
+    for name, value in {**_ALWAYS, **_CLIENT}.items():
+        os.environ.setdefault(name, value)
+    os.environ.setdefault("PREFECT_HOME", str(state_folder() / "prefect"))
+
+
+def server_environment(port: int) -> dict[str, str]:
+    """The environment of the embedded server."""
+    own = {
+        **_ALWAYS,
+        **_SERVER,
+        "PREFECT_HOME": str(state_folder() / "prefect"),
+        "PREFECT_SERVER_API_HOST": "127.0.0.1",
+        "PREFECT_SERVER_API_PORT": str(port),
+    }
+    return {**own, **os.environ, "PREFECT_SERVER_API_PORT": str(port)}

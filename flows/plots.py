@@ -1,0 +1,331 @@
+"""Pictures of a report: numbers in, an ``<img>`` that holds its own SVG out.
+
+Figures are made without pyplot, whose registry of open figures threads would share. Text that
+comes from data passes through `_shown`; legends are left to the page, where they wrap and can be
+read aloud.
+"""
+
+import base64
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup, escape
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from metalearners._typing import Array, Floats
+from metalearners.aipw import Estimate
+from metalearners.evaluation import Gain, Group
+
+MOST_FEATURES = 20
+"""Features drawn in one picture."""
+
+MOST_ARMS = 8
+"""Arms that get pictures of their own."""
+
+BANDED_CURVES = 2
+"""Gain curves in one picture up to which their bands can be told apart."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """How an arm or a learner is drawn, in every picture: never by its colour alone."""
+
+    colour: str
+    marker: str = "o"
+    dash: str = ""
+
+
+# Okabe and Ito's palette, without the colours that are faint on white; grey is the control.
+_ARMS = [
+    Style("#6b7280", "o"),
+    Style("#0072b2", "o"),
+    Style("#d55e00", "s"),
+    Style("#009e73", "^"),
+    Style("#aa4499", "D"),
+    Style("#b07d00", "v"),
+    Style("#56b4e9", "P"),
+    Style("#332288", "X"),
+]
+_LEARNERS = {
+    "SLearner": Style("#882255", "v", "1.5 1.5"),
+    "TLearner": Style("#b07d00", "^", "6 2"),
+    "XLearner": Style("#117755", "s", "4 1.5 1 1.5"),
+    "RLearner": Style("#cc3311", "D", "9 2 2 2"),
+    "DRLearner": Style("#332288", "o"),
+}
+_INK, _FAINT, _PALE = "#1f2933", "#6b7280", "#d9dde3"
+_SMALL = 8.5
+
+
+def arm_style(code: int) -> Style:
+    """How the arm of a code is drawn; 0 is the control."""
+    return _ARMS[code] if code < len(_ARMS) else _ARMS[1 + (code - 1) % (len(_ARMS) - 1)]
+
+
+def learner_style(name: str) -> Style:
+    """How a learner is drawn where several share a picture."""
+    return _LEARNERS[name]
+
+
+def rows_by_arm(labels: Sequence[str], fitted: Sequence[int], held_out: Sequence[int]) -> Markup:
+    """Bars of the rows of each arm, those held out in a lighter shade."""
+    figure, axes = _bars(labels, "Rows")
+    for k in range(len(labels)):
+        colour = arm_style(k).colour
+        axes.barh(k, fitted[k], color=colour, height=0.62)
+        axes.barh(k, held_out[k], left=fitted[k], color=colour, alpha=0.4, height=0.62)
+    return _image(figure, f"Rows of each arm: {_pairs(labels, np.add(fitted, held_out))}.")
+
+
+def balance(features: Sequence[str], differences: Floats, labels: Sequence[str]) -> Markup:
+    """Dots of the standardized differences against the control.
+
+    Parameters
+    ----------
+    differences : (p, K-1) one row a feature, one column an arm
+    """
+    figure, axes = _bars(features, "Standardized difference from the control", unit=0.24)
+    axes.axvline(0, color=_FAINT, linewidth=0.8)
+    for limit in (-0.1, 0.1):
+        axes.axvline(limit, color=_FAINT, linewidth=0.8, dashes=(4, 3))
+    for j, values in enumerate(differences.T):
+        style = arm_style(j + 1)
+        position = np.arange(len(features)) + _offset(j, differences.shape[1], 0.5)
+        _dots(axes, values, position, style)
+    reach = max(0.15, 1.1 * _largest(differences))
+    axes.set_xlim(-reach, reach)
+    worst = _largest(differences)
+    about = f"{len(features)} features by {_and(labels)}; largest size {worst:.2g}"
+    return _image(figure, f"Standardized differences of {about}. Lines at -0.1 and 0.1.")
+
+
+def overlap(own: Floats, others: Floats, clip: float, style: Style, label: str) -> Markup:
+    """Histograms of an arm's propensity: among its own rows, and among the others."""
+    figure, axes = _panel(f"Probability of {_shown(label, 24)}", "Share of rows")
+    top = min(1.0, 1.08 * float(max(own.max(), others.max())) + 0.02)
+    edges = np.linspace(0, top, 41)
+    axes.stairs(_shares(own, edges), edges, fill=True, color=style.colour, alpha=0.45)
+    axes.stairs(_shares(others, edges), edges, color=_INK, linewidth=1.1)
+    for limit in (clip, 1 - clip):
+        if 0 < limit < top:
+            axes.axvline(limit, color=_FAINT, linewidth=0.9, dashes=(4, 3))
+    axes.set_xlim(0, top)
+    return _image(
+        figure,
+        f"Histogram of the probability of {label}: from {own.min():.3g} to {own.max():.3g} among "
+        f"its own rows, from {others.min():.3g} to {others.max():.3g} among the others.",
+    )
+
+
+def effects(
+    labels: Sequence[str], adjusted: Sequence[Estimate], raw: Sequence[Estimate], outcome: str
+) -> Markup:
+    """Forest plot: doubly robust effects above plain differences, with 95 % intervals."""
+    figure, axes = _bars(labels, f"Effect on {_shown(outcome, 30)}, per row", unit=0.5)
+    axes.axvline(0, color=_FAINT, linewidth=0.8)
+    for k, (ours, plain) in enumerate(zip(adjusted, raw, strict=True)):
+        style = arm_style(k + 1)
+        _interval(axes, ours, k - 0.14, style.colour, style.marker, style.colour)
+        _interval(axes, plain, k + 0.2, _FAINT, style.marker, "white")
+    values = _pairs(labels, [f"{e.estimate:.3g}" for e in adjusted])
+    return _image(figure, f"Average effects with 95 % intervals: {values}.")
+
+
+def cate_histogram(
+    estimates: Mapping[str, Floats], outcome: str, styles: Mapping[str, Style], label: str
+) -> Markup:
+    """Histograms of the estimated effects of one arm, one outline a learner."""
+    figure, axes = _panel(f"Estimated effect on {_shown(outcome, 24)}", "Share of rows")
+    inner = [np.quantile(values, (0.005, 0.995)) for values in estimates.values()]
+    low, high = min(q[0] for q in inner), max(q[1] for q in inner)
+    margin = 0.02 * (high - low) or 0.5 * abs(high) or 1.0
+    edges = np.linspace(low - margin, high + margin, 61)
+    for name, values in estimates.items():
+        colour, shares = styles[name].colour, _shares(values, edges)
+        if len(estimates) == 1:
+            axes.stairs(shares, edges, fill=True, color=colour, alpha=0.45)
+        axes.stairs(shares, edges, color=colour, linewidth=1.2, linestyle=_dash(styles[name]))
+    if edges[0] < 0 < edges[-1]:
+        axes.axvline(0, color=_FAINT, linewidth=0.9, dashes=(4, 3))
+    axes.set_xlim(edges[0], edges[-1])
+    means = _pairs(list(estimates), [f"{v.mean():.3g}" for v in estimates.values()])
+    return _image(figure, f"Histogram of the estimated effects of {label}; means: {means}.")
+
+
+def gain_curves(
+    gains: Mapping[str, Gain], outcome: str, styles: Mapping[str, Style], label: str
+) -> Markup:
+    """Gain curves of one arm with 95 % bands, and the line of random treatment."""
+    figure, axes = _panel("Share of rows treated, highest first", f"Gain in {_shown(outcome, 24)}")
+    last = next(iter(gains.values())).gain[-1]
+    axes.plot([0, 1], [0, last], color=_INK, linewidth=0.9, dashes=(4, 3))
+    for name, gain in gains.items():
+        colour, half = styles[name].colour, 1.96 * gain.gain_error
+        if len(gains) <= BANDED_CURVES and half.any():
+            band = (gain.gain - half, gain.gain + half)
+            axes.fill_between(gain.share, *band, color=colour, alpha=0.16, linewidth=0)
+        axes.plot(gain.share, gain.gain, color=colour, linewidth=1.6, linestyle=_dash(styles[name]))
+    axes.set_xlim(0, 1)
+    areas = _pairs(list(gains), [f"{gain.qini:.3g}" for gain in gains.values()])
+    return _image(figure, f"Gain curve of {label}, from 0 to {last:.3g}; Qini: {areas}.")
+
+
+def calibration(
+    groups: Mapping[str, Sequence[Group]], outcome: str, styles: Mapping[str, Style], label: str
+) -> Markup:
+    """Mean doubly robust scores, with 95 % intervals, against mean estimates of the same rows."""
+    of = _shown(outcome, 16)
+    figure, axes = _panel(f"Estimated effect on {of}", f"Effect on {of} found")
+    for name, own in groups.items():
+        style = styles[name]
+        for group in own:
+            _interval(axes, group.actual, group.predicted, style.colour, style.marker, None, "y")
+    seen = [g.predicted for own in groups.values() for g in own]
+    if seen:
+        axes.axline((seen[0], seen[0]), slope=1, color=_INK, linewidth=0.9, dashes=(4, 3))
+    count = _pairs(list(groups), [f"{len(own)} groups" for own in groups.values()])
+    return _image(figure, f"Effects found against estimated effects of {label}: {count}.")
+
+
+def drivers(features: Sequence[str], shares: Floats, style: Style, label: str) -> Markup:
+    """Bars of the share of the estimates' variance that goes through each feature."""
+    height = 0.7 + 0.21 * len(features)
+    figure, axes = _axes(3.4, height, left=_room(features, 16))
+    _rows(axes, features, "Share of variance", 16)
+    axes.barh(np.arange(len(features)), shares, color=style.colour, height=0.66)
+    top = f"{features[0]} with {shares[0]:.0%}" if len(features) else "none"
+    return _image(figure, f"Share of variance through each feature, {label}; first {top}.")
+
+
+def stage_times(names: Sequence[str], seconds: Sequence[float]) -> Markup:
+    """Bars of the time that each stage took."""
+    figure, axes = _bars(names, "Seconds")
+    axes.barh(np.arange(len(names)), seconds, color=_ARMS[1].colour, height=0.62)
+    shown = _pairs(names, [f"{value:.2g} s" for value in seconds])
+    return _image(figure, f"Time of each stage: {shown}.")
+
+
+def _image(figure: Figure, alt: str) -> Markup:
+    # An image, not inline SVG: ids of one picture can't then clash with another's.
+    buffer = io.BytesIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    FigureCanvasSVG(figure).print_svg(buffer, metadata=nothing)
+    content = base64.b64encode(buffer.getvalue()).decode()
+    width, height = (round(96 * inches) for inches in figure.get_size_inches())
+    source = Markup("data:image/svg+xml;base64,") + Markup(content)
+    return Markup('<img src="{}" alt="{}" width="{}" height="{}">').format(
+        source, escape(alt), width, height
+    )
+
+
+def _panel(x_label: str, y_label: str) -> tuple[Figure, Axes]:
+    """One of several small pictures side by side."""
+    figure, axes = _axes(3.4, 2.6, left=0.68)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_major_formatter(FuncFormatter(_tick))
+    axes.grid(axis="y", color=_PALE, linewidth=0.6)
+    return figure, axes
+
+
+def _bars(labels: Sequence[str], x_label: str, unit: float = 0.34) -> tuple[Figure, Axes]:
+    """One row a label."""
+    figure, axes = _axes(4.8, 0.75 + unit * max(len(labels), 2), left=_room(labels, 24))
+    _rows(axes, labels, x_label, 24)
+    return figure, axes
+
+
+def _axes(width: float, height: float, left: float) -> tuple[Figure, Axes]:
+    """Axes with fixed margins in inches: measuring texts to lay them out costs more than drawing."""
+    figure = Figure(figsize=(width, height))
+    bottom, right, top = 0.5, 0.16, 0.1
+    size = (width - left - right) / width, (height - bottom - top) / height
+    axes = figure.add_axes((left / width, bottom / height, *size))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(_FAINT)
+    axes.tick_params(labelsize=_SMALL, color=_FAINT, labelcolor=_INK, length=3)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.label.set(size=_SMALL + 0.5, color=_INK)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(FuncFormatter(_tick))
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _rows(axes: Axes, labels: Sequence[str], x_label: str, most: int) -> None:
+    axes.set_xlabel(x_label)
+    axes.set_yticks(np.arange(len(labels)), [_shown(label, most) for label in labels])
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", color=_PALE, linewidth=0.6)
+
+
+def _room(labels: Sequence[str], most: int) -> float:
+    """Inches for labels on the left."""
+    longest = max((len(_shown(label, most)) for label in labels), default=0)
+    return 0.2 + 0.078 * longest
+
+
+def _interval(
+    axes: Axes,
+    found: Estimate,
+    at: float,
+    colour: str,
+    marker: str,
+    face: str | None = None,
+    along: str = "x",
+) -> None:
+    error = [[found.estimate - found.ci_low], [found.ci_high - found.estimate]]
+    x, y = (found.estimate, at) if along == "x" else (at, found.estimate)
+    look = {"color": colour, "markersize": 5, "elinewidth": 1.4, "mfc": face or colour}
+    axes.errorbar(x, y, fmt=marker, **{f"{along}err": error}, **look)
+
+
+def _dots(axes: Axes, x: Floats, y: Floats, style: Style) -> None:
+    axes.plot(x, y, style.marker, color=style.colour, markersize=4.5, alpha=0.9)
+
+
+def _offset(number: int, count: int, spread: float) -> float:
+    """Sets markers of one row apart."""
+    return 0.0 if count < 2 else spread * (number / (count - 1) - 0.5)
+
+
+def _shares(values: Array, edges: Floats) -> Floats:
+    return np.histogram(values, edges)[0] / max(len(values), 1)
+
+
+def _largest(values: Floats) -> float:
+    return float(np.abs(values).max(initial=0))
+
+
+def _dash(style: Style) -> Any:
+    return (0, [float(part) for part in style.dash.split()]) if style.dash else "-"
+
+
+def _tick(value: float, position: int | None = None) -> str:
+    return f"{round(value, 12):,.10g}".replace("-0", "-0") if value else "0"
+
+
+def _shown(text: str, most: int) -> str:
+    """A label as it can be drawn: on one line, not too long, no formula, no missing glyph."""
+    line = " ".join(text.split())
+    short = line if len(line) <= most else f"{line[: most - 1]}…"
+    font = get_font(findfont("DejaVu Sans"))
+    drawable = (c if font.get_char_index(ord(c)) else "\N{WHITE SQUARE}" for c in short)
+    return "".join(drawable).replace("$", r"\$")
+
+
+def _pairs(names: Sequence[str], values: Iterable[Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in zip(names, values, strict=True))
+
+
+def _and(names: Sequence[str]) -> str:
+    return ", ".join(names)

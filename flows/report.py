@@ -1,0 +1,2 @@
+def render(study, results, run):
+    return "x"

@@ -1,0 +1,270 @@
+"""What a run found, in numbers: computed once, read by the summary and by the report."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from flows.study import Study
+from metalearners._typing import Array, Floats, Name
+from metalearners.aipw import Estimate, difference_in_means, mean_with_error
+from metalearners.bundle import Bundle, arm_name, estimate_columns
+from metalearners.crossfit import CrossFit
+from metalearners.evaluation import (
+    Gain,
+    Group,
+    calibration,
+    effect_drivers,
+    gain_curve,
+    standardized_differences,
+)
+from metalearners.metalearner import PROPENSITY_MODEL, VARIANT_OUTCOME_MODEL
+
+
+@dataclass(frozen=True, eq=False)
+class ArmResult:
+    """One arm other than the control.
+
+    Parameters
+    ----------
+    label : as in the data
+    ate : doubly robust, over all rows that take part
+    difference : plain difference of means
+    """
+
+    label: Any
+    ate: Estimate
+    difference: Estimate
+
+
+@dataclass(frozen=True, eq=False)
+class LearnerResult:
+    """One learner; lists and columns follow the arms other than the control.
+
+    Parameters
+    ----------
+    cate : (n, K-1) estimates of the rows that take part
+    mean_cate : their means
+    gains : gain curves on held-out rows; empty without such
+    groups : estimates against scores on held-out rows; empty without such
+    drivers : (p, K-1) share of the estimates' variance that goes through each feature
+    """
+
+    cate: Floats
+    mean_cate: list[float]
+    gains: list[Gain]
+    groups: list[list[Group]]
+    drivers: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """All that a run found.
+
+    Parameters
+    ----------
+    arms : by arm other than the control
+    learners : by name
+    propensity : (n, K) probabilities of the arms, before clipping
+    clipped : rows with a propensity outside [clip, 1 - clip]
+    balance : (p, K-1) standardized differences of feature means against the control
+    losses : root mean squared errors of the shared outcome models out of fold, by arm
+    estimates : a row for each of the source, as written to the run's folder
+    bundle : what scoring needs
+    """
+
+    arms: list[ArmResult]
+    learners: dict[str, LearnerResult]
+    propensity: Floats
+    clipped: int
+    balance: Floats
+    losses: list[float]
+    estimates: pd.DataFrame
+    bundle: Bundle
+
+
+EVALUATION = "evaluation"
+
+
+def evaluate(study: Study, fitted: dict[Name, CrossFit], versions: dict[str, str]) -> Results:
+    """Judge a study's fits.
+
+    Parameters
+    ----------
+    fitted : the regressions of both stages by (learner, kind, ordinal), those that evaluation
+        shares under the name "evaluation"
+    """
+    d = study.dataset
+    for name, learner in study.learners.items():
+        own = {key[1:]: fits for key, fits in fitted.items() if key[0] == name}
+        nuisances = {key: f for key, f in own.items() if key[0] in learner.NUISANCE_KINDS}
+        learner.adopt(d, nuisances, {k: f for k, f in own.items() if k not in nuisances})
+    shared = {key[1:]: f.column for key, f in fitted.items() if key[0] == EVALUATION}
+    scores = study.reference.scores(d, shared)
+    propensity = study.reference.with_known(shared, d.propensity)[PROPENSITY_MODEL, "0"]
+    clip = study.config.clip
+    about = {
+        "versions": versions,
+        "data": study.digest,
+        "config": study.config.model_dump(mode="json"),
+    }
+    bundle = Bundle(study.learners, study.arms, study.schema, about)
+    return Results(
+        arms=_arm_results(study, scores),
+        learners={name: _learner_result(study, name, scores) for name in study.learners},
+        propensity=propensity,
+        clipped=int(((propensity < clip) | (propensity > 1 - clip)).any(axis=1).sum()),
+        balance=standardized_differences(d.X, d.w, d.n_variants),
+        losses=_losses(study, shared),
+        estimates=_estimates(study, bundle),
+        bundle=bundle,
+    )
+
+
+def _arm_results(study: Study, scores: Floats) -> list[ArmResult]:
+    d = study.dataset
+    return [
+        ArmResult(
+            label=label,
+            ate=mean_with_error(scores[:, k] - scores[:, 0], d.weight, d.groups),
+            difference=difference_in_means(d.y, d.w, k, d.weight, d.groups),
+        )
+        for k, label in enumerate(study.arms[1:], start=1)
+    ]
+
+
+def _learner_result(study: Study, name: str, scores: Floats) -> LearnerResult:
+    d, learner = study.dataset, study.learners[name]
+    cate = learner.in_sample_[:, :, -1]
+    judged = [_judged(study, cate[:, k - 1], scores[:, k] - scores[:, 0]) for k in _treated(study)]
+    return LearnerResult(
+        cate=cate,
+        mean_cate=np.average(cate, axis=0, weights=d.weight).tolist(),
+        gains=[one[0] for one in judged if one],
+        groups=[one[1] for one in judged if one],
+        drivers=_drivers(study, name),
+    )
+
+
+def _judged(study: Study, cate: Floats, scores: Floats) -> tuple[Gain, list[Group]] | None:
+    d = study.dataset
+    if d.held_out is None:
+        return None
+    rows = d.held_out
+    weight = None if d.weight is None else d.weight[rows]
+    groups = None if d.groups is None else d.groups[rows]
+    draws, seed = study.config.evaluation.bootstrap, study.config.folds.seed
+    gain = gain_curve(cate[rows], scores[rows], weight, groups, draws, seed)
+    return gain, calibration(cate[rows], scores[rows], weight, groups)
+
+
+def _drivers(study: Study, name: str) -> Floats:
+    d, learner = study.dataset, study.learners[name]
+    # The same probabilities for every row: what drives the effect shouldn't be a known design.
+    known = None if d.propensity is None else d.propensity.mean(axis=0)
+
+    def estimate(X: Any) -> Floats:
+        propensity = None if known is None else np.tile(known, (len(X), 1))
+        return learner.predict(X, is_oos=True, propensity=propensity)[:, :, -1]
+
+    return effect_drivers(estimate, d.X, study.config.folds.seed)
+
+
+def _losses(study: Study, shared: dict[Name, Array]) -> list[float]:
+    d = study.dataset
+    losses = []
+    for k in range(d.n_variants):
+        rows = (d.w == k) & d.train
+        predicted = shared[VARIANT_OUTCOME_MODEL, str(k)][rows, -1]
+        losses.append(float(np.sqrt(np.mean((d.y[rows] - predicted) ** 2))))
+    return losses
+
+
+def _estimates(study: Study, bundle: Bundle) -> pd.DataFrame:
+    """Every row of the source, in its order.
+
+    Rows of arms that take no part were fitted on by no model: they are marked as held out, and
+    estimated by the served models like those.
+    """
+    d, used = study.dataset, study.used
+    held_out = np.ones(len(used), dtype=bool)
+    held_out[used] = ~d.train
+    columns = {study.row_ids.name: study.row_ids.to_numpy(), "held_out": held_out}
+    others = _served(study, bundle, ~used) if not used.all() else None
+    for name, learner in study.learners.items():
+        own = estimate_columns(name, study.arms, learner.in_sample_[:, :, -1])
+        for column, values in own.items():
+            columns[column] = np.empty(len(used))
+            columns[column][used] = values
+            if others is not None:
+                columns[column][~used] = others[column]
+    return pd.DataFrame(columns)
+
+
+def _served(study: Study, bundle: Bundle, rows: Array) -> pd.DataFrame:
+    propensity = None if study.propensity is None else study.propensity[rows]
+    return bundle.predict(study.features[rows], propensity)
+
+
+def _treated(study: Study) -> range:
+    return range(1, study.dataset.n_variants)
+
+
+def summary_of(study: Study, results: Results) -> dict[str, Any]:
+    """What a run found, as plain values for `summary.json`."""
+    d = study.dataset
+    return {
+        "data": {
+            "source": study.config.data.source,
+            "rows": len(d),
+            "rows_by_arm": {arm_name(a): int((d.w == k).sum()) for k, a in enumerate(study.arms)},
+            "rows_left_out": study.left_out,
+            "rows_held_out": int((~d.train).sum()),
+            "features": study.schema.names,
+            "arms": study.arms,
+            "digest": study.digest,
+        },
+        "ate": [{"arm": arm.label, **vars(arm.ate)} for arm in results.arms],
+        "difference_in_means": [{"arm": arm.label, **vars(arm.difference)} for arm in results.arms],
+        "overlap": {
+            "clip": study.config.clip,
+            "rows_clipped": results.clipped,
+            "smallest": results.propensity.min(axis=0).tolist(),
+        },
+        "learners": {
+            name: _learner_summary(study, learner) for name, learner in results.learners.items()
+        },
+        "warnings": study.warnings,
+    }
+
+
+def _learner_summary(study: Study, learner: LearnerResult) -> dict[str, Any]:
+    labels = study.arms[1:]
+    mean_cate = [
+        {"arm": arm, "value": value} for arm, value in zip(labels, learner.mean_cate, strict=True)
+    ]
+    if not learner.gains:
+        return {"mean_cate": mean_cate, "evaluation": {"absent": NO_HOLDOUT}}
+    arms = [
+        {
+            "arm": arm,
+            "qini": gain.qini,
+            "qini_std_error": gain.qini_error,
+            "groups": [
+                {"predicted": g.predicted, "actual": vars(g.actual), "rows": g.rows} for g in groups
+            ],
+        }
+        for arm, gain, groups in zip(labels, learner.gains, learner.groups, strict=True)
+    ]
+    rows = int((~study.dataset.train).sum())
+    return {
+        "mean_cate": mean_cate,
+        "evaluation": {"population": "held-out rows", "rows": rows, "arms": arms},
+    }
+
+
+NO_HOLDOUT = (
+    "evaluation.holdout is 0: every row was fitted on, and ranking or calibration on such rows "
+    "would flatter"
+)

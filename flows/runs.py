@@ -1,0 +1,229 @@
+"""A run's folder, which appears whole or not at all, and the record of runs that have none."""
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from flows import progress
+from flows.errors import InputError
+from metalearners.store import write_whole
+
+FORMAT_VERSION = 1
+LATEST = "latest"
+COUNTS = ("planned", "unique", "executed", "reused", "retried")
+_RECORDS = ".records"
+
+
+@dataclass
+class Run:
+    """A run under way.
+
+    Parameters
+    ----------
+    output : folder of all runs
+    name : of this run
+    started : in UTC
+    earlier : seconds spent on this run before it began here, on loading
+    stages : name, seconds and counts of the stages ended so far
+    """
+
+    output: Path
+    name: str
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    earlier: float = 0.0
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    clock: float = field(default_factory=time.perf_counter)
+
+    @property
+    def folder(self) -> Path:
+        """Where the run's folder will be."""
+        return self.output / self.name
+
+    @property
+    def seconds(self) -> float:
+        """Seconds so far."""
+        return self.earlier + time.perf_counter() - self.clock
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[dict[str, Any]]:
+        """Time a stage; what it puts into the entry is kept with it."""
+        entry: dict[str, Any] = {"name": name, "seconds": 0.0, **dict.fromkeys(COUNTS, 0)}
+        begun = time.perf_counter()
+        progress.advance(name, 0, 1)
+        yield entry
+        self.add(entry | {"seconds": time.perf_counter() - begun})
+
+    def add(self, entry: dict[str, Any]) -> None:
+        """Keep the entry of a stage that has ended."""
+        self.stages.append(entry)
+        progress.end(entry["name"], entry["seconds"], entry["executed"], entry["reused"])
+
+    @property
+    def fits(self) -> dict[str, int]:
+        """What became of the units of all stages."""
+        return {count: sum(stage[count] for stage in self.stages) for count in COUNTS}
+
+    def facts(self) -> dict[str, Any]:
+        """What `summary.json` says of the run itself."""
+        return {
+            "format_version": FORMAT_VERSION,
+            "run_name": self.name,
+            "folder": str(self.folder),
+            "started": self.started.isoformat(timespec="seconds"),
+        }
+
+
+def check_output(output: str) -> None:
+    """Refuse an output folder that can't be written to.
+
+    Raises
+    ------
+    InputError
+        If it can't.
+    """
+    try:
+        Path(output).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"output: expected a folder that can be written to; {output}: {error.strerror}. "
+            "Choose another with --output."
+        ) from None
+
+
+@contextlib.contextmanager
+def recorded(output: str, prefect_name: str, earlier: float = 0.0) -> Iterator[Run]:
+    """A run that is known to `uplift runs list` from its beginning, however it ends.
+
+    Its record is a file that stays locked while the run's process lives.
+    """
+    started = datetime.now(UTC)
+    slug = re.sub(r"[^A-Za-z0-9_-]+", "-", prefect_name).strip("-")[:60]
+    run = Run(Path(output), f"{started:%Y%m%d-%H%M%S}-{slug}", started, earlier)
+    path = run.output / _RECORDS / f"{run.name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("x") as record:
+        fcntl.flock(record, fcntl.LOCK_EX)
+        _rewrite(record, {**run.facts(), "status": "running"})
+        try:
+            yield run
+        except BaseException as error:
+            _rewrite(record, failure(run, error))
+            raise
+        path.unlink()
+
+
+def failure(run: Run, error: BaseException) -> dict[str, Any]:
+    """What is kept of a run that failed."""
+    message = str(error) or type(error).__name__
+    ended = {"status": "failed", "seconds": run.seconds, "error": message}
+    return {**run.facts(), **ended, "stages": run.stages}
+
+
+def _rewrite(record: IO[str], content: dict[str, Any]) -> None:
+    record.seek(0)
+    record.truncate()
+    json.dump(content, record, indent=2, default=str)
+    record.flush()
+
+
+@contextlib.contextmanager
+def whole_folder(run: Run) -> Iterator[Path]:
+    """A folder to write a run's files to; renamed to the run's own at the end, or removed."""
+    staging = Path(tempfile.mkdtemp(dir=run.output, prefix=f".{run.name}."))
+    staging.chmod(0o755)
+    try:
+        yield staging
+        staging.rename(run.folder)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    _point_latest(run)
+
+
+def _point_latest(run: Run) -> None:
+    temporary = run.output / f".{LATEST}.{run.name}"
+    temporary.symlink_to(run.name)
+    temporary.replace(run.output / LATEST)
+
+
+def list_runs(output: Path) -> list[dict[str, Any]]:
+    """Summaries of the finished runs, and records of the others, oldest first."""
+    finished = [
+        _summary(path) for path in output.glob("*/summary.json") if not path.parent.is_symlink()
+    ]
+    others = [_record(path) for path in (output / _RECORDS).glob("*.json")]
+    return sorted(
+        (r for r in (*finished, *others) if r), key=lambda r: (r["started"], r["run_name"])
+    )
+
+
+def find_run(name: str, output: Path) -> Path:
+    """Folder of a finished run, by its name, its folder or ``latest``.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    for folder in (output / name, Path(name)):
+        if (folder / "summary.json").is_file():
+            return folder
+    names = [run["run_name"] for run in list_runs(output) if run["status"] == "done"]
+    known = ", ".join(names[-5:]) or "none"
+    raise InputError(
+        f"Expected a finished run: its name, its folder or latest; found none for {name!r} in "
+        f"{output}. Finished runs there: {known}."
+    )
+
+
+def _summary(path: Path) -> dict[str, Any] | None:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return content if {"run_name", "started", "status"} <= set(content) else None
+
+
+def _record(path: Path) -> dict[str, Any] | None:
+    content = _summary(path)
+    if content and content["status"] == "running" and not _locked(path):
+        return {**content, "status": "failed", "error": "its process ended without a word"}
+    return content
+
+
+def _locked(path: Path) -> bool:
+    try:
+        with path.open("a") as record:
+            fcntl.flock(record, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write plain values as a JSON file, whole."""
+    write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
+    os.chmod(path, 0o644)
+
+
+def peak_rss_bytes() -> int:
+    """Largest resident size of this process so far, and of its children."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    usages = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return max(resource.getrusage(who).ru_maxrss for who in usages) * unit

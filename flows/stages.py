@@ -1,0 +1,165 @@
+"""The stages as sub-flows, and the fit of one unit as a task."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prefect import Flow, Task, flow, task
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.futures import PrefectFuture, as_completed
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows import progress
+from flows.storage import FitStorage
+from flows.workspace import find_workspace
+from metalearners._typing import Name, Ref
+from metalearners.crossfit import CrossFit
+from metalearners.dataset import Dataset
+from metalearners.fit import fit_unit
+from metalearners.plan import Regression, plan_stage
+
+# Faults that may have passed at the next try; any other would only come again.
+PASSING_FAULTS = (OSError, MemoryError, TimeoutError)
+
+
+class FitError(RuntimeError):
+    """A unit that couldn't be fitted."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What became of a stage's units.
+
+    Parameters
+    ----------
+    planned, unique : before and after equal units are merged
+    executed, reused : fitted now, and found
+    retried : attempts beyond the first
+    """
+
+    planned: int = 0
+    unique: int = 0
+    executed: int = 0
+    reused: int = 0
+    retried: int = 0
+
+
+def _passing(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
+    # A plain function: Prefect silently ignores any other callable here.
+    try:
+        state.result()
+    except PASSING_FAULTS:
+        return True
+    except BaseException:
+        return False
+    return False
+
+
+def _unit_key(context: Any, parameters: dict[str, Any]) -> str:
+    return str(parameters["key"])
+
+
+@task(
+    task_run_name="{label}",
+    cache_key_fn=_unit_key,
+    persist_result=True,
+    cache_result_in_memory=False,
+    retries=2,
+    retry_delay_seconds=[1, 5],
+    retry_condition_fn=_passing,
+)
+def fit(key: Ref, label: str, workspace: str, threads: int) -> Ref:
+    """Fit one unit and keep the fit.
+
+    Parameters
+    ----------
+    key : of the unit
+    label : what the unit is for, as the UI shows it
+    workspace : handle
+    threads : inside the base model
+
+    Returns
+    -------
+    The key, under which the store has the fit
+    """
+    place = find_workspace(workspace)
+    place.attempts.append(key)
+    place.store.keep(key, fit_unit(place.units[key], place.store, threads))
+    return key
+
+
+@flow(name="nuisance-stage", validate_parameters=False)
+def nuisance_stage(plan: Ref, workspace: str, threads: int) -> Counts:
+    """Fit the units of a plan of nuisance models."""
+    return _fit_units("nuisance", plan, workspace, threads)
+
+
+@flow(name="treatment-stage", validate_parameters=False)
+def treatment_stage(plan: Ref, workspace: str, threads: int) -> Counts:
+    """Fit the units of a plan of treatment models."""
+    return _fit_units("treatment", plan, workspace, threads)
+
+
+@dataclass(frozen=True)
+class Workers:
+    """How a stage's fits are spread over the cores, and who chose that."""
+
+    runner: str
+    workers: int
+    base_model_threads: int
+    chosen_by: str
+
+
+def run_stage(
+    stage: Flow[..., Counts],
+    asked: Mapping[Name, Regression],
+    d: Dataset,
+    workspace: str,
+    workers: Workers,
+) -> tuple[dict[Name, CrossFit], Counts]:
+    """Run a stage's regressions as a sub-flow; what `metalearners.execute.run_stage` is there."""
+    place = find_workspace(workspace)
+    plan = plan_stage(asked, d, place.store)
+    place.plans[plan.key] = plan
+    place.units.update((unit.key, unit) for unit in plan.units)
+    runner: Any = ThreadPoolTaskRunner(max_workers=workers.workers)
+    # A flow that sends heartbeats waits up to a second for them to stop; the parent's are enough.
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        counts = stage.with_options(task_runner=runner)(
+            plan.key, workspace, workers.base_model_threads
+        )
+    return plan.gather({unit: place.store.fetch(unit.key) for unit in plan.units}), counts
+
+
+def _fit_units(stage: str, plan_key: Ref, workspace: str, threads: int) -> Counts:
+    place = find_workspace(workspace)
+    plan = place.plans[plan_key]
+    units = plan.units
+    begun = len(place.attempts)
+    cached_fit = fit.with_options()
+    # Assigned, as Prefect wants a storage in its constructor to be saved on the server first, for
+    # readers elsewhere; this one is a view for this process alone.
+    cached_fit.result_storage = FitStorage(workspace=workspace)
+    progress.advance(stage, 0, len(units))
+    futures = [cached_fit.submit(unit.key, unit.label, workspace, threads) for unit in units]
+    labels = {future.task_run_id: unit.label for future, unit in zip(futures, units, strict=True)}
+    reused = 0
+    for done, future in enumerate(as_completed(futures), start=1):
+        reused += _was_cached(future, labels[future.task_run_id])
+        progress.advance(stage, done, len(units))
+    executed = len(units) - reused
+    retried = len(place.attempts) - begun - executed
+    return Counts(plan.planned, len(units), executed, reused, retried)
+
+
+def _was_cached(future: PrefectFuture[Ref], label: str) -> bool:
+    future.wait()
+    state = future.state
+    if state.is_completed():
+        return state.name == "Cached"
+    try:
+        future.result()
+    except Exception as error:
+        raise FitError(f"{label} failed: {type(error).__name__}: {error}") from error
+    raise FitError(f"{label} ended in state {state.name}.")

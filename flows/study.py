@@ -1,0 +1,429 @@
+"""Loads and validates: from a config to the rows and learners of a run, or one clear refusal."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+
+from flows.config import Config, DataConfig
+from flows.errors import InputError
+from flows.models import learners_of, make_learner
+from flows.runs import check_output
+from flows.source import check_allowed, open_source, read_rows
+from metalearners._typing import Array, Floats, Ref
+from metalearners.bundle import arm_name
+from metalearners.dataset import Dataset
+from metalearners.digest import matrix_digest
+from metalearners.drlearner import DRLearner
+from metalearners.estimators import takes_categories, takes_missing, weight_argument
+from metalearners.folds import draw_holdout
+from metalearners.metalearner import MetaLearner
+from metalearners.schema import Schema
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """What a run is about, loaded and validated.
+
+    Parameters
+    ----------
+    config : as validated
+    arms : labels of the arms, the control first
+    features : (N, p) features of every row of the source
+    used : (N,) rows whose arm takes part
+    row_ids : (N,) identities of the source's rows
+    propensity : (N, K) known probabilities, None where they are estimated
+    dataset : the rows that take part
+    learners : by name, unfitted
+    reference : gives the nuisances that average effects and evaluation share
+    digest : of the columns read
+    left_out : rows by label of arms that take no part
+    warnings : what a reader should know
+    seconds : that loading took
+    """
+
+    config: Config
+    arms: list[Any]
+    features: pd.DataFrame
+    used: Array
+    row_ids: pd.Series
+    propensity: Floats | None
+    dataset: Dataset
+    learners: dict[str, MetaLearner]
+    reference: DRLearner
+    digest: Ref
+    left_out: dict[str, int]
+    warnings: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def schema(self) -> Schema:
+        """Names and types of the features."""
+        return Schema.of(self.features)
+
+
+def load_study(config: Config) -> Study:
+    """Read a config's data and prove that it can be run.
+
+    Raises
+    ------
+    InputError
+        If the data, the config or the two together are wrong.
+    """
+    started = time.perf_counter()
+    check_allowed(config.output)
+    check_output(config.output)
+    check_allowed(config.cache.storage)
+    learners_of(config, n_variants=2)  # wrong base models are refused before data are read
+    columns, features, warnings = _columns(config.data)
+    frame = read_rows(open_source(config.data.source), columns, config.data.source)
+    arms, codes, left_out = _arms(frame[config.data.treatment], config.data)
+    used = codes >= 0
+    X = as_features(frame, features)
+    propensity = known_propensity(frame, config.data, arms)
+    own = None if propensity is None else propensity[used]
+    try:
+        dataset = _dataset(frame[used], X[used], codes[used], own, arms, config)
+        study = Study(
+            config=config,
+            arms=arms,
+            features=X,
+            used=used,
+            row_ids=_row_ids(frame, config.data),
+            propensity=propensity,
+            dataset=dataset,
+            learners=learners_of(config, len(arms)),
+            reference=_reference(config, len(arms)),
+            digest="-".join(matrix_digest(frame)),
+            left_out=left_out,
+            warnings=warnings + _warnings(dataset, arms),
+            seconds=time.perf_counter() - started,
+        )
+        for learner in (*study.learners.values(), study.reference):
+            learner.check(dataset)
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"{config.data.source}: {_with_labels(str(error), arms)}") from None
+    _check_models(study)
+    return study
+
+
+# Studies loaded ahead of their runs, by the configs they were loaded for.
+_prepared: dict[str, Study] = {}
+
+
+def prepare(config: Config) -> None:
+    """Load a run's study ahead of it, so that wrong input is refused before a server is needed."""
+    _prepared[config.to_yaml()] = load_study(config)
+
+
+def take_study(config: Config) -> Study:
+    """The study of a config: the one loaded ahead for it, once, else loaded now."""
+    return _prepared.pop(config.to_yaml(), None) or load_study(config)
+
+
+def as_features(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Feature columns as base models take them: numbers stay, texts become categories.
+
+    Raises
+    ------
+    InputError
+        If a column is neither.
+    """
+    return pd.DataFrame({name: _as_feature(frame[name]) for name in names})
+
+
+def _as_feature(column: pd.Series) -> pd.Series:
+    if isinstance(column.dtype, pd.CategoricalDtype) or column.dtype.kind in "iuf":
+        if column.dtype.kind == "f" and np.isinf(column).any():
+            raise InputError(f"Expected finite values in feature {column.name!r}; found infinite.")
+        return column
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return column.astype(np.int8)
+    values = column.dropna()
+    if len(values) and values.map(type).isin([str]).all():
+        return column.astype(pd.CategoricalDtype(sorted(values.unique())))
+    if len(values) and values.map(type).isin([bool]).all():
+        return column.astype(float)
+    raise InputError(
+        f"Expected numbers, true/false or texts in feature {column.name!r}; found {column.dtype}"
+        f"{'' if len(values) else ', all missing'}. Convert it or leave it out of features."
+    )
+
+
+def known_propensity(frame: pd.DataFrame, data: DataConfig, arms: Sequence[Any]) -> Floats | None:
+    """(n, K) known probabilities of the arms, or None where they are to be estimated.
+
+    Raises
+    ------
+    InputError
+        If arms are unknown or missing, or a probability isn't inside (0, 1).
+    """
+    rule = data.propensity
+    if rule is None:
+        return None
+    names = [arm_name(arm) for arm in arms]
+    if not isinstance(rule, dict):
+        if len(arms) != 2:
+            raise InputError(
+                f"data.propensity: expected a map from arm to probability for {len(arms)} arms; "
+                f"found the number {rule}."
+            )
+        rule = {names[1]: rule}
+    given = {arm_name(arm): value for arm, value in rule.items()}
+    unknown = [arm for arm in given if arm not in names]
+    missing = [name for name in names[1:] if name not in given]
+    if unknown or missing:
+        raise InputError(
+            f"data.propensity: expected a probability for each of {names[1:]} (the control may be "
+            f"left out); found unknown {unknown}, missing {missing}."
+        )
+    parts = {name: _probability(frame, value) for name, value in given.items()}
+    parts.setdefault(names[0], 1 - sum(parts.values()))  # type: ignore[arg-type]
+    columns = np.column_stack([np.broadcast_to(parts[name], len(frame)) for name in names])
+    if not ((columns > 0) & (columns < 1)).all() or not np.allclose(columns.sum(axis=1), 1):
+        raise InputError(
+            "data.propensity: expected probabilities inside (0, 1) that sum to 1 over the arms; "
+            f"found from {columns.min():.4g} to {columns.max():.4g}, sums from "
+            f"{columns.sum(axis=1).min():.4g} to {columns.sum(axis=1).max():.4g}."
+        )
+    return columns
+
+
+def _probability(frame: pd.DataFrame, value: float | str) -> Floats:
+    if not isinstance(value, str):
+        return np.asarray(float(value))
+    return _numbers(frame[value], f"propensity column {value!r}")
+
+
+def _columns(data: DataConfig) -> tuple[list[str], list[str], list[str]]:
+    """Columns to read, the features among them, and what to warn of."""
+    names = open_source(data.source).schema.names
+    wanted = [(role, column) for role, column in data.roles.items()]
+    wanted += [("features", column) for column in data.features or []]
+    for role, column in wanted:
+        if column not in names:
+            raise InputError(
+                f"data.{role}: expected a column of {data.source}; {column!r} is none. "
+                f"It has: {', '.join(names)}."
+            )
+    roles = list(dict.fromkeys(data.roles.values()))
+    features = data.features or [name for name in names if name not in roles]
+    if not features:
+        raise InputError(f"Expected feature columns in {data.source}; every column has a role.")
+    warnings = []
+    if data.features is None:
+        warnings.append(
+            f"data.features isn't set: every column without another role is used, "
+            f"{', '.join(features)}. A column that the treatment changes doesn't belong there."
+        )
+    return list(dict.fromkeys(roles + features)), features, warnings
+
+
+def _arms(column: pd.Series, data: DataConfig) -> tuple[list[Any], Array, dict[str, int]]:
+    """Labels of the arms, each row's code (-1: takes no part), rows left out by label."""
+    if column.isna().any():
+        raise InputError(
+            f"data.treatment: expected an arm in each row; {int(column.isna().sum())} of "
+            f"{len(column)} rows of {column.name!r} have none. Remove those rows."
+        )
+    codes, found = pd.factorize(column, sort=True)
+    labels = [_plain(label) for label in found.tolist()]
+    control = _label(data.control, labels, "data.control")
+    chosen = [_label(arm, labels, "data.arms") for arm in data.arms or labels]
+    if control not in chosen:
+        raise InputError(f"data.arms: expected the control {control!r} among them; found {chosen}.")
+    arms = [control, *(arm for arm in dict.fromkeys(chosen) if arm != control)]
+    if len(arms) < 2:
+        raise InputError(
+            f"data.treatment: expected two or more arms in {column.name!r}; found {arms}."
+        )
+    position = np.array([arms.index(label) if label in arms else -1 for label in labels])
+    own = position[codes]
+    counts = {
+        arm_name(lb): int((codes == i).sum()) for i, lb in enumerate(labels) if lb not in arms
+    }
+    return arms, own, counts
+
+
+def _plain(label: Any) -> Any:
+    return label.item() if isinstance(label, np.generic) else label
+
+
+def _label(wanted: Any, labels: list[Any], where: str) -> Any:
+    """The label of the data that a config means: equal, or written the same."""
+    for label in labels:
+        if type(label) is type(wanted) and label == wanted:
+            return label
+    if isinstance(wanted, bool):
+        hint = "no, yes, on and off are booleans in YAML: put a text in quotes"
+    else:
+        same = [label for label in labels if arm_name(label) == arm_name(wanted)]
+        if len(same) == 1:
+            return same[0]
+        hint = "use a label of the data"
+    shown = ", ".join(repr(label) for label in labels[:20])
+    raise InputError(f"{where}: expected a label among {shown}; found {wanted!r}: {hint}.")
+
+
+def _dataset(
+    frame: pd.DataFrame,
+    X: pd.DataFrame,
+    codes: Array,
+    propensity: Floats | None,
+    arms: list[Any],
+    config: Config,
+) -> Dataset:
+    data = config.data
+    y = _outcome(frame[data.outcome], data)
+    weight = None if data.weight is None else _weight(frame[data.weight])
+    groups = None if data.group is None else _groups(frame[data.group], config)
+    strata = codes * 2 + y if data.outcome_type == "binary" else codes
+    held_out = None
+    if config.evaluation.holdout:
+        held_out = draw_holdout(strata, config.evaluation.holdout, config.folds.seed, groups)
+        _check_held_out(held_out, codes, arms)
+    return Dataset(
+        X=X.reset_index(drop=True),
+        y=y,
+        w=codes,
+        n_variants=len(arms),
+        is_classification=data.outcome_type == "binary",
+        weight=weight,
+        groups=groups,
+        propensity=propensity,
+        held_out=held_out,
+        seed=config.folds.seed,
+    )
+
+
+def _outcome(column: pd.Series, data: DataConfig) -> Array:
+    values = _numbers(column, f"data.outcome: column {column.name!r}")
+    if data.outcome_type == "regression":
+        return values
+    found = np.unique(values)
+    if not np.isin(found, (0, 1)).all():
+        shown = ", ".join(f"{v:g}" for v in found[:5])
+        raise InputError(
+            f"data.outcome_type: expected 0/1 or true/false in {column.name!r} for a binary "
+            f"outcome; found {len(found)} values such as {shown}. Say regression, or recode it."
+        )
+    if len(found) < 2:
+        raise InputError(
+            f"data.outcome: expected both classes in {column.name!r}; found only {found[0]:g}."
+        )
+    return values.astype(np.int64)
+
+
+def _weight(column: pd.Series) -> Floats:
+    values = _numbers(column, f"data.weight: column {column.name!r}")
+    if (values < 0).any() or not values.any():
+        raise InputError(
+            f"data.weight: expected weights of 0 and above, some above 0, in {column.name!r}; "
+            f"found {int((values < 0).sum())} negative ones of {len(values)}."
+        )
+    return values
+
+
+def _groups(column: pd.Series, config: Config) -> Array:
+    if column.isna().any():
+        raise InputError(
+            f"data.group: expected a group in each row of {column.name!r}; "
+            f"{int(column.isna().sum())} have none. Give each such row a group of its own."
+        )
+    n_groups = column.nunique()
+    if n_groups < config.folds.n_folds:
+        raise InputError(
+            f"data.group: expected at least as many groups as folds, {config.folds.n_folds}; "
+            f"found {n_groups} in {column.name!r}. Use fewer folds or another column."
+        )
+    return column.to_numpy()
+
+
+def _numbers(column: pd.Series, where: str) -> Floats:
+    """A column as finite floats, or a refusal."""
+    numeric = pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(
+        column.dtype
+    )
+    if column.isna().all():
+        raise InputError(f"{where}: expected numbers; every value is missing.")
+    if not numeric:
+        kinds = set(column.dropna().map(type))
+        if not kinds <= {bool, int, float}:
+            raise InputError(f"{where}: expected numbers; found {column.dtype} values. Convert it.")
+    values = column.to_numpy(dtype=float, na_value=np.nan)
+    missing, infinite = int(np.isnan(values).sum()), int(np.isinf(values).sum())
+    if missing or infinite:
+        raise InputError(
+            f"{where}: expected a finite number in each row; found {missing} missing and "
+            f"{infinite} infinite of {len(values)}. Remove those rows, knowing what that assumes."
+        )
+    return values
+
+
+def _check_held_out(held_out: Array, codes: Array, arms: list[Any]) -> None:
+    for code, arm in enumerate(arms):
+        n = int(held_out[codes == code].sum())
+        if not n:
+            raise InputError(
+                f"evaluation.holdout: expected held-out rows of each arm; found none of {arm!r}. "
+                "Hold out more, or 0 for no evaluation on held-out rows."
+            )
+
+
+def _row_ids(frame: pd.DataFrame, data: DataConfig) -> pd.Series:
+    if data.row_id is None:
+        return pd.Series(np.arange(len(frame)), name="row")
+    return frame[data.row_id]
+
+
+def _reference(config: Config, n_variants: int) -> DRLearner:
+    return cast(DRLearner, make_learner("DRLearner", config, n_variants, own_models=False))
+
+
+def _warnings(d: Dataset, arms: list[Any]) -> list[str]:
+    if d.groups is None:
+        return []
+    clusters = {arm: len(np.unique(d.groups[d.w == code])) for code, arm in enumerate(arms)}
+    few = [f"{arm} has {n}" for arm, n in clusters.items() if n < 40]
+    if not few:
+        return []
+    return [f"Clustered standard errors want 40 groups an arm or more: {', '.join(few)}."]
+
+
+def _check_models(study: Study) -> None:
+    """Refuse base models that can't take the features or weights they would get."""
+    X = study.features
+    missing = [name for name in X if X[name].isna().any()]
+    categories = [n for n in X if isinstance(X[n].dtype, pd.CategoricalDtype)]
+    for learner in (*study.learners.values(), study.reference):
+        for kind in learner.kinds:
+            estimator = learner.spec(kind).build()
+            name = f"{type(learner).__name__}'s {kind}, {type(estimator).__name__},"
+            if missing and not takes_missing(estimator):
+                raise InputError(
+                    f"Expected no missing values in {', '.join(missing)}: {name} can't take them. "
+                    "Name a sklearn.pipeline.Pipeline with an imputer, or a model that can."
+                )
+            if categories and not takes_categories(estimator):
+                raise InputError(
+                    f"Expected numbers in {', '.join(categories)}: {name} can't take categories. "
+                    "Name a sklearn.pipeline.Pipeline with an encoder, or a model that can."
+                )
+            weighted = study.config.data.weight is not None or kind in learner.WEIGHTED
+            if weighted and weight_argument(estimator) is None:
+                raise InputError(
+                    f"Expected a base model whose fit takes sample_weight; {name} doesn't. "
+                    "Name another."
+                )
+
+
+def _with_labels(message: str, arms: list[Any]) -> str:
+    """A library message, which knows arms by code, in terms of the data's labels."""
+    for code, arm in enumerate(arms):
+        message = message.replace(f"in arm {code}.", f"in arm {arm!r}.")
+    return message

@@ -1,0 +1,175 @@
+"""The parent flow: one uplift run, from a config to a folder."""
+
+import dataclasses
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from prefect import flow, runtime
+
+from flows.config import (
+    CacheConfig,
+    Config,
+    DataConfig,
+    EvaluationConfig,
+    FoldsConfig,
+    LearnerName,
+    ModelsConfig,
+    ParallelismConfig,
+)
+from flows.report import render
+from flows.results import EVALUATION, Results, evaluate, summary_of
+from flows.runs import Run, peak_rss_bytes, recorded, whole_folder, write_json
+from flows.stages import Counts, Workers, nuisance_stage, run_stage, treatment_stage
+from flows.study import Study, take_study
+from flows.workspace import workspace
+from metalearners._typing import Name
+from metalearners.crossfit import CrossFit
+from metalearners.plan import Regression
+
+_PACKAGES = ("prefect", "lightgbm", "scikit-learn", "numpy", "pandas", "pyarrow")
+
+
+@flow(name="uplift-run")
+def uplift_run(
+    data: DataConfig,
+    learners: list[LearnerName] = ["DRLearner"],  # noqa: B006 - never changed
+    models: ModelsConfig = ModelsConfig(),
+    clip: float = 0.01,
+    folds: FoldsConfig = FoldsConfig(),
+    parallelism: Literal["auto"] | ParallelismConfig = "auto",
+    cache: CacheConfig = CacheConfig(),
+    evaluation: EvaluationConfig = EvaluationConfig(),
+    output: str = "runs",
+    refresh: bool = False,
+) -> str:
+    """Estimate what a treatment does to whom: fit learners, judge them, write a run's folder.
+
+    Parameters
+    ----------
+    data : where the rows are and what their columns mean
+    learners : metalearners to fit; what they share is fitted once
+    models : base models by role, and a learner's own by model kind
+    clip : propensities are clipped into [clip, 1 - clip]
+    folds : cross-fitting
+    parallelism : auto, or how fits are spread over the cores
+    cache : where fits are kept for later runs
+    evaluation : hold-out and standard errors of curves
+    output : folder of all runs
+    refresh : fit anew what the cache has
+
+    Returns
+    -------
+    The run's folder
+
+    Raises
+    ------
+    InputError
+        If the data or the config are wrong; nothing has been fitted then.
+    """
+    config = Config(
+        data=data,
+        learners=learners,
+        models=models,
+        clip=clip,
+        folds=folds,
+        parallelism=parallelism,
+        cache=cache,
+        evaluation=evaluation,
+        output=output,
+    )
+    study = take_study(config)
+    workers = choose_workers(config)
+    name = str(runtime.flow_run.name)
+    with recorded(output, name, study.seconds) as run, workspace(cache, refresh) as place:
+        run.add({"name": "load", "seconds": study.seconds, **vars(Counts())})
+        with run.stage("nuisance") as stage:
+            asked = ask_nuisances(study)
+            nuisances, counts = run_stage(nuisance_stage, asked, study.dataset, place, workers)
+            stage |= vars(counts)
+        with run.stage("treatment") as stage:
+            asked = ask_treatments(study, nuisances)
+            treatments, counts = run_stage(treatment_stage, asked, study.dataset, place, workers)
+            stage |= vars(counts)
+        with run.stage("evaluate"):
+            results = evaluate(study, nuisances | treatments, versions())
+        with whole_folder(run) as folder:
+            with run.stage("report"):
+                write_files(folder, run, study, results, workers)
+            write_json(folder / "summary.json", summarize(run, study, results, workers))
+    return str(run.folder)
+
+
+def ask_nuisances(study: Study) -> dict[Name, Regression]:
+    """Regressions of the first stage: of each learner, and those that evaluation shares."""
+    d = study.dataset
+    asked = {
+        (name, *key): regression
+        for name, learner in study.learners.items()
+        for key, regression in learner.nuisances(d).items()
+    }
+    for key, regression in study.reference.nuisances(d).items():
+        # Held-out rows enter average effects and evaluation with nuisances of all training rows.
+        served = dataclasses.replace(regression, serve=d.held_out is not None)
+        asked[EVALUATION, *key] = served
+    return asked
+
+
+def ask_treatments(study: Study, nuisances: dict[Name, CrossFit]) -> dict[Name, Regression]:
+    """Regressions of the second stage, from the first's out-of-fold predictions."""
+    asked = {}
+    for name, learner in study.learners.items():
+        eta = {key[1:]: fits.column for key, fits in nuisances.items() if key[0] == name}
+        known = learner.with_known(eta, study.dataset.propensity)
+        for key, regression in learner.treatments(study.dataset, known).items():
+            asked[name, *key] = regression
+    return asked
+
+
+def choose_workers(config: Config) -> Workers:
+    """How fits are spread: as the config says, or one single-threaded fit a core."""
+    chosen = config.parallelism
+    if chosen == "auto":
+        return Workers("thread", _cores(), 1, "default")
+    if chosen.runner == "serial":
+        return Workers("serial", 1, chosen.base_model_threads, "config")
+    return Workers("thread", chosen.workers or _cores(), chosen.base_model_threads, "config")
+
+
+def write_files(folder: Path, run: Run, study: Study, results: Results, workers: Workers) -> None:
+    """A run's files but its summary."""
+    results.estimates.to_parquet(folder / "estimates.parquet", index=False)
+    (folder / "config.yaml").write_text(study.config.to_yaml(), encoding="utf-8")
+    results.bundle.save(folder / "model")
+    facts = {**run.facts(), **_measured(run, workers)}
+    (folder / "report.html").write_text(render(study, results, facts), encoding="utf-8")
+
+
+def summarize(run: Run, study: Study, results: Results, workers: Workers) -> dict[str, Any]:
+    """The content of `summary.json`."""
+    measured = {**_measured(run, workers), "peak_rss_bytes": peak_rss_bytes()}
+    return {**run.facts(), "status": "done", **measured, **summary_of(study, results)}
+
+
+def _measured(run: Run, workers: Workers) -> dict[str, Any]:
+    return {
+        "seconds": run.seconds,
+        "fits": run.fits,
+        "stages": run.stages,
+        "parallelism": vars(workers),
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a run's numbers may depend on."""
+    packages = {name: version(name) for name in _PACKAGES}
+    return {"python": platform.python_version(), **packages, "project": version("uplift-flows")}
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

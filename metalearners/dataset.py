@@ -1,0 +1,204 @@
+"""The rows that learners are fitted on: the one place that validates them and draws folds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from metalearners._typing import Array, Floats, Matrix
+from metalearners.folds import Splits, draw_folds, splits_of
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Features, outcome and treatment of n rows.
+
+    Parameters
+    ----------
+    X : (n, p) features, in the container the base models get
+    y : (n,) outcome; 0, 1, ... for classes
+    w : (n,) arm codes from 0 (control) to ``n_variants - 1``
+    n_variants : number of arms, K
+    is_classification : whether `y` holds classes
+    weight : (n,) sampling weights; None weighs rows equally
+    groups : (n,) labels of clusters that folds must not split
+    propensity : (n, K) known probabilities of each arm; None where they are to be estimated
+    held_out : (n,) rows that no fit may see; None holds out none
+    seed : draws the folds
+    """
+
+    X: Matrix
+    y: Array
+    w: Array
+    n_variants: int
+    is_classification: bool = False
+    weight: Floats | None = None
+    groups: Array | None = None
+    propensity: Floats | None = None
+    held_out: Array | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, values in self._columns().items():
+            if values is not None and len(values) != len(self.y):
+                raise ValueError(
+                    f"Expected {len(self.y)} rows in {name}, as in y; found {len(values)}. "
+                    f"Pass rows of the same units in the same order."
+                )
+        check_arms(self.w, self.n_variants)
+        check_outcome(self.y, self.w, self.is_classification)
+        check_weight(self.weight)
+        check_propensity(self.propensity, self.n_variants)
+
+    def _columns(self) -> dict[str, Any]:
+        names = ("X", "w", "weight", "groups", "propensity", "held_out")
+        return {name: getattr(self, name) for name in names}
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @cached_property
+    def train(self) -> Array:
+        """(n,) rows that may be fitted on."""
+        return np.ones(len(self), bool) if self.held_out is None else ~self.held_out
+
+    @cached_property
+    def strata(self) -> Array:
+        """(n,) what folds balance: the arm, and for classes arm x class."""
+        if not self.is_classification:
+            return self.w
+        return self.w * (int(self.y.max()) + 1) + self.y.astype(np.int64)
+
+    @cached_property
+    def classes(self) -> Array:
+        """Distinct classes of the outcome, sorted."""
+        return np.unique(self.y)
+
+    def splits(self, n_folds: int) -> Splits:
+        """(train, test) positions of each fold; `n_folds` 1 fits and predicts all rows at once.
+
+        Raises
+        ------
+        ValueError
+            If a fold's training rows miss an arm, or a class of an arm.
+        """
+        if n_folds not in self._drawn:
+            self._drawn[n_folds] = self._draw(n_folds)
+        return self._drawn[n_folds]
+
+    @cached_property
+    def _drawn(self) -> dict[int, Splits]:
+        return {}
+
+    def _draw(self, n_folds: int) -> Splits:
+        if n_folds == 1:
+            rows = np.flatnonzero(self.train)
+            return [(rows, rows)]
+        groups = None if self.groups is None else np.asarray(self.groups)[self.train]
+        folds = np.full(len(self), -1)
+        folds[self.train] = draw_folds(self.strata[self.train], n_folds, self.seed, groups)
+        splits = splits_of(folds)
+        self._check_splits(splits, n_folds)
+        return splits
+
+    def _check_splits(self, splits: Splits, n_folds: int) -> None:
+        everything = np.unique(self.strata[self.train])
+        complete = (np.array_equal(np.unique(self.strata[t]), everything) for t, _ in splits)
+        if len(splits) == n_folds and all(complete):
+            return
+        counts = self._members_by_arm()
+        smallest = min(counts, key=lambda arm: counts[arm])
+        what = "groups" if self.groups is not None else "rows"
+        each = ", and of each class in it" if self.is_classification else ""
+        raise ValueError(
+            f"Expected at least {n_folds} {what} of each arm{each} for {n_folds} folds; found "
+            f"{counts[smallest]} {what} in arm {smallest}. Use fewer folds or leave that arm out."
+        )
+
+    def _members_by_arm(self) -> dict[int, int]:
+        members = np.arange(len(self)) if self.groups is None else np.asarray(self.groups)
+        rows = pd.DataFrame({"arm": self.strata, "member": members})[self.train]
+        counts = rows.groupby("arm")["member"].nunique()
+        n_classes = int(self.y.max()) + 1 if self.is_classification else 1
+        return {int(stratum) // n_classes: int(n) for stratum, n in counts.items()}
+
+
+def as_outcome(y: Any, is_classification: bool) -> Array:
+    """The outcome as a numpy array: integers for classes, floats otherwise."""
+    values = np.asarray(y)
+    if is_classification and values.dtype.kind in "bfiu":
+        return values.astype(np.int64)
+    return values if values.dtype.kind == "f" else values.astype(float)
+
+
+def check_arms(w: Array, n_variants: int) -> None:
+    """Refuse treatments that aren't exactly 0, ..., ``n_variants - 1``."""
+    found = np.unique(w)
+    if len(found) != n_variants:
+        raise ValueError(
+            f"Number of variants present in the treatment ({len(found)}) differs from the "
+            f"number expected ({n_variants}). Set n_variants to the number of arms in the data."
+        )
+    if not np.array_equal(found, np.arange(n_variants)):
+        raise ValueError(
+            f"Treatment variant should be encoded with values 0 to {n_variants - 1}, all of them "
+            f"present; found {_some(found)}. Encode the control as 0."
+        )
+
+
+def check_outcome(y: Array, w: Array, is_classification: bool) -> None:
+    """Refuse missing and infinite outcomes, and class outcomes that arms don't share."""
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise ValueError(
+            f"Expected finite outcomes; found {int((~np.isfinite(y)).sum())} missing or infinite "
+            f"of {len(y)}. Remove those rows or fill them in, knowing what that assumes."
+        )
+    if not is_classification:
+        return
+    classes = [np.unique(y[w == arm]) for arm in np.unique(w)]
+    if any(not np.array_equal(classes[0], other) for other in classes):
+        raise ValueError(
+            "Variants have seen different sets of classification outcomes: "
+            f"{[_some(c) for c in classes]}. Each class must occur in each arm."
+        )
+    if len(classes[0]) < 2:
+        raise ValueError(f"Expected two or more classes; only one class present: {classes[0][0]}.")
+
+
+def check_weight(weight: Array | None) -> None:
+    """Refuse weights that are negative, missing, infinite or all zero."""
+    if weight is None:
+        return
+    wrong = ~np.isfinite(weight) | (weight < 0)
+    if wrong.any() or not weight.any():
+        found = f"{int(wrong.sum())} other" if wrong.any() else "only zeros"
+        raise ValueError(
+            f"Expected weights that are finite and not negative, some above 0; found {found}. "
+            f"Weights say how many units of the population a row stands for."
+        )
+
+
+def check_propensity(propensity: Array | None, n_variants: int) -> None:
+    """Refuse known propensities that aren't (n, K) probabilities summing to one by row."""
+    if propensity is None:
+        return
+    if propensity.ndim != 2 or propensity.shape[1] != n_variants:
+        raise ValueError(
+            f"Expected known propensities of shape (n, {n_variants}), a column an arm; found "
+            f"{propensity.shape}."
+        )
+    inside = (propensity > 0) & (propensity < 1)
+    if not inside.all() or not np.allclose(propensity.sum(axis=1), 1, atol=1e-3):
+        raise ValueError(
+            "Expected known propensities strictly between 0 and 1 that sum to 1 over the arms; "
+            f"found {int((~inside).any(axis=1).sum())} rows outside (0, 1) and sums from "
+            f"{propensity.sum(axis=1).min():.4g} to {propensity.sum(axis=1).max():.4g}."
+        )
+
+
+def _some(values: Sequence[Any] | Array, most: int = 5) -> str:
+    shown = ", ".join(str(v) for v in list(values)[:most])
+    return shown if len(values) <= most else f"{shown}, ... ({len(values)} in all)"

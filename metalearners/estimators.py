@@ -1,0 +1,147 @@
+"""Base models as values: a class and its parameters, built anew for each fit."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
+from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
+from sklearn.utils.validation import has_fit_parameter
+
+from metalearners._typing import Array, Matrix, Ref
+from metalearners.digest import combine, digest
+
+# How a base model is run, not what it learns: left out of its identity.
+_NOT_IDENTITY = frozenset({"n_jobs", "verbose", "verbosity", "thread_count"})
+
+
+@dataclass(frozen=True, eq=False)
+class EstimatorSpec:
+    """An estimator class with its parameters; equal specifications have equal digests.
+
+    Parameters
+    ----------
+    factory : class with scikit-learn's estimator interface
+    params : keyword arguments of the class
+    """
+
+    factory: type
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def digest(self) -> Ref:
+        """Digest of the class, its package's version and the parameters that shape the fit."""
+        params = {k: v for k, v in self.params.items() if k not in _NOT_IDENTITY}
+        return combine("spec", [digest(self.factory), digest(params)])
+
+    def build(self, seed: int | None = None, threads: int | None = None) -> Any:
+        """A new, unfitted estimator.
+
+        Parameters
+        ----------
+        seed : given to each ``random_state`` that the user left unset
+        threads : given to ``n_jobs`` where the user left it unset
+        """
+        estimator = self.factory(**{k: _copied(v) for k, v in self.params.items()})
+        unset = {k for k, v in estimator.get_params().items() if v is None}
+        chosen: dict[str, Any] = {}
+        if seed is not None:
+            chosen |= {k: seed for k in unset if k.rpartition("__")[2] == "random_state"}
+        if threads is not None:
+            chosen |= {k: threads for k in unset if k.rpartition("__")[2] == "n_jobs"}
+        if self.factory.__module__.startswith("lightgbm."):
+            chosen |= _reproducible_lightgbm(self.params)
+        return estimator.set_params(**chosen)
+
+
+def _copied(value: Any) -> Any:
+    return clone(value, safe=False) if hasattr(value, "get_params") else value
+
+
+def _reproducible_lightgbm(given: Mapping[str, Any]) -> dict[str, Any]:
+    # Without these, LightGBM picks its histogram layout by a timing test and its sums depend on
+    # the number of threads (LightGBM documentation, parameter `deterministic`).
+    wanted = {"deterministic": True, "verbosity": -1}
+    if not {"force_col_wise", "force_row_wise"} & set(given):
+        wanted["force_row_wise"] = True
+    if "verbose" in given:
+        del wanted["verbosity"]
+    return {k: v for k, v in wanted.items() if k not in given}
+
+
+def weight_argument(estimator: Any) -> str | None:
+    """Name of the `fit` argument that takes row weights; None if there is none."""
+    if isinstance(estimator, Pipeline):
+        name, last = estimator.steps[-1]
+        inner = weight_argument(last)
+        return inner and f"{name}__{inner}"
+    return "sample_weight" if has_fit_parameter(estimator, "sample_weight") else None
+
+
+def takes_missing(estimator: Any) -> bool:
+    """Whether a base model can be fitted on missing feature values."""
+    if not isinstance(estimator, Pipeline):
+        inner = getattr(estimator, "estimator", None)
+        return takes_missing(inner) if hasattr(inner, "fit") else _allow_nan(estimator)
+    for _, step in estimator.steps:
+        if step in (None, "passthrough"):
+            continue
+        if not _allow_nan(step):
+            return False
+        if _replaces_values(step):
+            return True
+    return True
+
+
+def takes_categories(estimator: Any) -> bool:
+    """Whether a base model can be fitted on columns of a data frame's category type.
+
+    A pipeline is trusted to encode them: what its steps make of a column isn't known before
+    they are fitted.
+    """
+    inner = getattr(estimator, "estimator", None)
+    if hasattr(inner, "fit"):
+        return takes_categories(inner)
+    root = type(estimator).__module__.partition(".")[0]
+    if root == "xgboost":
+        return bool(estimator.get_params().get("enable_categorical", False))
+    histogram = type(estimator).__name__.startswith("HistGradientBoosting")
+    if histogram:
+        return estimator.get_params().get("categorical_features") == "from_dtype"
+    return root == "lightgbm" or isinstance(estimator, Pipeline)
+
+
+def _allow_nan(estimator: Any) -> bool:
+    return _replaces_values(estimator) or bool(get_tags(estimator).input_tags.allow_nan)
+
+
+def _replaces_values(step: Any) -> bool:
+    # An imputer fills values in; what a column transformer does is known only by its parts.
+    return type(step).__name__.endswith(("Imputer", "ColumnTransformer"))
+
+
+def check_role(estimator: Any, predict_method: str, kind: str) -> None:
+    """Refuse a classifier where means are predicted, and a regressor where probabilities are.
+
+    Raises
+    ------
+    ValueError
+        If the estimator can't be used with the predict method of its model kind.
+    """
+    wrong = is_classifier if predict_method == "predict" else is_regressor
+    if wrong(estimator):
+        found = "classifier" if predict_method == "predict" else "regressor"
+        raise ValueError(
+            f"The model {kind} is supposed to be used with the predict method "
+            f"'{predict_method}'; found the {found} {type(estimator).__name__}. "
+            f"Use a {'regressor' if found == 'classifier' else 'classifier'}."
+        )
+
+
+def predict(model: BaseEstimator, X: Matrix, method: str) -> Array:
+    """Predictions of shape (n, 1) for ``predict``, (n, n_classes) for ``predict_proba``."""
+    values = np.asarray(getattr(model, method)(X), dtype=float)
+    return values.reshape(len(values), -1)

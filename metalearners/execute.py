@@ -1,0 +1,56 @@
+"""Executors: functions from units to fits. The serial one is the specification."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from joblib import Parallel, delayed, effective_n_jobs
+
+from metalearners._typing import Name
+from metalearners.crossfit import CrossFit
+from metalearners.dataset import Dataset
+from metalearners.fit import Fit, fit_unit
+from metalearners.plan import FitUnit, Plan, Regression, plan_stage
+from metalearners.store import Store
+
+
+class Executor(Protocol):
+    """Fits units and returns their fits in the same order."""
+
+    def __call__(self, units: Sequence[FitUnit], store: Store) -> Sequence[Fit]:
+        """The fits of the units, in their order."""
+
+
+def serial(units: Sequence[FitUnit], store: Store) -> list[Fit]:
+    """Fit one unit after another."""
+    return [fit_unit(unit, store) for unit in units]
+
+
+def joblib_executor(n_jobs: int | None = None) -> Executor:
+    """An executor on joblib's workers.
+
+    Parameters
+    ----------
+    n_jobs : as scikit-learn means it: None is 1 unless a ``joblib.parallel_config`` says
+        otherwise, -1 is all cores. Threads are preferred (most base models release the
+        interpreter lock in fitting); ``parallel_config(backend=...)`` overrules that.
+    """
+
+    def execute(units: Sequence[FitUnit], store: Store) -> list[Fit]:
+        parallel = Parallel(n_jobs=n_jobs, prefer="threads")
+        threads = 1 if effective_n_jobs(n_jobs) > 1 else None
+        return list(parallel(delayed(fit_unit)(unit, store, threads) for unit in units))
+
+    return execute
+
+
+def run_stage(
+    asked: Mapping[Name, Regression], d: Dataset, store: Store, execute: Executor
+) -> dict[Name, CrossFit]:
+    """Plan a stage's regressions, fit each unit once, and gather the results."""
+    plan = plan_stage(asked, d, store)
+    return plan.gather(run_plan(plan, store, execute))
+
+
+def run_plan(plan: Plan, store: Store, execute: Executor) -> dict[FitUnit, Fit]:
+    """The fits of a plan's units."""
+    return dict(zip(plan.units, execute(plan.units, store), strict=True))

@@ -1,0 +1,89 @@
+"""Fits one unit: the only place where an estimator's `fit` is called."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from metalearners._typing import Array, Matrix
+from metalearners.estimators import predict, takes_categories, weight_argument
+
+if TYPE_CHECKING:
+    from metalearners.plan import FitUnit
+    from metalearners.store import Store
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What a unit left behind.
+
+    Parameters
+    ----------
+    predictions : (m, c) of the unit's test rows, (m, K, c) with the arm as a feature; None where
+        there are no test rows
+    model : the fitted model, if the unit keeps it
+    """
+
+    predictions: Array | None
+    model: Any = None
+
+
+def fit_unit(unit: "FitUnit", store: "Store", threads: int | None = None) -> Fit:
+    """Fit a unit's estimator on its training rows and predict its test rows.
+
+    Parameters
+    ----------
+    threads : given to the base model where its parameters leave ``n_jobs`` open
+    """
+    X, target, train = store.get(unit.X), store.get(unit.target), store.get(unit.train)
+    estimator = unit.estimator.build(unit.seed, threads)
+    rows = take(X, train)
+    if unit.arm is not None:
+        rows = with_arm(rows, store.get(unit.arm)[train], unit.n_arms, takes_categories(estimator))
+    y = target[train].astype(np.int64) if unit.method == "predict_proba" else target[train]
+    weights = {}
+    if unit.weight is not None:
+        argument = weight_argument(estimator)
+        if argument is None:
+            raise TypeError(f"{type(estimator).__name__}.fit takes no sample_weight.")
+        weights[argument] = store.get(unit.weight)[train]
+    estimator.fit(rows, y, **weights)
+    predictions = None
+    if unit.test is not None:
+        test = take(X, store.get(unit.test))
+        predictions = predict_with(estimator, test, unit.method, unit.n_arms)
+    return Fit(predictions, estimator if unit.keep else None)
+
+
+def predict_with(model: Any, X: Matrix, method: str, n_arms: int = 0) -> Array:
+    """Predictions of a model, (m, c); (m, K, c) where the arm is a feature (``n_arms`` > 0)."""
+    if not n_arms:
+        return predict(model, X, method)
+    categorical = takes_categories(model)
+    arms = [
+        predict(model, with_arm(X, np.full(X.shape[0], arm), n_arms, categorical), method)
+        for arm in range(n_arms)
+    ]
+    return np.stack(arms, axis=1)
+
+
+def take(X: Matrix, rows: Array) -> Matrix:
+    """Rows of a feature matrix, in its own container."""
+    return X.iloc[rows] if isinstance(X, pd.DataFrame) else X[rows]
+
+
+def with_arm(X: Matrix, arm: Array, n_arms: int, categorical: bool) -> Matrix:
+    """Features with the treatment appended, for a learner that treats it as one of them.
+
+    A category column ``treatment`` where the base model takes categories, else one 0/1 column
+    ``treatment_k`` an arm but the control.
+    """
+    if categorical:
+        frame = X if isinstance(X, pd.DataFrame) else pd.DataFrame(X).rename(columns=str)
+        levels = pd.Categorical(arm, categories=range(n_arms))
+        return frame.assign(treatment=levels)
+    indicators = (arm[:, None] == np.arange(1, n_arms)).astype(np.int8)
+    if isinstance(X, pd.DataFrame):
+        return X.assign(**{f"treatment_{k + 1}": column for k, column in enumerate(indicators.T)})
+    return np.hstack([X, indicators.astype(X.dtype)])
