@@ -6,7 +6,7 @@ from pathlib import Path
 
 from flows.config import Config, load_config
 from flows.environment import state_folder
-from flows.server import ui_address, using_server
+from flows.server import connect, ui_address
 from flows.source import ROOTS_VARIABLE
 from flows.study import prepare
 
@@ -25,12 +25,12 @@ def launch(path: Path, changes: Iterable[str], output: str | None, refresh: bool
     """
     config = load_config(path, changes, output)
     prepare(config)
-    with using_server():
-        # Errors are told once, in our words; the server keeps Prefect's logs for the UI.
-        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-        from flows import uplift_run  # Prefect, which reads its settings when it is imported
+    connect()
+    # Errors are told once, in our words; the server keeps Prefect's logs for the UI.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    from flows import uplift_run  # Prefect, which reads its settings when it is imported
 
-        return Path(uplift_run(**parameters(config), refresh=refresh))
+    return Path(uplift_run(**parameters(config), refresh=refresh))
 
 
 def parameters(config: Config) -> dict[str, object]:
@@ -45,10 +45,9 @@ def serve_deployments(port: int) -> None:
     names other places.
     """
     os.environ.setdefault(ROOTS_VARIABLE, str(Path.cwd()))
-    with using_server(port) as api:
-        from prefect import serve
+    api = connect(port)
+    from deployments.uplift import deployments
+    from prefect import serve
 
-        from deployments.uplift import deployments
-
-        print(f"UI: {ui_address(api)}  (state in {state_folder()}; Ctrl-C ends it)", flush=True)
-        serve(*deployments())
+    print(f"UI: {ui_address(api)}  (state in {state_folder()}; Ctrl-C ends it)", flush=True)
+    serve(*deployments())

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from metalearners._typing import Array, Floats
 from metalearners.aipw import Estimate
@@ -98,11 +98,11 @@ def balance(features: Sequence[str], differences: Floats, labels: Sequence[str])
     for j, values in enumerate(differences.T):
         style = arm_style(j + 1)
         position = np.arange(len(features)) + _offset(j, differences.shape[1], 0.5)
-        _dots(axes, values, position, style)
-    reach = max(0.15, 1.1 * _largest(differences))
+        axes.plot(values, position, style.marker, color=style.colour, markersize=4.5, alpha=0.9)
+    worst = float(np.nan_to_num(np.abs(differences)).max(initial=0))
+    reach = max(0.15, 1.1 * worst)
     axes.set_xlim(-reach, reach)
-    worst = _largest(differences)
-    about = f"{len(features)} features by {_and(labels)}; largest size {worst:.2g}"
+    about = f"{len(features)} features by {', '.join(labels)}; largest size {worst:.2g}"
     return _image(figure, f"Standardized differences of {about}. Lines at -0.1 and 0.1.")
 
 
@@ -132,8 +132,8 @@ def effects(
     axes.axvline(0, color=_FAINT, linewidth=0.8)
     for k, (ours, plain) in enumerate(zip(adjusted, raw, strict=True)):
         style = arm_style(k + 1)
-        _interval(axes, ours, k - 0.14, style.colour, style.marker, style.colour)
-        _interval(axes, plain, k + 0.2, _FAINT, style.marker, "white")
+        _interval(axes, ours, k - 0.15, style)
+        _interval(axes, plain, k + 0.2, style, raw=True)
     values = _pairs(labels, [f"{e.estimate:.3g}" for e in adjusted])
     return _image(figure, f"Average effects with 95 % intervals: {values}.")
 
@@ -143,7 +143,7 @@ def cate_histogram(
 ) -> Markup:
     """Histograms of the estimated effects of one arm, one outline a learner."""
     figure, axes = _panel(f"Estimated effect on {_shown(outcome, 24)}", "Share of rows")
-    inner = [np.quantile(values, (0.005, 0.995)) for values in estimates.values()]
+    inner = [np.quantile(values, (0.01, 0.99)) for values in estimates.values()]
     low, high = min(q[0] for q in inner), max(q[1] for q in inner)
     margin = 0.02 * (high - low) or 0.5 * abs(high) or 1.0
     edges = np.linspace(low - margin, high + margin, 61)
@@ -184,9 +184,8 @@ def calibration(
     of = _shown(outcome, 16)
     figure, axes = _panel(f"Estimated effect on {of}", f"Effect on {of} found")
     for name, own in groups.items():
-        style = styles[name]
         for group in own:
-            _interval(axes, group.actual, group.predicted, style.colour, style.marker, None, "y")
+            _interval(axes, group.actual, group.predicted, styles[name], upright=True)
     seen = [g.predicted for own in groups.values() for g in own]
     if seen:
         axes.axline((seen[0], seen[0]), slope=1, color=_INK, linewidth=0.9, dashes=(4, 3))
@@ -200,6 +199,7 @@ def drivers(features: Sequence[str], shares: Floats, style: Style, label: str) -
     figure, axes = _axes(3.4, height, left=_room(features, 16))
     _rows(axes, features, "Share of variance", 16)
     axes.barh(np.arange(len(features)), shares, color=style.colour, height=0.66)
+    axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     top = f"{features[0]} with {shares[0]:.0%}" if len(features) else "none"
     return _image(figure, f"Share of variance through each feature, {label}; first {top}.")
 
@@ -216,7 +216,7 @@ def _image(figure: Figure, alt: str) -> Markup:
     # An image, not inline SVG: ids of one picture can't then clash with another's.
     buffer = io.BytesIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    FigureCanvasSVG(figure).print_svg(buffer, metadata=nothing)
+    FigureCanvasSVG(figure).print_svg(buffer, metadata=nothing)  # type: ignore[no-untyped-call]
     content = base64.b64encode(buffer.getvalue()).decode()
     width, height = (round(96 * inches) for inches in figure.get_size_inches())
     source = Markup("data:image/svg+xml;base64,") + Markup(content)
@@ -230,7 +230,7 @@ def _panel(x_label: str, y_label: str) -> tuple[Figure, Axes]:
     figure, axes = _axes(3.4, 2.6, left=0.68)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
-    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(_tick))
     axes.grid(axis="y", color=_PALE, linewidth=0.6)
     return figure, axes
@@ -238,13 +238,13 @@ def _panel(x_label: str, y_label: str) -> tuple[Figure, Axes]:
 
 def _bars(labels: Sequence[str], x_label: str, unit: float = 0.34) -> tuple[Figure, Axes]:
     """One row a label."""
-    figure, axes = _axes(4.8, 0.75 + unit * max(len(labels), 2), left=_room(labels, 24))
+    figure, axes = _axes(4.3, 0.75 + unit * max(len(labels), 2), left=_room(labels, 24))
     _rows(axes, labels, x_label, 24)
     return figure, axes
 
 
 def _axes(width: float, height: float, left: float) -> tuple[Figure, Axes]:
-    """Axes with fixed margins in inches: measuring texts to lay them out costs more than drawing."""
+    """Axes with fixed margins in inches: measuring texts to lay them out would cost time."""
     figure = Figure(figsize=(width, height))
     bottom, right, top = 0.5, 0.16, 0.1
     size = (width - left - right) / width, (height - bottom - top) / height
@@ -254,7 +254,7 @@ def _axes(width: float, height: float, left: float) -> tuple[Figure, Axes]:
     axes.tick_params(labelsize=_SMALL, color=_FAINT, labelcolor=_INK, length=3)
     for axis in (axes.xaxis, axes.yaxis):
         axis.label.set(size=_SMALL + 0.5, color=_INK)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(_tick))
     axes.set_axisbelow(True)
     return figure, axes
@@ -275,22 +275,15 @@ def _room(labels: Sequence[str], most: int) -> float:
 
 
 def _interval(
-    axes: Axes,
-    found: Estimate,
-    at: float,
-    colour: str,
-    marker: str,
-    face: str | None = None,
-    along: str = "x",
+    axes: Axes, found: Estimate, at: float, style: Style, raw: bool = False, upright: bool = False
 ) -> None:
-    error = [[found.estimate - found.ci_low], [found.ci_high - found.estimate]]
-    x, y = (found.estimate, at) if along == "x" else (at, found.estimate)
-    look = {"color": colour, "markersize": 5, "elinewidth": 1.4, "mfc": face or colour}
-    axes.errorbar(x, y, fmt=marker, **{f"{along}err": error}, **look)
-
-
-def _dots(axes: Axes, x: Floats, y: Floats, style: Style) -> None:
-    axes.plot(x, y, style.marker, color=style.colour, markersize=4.5, alpha=0.9)
+    """A marker with its interval; hollow and grey for a raw figure."""
+    colour = _FAINT if raw else style.colour
+    ends, both = [found.ci_low, found.ci_high], [at, at]
+    x, y = (both, ends) if upright else (ends, both)
+    axes.plot(x, y, color=colour, linewidth=1.4)
+    point = (at, found.estimate) if upright else (found.estimate, at)
+    axes.plot(*point, style.marker, color=colour, markersize=5, mfc="white" if raw else colour)
 
 
 def _offset(number: int, count: int, spread: float) -> float:
@@ -302,22 +295,20 @@ def _shares(values: Array, edges: Floats) -> Floats:
     return np.histogram(values, edges)[0] / max(len(values), 1)
 
 
-def _largest(values: Floats) -> float:
-    return float(np.abs(values).max(initial=0))
-
-
 def _dash(style: Style) -> Any:
     return (0, [float(part) for part in style.dash.split()]) if style.dash else "-"
 
 
 def _tick(value: float, position: int | None = None) -> str:
-    return f"{round(value, 12):,.10g}".replace("-0", "-0") if value else "0"
+    return f"{round(value, 12):,.10g}" if value else "0"
 
 
 def _shown(text: str, most: int) -> str:
     """A label as it can be drawn: on one line, not too long, no formula, no missing glyph."""
     line = " ".join(text.split())
-    short = line if len(line) <= most else f"{line[: most - 1]}…"
+    # The middle goes: names with a common beginning, such as those of columns, differ at the end.
+    tail = most // 3
+    short = line if len(line) <= most else f"{line[: most - tail - 1]}…{line[-tail:]}"
     font = get_font(findfont("DejaVu Sans"))
     drawable = (c if font.get_char_index(ord(c)) else "\N{WHITE SQUARE}" for c in short)
     return "".join(drawable).replace("$", r"\$")
@@ -325,7 +316,3 @@ def _shown(text: str, most: int) -> str:
 
 def _pairs(names: Sequence[str], values: Iterable[Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in zip(names, values, strict=True))
-
-
-def _and(names: Sequence[str]) -> str:
-    return ", ".join(names)

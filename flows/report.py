@@ -1,2 +1,443 @@
-def render(study, results, run):
-    return "x"
+"""The report of a run: one page that needs neither a network nor scripts; presentation only."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from flows import plots
+from flows.results import NO_HOLDOUT, Results
+from flows.study import Study
+from metalearners._typing import Floats
+from metalearners.aipw import Estimate
+from metalearners.bundle import arm_name
+from metalearners.estimators import EstimatorSpec
+from metalearners.evaluation import Gain, Group
+from metalearners.metalearner import PROPENSITY_MODEL
+
+_ESTIMATE = ("Estimate", "Std. error", "95 % interval")
+_QUANTILES = (5, 25, 50, 75, 95)
+_STAGES = {
+    "load": "Loading the data",
+    "nuisance": "Nuisance models",
+    "treatment": "Treatment models",
+    "evaluate": "Evaluation",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of texts.
+
+    Parameters
+    ----------
+    caption : what it shows, and of whom
+    head : one text a column
+    rows : one text a cell
+    names : number of leading columns that name the row
+    shown : rows in sight; the others fold away
+    """
+
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    names: int = 1
+    shown: int = 20
+
+
+@dataclass(frozen=True)
+class Key:
+    """An entry of a legend: how something is drawn, and its name."""
+
+    style: plots.Style
+    label: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A picture among several, and what it is of."""
+
+    title: str
+    image: Markup
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One arm's result in words."""
+
+    arm: str
+    change: str
+    low: str
+    high: str
+    excludes_zero: bool
+
+
+def render(study: Study, results: Results, run: Mapping[str, Any]) -> str:
+    """The report as HTML.
+
+    Parameters
+    ----------
+    run : what is known of the run itself: ``run_name``, ``started``, ``seconds``, ``stages``,
+        ``fits``, ``parallelism`` and ``versions``, as in `summary.json`
+    """
+    return _template().render(
+        labels=_labels(study),
+        outcome=study.config.data.outcome,
+        config=study.config,
+        study=study,
+        run=run,
+        findings=[_finding(arm.label, arm.ate) for arm in results.arms],
+        legend_keys=_legend(study),
+        reason=NO_HOLDOUT,
+        design=_design(study),
+        data=_data(study, results),
+        overlap=_overlap(study, results),
+        effects=_effects(study, results),
+        cates=_cates(study, results),
+        gains=_gains(study, results),
+        calibration=_calibration(study, results),
+        drivers=_drivers(study, results),
+        course=_course(study, results, run),
+    )
+
+
+def number(value: float | None, scale: float | None = None) -> str:
+    """A number in three significant digits, with thousands separators.
+
+    Parameters
+    ----------
+    scale : a size, such as the standard error, whose digits decide the number of decimals, so
+        that numbers that belong together are rounded alike
+    """
+    if value is None or not math.isfinite(value):
+        return "–"
+    size = abs(scale) if scale and math.isfinite(scale) else abs(value)
+    if size == 0:
+        return "0"
+    decimals = max(0, 2 - math.floor(math.log10(size)))
+    if decimals > 6:
+        return f"{value:.2e}"
+    text = f"{value:,.{decimals}f}"
+    return text.removeprefix("-") if not text.strip("-0.,") else text
+
+
+def share(value: float) -> str:
+    """A share as a percentage."""
+    return f"{100 * value:.1f} %"
+
+
+@lru_cache(maxsize=1)
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": number,
+        "share": share,
+        "count": "{:,}".format,
+        "spoken": _spoken,
+    }
+    return environment.get_template("report.html.j2")
+
+
+def _spoken(label: str) -> str:
+    """An arm's label inside a sentence, where a mere number would be read as a quantity."""
+    return label if any(c.isalpha() for c in label) else f"arm {label}"
+
+
+def _labels(study: Study) -> list[str]:
+    return [arm_name(arm) for arm in study.arms]
+
+
+def _finding(label: Any, ate: Estimate) -> Finding:
+    # Two digits of the error: a third would promise more than the interval grants.
+    scale = ate.std_error * 10 if ate.std_error > 0 else None
+    low, high = number(ate.ci_low, scale), number(ate.ci_high, scale)
+    sign = "+" if ate.estimate > 0 else ""
+    excludes = ate.ci_low > 0 or ate.ci_high < 0
+    return Finding(arm_name(label), sign + number(ate.estimate, scale), low, high, excludes)
+
+
+def _legend(study: Study) -> list[Key]:
+    """The learners' keys, where several share a picture."""
+    if len(study.learners) == 1:
+        return []
+    return [Key(plots.learner_style(name), name) for name in study.learners]
+
+
+def _styles(study: Study, code: int) -> dict[str, plots.Style]:
+    """How learners are drawn in an arm's picture: a single one in the arm's own colour."""
+    if len(study.learners) == 1:
+        return dict.fromkeys(study.learners, plots.arm_style(code))
+    return {name: plots.learner_style(name) for name in study.learners}
+
+
+def _named(study: Study, arm: str, learner: str) -> list[str]:
+    """What names a table's row: arm and learner, but neither that is the same in all rows."""
+    if len(study.learners) == 1:
+        return [arm]
+    return [learner] if len(study.arms) == 2 else [arm, learner]
+
+
+def _panels(study: Study, draw: Callable[[int, str], Markup], first: int = 1) -> list[Panel]:
+    """A picture an arm, up to a number that is still looked at."""
+    labels = _labels(study)[: plots.MOST_ARMS + 1]
+    return [Panel(label, draw(k, label)) for k, label in enumerate(labels) if k >= first]
+
+
+def _design(study: Study) -> dict[str, Any]:
+    groups = study.dataset.groups
+    return {
+        "models": _models(study),
+        "clusters": None if groups is None else len(np.unique(groups)),
+        "known": study.propensity is not None,
+        "held_out": int((~study.dataset.train).sum()),
+    }
+
+
+def _models(study: Study) -> Table:
+    """Base models, each with all that it is used for."""
+    uses: dict[tuple[str, str], list[str]] = {}
+    learners = {**study.learners, "average effects and evaluation": study.reference}
+    for name, learner in learners.items():
+        for kind in learner.kinds:
+            known = kind == PROPENSITY_MODEL and study.propensity is not None
+            shared = learner is study.reference and kind in learner.TREATMENT_KINDS
+            if not known and not shared:
+                used = f"{name}: {kind.replace('_', ' ')}"
+                uses.setdefault(_described(learner.spec(kind)), []).append(used)
+    rows = [[*model, "; ".join(used)] for model, used in uses.items()]
+    return Table("Base models", ["Model", "Parameters", "Used for"], rows, names=3)
+
+
+def _described(spec: EstimatorSpec) -> tuple[str, str]:
+    parameters = ", ".join(f"{name}={value!r}" for name, value in spec.params.items())
+    package = spec.factory.__module__.partition(".")[0]
+    return f"{package}.{spec.factory.__name__}", " ".join(parameters.split()) or "defaults"
+
+
+def _data(study: Study, results: Results) -> dict[str, Any]:
+    d, labels = study.dataset, _labels(study)
+    arms = [d.w == k for k in range(len(labels))]
+    held_out = [int((rows & ~d.train).sum()) for rows in arms]
+    fitted = [int((rows & d.train).sum()) for rows in arms]
+    rows = [
+        [label, f"{m + h:,}", share((m + h) / len(d)), f"{h:,}", number(d.y[own].mean())]
+        for label, m, h, own in zip(labels, fitted, held_out, arms, strict=True)
+    ]
+    head = ["Arm", "Rows", "Share", "Held out", f"Mean of {study.config.data.outcome}"]
+    return {
+        "plot": plots.rows_by_arm(labels, fitted, held_out),
+        "table": Table("Rows of each arm, unweighted", head, rows),
+        "features": study.schema.names,
+        **_balance(study, results),
+    }
+
+
+def _balance(study: Study, results: Results) -> dict[str, Any]:
+    names, labels = study.schema.names, _labels(study)[1:]
+    order = np.argsort(-np.abs(results.balance).max(axis=1), kind="stable")
+    first = order[: plots.MOST_FEATURES]
+    drawn = labels[: plots.MOST_ARMS]
+    rows = [[names[j], *(number(value, 0.1) for value in results.balance[j])] for j in order]
+    differences = results.balance[first][:, : len(drawn)]
+    return {
+        "balance_plot": plots.balance([names[j] for j in first], differences, drawn),
+        "balance_table": Table("Standardized differences", ["Feature", *labels], rows),
+        "balance_legend": _arm_keys(drawn),
+    }
+
+
+def _arm_keys(labels: Sequence[str]) -> list[Key]:
+    return [Key(plots.arm_style(k), label) for k, label in enumerate(labels, start=1)]
+
+
+def _overlap(study: Study, results: Results) -> dict[str, Any]:
+    d, clip = study.dataset, study.config.clip
+
+    def draw(k: int, label: str) -> Markup:
+        column, own = results.propensity[:, k], d.w == k
+        return plots.overlap(column[own], column[~own], clip, plots.arm_style(k), label)
+
+    values = np.quantile(results.propensity, (0, 0.01, 0.5, 0.99, 1), axis=0).T
+    rows = [[label, *map(number, own)] for label, own in zip(_labels(study), values, strict=True)]
+    head = ["Arm", "Smallest", "1 %", "Median", "99 %", "Largest"]
+    return {
+        "panels": _panels(study, draw, first=0),
+        "table": Table("Probability of each arm, over all rows", head, rows),
+        "clipped": results.clipped,
+        "share": results.clipped / len(d),
+    }
+
+
+def _effects(study: Study, results: Results) -> dict[str, Any]:
+    arms = results.arms
+    scale = _typical(arm.ate.std_error for arm in arms)
+    rows = [
+        row
+        for arm in arms
+        for row in (
+            [arm_name(arm.label), "adjusted (AIPW)", *_estimate(arm.ate, scale)],
+            [arm_name(arm.label), "raw difference", *_estimate(arm.difference, scale)],
+        )
+    ]
+    control = _labels(study)[0]
+    head = ["Arm", "Method", *_ESTIMATE]
+    adjusted, raw = [arm.ate for arm in arms], [arm.difference for arm in arms]
+    return {
+        "plot": plots.effects(_labels(study)[1:], adjusted, raw, study.config.data.outcome),
+        "table": Table(f"Average effect against {control}, per row", head, rows, names=2),
+    }
+
+
+def _typical(sizes: Iterable[float]) -> float | None:
+    """The size whose digits decide how a table is rounded."""
+    known = [size for size in sizes if size > 0]
+    return float(np.median(known)) if known else None
+
+
+def _estimate(found: Estimate, scale: float | None) -> list[str]:
+    interval = f"{number(found.ci_low, scale)} to {number(found.ci_high, scale)}"
+    return [number(found.estimate, scale), number(found.std_error, scale), interval]
+
+
+def _cates(study: Study, results: Results) -> dict[str, Any]:
+    def draw(k: int, label: str) -> Markup:
+        columns = {name: own.cate[:, k - 1] for name, own in results.learners.items()}
+        outcome = study.config.data.outcome
+        return plots.cate_histogram(columns, outcome, _styles(study, k), label)
+
+    scale = _typical(s for own in results.learners.values() for s in own.cate.std(axis=0))
+    rows = [
+        [*_named(study, label, name), *_distribution(own.cate[:, k], own.mean_cate[k], scale)]
+        for k, label in enumerate(_labels(study)[1:])
+        for name, own in results.learners.items()
+    ]
+    named = _named(study, "Arm", "Learner")
+    head = [*named, "Mean", "Std. dev.", *(f"{q} %" for q in _QUANTILES)]
+    table = Table("Estimated effects over the rows", head, rows, names=len(named))
+    return {"panels": _panels(study, draw), "table": table}
+
+
+def _distribution(values: Floats, mean: float, scale: float | None) -> list[str]:
+    quantiles = np.quantile(values, [q / 100 for q in _QUANTILES]).tolist()
+    return [number(value, scale) for value in (mean, float(values.std()), *quantiles)]
+
+
+def _gains(study: Study, results: Results) -> dict[str, Any] | None:
+    judged = {name: own.gains for name, own in results.learners.items() if own.gains}
+    if not judged:
+        return None
+
+    def draw(k: int, label: str) -> Markup:
+        gains = {name: own[k - 1] for name, own in judged.items()}
+        return plots.gain_curves(gains, study.config.data.outcome, _styles(study, k), label)
+
+    scale = _typical(gain.qini_error or 0 for own in judged.values() for gain in own)
+    n_rows = f"{int((~study.dataset.train).sum()):,}"
+    rows = [
+        [*_named(study, label, name), *_gained(own[k], scale), n_rows]
+        for k, label in enumerate(_labels(study)[1:])
+        for name, own in judged.items()
+    ]
+    named = _named(study, "Arm", "Learner")
+    head = [*named, "Qini", "Std. error", "Treating all", "Rows"]
+    table = Table("Ranking on held-out rows", head, rows, names=len(named))
+    banded = len(judged) <= plots.BANDED_CURVES and study.config.evaluation.bootstrap > 0
+    return {"panels": _panels(study, draw), "table": table, "banded": banded}
+
+
+def _gained(gain: Gain, scale: float | None) -> list[str]:
+    return [number(value, scale) for value in (gain.qini, gain.qini_error, gain.gain[-1])]
+
+
+def _calibration(study: Study, results: Results) -> dict[str, Any] | None:
+    judged = {name: own.groups for name, own in results.learners.items() if own.groups}
+    if not judged:
+        return None
+
+    def draw(k: int, label: str) -> Markup:
+        groups = {name: own[k - 1] for name, own in judged.items()}
+        return plots.calibration(groups, study.config.data.outcome, _styles(study, k), label)
+
+    every = [group for own in judged.values() for arm in own for group in arm]
+    scale = _typical(group.actual.std_error for group in every)
+    rows = [
+        [*_named(study, label, name), str(i), *_group(g, scale)]
+        for k, label in enumerate(_labels(study)[1:])
+        for name, own in judged.items()
+        for i, g in enumerate(own[k], start=1)
+    ]
+    named = _named(study, "Arm", "Learner")
+    head = [*named, "Group", "Rows", "Estimated", "Found", *_ESTIMATE[1:]]
+    caption = "Groups of held-out rows, lowest estimates first"
+    table = Table(caption, head, rows, names=len(named))
+    return {"panels": _panels(study, draw), "table": table}
+
+
+def _group(group: Group, scale: float | None) -> list[str]:
+    return [f"{group.rows:,}", number(group.predicted, scale), *_estimate(group.actual, scale)]
+
+
+def _drivers(study: Study, results: Results) -> dict[str, Any]:
+    """Pictures of the first learner's, a table of all, in one order of the features."""
+    names, first = study.schema.names, next(iter(results.learners.values())).drivers
+    order = np.argsort(-first.mean(axis=1), kind="stable")
+    drawn = order[: plots.MOST_FEATURES]
+
+    def draw(k: int, label: str) -> Markup:
+        shares = first[drawn, k - 1]
+        return plots.drivers([names[j] for j in drawn], shares, plots.arm_style(k), label)
+
+    columns = {
+        _column(label, name, study): own.drivers[:, k]
+        for k, label in enumerate(_labels(study)[1:])
+        for name, own in results.learners.items()
+    }
+    rows = [[names[j], *(share(values[j]) for values in columns.values())] for j in order]
+    return {
+        "panels": _panels(study, draw),
+        "table": Table("Share of the estimates' variance", ["Feature", *columns], rows),
+        "learner": next(iter(results.learners)),
+    }
+
+
+def _column(label: str, learner: str, study: Study) -> str:
+    if len(study.learners) == 1:
+        return label
+    return learner if len(study.arms) == 2 else f"{label}, {learner}"
+
+
+def _course(study: Study, results: Results, run: Mapping[str, Any]) -> dict[str, Any]:
+    stages = run["stages"]
+    names = [_STAGES.get(stage["name"], stage["name"]) for stage in stages]
+    rows = [
+        [name, number(stage["seconds"]), f"{stage['executed']:,}", f"{stage['reused']:,}"]
+        for name, stage in zip(names, stages, strict=True)
+    ]
+    head = ["Stage", "Seconds", "Fitted", "Reused"]
+    return {
+        "plot": plots.stage_times(names, [stage["seconds"] for stage in stages]),
+        "table": Table("Time and fits of each stage", head, rows),
+        "losses": _losses(study, results),
+    }
+
+
+def _losses(study: Study, results: Results) -> Table:
+    d = study.dataset
+    rows = [
+        [label, number(loss), number(d.y[(d.w == k) & d.train].std())]
+        for k, (label, loss) in enumerate(zip(_labels(study), results.losses, strict=True))
+    ]
+    head = ["Arm", "Root mean squared error", "Std. dev. of the outcome"]
+    return Table("Outcome models, out of fold on training rows", head, rows)

@@ -5,7 +5,6 @@ ends with its process however that ends, so no user has to tell the server that 
 none can take it from another.
 """
 
-import contextlib
 import fcntl
 import json
 import os
@@ -14,7 +13,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,35 +24,36 @@ from flows.errors import InputError
 _POLL_SECONDS = 1.0
 _START_SECONDS = 120.0
 
+# Held until the process ends: its lock, and a server it started, which may outlive it.
+_held: list[object] = []
 
-@contextlib.contextmanager
-def using_server(port: int | None = None) -> Iterator[str]:
-    """The API's address, for the time of the context.
+
+def connect(port: int | None = None) -> str:
+    """Use a server until this process ends, when its last events have been sent.
 
     The server that the environment names, else the running one of the state folder, else a new
-    one.
+    one. Called before Prefect is imported, as that reads the address.
 
     Parameters
     ----------
     port : of a new server; None for any that is free
+
+    Returns
+    -------
+    The API's address, which the environment names from now on
 
     Raises
     ------
     InputError
         If the port is taken.
     """
-    given = os.environ.get("PREFECT_API_URL")
-    if given:
-        yield given
-        return
-    folder = state_folder()
-    with (folder / "server.users").open("a") as users:
+    if "PREFECT_API_URL" not in os.environ:
+        folder = state_folder()
+        users = (folder / "server.users").open("a")
         fcntl.flock(users, fcntl.LOCK_SH)  # waits while a server is going down
+        _held.append(users)
         os.environ["PREFECT_API_URL"] = _running_or_new(folder, port)
-        try:
-            yield os.environ["PREFECT_API_URL"]
-        finally:
-            del os.environ["PREFECT_API_URL"]
+    return os.environ["PREFECT_API_URL"]
 
 
 def ui_address(api: str) -> str:
@@ -98,6 +97,7 @@ def _start(folder: Path, port: int | None) -> str:
             stderr=output,
             start_new_session=True,  # a Ctrl-C meant for one user is none for the others
         )
+    _held.append(process)
     deadline = time.monotonic() + _START_SECONDS
     while not _healthy(address):
         if process.poll() is not None or time.monotonic() > deadline:

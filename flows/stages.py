@@ -89,13 +89,13 @@ def fit(key: Ref, label: str, workspace: str, threads: int) -> Ref:
     return key
 
 
-@flow(name="nuisance-stage", validate_parameters=False)
+@flow(name="nuisance-stage", flow_run_name="nuisance-stage", validate_parameters=False)
 def nuisance_stage(plan: Ref, workspace: str, threads: int) -> Counts:
     """Fit the units of a plan of nuisance models."""
     return _fit_units("nuisance", plan, workspace, threads)
 
 
-@flow(name="treatment-stage", validate_parameters=False)
+@flow(name="treatment-stage", flow_run_name="treatment-stage", validate_parameters=False)
 def treatment_stage(plan: Ref, workspace: str, threads: int) -> Counts:
     """Fit the units of a plan of treatment models."""
     return _fit_units("treatment", plan, workspace, threads)

@@ -1,0 +1,90 @@
+"""What tests share: one embedded server for all runs, small data, and a way to run a config."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).parent.parent
+Settings = dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def api(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Address of a server that lasts as long as the tests."""
+    here = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("server"))
+    from flows.environment import prepare
+    from flows.server import connect
+
+    prepare()
+    os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
+    address = connect()
+    os.chdir(here)
+    return address
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    """600 rows, two arms, an effect of 1 + b."""
+    rng = np.random.default_rng(1)
+    data = pd.DataFrame(rng.normal(size=(600, 3)), columns=list("abc"))
+    data["w"] = rng.permutation(np.arange(600) % 2)
+    data["y"] = data["a"] + data["w"] * (1 + data["b"]) + rng.normal(size=600)
+    return data
+
+
+@pytest.fixture
+def settings(frame: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A config of small models for `frame`, in a working folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    frame.to_parquet("data.parquet")
+    small = {"n_estimators": 3, "num_leaves": 4}
+    return {
+        "data": {"source": "data.parquet", "outcome": "y", "treatment": "w", "control": 0},
+        "learners": ["DRLearner"],
+        "models": {
+            "outcome": {"estimator": "lightgbm.LGBMRegressor", "params": dict(small)},
+            "propensity": {"estimator": "lightgbm.LGBMClassifier", "params": dict(small)},
+            "treatment": {"estimator": "lightgbm.LGBMRegressor", "params": dict(small)},
+        },
+        "evaluation": {"holdout": 0.25, "bootstrap": 10},
+    }
+
+
+class Ran:
+    """A finished run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.summary = json.loads((folder / "summary.json").read_text())
+        self.fits = self.summary["fits"]
+        self.stages = {stage["name"]: stage for stage in self.summary["stages"]}
+        self.estimates = pd.read_parquet(folder / "estimates.parquet")
+
+
+@pytest.fixture
+def run(api: str) -> Callable[..., Ran]:
+    """Runs settings as the command does, in this process."""
+
+    def run_settings(settings: Settings, refresh: bool = False) -> Ran:
+        from flows import uplift_run
+        from flows.config import parse_config
+        from flows.launch import parameters
+
+        folder = uplift_run(**parameters(parse_config(settings)), refresh=refresh)
+        return Ran(Path(folder))
+
+    return run_settings
+
+
+def write_config(settings: Settings, path: str = "config.yaml") -> Path:
+    """Settings as a file."""
+    Path(path).write_text(yaml.safe_dump(settings))
+    return Path(path)

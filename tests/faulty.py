@@ -1,0 +1,44 @@
+"""Base models that fail, for tests that need a fault; the process must allow this import root."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from sklearn.linear_model import LinearRegression
+
+
+class FailsOnce(LinearRegression):
+    """Raises once in all, whatever is fitted, as a fault that passes."""
+
+    def __init__(self, marker: str = "", *, fit_intercept: bool = True) -> None:
+        super().__init__(fit_intercept=fit_intercept)
+        self.marker = marker
+
+    def fit(self, X, y, sample_weight=None):
+        try:
+            os.close(os.open(self.marker, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return super().fit(X, y, sample_weight)
+        raise OSError("the disk is away for a moment")
+
+
+class NeverFits(LinearRegression):
+    """Raises what no second try would mend."""
+
+    def __init__(self, *, fit_intercept: bool = True) -> None:
+        super().__init__(fit_intercept=fit_intercept)
+
+    def fit(self, X, y, sample_weight=None):
+        raise ValueError("this model can't be fitted")
+
+
+class Counts(LinearRegression):
+    """Leaves a file for each fit."""
+
+    def __init__(self, folder: str = "", *, fit_intercept: bool = True) -> None:
+        super().__init__(fit_intercept=fit_intercept)
+        self.folder = folder
+
+    def fit(self, X, y, sample_weight=None):
+        Path(self.folder, f"{np.random.default_rng().integers(1 << 60)}").touch()
+        return super().fit(X, y, sample_weight)
