@@ -19,7 +19,7 @@ OUTPUT = Path(__file__).with_name("rand_hie.parquet")
 OUTCOME = "mdvis"
 FEATURES = ["physlm", "disea", "hlthg", "hlthf", "hlthp"]
 PLAN_TERMS = ["lncoins", "idp", "lpi", "fmde"]
-COLUMNS = [OUTCOME, "plan", "site", *FEATURES, "family", "person", *PLAN_TERMS]
+COLUMNS = [OUTCOME, "plan", "cost_sharing", "site", *FEATURES, "family", "person", *PLAN_TERMS]
 PLAN_OF_RATE = {0: "free", 25: "25", 50: "50", 95: "95", 100: "95"}
 IMPUTED_DISEA = [13.73189, 11.84267, 9.967326, 10.57626]  # one value a site, in row order
 EXPECTED = {
@@ -51,9 +51,11 @@ def name_sites(disea: pd.Series) -> pd.Series:
 
 
 def derive(source: pd.DataFrame) -> pd.DataFrame:
-    """Add plan, site, family and person to the rows of `randhie`."""
+    """Add plan, cost sharing, site, family and person to the rows of `randhie`."""
+    plan = name_plans(source["lncoins"], source["idp"])
     return source.assign(
-        plan=name_plans(source["lncoins"], source["idp"]),
+        plan=plan,
+        cost_sharing=plan.eq("free").map({True: "free", False: "shared"}),
         site=name_sites(source["disea"]),
         family=number_runs(source[PLAN_TERMS]),
         person=number_runs(source.drop(columns=OUTCOME)),

@@ -26,7 +26,7 @@ from metalearners.evaluation import Gain, Group
 MOST_FEATURES = 20
 """Features drawn in one picture."""
 
-MOST_ARMS = 8
+MOST_ARMS = 7
 """Arms that get pictures of their own."""
 
 BANDED_CURVES = 2
@@ -81,7 +81,9 @@ def rows_by_arm(labels: Sequence[str], fitted: Sequence[int], held_out: Sequence
         colour = arm_style(k).colour
         axes.barh(k, fitted[k], color=colour, height=0.62)
         axes.barh(k, held_out[k], left=fitted[k], color=colour, alpha=0.4, height=0.62)
-    return _image(figure, f"Rows of each arm: {_pairs(labels, np.add(fitted, held_out))}.")
+    total = np.add(fitted, held_out)
+    axes.set_xlim(0, 1.05 * total.max())
+    return _image(figure, f"Rows of each arm: {_pairs(labels, total)}.")
 
 
 def balance(features: Sequence[str], differences: Floats, labels: Sequence[str]) -> Markup:
@@ -91,7 +93,7 @@ def balance(features: Sequence[str], differences: Floats, labels: Sequence[str])
     ----------
     differences : (p, K-1) one row a feature, one column an arm
     """
-    figure, axes = _bars(features, "Standardized difference from the control", unit=0.24)
+    figure, axes = _bars(features, "Standardized difference", unit=0.24)
     axes.axvline(0, color=_FAINT, linewidth=0.8)
     for limit in (-0.1, 0.1):
         axes.axvline(limit, color=_FAINT, linewidth=0.8, dashes=(4, 3))
@@ -108,7 +110,7 @@ def balance(features: Sequence[str], differences: Floats, labels: Sequence[str])
 
 def overlap(own: Floats, others: Floats, clip: float, style: Style, label: str) -> Markup:
     """Histograms of an arm's propensity: among its own rows, and among the others."""
-    figure, axes = _panel(f"Probability of {_shown(label, 24)}", "Share of rows")
+    figure, axes = _panel(f"Probability of {_shown(label, 18)}", "Share of rows")
     top = min(1.0, 1.08 * float(max(own.max(), others.max())) + 0.02)
     edges = np.linspace(0, top, 41)
     axes.stairs(_shares(own, edges), edges, fill=True, color=style.colour, alpha=0.45)
@@ -128,7 +130,7 @@ def effects(
     labels: Sequence[str], adjusted: Sequence[Estimate], raw: Sequence[Estimate], outcome: str
 ) -> Markup:
     """Forest plot: doubly robust effects above plain differences, with 95 % intervals."""
-    figure, axes = _bars(labels, f"Effect on {_shown(outcome, 30)}, per row", unit=0.5)
+    figure, axes = _bars(labels, f"Effect on {_shown(outcome, 16)}, per row", unit=0.5)
     axes.axvline(0, color=_FAINT, linewidth=0.8)
     for k, (ours, plain) in enumerate(zip(adjusted, raw, strict=True)):
         style = arm_style(k + 1)
@@ -142,7 +144,7 @@ def cate_histogram(
     estimates: Mapping[str, Floats], outcome: str, styles: Mapping[str, Style], label: str
 ) -> Markup:
     """Histograms of the estimated effects of one arm, one outline a learner."""
-    figure, axes = _panel(f"Estimated effect on {_shown(outcome, 24)}", "Share of rows")
+    figure, axes = _panel(f"Estimated effect on {_shown(outcome, 18)}", "Share of rows")
     inner = [np.quantile(values, (0.01, 0.99)) for values in estimates.values()]
     low, high = min(q[0] for q in inner), max(q[1] for q in inner)
     margin = 0.02 * (high - low) or 0.5 * abs(high) or 1.0
@@ -163,7 +165,7 @@ def gain_curves(
     gains: Mapping[str, Gain], outcome: str, styles: Mapping[str, Style], label: str
 ) -> Markup:
     """Gain curves of one arm with 95 % bands, and the line of random treatment."""
-    figure, axes = _panel("Share of rows treated, highest first", f"Gain in {_shown(outcome, 24)}")
+    figure, axes = _panel("Share of rows treated, highest first", f"Gain in {_shown(outcome, 18)}")
     last = next(iter(gains.values())).gain[-1]
     axes.plot([0, 1], [0, last], color=_INK, linewidth=0.9, dashes=(4, 3))
     for name, gain in gains.items():
@@ -181,7 +183,7 @@ def calibration(
     groups: Mapping[str, Sequence[Group]], outcome: str, styles: Mapping[str, Style], label: str
 ) -> Markup:
     """Mean doubly robust scores, with 95 % intervals, against mean estimates of the same rows."""
-    of = _shown(outcome, 16)
+    of = _shown(outcome, 14)
     figure, axes = _panel(f"Estimated effect on {of}", f"Effect on {of} found")
     for name, own in groups.items():
         for group in own:
@@ -227,7 +229,7 @@ def _image(figure: Figure, alt: str) -> Markup:
 
 def _panel(x_label: str, y_label: str) -> tuple[Figure, Axes]:
     """One of several small pictures side by side."""
-    figure, axes = _axes(3.4, 2.6, left=0.68)
+    figure, axes = _axes(3.4, 2.6, left=0.72)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
@@ -238,15 +240,15 @@ def _panel(x_label: str, y_label: str) -> tuple[Figure, Axes]:
 
 def _bars(labels: Sequence[str], x_label: str, unit: float = 0.34) -> tuple[Figure, Axes]:
     """One row a label."""
-    figure, axes = _axes(4.3, 0.75 + unit * max(len(labels), 2), left=_room(labels, 24))
-    _rows(axes, labels, x_label, 24)
+    figure, axes = _axes(4.3, 0.75 + unit * max(len(labels), 2), left=_room(labels, 20))
+    _rows(axes, labels, x_label, 20)
     return figure, axes
 
 
 def _axes(width: float, height: float, left: float) -> tuple[Figure, Axes]:
     """Axes with fixed margins in inches: measuring texts to lay them out would cost time."""
     figure = Figure(figsize=(width, height))
-    bottom, right, top = 0.5, 0.16, 0.1
+    bottom, right, top = 0.5, 0.24, 0.1
     size = (width - left - right) / width, (height - bottom - top) / height
     axes = figure.add_axes((left / width, bottom / height, *size))
     axes.spines[["top", "right"]].set_visible(False)
@@ -300,7 +302,7 @@ def _dash(style: Style) -> Any:
 
 
 def _tick(value: float, position: int | None = None) -> str:
-    return f"{round(value, 12):,.10g}" if value else "0"
+    return f"{round(value, 12) + 0.0:,.10g}" if abs(value) < 1e5 else f"{value:.4g}"
 
 
 def _shown(text: str, most: int) -> str:

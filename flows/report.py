@@ -41,14 +41,22 @@ class Table:
     head : one text a column
     rows : one text a cell
     names : number of leading columns that name the row
-    shown : rows in sight; the others fold away
     """
 
     caption: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     names: int = 1
-    shown: int = 20
+
+    @property
+    def first(self) -> Sequence[Sequence[str]]:
+        """Rows in sight: all, unless they are many."""
+        return self.rows if len(self.rows) <= 30 else self.rows[:20]
+
+    @property
+    def rest(self) -> Sequence[Sequence[str]]:
+        """Rows that are folded away."""
+        return self.rows[len(self.first) :]
 
 
 @dataclass(frozen=True)
@@ -160,7 +168,8 @@ def _labels(study: Study) -> list[str]:
 
 
 def _finding(label: Any, ate: Estimate) -> Finding:
-    # Two digits of the error: a third would promise more than the interval grants.
+    # Ten times the error asks for two of its digits, where `number` would give three: enough
+    # for a sentence.
     scale = ate.std_error * 10 if ate.std_error > 0 else None
     low, high = number(ate.ci_low, scale), number(ate.ci_high, scale)
     sign = "+" if ate.estimate > 0 else ""
@@ -291,7 +300,7 @@ def _effects(study: Study, results: Results) -> dict[str, Any]:
             [arm_name(arm.label), "raw difference", *_estimate(arm.difference, scale)],
         )
     ]
-    control = _labels(study)[0]
+    control = _spoken(_labels(study)[0])
     head = ["Arm", "Method", *_ESTIMATE]
     adjusted, raw = [arm.ate for arm in arms], [arm.difference for arm in arms]
     return {

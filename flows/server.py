@@ -24,8 +24,8 @@ from flows.errors import InputError
 _POLL_SECONDS = 1.0
 _START_SECONDS = 120.0
 
-# Held until the process ends: its lock, and a server it started, which may outlive it.
-_held: list[object] = []
+# Servers that this process started; they may outlive it.
+_started: list[subprocess.Popen[bytes]] = []
 
 
 def connect(port: int | None = None) -> str:
@@ -49,9 +49,8 @@ def connect(port: int | None = None) -> str:
     """
     if "PREFECT_API_URL" not in os.environ:
         folder = state_folder()
-        users = (folder / "server.users").open("a")
+        users = os.open(folder / "server.users", os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(users, fcntl.LOCK_SH)  # waits while a server is going down
-        _held.append(users)
         os.environ["PREFECT_API_URL"] = _running_or_new(folder, port)
     return os.environ["PREFECT_API_URL"]
 
@@ -97,7 +96,7 @@ def _start(folder: Path, port: int | None) -> str:
             stderr=output,
             start_new_session=True,  # a Ctrl-C meant for one user is none for the others
         )
-    _held.append(process)
+    _started.append(process)
     deadline = time.monotonic() + _START_SECONDS
     while not _healthy(address):
         if process.poll() is not None or time.monotonic() > deadline:
