@@ -117,4 +117,6 @@ def _is_control(label: Any) -> bool:
 
 def _yaml(value: Any) -> str:
     """A value as YAML writes it, in one line."""
-    return yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("...\n").strip()
+    return (
+        yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("...\n").strip()
+    )

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from flows import plots
-from flows.results import NO_HOLDOUT, Results
+from flows.results import NO_HOLDOUT, ArmResult, Results
 from flows.study import Study
 from metalearners._typing import Floats
 from metalearners.aipw import Estimate
@@ -296,17 +296,26 @@ def _effects(study: Study, results: Results) -> dict[str, Any]:
         row
         for arm in arms
         for row in (
-            [arm_name(arm.label), "adjusted (AIPW)", *_estimate(arm.ate, scale)],
-            [arm_name(arm.label), "raw difference", *_estimate(arm.difference, scale)],
+            [
+                arm_name(arm.label),
+                "adjusted (AIPW)",
+                *_estimate(arm.ate, scale),
+                _joint(arm, scale),
+            ],
+            [arm_name(arm.label), "raw difference", *_estimate(arm.difference, scale), ""],
         )
     ]
     control = _spoken(_labels(study)[0])
-    head = ["Arm", "Method", *_ESTIMATE]
+    head = ["Arm", "Method", *_ESTIMATE, "95 % for all arms at once"]
     adjusted, raw = [arm.ate for arm in arms], [arm.difference for arm in arms]
     return {
         "plot": plots.effects(_labels(study)[1:], adjusted, raw, study.config.data.outcome),
         "table": Table(f"Average effect against {control}, per row", head, rows, names=2),
     }
+
+
+def _joint(arm: ArmResult, scale: float | None) -> str:
+    return f"{number(arm.joint[0], scale)} to {number(arm.joint[1], scale)}"
 
 
 def _typical(sizes: Iterable[float]) -> float | None:

@@ -8,7 +8,12 @@ import pandas as pd
 
 from flows.study import Study
 from metalearners._typing import Array, Floats, Name
-from metalearners.aipw import Estimate, difference_in_means, mean_with_error
+from metalearners.aipw import (
+    Estimate,
+    difference_in_means,
+    mean_with_error,
+    simultaneous_intervals,
+)
 from metalearners.bundle import Bundle, arm_name, estimate_columns
 from metalearners.crossfit import CrossFit
 from metalearners.evaluation import (
@@ -30,11 +35,13 @@ class ArmResult:
     ----------
     label : as in the data
     ate : doubly robust, over all rows that take part
+    joint : 95 % interval of the same that holds for all arms at once
     difference : plain difference of means
     """
 
     label: Any
     ate: Estimate
+    joint: tuple[float, float]
     difference: Estimate
 
 
@@ -115,7 +122,7 @@ def evaluate(study: Study, fitted: dict[Name, CrossFit], versions: dict[str, str
         learners={name: _learner_result(study, name, scores) for name in study.learners},
         propensity=propensity,
         clipped=int(((propensity < clip) | (propensity > 1 - clip)).any(axis=1).sum()),
-        balance=standardized_differences(d.X, d.w, d.n_variants),
+        balance=standardized_differences(d.X, d.w, d.n_variants, d.weight),
         losses=_losses(study, shared),
         estimates=_estimates(study, bundle),
         bundle=bundle,
@@ -124,10 +131,13 @@ def evaluate(study: Study, fitted: dict[Name, CrossFit], versions: dict[str, str
 
 def _arm_results(study: Study, scores: Floats) -> list[ArmResult]:
     d = study.dataset
+    effects = scores[:, 1:] - scores[:, :1]
+    joint = simultaneous_intervals(effects, d.weight, d.groups)
     return [
         ArmResult(
             label=label,
-            ate=mean_with_error(scores[:, k] - scores[:, 0], d.weight, d.groups),
+            ate=mean_with_error(effects[:, k - 1], d.weight, d.groups),
+            joint=joint[k - 1],
             difference=difference_in_means(d.y, d.w, k, d.weight, d.groups),
         )
         for k, label in enumerate(study.arms[1:], start=1)
@@ -177,7 +187,9 @@ def _losses(study: Study, shared: dict[Name, Array]) -> list[float]:
     for k in range(d.n_variants):
         rows = (d.w == k) & d.train
         predicted = shared[VARIANT_OUTCOME_MODEL, str(k)][rows, -1]
-        losses.append(float(np.sqrt(np.mean((d.y[rows] - predicted) ** 2))))
+        weight = None if d.weight is None else d.weight[rows]
+        squared = np.average((d.y[rows] - predicted) ** 2, weights=weight)
+        losses.append(float(np.sqrt(squared)))
     return losses
 
 
@@ -226,6 +238,10 @@ def summary_of(study: Study, results: Results) -> dict[str, Any]:
             "digest": study.digest,
         },
         "ate": [{"arm": arm.label, **vars(arm.ate)} for arm in results.arms],
+        "ate_joint": [
+            {"arm": arm.label, "ci_low": arm.joint[0], "ci_high": arm.joint[1]}
+            for arm in results.arms
+        ],
         "difference_in_means": [{"arm": arm.label, **vars(arm.difference)} for arm in results.arms],
         "overlap": {
             "clip": study.config.clip,

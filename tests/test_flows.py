@@ -192,7 +192,9 @@ def test_stages_are_sub_flows_whose_cached_tasks_are_seen_as_such(run, settings,
     run(settings)
     second = run(settings)
     parent = _flow_run(api, second)
-    stages = _post(api, "flow_runs", {"flow_runs": {"parent_flow_run_id": {"any_": [parent["id"]]}}})
+    stages = _post(
+        api, "flow_runs", {"flow_runs": {"parent_flow_run_id": {"any_": [parent["id"]]}}}
+    )
 
     assert {stage["name"] for stage in stages} == {"nuisance-stage", "treatment-stage"}
     assert {stage["state_type"] for stage in stages} == {"COMPLETED"}
@@ -203,7 +205,9 @@ def test_stages_are_sub_flows_whose_cached_tasks_are_seen_as_such(run, settings,
 
 def test_only_handles_cross_flow_and_task_boundaries(run, settings, api):
     parent = _flow_run(api, run(settings))
-    stages = _post(api, "flow_runs", {"flow_runs": {"parent_flow_run_id": {"any_": [parent["id"]]}}})
+    stages = _post(
+        api, "flow_runs", {"flow_runs": {"parent_flow_run_id": {"any_": [parent["id"]]}}}
+    )
 
     for stage in stages:
         assert set(stage["parameters"]) == {"plan", "workspace", "threads"}

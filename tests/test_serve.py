@@ -1,0 +1,202 @@
+"""`uplift serve`: runs triggered through the API and, in a real browser, from the UI's form."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.conftest import REPOSITORY, Ran
+
+pytestmark = pytest.mark.slow
+FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+
+class Served:
+    """A running `uplift serve`, and the questions a client asks its API."""
+
+    def __init__(self, address: str, folder: Path) -> None:
+        self.address, self.api, self.folder = address, f"{address}/api", folder
+
+    def get(self, path):
+        return httpx.get(f"{self.api}/{path}").json()
+
+    def post(self, path, content):
+        return httpx.post(f"{self.api}/{path}", json=content, timeout=30)
+
+    def deployment(self):
+        return self.get("deployments/name/uplift-run/uplift-run")
+
+    def trigger(self, **parameters):
+        path = f"deployments/{self.deployment()['id']}/create_flow_run"
+        return self.wait(self.post(path, {"parameters": parameters}).json()["id"])
+
+    def wait(self, run_id, seconds=120):
+        deadline = time.monotonic() + seconds
+        while (run := self.get(f"flow_runs/{run_id}"))["state_type"] not in FINAL:
+            assert time.monotonic() < deadline, run["state"]
+            time.sleep(0.5)
+        return run
+
+    def stages(self, run):
+        query = {"flow_runs": {"parent_flow_run_id": {"any_": [run["id"]]}}}
+        return self.post("flow_runs/filter", query).json()
+
+    def tasks(self, run):
+        ids = [stage["id"] for stage in self.stages(run)]
+        query = {"flow_runs": {"id": {"any_": ids}}}
+        return self.post("task_runs/filter", query).json()
+
+    def ran(self, run):
+        (folder,) = self.folder.glob(f"runs/*-{run['name']}")
+        return Ran(folder)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("served")
+    shutil.copytree(REPOSITORY / "data", folder / "data")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    with (folder / "serve.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flows.cli", "serve", "--port", "4271"],
+            cwd=folder,
+            env=environment,
+            stdout=log,
+            stderr=log,
+        )
+    served = Served("http://127.0.0.1:4271", folder)
+    _wait_until_served(served, process)
+    yield served
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) in (0, 130), (folder / "serve.log").read_text()
+
+
+def _wait_until_served(served, process):
+    deadline = time.monotonic() + 90
+    while True:
+        assert process.poll() is None, (served.folder / "serve.log").read_text()
+        assert time.monotonic() < deadline
+        try:
+            if "id" in served.deployment():
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.5)
+
+
+def test_deployment_has_the_main_job_as_defaults_and_a_daily_schedule(served):
+    deployment = served.deployment()
+
+    (schedule,) = deployment["schedules"]
+    assert schedule["active"]
+    assert schedule["schedule"]["cron"] == "0 5 * * *"
+    assert deployment["parameters"]["data"]["treatment"] == "plan"
+    assert not deployment["paused"]
+
+
+def test_triggered_run_completes_and_a_second_one_is_cached(served):
+    first = served.trigger()
+    second = served.trigger()
+
+    assert first["state_type"] == second["state_type"] == "COMPLETED"
+    names = {stage["name"] for stage in served.stages(second)}
+    assert names == {"nuisance-stage", "treatment-stage"}
+    ran, again = served.ran(first), served.ran(second)
+    assert ran.fits["executed"] == ran.fits["unique"]
+    assert again.fits["reused"] == again.fits["unique"]
+    deadline = time.monotonic() + 15  # task runs reach the server in batches
+    while len(served.tasks(second)) < again.fits["unique"] and time.monotonic() < deadline:
+        time.sleep(0.5)
+    tasks = served.tasks(second)
+    assert len(tasks) == again.fits["unique"]
+    assert {task["state_name"] for task in tasks} == {"Cached"}
+
+
+def test_command_and_deployment_share_cache_and_run_folders(served):
+    served.trigger()
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    config = REPOSITORY / "deployments" / "configs" / "rand_hie.yaml"
+    command = [sys.executable, "-m", "flows.cli", "run", str(config), "--quiet"]
+    subprocess.run(command, cwd=served.folder, env=environment, check=True, timeout=120)
+
+    assert Ran(served.folder / "runs" / "latest").fits["executed"] == 0
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"data": {"source": "/etc/passwd"}}, "limited to"),
+        ({"data": {"source": "data/../../outside.parquet"}}, "limited to"),
+        ({"output": "/tmp/elsewhere"}, "limited to"),
+        ({"cache": {"storage": "/tmp/elsewhere"}}, "limited to"),
+        ({"models": {"outcome": {"estimator": "os.system"}}}, "import path of an estimator"),
+    ],
+)
+def test_parameters_cannot_reach_beyond_the_deployment(served, parameters, message):
+    defaults = served.deployment()["parameters"]
+    changed = {key: {**defaults[key], **v} if isinstance(v, dict) else v for key, v in parameters.items()}
+    run = served.trigger(**changed)
+
+    assert run["state_type"] == "FAILED"
+    assert message in run["state"]["message"]
+
+
+def test_form_refuses_what_the_schema_forbids(served):
+    path = f"deployments/{served.deployment()['id']}/create_flow_run"
+    refused = served.post(path, {"parameters": {"folds": {"n_folds": 1, "seed": 0}}})
+
+    assert refused.status_code == 409
+    assert "n_folds" in refused.text
+
+
+def test_taken_port_is_refused(served, tmp_path):
+    command = [sys.executable, "-m", "flows.cli", "serve", "--port", "4271"]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert done.returncode == 2
+    assert "4271 is taken" in done.stderr
+
+
+@pytest.fixture
+def page():
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium on this machine")
+    from playwright.sync_api import sync_playwright
+
+    arguments = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        yield browser.new_page(viewport={"width": 1400, "height": 1000})
+        browser.close()
+
+
+def test_a_person_changes_the_form_and_starts_a_run(served, page):
+    page.goto(f"{served.address}/v2/deployments/deployment/{served.deployment()['id']}/run")
+    page.get_by_label("Run Name").fill("from-the-form")
+    for title in ("Outcome model", "Propensity model", "Treatment model"):
+        page.get_by_text(title).first.wait_for()
+    page.get_by_label("N Folds").fill("3")
+    page.get_by_role("button", name="Submit").click()
+    query = {"flow_runs": {"name": {"any_": ["from-the-form"]}}}
+    deadline = time.monotonic() + 30
+    while not (found := served.post("flow_runs/filter", query).json()):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    run = served.wait(found[0]["id"])
+
+    assert run["state_type"] == "COMPLETED", run["state"]
+    assert "n_folds: 3" in (served.ran(run).folder / "config.yaml").read_text()
+    page.goto(f"{served.address}/v2/runs/flow-run/{run['id']}")
+    page.get_by_text("Completed").first.wait_for()
+    page.get_by_role("tab", name="Subflow Runs").click()
+    page.get_by_text("nuisance-stage").first.wait_for()
