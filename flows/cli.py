@@ -13,7 +13,7 @@ import typer
 
 from flows.display import progress_display, say
 from flows.errors import InputError
-from flows.runs import LATEST, find_run, list_runs, write_json
+from flows.runs import LATEST, find_run, list_runs, outcome_lines, write_json
 
 DEFAULT_OUTPUT = "runs"
 
@@ -200,18 +200,8 @@ def _terminate(number: int, frame: Any) -> NoReturn:
 
 def _show_end(folder: Path) -> None:
     summary = json.loads((folder / "summary.json").read_text())
-    fits = summary["fits"]
-    latest = folder.parent / LATEST
-    print(
-        f"{summary['run_name']}: {fits['executed']} fits executed, {fits['reused']} reused, "
-        f"{summary['seconds']:.1f} s"
-    )
-    for row in summary["ate"]:
-        interval = f"{row['ci_low']:.3g} to {row['ci_high']:.3g}"
-        print(f"  effect of {row['arm']}: {row['estimate']:.3g} (95 % interval {interval})")
-    print(f"  report:    {folder / 'report.html'}")
-    print(f"  estimates: {folder / 'estimates.parquet'}")
-    print(f"  the same through {latest}; server and UI: uplift serve")
+    print("\n".join(outcome_lines(summary)))
+    print(f"  the same through {folder.parent / LATEST}; server and UI: uplift serve")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from flows.progress import listening
+from flows.progress import describe, listening
 
 
 def say(message: str) -> None:
@@ -71,8 +71,7 @@ class _LineListener:
         pass
 
     def end(self, stage: str, seconds: float, executed: int, reused: int) -> None:
-        fits = f", {executed} fits executed, {reused} reused" if executed + reused else ""
-        say(f"{stage}: {seconds:.1f} s{fits}")
+        say(describe(stage, seconds, executed, reused))
 
 
 def runs_table(runs: list[dict[str, Any]]) -> None:

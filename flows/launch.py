@@ -46,8 +46,9 @@ def serve_deployments(port: int) -> None:
     """
     os.environ.setdefault(ROOTS_VARIABLE, str(Path.cwd()))
     api = connect(port)
-    from deployments.uplift import deployments
     from prefect import serve
+
+    from deployments.uplift import deployments
 
     print(f"UI: {ui_address(api)}  (state in {state_folder()}; Ctrl-C ends it)", flush=True)
     serve(*deployments())

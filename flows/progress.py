@@ -15,6 +15,12 @@ class Listener(Protocol):
         """A stage has ended."""
 
 
+def describe(stage: str, seconds: float, executed: int, reused: int) -> str:
+    """A stage that has ended, in a line."""
+    fits = f", {executed} fits executed, {reused} reused" if executed + reused else ""
+    return f"{stage}: {seconds:.1f} s{fits}"
+
+
 _listeners: list[Listener] = []
 
 

@@ -140,6 +140,28 @@ def _rewrite(record: IO[str], content: dict[str, Any]) -> None:
     record.flush()
 
 
+def describe_stage(entry: dict[str, Any]) -> str:
+    """A stage's entry in a line."""
+    return progress.describe(entry["name"], entry["seconds"], entry["executed"], entry["reused"])
+
+
+def outcome_lines(summary: dict[str, Any]) -> list[str]:
+    """What a finished run found and where, for terminals and logs."""
+    fits, folder = summary["fits"], Path(summary["folder"])
+    counts = f"{fits['executed']} fits executed, {fits['reused']} reused"
+    effects = [
+        f"  effect of {row['arm']}: {row['estimate']:.3g} "
+        f"(95 % interval {row['ci_low']:.3g} to {row['ci_high']:.3g})"
+        for row in summary["ate"]
+    ]
+    return [
+        f"{summary['run_name']}: {counts}, {summary['seconds']:.1f} s",
+        *effects,
+        f"  report:    {folder / 'report.html'}",
+        f"  estimates: {folder / 'estimates.parquet'}",
+    ]
+
+
 @contextlib.contextmanager
 def whole_folder(run: Run) -> Iterator[Path]:
     """A folder to write a run's files to; renamed to the run's own at the end, or removed."""

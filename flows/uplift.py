@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from prefect import flow, runtime
+from prefect import flow, get_run_logger, runtime
 
 from flows.config import (
     CacheConfig,
@@ -21,7 +21,15 @@ from flows.config import (
 )
 from flows.report import render
 from flows.results import EVALUATION, Results, evaluate, summary_of
-from flows.runs import Run, peak_rss_bytes, recorded, whole_folder, write_json
+from flows.runs import (
+    Run,
+    describe_stage,
+    outcome_lines,
+    peak_rss_bytes,
+    recorded,
+    whole_folder,
+    write_json,
+)
 from flows.stages import Counts, Workers, nuisance_stage, run_stage, treatment_stage
 from flows.study import Study, take_study
 from flows.workspace import workspace
@@ -98,7 +106,9 @@ def uplift_run(
         with whole_folder(run) as folder:
             with run.stage("report"):
                 write_files(folder, run, study, results, workers)
-            write_json(folder / "summary.json", summarize(run, study, results, workers))
+            summary = summarize(run, study, results, workers)
+            write_json(folder / "summary.json", summary)
+    get_run_logger().info("\n".join([*map(describe_stage, run.stages), *outcome_lines(summary)]))
     return str(run.folder)
 
 

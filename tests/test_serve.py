@@ -140,7 +140,9 @@ def test_command_and_deployment_share_cache_and_run_folders(served):
 )
 def test_parameters_cannot_reach_beyond_the_deployment(served, parameters, message):
     defaults = served.deployment()["parameters"]
-    changed = {key: {**defaults[key], **v} if isinstance(v, dict) else v for key, v in parameters.items()}
+    changed = {
+        key: {**defaults[key], **v} if isinstance(v, dict) else v for key, v in parameters.items()
+    }
     run = served.trigger(**changed)
 
     assert run["state_type"] == "FAILED"
@@ -159,7 +161,13 @@ def test_taken_port_is_refused(served, tmp_path):
     command = [sys.executable, "-m", "flows.cli", "serve", "--port", "4271"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+        command,
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
     assert done.returncode == 2

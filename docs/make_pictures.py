@@ -1,0 +1,64 @@
+"""Makes the README's pictures from a running `uplift serve` and the newest run.
+
+Usage: make serve, make run, and in another terminal
+``.venv/bin/python docs/make_pictures.py http://127.0.0.1:4200``. Needs Chromium.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+import httpx
+from playwright.sync_api import Page, sync_playwright
+
+PICTURES = Path(__file__).with_name("pictures")
+
+
+def main(address: str) -> None:
+    """Take each picture."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        page = browser.new_page(viewport={"width": 1100, "height": 1000})
+        report(page)
+        page.set_viewport_size({"width": 1300, "height": 800})
+        form(page, address)
+        graph(page, address)
+        browser.close()
+
+
+def report(page: Page) -> None:
+    """The beginning of the newest report, and its average effects."""
+    page.goto((Path("runs") / "latest" / "report.html").resolve().as_uri())
+    page.screenshot(path=PICTURES / "report.png", clip=_box(height=470))
+    page.locator("#effects").screenshot(path=PICTURES / "report-effects.png")
+
+
+def form(page: Page, address: str) -> None:
+    """The form that starts a run."""
+    deployment = httpx.get(f"{address}/api/deployments/name/uplift-run/uplift-run").json()
+    page.goto(f"{address}/v2/deployments/deployment/{deployment['id']}/run")
+    page.get_by_text("Propensity model").first.wait_for()
+    page.wait_for_timeout(1000)
+    page.screenshot(path=PICTURES / "form.png")
+
+
+def graph(page: Page, address: str) -> None:
+    """The newest run: its stages as sub-flows, one of them opened to its fits."""
+    query = {"sort": "START_TIME_DESC", "flows": {"name": {"any_": ["uplift-run"]}}, "limit": 1}
+    (run,) = httpx.post(f"{address}/api/flow_runs/filter", json=query).json()
+    page.goto(f"{address}/v2/runs/flow-run/{run['id']}")
+    page.get_by_text("Subflow Runs").first.wait_for()
+    page.wait_for_timeout(4000)  # the graph is drawn on a canvas: nothing to wait for
+    page.mouse.click(612, 263)  # opens the first stage
+    page.wait_for_timeout(4000)
+    page.screenshot(path=PICTURES / "graph.png")
+
+
+def _box(height: int) -> dict[str, int]:
+    return {"x": 0, "y": 0, "width": 1100, "height": height}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

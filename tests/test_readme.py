@@ -1,0 +1,41 @@
+"""What README and docs say is so."""
+
+import re
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+README = (REPOSITORY / "README.md").read_text()
+
+
+def test_python_example_runs():
+    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    names = {}
+    exec(code, names)
+
+    assert names["effects"].shape == (1000, 1, 1)
+    assert names["effects"].mean() == pytest.approx(1, abs=0.4)
+
+
+def test_links_and_pictures_exist():
+    for page in [REPOSITORY / "README.md", *REPOSITORY.glob("docs/*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), (page, target)
+
+
+def test_every_command_is_documented():
+    from flows.cli import app
+
+    shown = [c.callback.__name__ for c in app.registered_commands if not c.hidden]
+    assert set(shown) == {"run", "score", "init", "serve"}
+    for command in [*shown, "runs list"]:
+        assert f"uplift {command}" in README
+
+
+def test_constraints_name_no_addresses():
+    text = (REPOSITORY / "constraints.txt").read_text()
+
+    assert "//" not in text
+    assert "@" not in text
+    assert "prefect==3.8.8" in text
