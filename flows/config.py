@@ -2,18 +2,51 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from flows.errors import InputError
 
 LearnerName = Literal["SLearner", "TLearner", "XLearner", "RLearner", "DRLearner"]
 LEARNERS: tuple[str, ...] = get_args(LearnerName)
 Label = bool | int | float | str
+
+# Strict, as true would be 1 otherwise, and no would be 0.
+Whole = Annotated[int, Strict()]
+Number = Annotated[float, Strict()]
+Flag = Annotated[bool, Strict()]
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def _local(folder: str) -> str:
+    if "://" in folder or folder.startswith("~") or "\0" in folder or not folder.strip():
+        raise ValueError(f"expected a folder of this machine, written out; found {folder!r}.")
+    return folder
+
+
+Folder = Annotated[str, AfterValidator(_local)]
+
+_SECRETS = re.compile(
+    r"(?<!abfs)(?<!abfss)://[^/@]*@"  # user@; in an Azure address a container's name stands there
+    r"|://[^/@]*:[^/@]*@"  # user:password@
+    r"|://.*[?&][^=&/]*(sig|token|key|secret|password|credential)[^=&/]*=",
+    re.IGNORECASE,
+)
 
 
 class _Section(BaseModel):
@@ -45,7 +78,7 @@ class DataConfig(_Section):
         None, description="Column of clusters: folds keep them whole, errors allow for them"
     )
     time: str | None = Field(None, description="Not available yet")
-    propensity: float | dict[Label, float | str] | None = Field(
+    propensity: Number | dict[Label, Number | str] | None = Field(
         None,
         description="Known probabilities: of the treated arm, by arm, or columns by arm",
     )
@@ -59,12 +92,31 @@ class DataConfig(_Section):
     @field_validator("source")
     @classmethod
     def _no_secrets(cls, value: str) -> str:
-        if re.match(r"[\w+:]+://[^/@]*@", value):
+        if _SECRETS.search(value):
             raise ValueError(
                 "a URL without credentials is expected, as configs are kept with each run: give "
                 "them in the environment or in fsspec's own configuration."
             )
         return value
+
+    @field_validator("arms", "features")
+    @classmethod
+    def _each_once(cls, value: list[Any] | None) -> list[Any] | None:
+        return value if value is None else _distinct(value, "null for all")
+
+    @field_validator("row_id")
+    @classmethod
+    def _own_name(cls, value: str | None) -> str | None:
+        if value is not None and (value == "held_out" or value.startswith("cate.")):
+            raise ValueError(f"the estimates have a column {value!r} of their own: rename yours.")
+        return value
+
+    @field_serializer("propensity", when_used="json")
+    def _keys_as_text(self, value: Any) -> Any:
+        # JSON has no other keys: those by which arms are known in names of columns.
+        from metalearners.bundle import arm_name
+
+        return {arm_name(k): v for k, v in value.items()} if isinstance(value, dict) else value
 
     @property
     def roles(self) -> dict[str, str]:
@@ -73,24 +125,22 @@ class DataConfig(_Section):
         roles = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if isinstance(self.propensity, dict):
             columns = {arm: p for arm, p in self.propensity.items() if isinstance(p, str)}
-            roles |= {f"propensity of {arm}": column for arm, column in columns.items()}
+            roles |= {f"propensity.{arm}": column for arm, column in columns.items()}
         return roles
 
     @model_validator(mode="after")
     def _one_role_each(self) -> Self:
-        users: dict[str, list[str]] = {}
+        users: dict[str, set[str]] = {column: {"features"} for column in self.features or []}
         for role, column in self.roles.items():
-            users.setdefault(column, []).append(role)
-        for feature in self.features or []:
-            users.setdefault(feature, []).append("features")
+            # Arms may share a column of probabilities.
+            users.setdefault(column, set()).add(role.partition(".")[0])
         for column, roles in users.items():
             # A row's id may well name its cluster; any other pair of roles contradicts itself.
-            if len(roles) > 1 and set(roles) != {"row_id", "group"}:
+            if len(roles) > 1 and roles != {"row_id", "group"}:
                 raise ValueError(
-                    f"column {column!r} is in two roles, {' and '.join(roles)}: give it one."
+                    f"column {column!r} is in two roles, {' and '.join(sorted(roles))}: "
+                    "give it one."
                 )
-        if self.features == []:
-            raise ValueError("features: at least one column is expected, found none; null for all.")
         return self
 
 
@@ -99,6 +149,16 @@ class ModelSpec(_Section):
 
     estimator: str = Field(description="Import path, such as lightgbm.LGBMRegressor")
     params: dict[str, Any] = Field(default_factory=dict, description="Arguments of the class")
+
+    @field_validator("params")
+    @classmethod
+    def _plain(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for part in _parts(value):
+            if part is not None and not isinstance(part, Label):
+                raise ValueError(
+                    f"expected numbers, texts, true/false, lists and maps; found {part!r}."
+                )
+        return value
 
 
 KindSpecs = dict[str, ModelSpec]
@@ -126,16 +186,20 @@ class ModelsConfig(_Section):
 class FoldsConfig(_Section):
     """Cross-fitting."""
 
-    n_folds: int = Field(5, ge=2, description="Number of folds, 2 or more")
-    seed: int = Field(0, ge=0, description="Draws the folds, the hold-out and the models' seeds")
+    n_folds: Whole = Field(5, ge=2, le=10_000, description="Number of folds, 2 or more")
+    seed: Whole = Field(
+        0, ge=0, lt=1 << 32, description="Draws the folds, the hold-out and the models' seeds"
+    )
 
 
 class ParallelismConfig(_Section):
     """How fits are spread over the cores."""
 
     runner: Literal["thread", "serial"] = Field("thread", description="thread or serial")
-    workers: int | None = Field(None, ge=1, description="Fits at a time; empty for the cores")
-    base_model_threads: int = Field(1, ge=1, description="Threads inside one fit")
+    workers: Whole | None = Field(
+        None, ge=1, le=1024, description="Fits at a time; empty for the cores"
+    )
+    base_model_threads: Whole = Field(1, ge=1, le=1024, description="Threads inside one fit")
 
     @field_validator("runner", mode="before")
     @classmethod
@@ -148,42 +212,60 @@ class ParallelismConfig(_Section):
 class CacheConfig(_Section):
     """Where fits are kept for later runs."""
 
-    enabled: bool = True
-    storage: str = Field(".uplift/cache", min_length=1, description="Folder of the fits")
+    enabled: Flag = True
+    storage: Folder = Field(".uplift/cache", description="Folder of the fits")
 
 
 class EvaluationConfig(_Section):
     """What estimates are judged by."""
 
-    holdout: float = Field(
+    holdout: Number = Field(
         0.2, ge=0, lt=1, description="Share of rows that no fit sees, 0 up to but not 1"
     )
-    bootstrap: int = Field(200, ge=0, description="Half-samples for errors of curves; 0 for none")
+    bootstrap: Whole = Field(
+        200, ge=0, le=100_000, description="Half-samples for errors of curves; 0 for none"
+    )
 
 
 class Config(_Section):
     """Everything that decides a run."""
 
     data: DataConfig
-    learners: list[LearnerName] = Field(default=["DRLearner"], min_length=1)
+    learners: list[LearnerName] = ["DRLearner"]
     models: ModelsConfig = ModelsConfig()
-    clip: float = Field(0.01, ge=0, lt=0.5)
+    clip: Number = Field(0.01, ge=0, lt=0.5)
     folds: FoldsConfig = FoldsConfig()
     parallelism: Literal["auto"] | ParallelismConfig = "auto"
     cache: CacheConfig = CacheConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
-    output: str = Field("runs", min_length=1)
+    output: Folder = "runs"
 
     @field_validator("learners")
     @classmethod
     def _each_once(cls, value: list[str]) -> list[str]:
-        if len(set(value)) < len(value):
-            raise ValueError(f"each learner is expected once; found {value}.")
-        return value
+        return _distinct(value, f"choose from {', '.join(LEARNERS)}")
 
     def to_yaml(self) -> str:
         """The config as a file, every default filled in."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        return yaml.dump(self.model_dump(), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+def _distinct(value: list[Any], otherwise: str) -> list[Any]:
+    if not value:
+        raise ValueError(f"expected one or more; found none. Say {otherwise}.")
+    twice = next((item for i, item in enumerate(value) if item in value[:i]), None)
+    if twice is not None:
+        raise ValueError(f"expected each once; found {twice!r} twice.")
+    return value
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    """What nested lists and maps are made of."""
+    if isinstance(value, (dict, list)):
+        for item in [*value, *value.values()] if isinstance(value, dict) else value:
+            yield from _parts(item)
+    else:
+        yield value
 
 
 def load_config(path: Path, changes: Iterable[str] = (), output: str | None = None) -> Config:
@@ -215,40 +297,77 @@ def parse_config(content: Mapping[str, Any], where: str = "config") -> Config:
     InputError
         With all that is wrong, one line each.
     """
+    return parse(Config, content, f"{where}: ")
+
+
+def parse(model: type[M], content: Any, prefix: str) -> M:
+    """A section of the config from plain values; messages begin with a prefix."""
     try:
-        return Config.model_validate(content)
+        return model.model_validate(content)
+    except RecursionError:
+        raise InputError(f"{prefix}expected values that don't contain themselves.") from None
     except ValidationError as error:
-        lines = dict.fromkeys(_explain(e) for e in error.errors())
-        raise InputError(f"{where}: " + "\n".join(lines)) from None
+        by_place: dict[str, list[Any]] = {}
+        for problem in error.errors():
+            by_place.setdefault(".".join(_place(problem)), []).append(problem)
+        # Where one form of a value was entered, that it isn't another says nothing.
+        told = [p for p in by_place if not any(other.startswith(f"{p}.") for other in by_place)]
+        raise InputError(prefix + "\n".join(_explain(model, by_place[p]) for p in told)) from None
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """A loader that refuses a key given twice, where YAML's own keeps the last silently."""
+# YAML 1.1 reads 1e-3 as a text and 2020-01-01 as a date; people mean a number and a text.
+_SCIENTIFIC = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$")
+_FLOAT, _DATE = "tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp"
+_RESOLVERS = {
+    first: [*(rule for rule in rules if rule[0] != _DATE), (_FLOAT, _SCIENTIFIC)]
+    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what the loader reads."""
+
+    yaml_implicit_resolvers = _RESOLVERS
+
+
+class _Loader(yaml.SafeLoader):
+    """A safe loader that refuses a key given twice, where YAML's own keeps the last silently."""
+
+    yaml_implicit_resolvers = _RESOLVERS
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        mapping = super().construct_mapping(node, deep=deep)
-        if len(mapping) < len(node.value):
-            keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
-            twice = next(key for key in keys if keys.count(key) > 1)
-            raise yaml.MarkedYAMLError(problem=f"key {twice!r} twice", problem_mark=node.start_mark)
-        return mapping
+        seen: list[Any] = []
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if key in seen:
+                mark = key_node.start_mark
+                raise yaml.MarkedYAMLError(problem=f"key {key!r} twice", problem_mark=mark)
+            seen.append(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def _read_yaml(text: str, where: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)  # a subclass of the safe loader
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        problem = " ".join(str(error).split()).replace('in "<unicode string>", ', "at ")
+        raise InputError(f"Expected valid YAML in {where}; found: {problem}.") from None
 
 
 def _mapping(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
-        content = yaml.load(text, Loader=_UniqueKeys)  # a subclass of the safe loader
     except FileNotFoundError:
         raise InputError(
             f"Expected a config file; {path} doesn't exist. `uplift init DATA` writes one."
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"Expected a readable config file; {path}: {error}.") from None
-    except yaml.YAMLError as error:
-        problem = " ".join(str(error).split())
-        raise InputError(f"Expected valid YAML in {path}; found: {problem}.") from None
+    content = _read_yaml(text, str(path))
     if not isinstance(content, dict) or not content:
-        found = "nothing" if not content else f"a {type(content).__name__}"
+        found = "nothing" if content is None else repr(content)[:50]
         raise InputError(
             f"Expected a mapping with the key `data` in {path}; found {found}. "
             "`uplift init DATA` writes a config to start from."
@@ -261,52 +380,66 @@ def _apply(content: dict[str, Any], change: str) -> None:
     keys = path.split(".")
     if not equals or not all(keys):
         raise InputError(f"Expected --set key.path=value; found {change!r}.")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise InputError(f"Expected a YAML value in --set {change!r}; it can't be read.") from None
+    value = _read_yaml(text, f"--set {change!r}")
     for key in keys[:-1]:
-        if not isinstance(content.get(key), dict):
+        if content.get(key) in (None, "auto"):
             content[key] = {}
         content = content[key]
+        if not isinstance(content, dict):
+            raise InputError(
+                f"Expected a mapping at {key!r} for --set {change!r}; the config has {content!r} "
+                "there. Set it as a whole."
+            )
     content[keys[-1]] = value
 
 
-def _explain(error: Any) -> str:
-    """One problem in a line: where, what was expected, what was found, how to mend it."""
-    location = [str(part) for part in error["loc"] if not _is_branch(part)]
-    where = ".".join(location) or "config"
-    found = error.get("input")
-    if error["type"] == "extra_forbidden":
-        valid = _keys_at(location[:-1])
-        hint = _nearest(location[-1], valid)
-        return f"{where}: unknown key. {hint}Valid here: {', '.join(valid)}."
-    if error["type"] == "missing":
+def _explain(model: type[BaseModel], problems: Sequence[Any]) -> str:
+    """What is wrong at a place, in a line: where, what was expected, what was found."""
+    first = problems[0]
+    place = _place(first)
+    where, found = ".".join(place), first["input"]
+    if first["type"] == "extra_forbidden":
+        valid = _keys_at(model, place[:-1])
+        return f"{where}: unknown key. {nearest(place[-1], valid)}Valid here: {', '.join(valid)}."
+    if first["type"] == "missing":
         return f"{where}: expected a value, found none. Add the key."
-    if error["type"] == "literal_error":
-        expected = error["ctx"]["expected"]
-        hint = _nearest(str(found), re.findall(r"'([^']+)'", expected))
-        return f"{where}: expected {expected}; found {found!r}. {hint}".rstrip()
-    if error["type"] == "value_error":
-        return f"{where}: {error['ctx']['error']}"
-    message = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    return f"{where}: expected {message}; found {found!r}."
+    if first["type"] == "value_error":
+        return f"{where}: {first['ctx']['error']}"
+    expected = list(dict.fromkeys(_expected(model, problem) for problem in problems))
+    hint = nearest(str(found), re.findall(r"'([^']+)'", " ".join(expected)))
+    return f"{where}: expected {' or '.join(expected)}; found {found!r}. {hint}".rstrip()
+
+
+def _place(problem: Any) -> list[str]:
+    """Keys on the way to a problem, without the names that pydantic gives to forms of a value."""
+    *path, last = problem["loc"] or ("config",)
+    own_key = problem["type"] in ("extra_forbidden", "missing")
+    kept = [part for part in path if not _is_branch(part)]
+    return [str(part) for part in (*kept, *([last] if own_key or not _is_branch(last) else []))]
 
 
 def _is_branch(part: Any) -> bool:
-    # Names that pydantic gives to the branches of a union; no keys of the user's.
     return isinstance(part, str) and (
         part in {"ParallelismConfig", "bool", "int", "float", "str", "literal['auto']"}
-        or "[" in part
+        or re.fullmatch(r"dict\[.*\]|\[key\]", part) is not None
     )
 
 
-def _keys_at(location: list[str]) -> list[str]:
-    model: Any = Config
+def _expected(model: type[BaseModel], problem: Any) -> str:
+    if problem["type"] in ("model_type", "model_attributes_type"):
+        valid = _keys_at(model, _place(problem))
+        return f"a map with {', '.join(valid)}"
+    if problem["type"] == "invalid_key":
+        return "a text as key"
+    return re.sub(r"^\w+ should (be|have) ", "", problem["msg"]).replace("dictionary", "map")
+
+
+def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
+    found: Any = model
     for key in location:
-        field = getattr(model, "model_fields", {}).get(key)
-        model = next(_models_in(field.annotation), None) if field else ModelSpec
-    return list(model.model_fields) if model else []
+        field = getattr(found, "model_fields", {}).get(key)
+        found = next(_models_in(field.annotation), None) if field else ModelSpec
+    return list(found.model_fields) if found else []
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
@@ -315,6 +448,7 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
             yield option
 
 
-def _nearest(word: str, valid: Iterable[str]) -> str:
+def nearest(word: str, valid: Iterable[str]) -> str:
+    """A hint at the valid word that was probably meant; empty if none is close."""
     close = difflib.get_close_matches(word, list(valid), n=1, cutoff=0.5)
     return f"Did you mean {close[0]!r}? " if close else ""

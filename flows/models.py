@@ -1,16 +1,17 @@
 """Base models by import path: which may be imported, and whether they fit their role."""
 
-import difflib
 import importlib
 import inspect
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from sklearn.base import is_classifier, is_regressor
+from sklearn.pipeline import Pipeline
 
 import metalearners
-from flows.config import Config, ModelSpec
+from flows.config import LEARNERS, Config, ModelSpec, nearest, parse
 from flows.errors import InputError
 from metalearners.estimators import EstimatorSpec
 from metalearners.metalearner import MetaLearner
@@ -23,6 +24,11 @@ _ROLES = {
     "outcome_model": "outcome",
     "propensity_model": "propensity",
 }
+# Parameters through which a base model would read or write files, or open connections.
+_OUTWARD = re.compile(
+    r"^(memory|machines|machine_list|nodes|workers|data|train|test|valid.*|config)$"
+    r"|(file|filename|dir|path|(in|out)put_(model|result|borders))$"
+)
 
 
 def learners_of(config: Config, n_variants: int) -> dict[str, MetaLearner]:
@@ -33,6 +39,13 @@ def learners_of(config: Config, n_variants: int) -> dict[str, MetaLearner]:
     InputError
         If a base model can't be used as said.
     """
+    for name in LEARNERS:
+        kinds = _kinds(name)
+        for kind in set(getattr(config.models, name)) - set(kinds):
+            raise InputError(
+                f"models.{name}: expected model kinds among {', '.join(kinds)}; found {kind!r}. "
+                f"{nearest(kind, kinds)}".rstrip()
+            )
     return {name: make_learner(name, config, n_variants) for name in config.learners}
 
 
@@ -42,29 +55,31 @@ def make_learner(
     """One learner of the config; with the roles' default models only, where it says so."""
     own = getattr(config.models, name) if own_models else {}
     learner: type[MetaLearner] = getattr(metalearners, name)
-    kinds = learner.NUISANCE_KINDS + learner.TREATMENT_KINDS
-    for kind in own:
-        if kind not in kinds:
-            raise InputError(
-                f"models.{name}: expected model kinds among {', '.join(kinds)}; found {kind!r}."
-            )
-    specs = {kind: _spec_of(kind, name, own, config) for kind in kinds}
+    specs = {kind: _spec_of(kind, name, own, config) for kind in _kinds(name)}
     nuisance = {k: specs[k] for k in learner.NUISANCE_KINDS if k != "propensity_model"}
     treatment = {k: specs[k] for k in learner.TREATMENT_KINDS}
     propensity = specs.get("propensity_model", EstimatorSpec(None))  # type: ignore[arg-type]
-    return learner(
-        is_classification=config.data.outcome_type == "binary",
-        n_variants=n_variants,
-        nuisance_model_factory={k: s.factory for k, s in nuisance.items()},
-        nuisance_model_params={k: s.params for k, s in nuisance.items()},
-        treatment_model_factory={k: s.factory for k, s in treatment.items()} or None,
-        treatment_model_params={k: s.params for k, s in treatment.items()} or None,
-        propensity_model_factory=propensity.factory,
-        propensity_model_params=dict(propensity.params),
-        n_folds=config.folds.n_folds,
-        random_state=config.folds.seed,
-        clip=config.clip,
-    )
+    try:
+        return learner(
+            is_classification=config.data.outcome_type == "binary",
+            n_variants=n_variants,
+            nuisance_model_factory={k: s.factory for k, s in nuisance.items()},
+            nuisance_model_params={k: s.params for k, s in nuisance.items()},
+            treatment_model_factory={k: s.factory for k, s in treatment.items()} or None,
+            treatment_model_params={k: s.params for k, s in treatment.items()} or None,
+            propensity_model_factory=propensity.factory,
+            propensity_model_params=dict(propensity.params),
+            n_folds=config.folds.n_folds,
+            random_state=config.folds.seed,
+            clip=config.clip,
+        )
+    except ValueError as error:
+        raise InputError(f"{name}: {error}") from None
+
+
+def _kinds(name: str) -> tuple[str, ...]:
+    learner: type[MetaLearner] = getattr(metalearners, name)
+    return learner.NUISANCE_KINDS + learner.TREATMENT_KINDS
 
 
 def _spec_of(
@@ -93,21 +108,36 @@ def resolve(model: ModelSpec, where: str) -> EstimatorSpec:
     Raises
     ------
     InputError
-        If it isn't such a class, isn't installed, or lacks a parameter.
+        If it isn't such a class, isn't installed, lacks a parameter, or refuses a value.
     """
     factory = _class_at(model.estimator, where)
-    _check_params(factory, model.params, where)
-    params = {k: _nested(v, f"{where}.params.{k}") for k, v in model.params.items()}
-    return EstimatorSpec(factory, params)
+    try:
+        _check_params(factory, model.params, where)
+        params = {k: _nested(v, f"{where}.params.{k}") for k, v in model.params.items()}
+        spec = EstimatorSpec(factory, params)
+        _check_values(spec.build())
+    except InputError:
+        raise
+    except Exception as error:  # whatever a class makes of its arguments
+        raise InputError(f"{where}: {factory.__name__} can't be built: {error}") from None
+    return spec
+
+
+def _check_values(estimator: Any) -> None:
+    # Private in scikit-learn, which calls them first thing in `fit`.
+    if hasattr(estimator, "_parameter_constraints"):
+        estimator._validate_params()
+    if isinstance(estimator, Pipeline):
+        estimator._validate_steps()
 
 
 def _nested(value: Any, where: str) -> Any:
     if isinstance(value, Mapping):
-        if "estimator" in value and set(value) <= {"estimator", "params"}:
-            return resolve(ModelSpec.model_validate(value), where).build()
-        return {k: _nested(v, where) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        items = [_nested(v, where) for v in value]
+        if "estimator" in value:
+            return resolve(parse(ModelSpec, value, f"{where}."), where).build()
+        return {k: _nested(v, f"{where}.{k}") for k, v in value.items()}
+    if isinstance(value, list):
+        items = [_nested(v, f"{where}.{i}") for i, v in enumerate(value)]
         # scikit-learn's (name, estimator) pairs are tuples, which YAML can't write.
         pair = len(items) in (2, 3) and isinstance(items[0], str) and hasattr(items[1], "fit")
         return tuple(items) if pair else items
@@ -116,16 +146,16 @@ def _nested(value: Any, where: str) -> Any:
 
 def _class_at(path: str, where: str) -> type:
     module_name, _, name = path.rpartition(".")
-    root = path.partition(".")[0]
-    roots = (*IMPORT_ROOTS, *filter(None, os.environ.get(ROOTS_VARIABLE, "").split(",")))
-    if root not in roots or not module_name:
+    given = (root.strip() for root in os.environ.get(ROOTS_VARIABLE, "").split(","))
+    roots = (*IMPORT_ROOTS, *filter(None, given))
+    if _root(path) not in roots or not module_name or not name:
         raise InputError(
             f"{where}: expected the import path of an estimator from {', '.join(roots)}; found "
             f"{path!r}. Nothing of it was imported."
         )
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
+    except Exception as error:  # a broken installation may raise anything
         raise InputError(
             f"{where}: expected an installed module; {module_name!r} can't be imported ({error}). "
             "Install its package or name another estimator."
@@ -133,16 +163,20 @@ def _class_at(path: str, where: str) -> type:
     found = getattr(module, name, None)
     if found is None:
         public = [n for n in dir(module) if inspect.isclass(getattr(module, n))]
-        close = difflib.get_close_matches(name, public, n=1)
-        hint = f" Did you mean {module_name}.{close[0]}?" if close else ""
-        raise InputError(f"{where}: {module_name!r} has no estimator {name!r}.{hint}")
-    if not _is_estimator(found):
-        sort = "a class" if inspect.isclass(found) else f"a {type(found).__name__}"
         raise InputError(
-            f"{where}: expected a class with scikit-learn's estimator interface; {path} is {sort} "
-            "without it. Nothing of it was run."
+            f"{where}: {module_name!r} has no estimator {name!r}. {nearest(name, public)}".rstrip()
+        )
+    if not _is_estimator(found) or _root(found.__module__) not in roots:
+        sort = f"{found.__module__}.{name}" if inspect.isclass(found) else type(found).__name__
+        raise InputError(
+            f"{where}: expected a class with scikit-learn's estimator interface; {path} is {sort}. "
+            "Nothing of it was run."
         )
     return found  # type: ignore[no-any-return]
+
+
+def _root(path: str) -> str:
+    return path.partition(".")[0]
 
 
 def _is_estimator(found: Any) -> bool:
@@ -153,18 +187,19 @@ def _is_estimator(found: Any) -> bool:
 def _check_params(factory: type, params: Mapping[str, Any], where: str) -> None:
     signature = inspect.signature(factory)
     named = [p.name for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    valid = set(named)
-    if len(named) < len(signature.parameters):
-        if not factory.__module__.startswith("lightgbm."):
-            return  # it takes any keyword, and says at the fit what it makes of it
-        valid |= _lightgbm_parameters()
+    open_ended = len(named) < len(signature.parameters)
+    valid = {*named, *_lightgbm_parameters()} if _root(factory.__module__) == "lightgbm" else named
     for name in params:
-        if name not in valid:
-            close = difflib.get_close_matches(name, sorted(valid), n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
+        if _OUTWARD.search(name):
             raise InputError(
-                f"{where}: {factory.__name__} has no parameter {name!r}.{hint} "
-                f"It has: {', '.join(named)}."
+                f"{where}: {name!r} is refused, as base models use no files or connections of "
+                "their own. Leave it out."
+            )
+        # Other classes that take any keyword say at the fit what they make of it.
+        if name not in valid and (valid is not named or not open_ended):
+            raise InputError(
+                f"{where}: {factory.__name__} has no parameter {name!r}. "
+                f"{nearest(name, sorted(valid))}It has: {', '.join(named)}."
             )
 
 
@@ -178,10 +213,7 @@ def _lightgbm_parameters() -> set[str]:
 
 
 def _check_role(spec: EstimatorSpec, where: str, classifier: bool) -> None:
-    try:
-        estimator = spec.build()
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{where}: {spec.factory.__name__} can't be built: {error}.") from None
+    estimator = spec.build()
     if not (is_classifier if classifier else is_regressor)(estimator):
         expected, found = ("classifier", "none") if classifier else ("regressor", "none")
         if is_classifier(estimator) or is_regressor(estimator):
@@ -189,4 +221,10 @@ def _check_role(spec: EstimatorSpec, where: str, classifier: bool) -> None:
         raise InputError(
             f"{where}: expected a {expected}; {spec.factory.__name__} is {found}. "
             f"Name a {expected} such as lightgbm.LGBM{expected.capitalize()}."
+        )
+    if classifier and not hasattr(estimator, "predict_proba"):
+        raise InputError(
+            f"{where}: expected a classifier that gives probabilities; {spec.factory.__name__} has "
+            "no predict_proba. Name another, or wrap it in sklearn.calibration."
+            "CalibratedClassifierCV."
         )

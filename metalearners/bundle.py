@@ -117,7 +117,7 @@ def arm_name(label: Any) -> str:
 
 def _served(learner: MetaLearner) -> MetaLearner:
     served = copy.copy(learner)
-    del served.in_sample_
+    served.__dict__.pop("in_sample_", None)
     return served
 
 

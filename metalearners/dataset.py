@@ -19,7 +19,7 @@ class Dataset:
     Parameters
     ----------
     X : (n, p) features, in the container the base models get
-    y : (n,) outcome; 0, 1, ... for classes
+    y : (n,) outcome; whole numbers for classes
     w : (n,) arm codes from 0 (control) to ``n_variants - 1``
     n_variants : number of arms, K
     is_classification : whether `y` holds classes
@@ -51,6 +51,7 @@ class Dataset:
         check_arms(self.w, self.n_variants)
         check_outcome(self.y, self.w, self.is_classification)
         check_weight(self.weight)
+        check_groups(self.groups)
         check_propensity(self.propensity, self.n_variants)
 
     def _columns(self) -> dict[str, Any]:
@@ -70,7 +71,7 @@ class Dataset:
         """(n,) what folds balance: the arm, and for classes arm x class."""
         if not self.is_classification:
             return self.w
-        return self.w * (int(self.y.max()) + 1) + self.y.astype(np.int64)
+        return self.w * len(self.classes) + np.searchsorted(self.classes, self.y)
 
     @cached_property
     def classes(self) -> Array:
@@ -83,7 +84,8 @@ class Dataset:
         Raises
         ------
         ValueError
-            If a fold's training rows miss an arm, or a class of an arm.
+            If an arm, or a class of an arm, has fewer rows (or groups) than there are folds, or
+            a fold's training rows miss it.
         """
         if n_folds not in self._drawn:
             self._drawn[n_folds] = self._draw(n_folds)
@@ -105,32 +107,44 @@ class Dataset:
         return splits
 
     def _check_splits(self, splits: Splits, n_folds: int) -> None:
-        everything = np.unique(self.strata[self.train])
-        complete = (np.array_equal(np.unique(self.strata[t]), everything) for t, _ in splits)
-        if len(splits) == n_folds and all(complete):
-            return
-        counts = self._members_by_arm()
-        smallest = min(counts, key=lambda arm: counts[arm])
-        what = "groups" if self.groups is not None else "rows"
-        each = ", and of each class in it" if self.is_classification else ""
-        raise ValueError(
-            f"Expected at least {n_folds} {what} of each arm{each} for {n_folds} folds; found "
-            f"{counts[smallest]} {what} in arm {smallest}. Use fewer folds or leave that arm out."
-        )
-
-    def _members_by_arm(self) -> dict[int, int]:
         members = np.arange(len(self)) if self.groups is None else np.asarray(self.groups)
-        rows = pd.DataFrame({"arm": self.strata, "member": members})[self.train]
-        counts = rows.groupby("arm")["member"].nunique()
-        n_classes = int(self.y.max()) + 1 if self.is_classification else 1
-        return {int(stratum) // n_classes: int(n) for stratum, n in counts.items()}
+        rows = pd.DataFrame({"stratum": self.strata, "member": members})[self.train]
+        counts = rows.groupby("stratum")["member"].nunique()
+        each = ", and of each class in it" if self.is_classification else ""
+        if counts.min() < n_folds:
+            what = "groups" if self.groups is not None else "rows"
+            raise ValueError(
+                f"Expected at least {n_folds} {what} of each arm{each} for {n_folds} folds; found "
+                f"{counts.min()} {what} {self._stratum_name(counts.idxmin())}. Use fewer folds or "
+                "leave that arm out."
+            )
+        for number, (train, _) in enumerate(splits, start=1):
+            absent = np.setdiff1d(counts.index, self.strata[train])
+            if len(absent):
+                raise ValueError(
+                    f"Expected rows of each arm{each} outside each of {n_folds} folds; found all "
+                    f"rows in fold {number} {self._stratum_name(absent[0])}. Use fewer folds, "
+                    "another seed or smaller groups."
+                )
+
+    def _stratum_name(self, stratum: int) -> str:
+        if not self.is_classification:
+            return f"in arm {stratum}"
+        arm, number = divmod(int(stratum), len(self.classes))
+        return f"of class {self.classes[number]} in arm {arm}"
 
 
 def as_outcome(y: Any, is_classification: bool) -> Array:
-    """The outcome as a numpy array: integers for classes, floats otherwise."""
+    """The outcome as a numpy array: integers for classes, floats otherwise.
+
+    Classes that are no whole numbers stay floats, for `check_outcome` to refuse.
+    """
     values = np.asarray(y)
-    if is_classification and values.dtype.kind in "bfiu":
-        return values.astype(np.int64)
+    if values.dtype.kind not in "biuf":
+        values = values.astype(float)
+    if is_classification:
+        whole = np.isfinite(values).all() and np.array_equal(values, np.floor(values))
+        return values.astype(np.int64) if whole else values
     return values if values.dtype.kind == "f" else values.astype(float)
 
 
@@ -158,6 +172,11 @@ def check_outcome(y: Array, w: Array, is_classification: bool) -> None:
         )
     if not is_classification:
         return
+    if y.dtype.kind == "f":
+        raise ValueError(
+            f"Expected classes as whole numbers; found {_some(np.unique(y))}. Encode them as "
+            "0, 1, ..., or fit a numeric outcome."
+        )
     classes = [np.unique(y[w == arm]) for arm in np.unique(w)]
     if any(not np.array_equal(classes[0], other) for other in classes):
         raise ValueError(
@@ -178,6 +197,16 @@ def check_weight(weight: Array | None) -> None:
         raise ValueError(
             f"Expected weights that are finite and not negative, some above 0; found {found}. "
             f"Weights say how many units of the population a row stands for."
+        )
+
+
+def check_groups(groups: Array | None) -> None:
+    """Refuse rows that belong to no group."""
+    absent = 0 if groups is None else int(pd.isna(groups).sum())
+    if absent:
+        raise ValueError(
+            f"Expected a group for each row; found {absent} rows with none. Give a row that stands "
+            "alone a label of its own."
         )
 
 

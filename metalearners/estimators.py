@@ -114,6 +114,17 @@ def takes_categories(estimator: Any) -> bool:
     return root == "lightgbm" or isinstance(estimator, Pipeline)
 
 
+def takes_arm_as_category(estimator: Any) -> bool:
+    """Whether a base model that has the treatment as a feature gets it as one category column.
+
+    A pipeline gets indicators: a step such as a scaler would take codes of arms for numbers.
+    """
+    inner = getattr(estimator, "estimator", None)
+    if hasattr(inner, "fit"):
+        return takes_arm_as_category(inner)
+    return not isinstance(estimator, Pipeline) and takes_categories(estimator)
+
+
 def _allow_nan(estimator: Any) -> bool:
     return _replaces_values(estimator) or bool(get_tags(estimator).input_tags.allow_nan)
 

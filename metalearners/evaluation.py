@@ -108,6 +108,8 @@ def calibration(
         rows = member == number
         own = None if weight is None else weight[rows]
         clusters = None if groups is None else np.asarray(groups)[rows]
+        if own is not None and not own.any():
+            continue
         if len(np.unique(clusters) if clusters is not None else scores[rows]) < 2:
             continue
         actual = mean_with_error(scores[rows], own, clusters)
@@ -151,7 +153,9 @@ def effect_drivers(
     return shares
 
 
-def standardized_differences(X: Matrix, w: Array, n_variants: int) -> Floats:
+def standardized_differences(
+    X: Matrix, w: Array, n_variants: int, weight: Floats | None = None
+) -> Floats:
     """Differences of feature means between each arm and the control, in pooled deviations.
 
     Category columns count by their codes' shares: the largest difference over the levels.
@@ -164,12 +168,25 @@ def standardized_differences(X: Matrix, w: Array, n_variants: int) -> Floats:
     result = np.zeros((len(columns), n_variants - 1))
     for j, values in enumerate(columns):
         for k in range(1, n_variants):
-            a, b = values[w == k], values[w == 0]
-            pooled = np.sqrt((np.nanvar(a, axis=0) + np.nanvar(b, axis=0)) / 2)
-            gap = np.nanmean(a, axis=0) - np.nanmean(b, axis=0)
+            (mean, variance), (mean_0, variance_0) = (
+                _moments(values[w == arm], None if weight is None else weight[w == arm])
+                for arm in (k, 0)
+            )
+            pooled = np.sqrt((variance + variance_0) / 2)
+            gap = mean - mean_0
             ratio = np.divide(gap, pooled, out=np.zeros_like(gap), where=pooled > 0)
             result[j, k - 1] = ratio[np.argmax(np.abs(ratio))]
     return result
+
+
+def _moments(values: Floats, weight: Floats | None) -> tuple[Floats, Floats]:
+    """Weighted means and variances of columns, over their known values."""
+    w = np.ones(len(values)) if weight is None else weight
+    known = w[:, None] * ~np.isnan(values)
+    filled = np.nan_to_num(values)
+    total = np.where(known.sum(axis=0) > 0, known.sum(axis=0), np.nan)
+    mean = (known * filled).sum(axis=0) / total
+    return mean, (known * (filled - mean) ** 2).sum(axis=0) / total
 
 
 class _Ranking:

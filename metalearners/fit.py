@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from metalearners._typing import Array, Matrix
-from metalearners.estimators import predict, takes_categories, weight_argument
+from metalearners.estimators import predict, takes_arm_as_category, weight_argument
 
 if TYPE_CHECKING:
     from metalearners.plan import FitUnit
@@ -40,7 +40,8 @@ def fit_unit(unit: "FitUnit", store: "Store", threads: int | None = None) -> Fit
     estimator = unit.estimator.build(unit.seed, threads)
     rows = take(X, train)
     if unit.arm is not None:
-        rows = with_arm(rows, store.get(unit.arm)[train], unit.n_arms, takes_categories(estimator))
+        arm = store.get(unit.arm)[train]
+        rows = with_arm(rows, arm, unit.n_arms, takes_arm_as_category(estimator))
     y = target[train].astype(np.int64) if unit.method == "predict_proba" else target[train]
     weights = {}
     if unit.weight is not None:
@@ -60,7 +61,7 @@ def predict_with(model: Any, X: Matrix, method: str, n_arms: int = 0) -> Array:
     """Predictions of a model, (m, c); (m, K, c) where the arm is a feature (``n_arms`` > 0)."""
     if not n_arms:
         return predict(model, X, method)
-    categorical = takes_categories(model)
+    categorical = takes_arm_as_category(model)
     arms = [
         predict(model, with_arm(X, np.full(X.shape[0], arm), n_arms, categorical), method)
         for arm in range(n_arms)
@@ -77,13 +78,14 @@ def with_arm(X: Matrix, arm: Array, n_arms: int, categorical: bool) -> Matrix:
     """Features with the treatment appended, for a learner that treats it as one of them.
 
     A category column ``treatment`` where the base model takes categories, else one 0/1 column
-    ``treatment_k`` an arm but the control.
+    ``treatment_k`` an arm but the control. Columns of a frame get strings for names, as base
+    models refuse a mixture.
     """
     if categorical:
-        frame = X if isinstance(X, pd.DataFrame) else pd.DataFrame(X).rename(columns=str)
         levels = pd.Categorical(arm, categories=range(n_arms))
-        return frame.assign(treatment=levels)
+        return pd.DataFrame(X).rename(columns=str).assign(treatment=levels)
     indicators = (arm[:, None] == np.arange(1, n_arms)).astype(np.int8)
     if isinstance(X, pd.DataFrame):
-        return X.assign(**{f"treatment_{k + 1}": column for k, column in enumerate(indicators.T)})
+        named = {f"treatment_{k + 1}": column for k, column in enumerate(indicators.T)}
+        return X.rename(columns=str).assign(**named)
     return np.hstack([X, indicators.astype(X.dtype)])

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 
 from metalearners._typing import Array, Columns, Floats, Matrix, Name
 from metalearners.crossfit import CrossFit
-from metalearners.dataset import Dataset, as_outcome
+from metalearners.dataset import Dataset, as_outcome, check_arms, check_propensity
 from metalearners.estimators import EstimatorSpec, check_role, weight_argument
 from metalearners.execute import joblib_executor, run_stage
 from metalearners.fit import predict_with
@@ -118,6 +118,12 @@ class MetaLearner(BaseEstimator):  # type: ignore[misc]
 
     # Fitting and predicting
 
+    def set_params(self, **params: Any) -> Self:
+        """Set constructor arguments, with the constructor's checks."""
+        super().set_params(**params)
+        self._validate()
+        return self
+
     def fit(
         self,
         X: Matrix,
@@ -157,10 +163,12 @@ class MetaLearner(BaseEstimator):  # type: ignore[misc]
             raise NotImplementedError("fit_params is not available yet: pass None.")
         if synchronize_cross_fitting:
             self._check_synchronized()
+        codes = np.asarray(w)
+        check_arms(codes, self.n_variants)  # the cast to integers would cut off fractions
         d = Dataset(
             X=X,
             y=as_outcome(y, self.is_classification),
-            w=np.asarray(w).astype(np.int64),
+            w=codes.astype(np.int64),
             n_variants=self.n_variants,
             is_classification=self.is_classification,
             weight=None if sample_weight is None else np.asarray(sample_weight, dtype=float),
@@ -172,7 +180,8 @@ class MetaLearner(BaseEstimator):  # type: ignore[misc]
         store = MemoryStore()
         execute = joblib_executor(_pool(n_jobs_cross_fitting, n_jobs_base_learners))
         nuisances = run_stage(self.nuisances(d), d, store, execute)
-        eta = {name: fitted.column for name, fitted in nuisances.items()}
+        columns = {name: fitted.column for name, fitted in nuisances.items()}
+        eta = self.with_known(columns, d.propensity)
         treatments = run_stage(self.treatments(d, eta), d, store, execute)
         return self.adopt(d, nuisances, treatments)
 
@@ -207,21 +216,44 @@ class MetaLearner(BaseEstimator):  # type: ignore[misc]
         if not hasattr(self, "models_"):
             raise ValueError(f"Expected a fitted {type(self).__name__}; call fit first.")
         if not is_oos:
-            if X.shape[0] != len(self.in_sample_):
-                raise ValueError(
-                    f"Expected the {len(self.in_sample_)} rows fitted on; found {X.shape[0]} rows, "
-                    "unlike data encountered in training. Use is_oos=True for other rows."
-                )
-            return self.in_sample_
+            return self._in_sample(X.shape[0])
         if oos_method != "overall":
             raise NotImplementedError(f"oos_method {oos_method!r} is not available yet.")
+        known = self._known(propensity, X.shape[0])
         columns = {name: self._predict_one(name, X) for name in self.models_}
-        known = None if propensity is None else np.asarray(propensity, dtype=float)
         return self.cate(self.with_known(columns, known), columns)
+
+    def _in_sample(self, n_rows: int) -> Floats:
+        if not hasattr(self, "in_sample_"):
+            raise ValueError(
+                "This learner was stored without its estimates of the rows fitted on. "
+                "Use is_oos=True."
+            )
+        if n_rows != len(self.in_sample_):
+            raise ValueError(
+                f"Expected the {len(self.in_sample_)} rows fitted on; found {n_rows} rows, "
+                "unlike data encountered in training. Use is_oos=True for other rows."
+            )
+        return self.in_sample_.copy()
+
+    def _known(self, propensity: Any, n_rows: int) -> Floats | None:
+        """Known propensities of new rows; refuses their absence where no model gives them."""
+        if propensity is None:
+            if PROPENSITY_MODEL in self.SERVED and (PROPENSITY_MODEL, "0") not in self.models_:
+                raise ValueError(
+                    f"{type(self).__name__} was fitted with known propensities; pass those of the "
+                    "new rows as `propensity`."
+                )
+            return None
+        known = np.asarray(propensity, dtype=float)
+        check_propensity(known, self.n_variants)
+        if len(known) != n_rows:
+            raise ValueError(f"Expected {n_rows} rows in propensity, as in X; found {len(known)}.")
+        return known
 
     def _predict_one(self, name: Name, X: Matrix) -> Array:
         kind = name[0]
-        features = select(X, self._by_kind(self.feature_set, kind))
+        features = select(X, self.columns(kind))
         arms = self.n_variants if kind == "base_model" else 0
         return predict_with(self.models_[name], features, self.predict_method(kind), arms)
 
@@ -251,6 +283,11 @@ class MetaLearner(BaseEstimator):  # type: ignore[misc]
         params = self._by_kind(getattr(self, f"{role}_model_params"), kind)
         return EstimatorSpec(factory, dict(params or {}))
 
+    def columns(self, kind: str) -> tuple[Any, ...] | None:
+        """Positions or names of a kind's features; None for all."""
+        chosen = self._by_kind(self.feature_set, kind)
+        return None if chosen is None else tuple(chosen)
+
     def regression(self, d: Dataset, kind: str, target: Array, **more: Any) -> Regression:
         """A regression of one of the learner's kinds, weighted as the data are."""
         return Regression(
@@ -260,7 +297,7 @@ class MetaLearner(BaseEstimator):  # type: ignore[misc]
                 "n_folds": self._by_kind(self.n_folds, kind),
                 "weight": d.weight,
                 "method": self.predict_method(kind),
-                "columns": _as_columns(self._by_kind(self.feature_set, kind)),
+                "columns": self.columns(kind),
                 "serve": kind in self.SERVED,
                 **more,
             }
@@ -288,6 +325,12 @@ class MetaLearner(BaseEstimator):  # type: ignore[misc]
             known[PROPENSITY_MODEL, "0"] = propensity
         return {**eta, **known}
 
+    def propensity_among(self, eta: Columns, k: int) -> Floats:
+        """(n,) P(W = k | X, W in {0, k}); one half for a row that is given to neither arm."""
+        e = eta[PROPENSITY_MODEL, "0"]
+        both = e[:, 0] + e[:, k]
+        return np.divide(e[:, k], both, out=np.full_like(both, 0.5), where=both != 0)
+
     def outcome_values(self, predictions: Array) -> Floats:
         """(n,) expected outcomes from (n, 1) means or (n, 2) probabilities of two classes."""
         return predictions[:, -1]
@@ -307,6 +350,11 @@ class MetaLearner(BaseEstimator):  # type: ignore[misc]
                 f"{type(self).__name__} does not support multiclass classification; found "
                 f"{len(d.classes)} classes. It only supports binary outcomes: use an S- or "
                 "T-learner, or one class against the rest."
+            )
+        if self.is_classification and not self.MULTI_CLASS and d.classes.tolist() != [0, 1]:
+            raise ValueError(
+                f"{type(self).__name__} computes with classes 0 and 1; found "
+                f"{d.classes.tolist()}. Encode the outcome of interest as 1."
             )
         for kind in self.kinds:
             d.splits(self._by_kind(self.n_folds, kind))
@@ -366,10 +414,6 @@ def check_integer(name: str, value: Any, at_least: int) -> None:
     else:
         expected = f"an integer strictly greater than {at_least - 1}"
     raise ValueError(f"{name} needs to be {expected}. Found {value!r}.")
-
-
-def _as_columns(feature_set: Any) -> tuple[Any, ...] | None:
-    return None if feature_set is None else tuple(feature_set)
 
 
 def _pool(*n_jobs: int | None) -> int | None:

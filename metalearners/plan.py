@@ -159,7 +159,7 @@ def _base(r: Regression, rows: Array, d: Dataset, store: Store) -> FitUnit:
         train="",
         test=None,
         weight=None if r.weight is None else store.put(np.where(rows, r.weight, 0)),
-        arm=None if r.arm is None else store.put(r.arm),
+        arm=None if r.arm is None else store.put(np.where(rows, r.arm, 0)),
         n_arms=0 if r.arm is None else d.n_variants,
         method=r.method,
         seed=0,

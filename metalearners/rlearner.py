@@ -54,7 +54,8 @@ class RLearner(MetaLearner):
         asked: dict[Name, Regression] = {}
         for k in range(1, self.n_variants):
             m = self.outcome_values(eta[OUTCOME_MODEL, str(k - 1)])
-            residual = (d.w == k) - self._propensity_among(eta, k)
+            g = np.clip(self.propensity_among(eta, k), self.clip, 1 - self.clip)
+            residual = (d.w == k) - g
             target, weight = pseudo_outcome(d.y, m, residual)
             if d.weight is not None:
                 weight = weight * d.weight
@@ -67,11 +68,6 @@ class RLearner(MetaLearner):
         """The treatment models' predictions."""
         arms = range(self.n_variants - 1)
         return self.as_tensor(np.stack([tau[TREATMENT_MODEL, str(k)][:, 0] for k in arms], axis=1))
-
-    def _propensity_among(self, eta: Columns, k: int) -> Array:
-        """P(W = k | X, W in {0, k}), clipped."""
-        e = eta[PROPENSITY_MODEL, "0"]
-        return np.clip(e[:, k] / (e[:, 0] + e[:, k]), self.clip, 1 - self.clip)
 
 
 def pseudo_outcome(

@@ -53,10 +53,9 @@ class XLearner(MetaLearner):
 
     def cate(self, eta: Columns, tau: Columns) -> Floats:
         """The two effect estimates, weighted by the propensity."""
-        e = eta[PROPENSITY_MODEL, "0"]
         effects = []
         for k in range(1, self.n_variants):
-            g = e[:, k] / (e[:, 0] + e[:, k])
+            g = self.propensity_among(eta, k)
             control = tau[CONTROL_EFFECT_MODEL, str(k - 1)][:, 0]
             treated = tau[TREATMENT_EFFECT_MODEL, str(k - 1)][:, 0]
             effects.append(g * control + (1 - g) * treated)

@@ -166,22 +166,6 @@ def test_r_regressions_of_several_arms_are_on_two_arms_with_their_own_m():
         np.testing.assert_allclose(asked.weight, residual**2)
 
 
-def test_r_loss_of_several_arms_is_least_at_the_true_effects():
-    """With m of the two arms the R-loss is orthogonal; with m of all arms it would be off."""
-    s = draw(100_000, three_outcomes, three_propensities)
-    m = mixtures(s.X, three_outcomes, three_propensities)
-    everyone = (s.e * s.mu).sum(axis=1)
-    for k in (1, 2):
-        rows = np.isin(s.w, (0, k))
-        g = s.e[:, k] / (s.e[:, 0] + s.e[:, k])
-        means = []
-        for center in (m[:, k - 1], everyone):
-            target, weight = pseudo_outcome(s.y, center, (s.w == k) - g)
-            means.append(np.average((target - s.tau[:, k - 1])[rows], weights=weight[rows]))
-        assert abs(means[0]) < 0.05
-        assert abs(means[1]) < 0.05  # true e: the level is right either way
-
-
 def test_wrong_propensities_cost_r_little_with_m_of_two_arms():
     """Orthogonality: an error of size d in e moves the estimate by d squared only."""
     s = draw(200_000, three_outcomes, three_propensities, noise=0.1)
@@ -347,24 +331,7 @@ def test_units_of_the_outcome_are_units_of_the_effect(learner, scale):
 @each_learner
 @pytest.mark.parametrize("classes", [False, True])
 def test_swapped_arms_flip_the_sign(learner, classes):
-    s = draw_classes(600) if classes else draw(600)
-    e = s.e  # known, as a logistic fit is symmetric only up to its tolerance
-    a, b = linear_learner(learner, classes), linear_learner(learner, classes)
-    groups = np.arange(600)
-    a.fit(s.X, s.y, s.w, propensity=e, groups=groups)
-    b.fit(s.X, s.y, 1 - s.w, propensity=e[:, ::-1], groups=groups)
-
-    expected = -a.predict(s.X, True, propensity=e)
-    found = b.predict(s.X, True, propensity=e[:, ::-1])
-    if learner in (TLearner, SLearner):  # the others' served models depend on how folds fell
-        np.testing.assert_allclose(found, expected, atol=1e-5)
-    assert np.corrcoef(found[:, 0, -1], expected[:, 0, -1])[0, 1] > 0.9 or learner is SLearner
-    np.testing.assert_allclose(found.mean(), expected.mean(), atol=0.1)
-
-
-@each_learner
-@pytest.mark.parametrize("classes", [False, True])
-def test_swapped_arms_flip_the_sign_exactly_without_folds(learner, classes):
+    """Without folds, as strata in another order get other folds."""
     s = draw_classes(600) if classes else draw(600)
     made = [linear_learner(learner, classes, n_folds=1) for _ in range(2)]
     treatments = [(s.w, s.e), (1 - s.w, s.e[:, ::-1])]
@@ -451,10 +418,9 @@ def test_sklearn_clones_learners_and_sets_their_parameters(learner):
 
 
 @each_learner
-def test_parameters_set_later_are_checked_when_fitting(learner):
-    s = draw(300)
+def test_parameters_set_later_are_checked_too(learner):
     with pytest.raises(ValueError, match="strictly positive"):
-        linear_learner(learner).set_params(n_folds=0).fit(s.X, s.y, s.w)
+        linear_learner(learner).set_params(n_folds=0)
 
 
 @each_learner
@@ -645,7 +611,7 @@ def test_feature_sets_may_differ_by_model_kind_and_be_empty():
     e = nuisances[PROPENSITY_MODEL, "0"].column
     assert len(np.unique(e[:, 1])) <= 5  # a share a fold
     assert made.models_["treatment_model", "0"].n_features_in_ == 1
-    moved = s.X + [0, 9, 9, 9, 9]
+    moved = s.X + np.array([0, 9, 9, 9, 9])
     np.testing.assert_array_equal(made.predict(moved, True), made.predict(s.X, True))
 
 
@@ -718,13 +684,17 @@ def test_a_classifier_can_t_learn_a_mean(learner):
 @each_learner
 def test_a_regressor_can_t_learn_classes(learner):
     with pytest.raises(ValueError, match="the predict method 'predict_proba'"):
-        linear_learner(learner, classes=True, nuisance_model_factory=LinearRegression)
+        linear_learner(
+            learner, True, nuisance_model_factory=LinearRegression, nuisance_model_params=None
+        )
 
 
 @needs_propensity
 def test_a_regressor_can_t_be_a_propensity_model(learner):
     with pytest.raises(ValueError, match="the predict method 'predict_proba'"):
-        linear_learner(learner, propensity_model_factory=LinearRegression)
+        linear_learner(
+            learner, propensity_model_factory=LinearRegression, propensity_model_params=None
+        )
 
 
 @needs_propensity
@@ -913,11 +883,9 @@ def _coverage(make, sample, runs, **more):
         delayed(_averages)(make(DRLearner, **more), [sample(seed=s) for s in range(b, b + batch)])
         for b in range(0, runs, batch)
     )
-    estimates, errors, covered = np.array(sum(found, [])).T
-    print(
-        f"{runs} runs: coverage {covered.mean():.4f}, bias/sd "
-        f"{(estimates.mean() - 1) / estimates.std():.3f}, SE/sd {errors.mean() / estimates.std():.3f}"
-    )
+    estimates, errors, covered = np.concatenate(found).T
+    bias, ratio = (estimates.mean() - 1) / estimates.std(), errors.mean() / estimates.std()
+    print(f"{runs} runs: coverage {covered.mean():.4f}, bias/sd {bias:.3f}, SE/sd {ratio:.3f}")
     return estimates, errors, covered
 
 
@@ -926,7 +894,7 @@ def first_design(seed):
 
 
 def small_boosting(learner):
-    chosen = {"n_estimators": 100, "learning_rate": 0.05, "num_leaves": 7}
+    chosen = {"n_estimators": 100, "learning_rate": 0.05, "num_leaves": 7, "n_jobs": 1}
     return tree_learner(
         learner,
         nuisance_model_params=chosen,
