@@ -13,7 +13,7 @@ import typer
 
 from flows.display import progress_display, say
 from flows.errors import InputError
-from flows.runs import LATEST, find_run, list_runs, outcome_lines, write_json
+from flows.runs import LATEST, check_file, find_run, list_runs, outcome_lines, write_json
 
 DEFAULT_OUTPUT = "runs"
 
@@ -65,6 +65,8 @@ def run(
     with _exit_status(json_file):
         from flows.launch import launch
 
+        if json_file is not None:
+            check_file(json_file, "--json")
         with progress_display(quiet):
             folder = launch(config, changes or [], output, refresh)
         if json_file is not None:
@@ -181,8 +183,9 @@ def _interrupted(error: BaseException) -> bool:
 
 def _write_failure(json_file: Path | None, error: Exception) -> None:
     if json_file is not None:
-        facts = getattr(error, "run_facts", {})
-        write_json(json_file, {**facts, "status": "failed", "error": str(error)})
+        # A run that had begun left its record with the error that ended it.
+        record = getattr(error, "run_record", {"status": "failed", "error": str(error)})
+        write_json(json_file, record)
 
 
 def _end(status: int, message: str) -> NoReturn:

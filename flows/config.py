@@ -261,7 +261,7 @@ def _distinct(value: list[Any], otherwise: str) -> list[Any]:
 
 def _parts(value: Any) -> Iterator[Any]:
     """What nested lists and maps are made of."""
-    if isinstance(value, (dict, list)):
+    if isinstance(value, (dict, list, tuple)):
         for item in [*value, *value.values()] if isinstance(value, dict) else value:
             yield from _parts(item)
     else:
@@ -328,6 +328,14 @@ class _Dumper(yaml.SafeDumper):
     """Writes what the loader reads."""
 
     yaml_implicit_resolvers = _RESOLVERS
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        # Without quotes, PyYAML would lose those of Unicode's line ends that it leaves as they are.
+        style = '"' if {"\x85", "\u2028", "\u2029"} & set(data) else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
 
 
 class _Loader(yaml.SafeLoader):
@@ -397,7 +405,7 @@ def _explain(model: type[BaseModel], problems: Sequence[Any]) -> str:
     """What is wrong at a place, in a line: where, what was expected, what was found."""
     first = problems[0]
     place = _place(first)
-    where, found = ".".join(place), first["input"]
+    where, found = ".".join(place) or "all of it", repr(first["input"])[:100]
     if first["type"] == "extra_forbidden":
         valid = _keys_at(model, place[:-1])
         return f"{where}: unknown key. {nearest(place[-1], valid)}Valid here: {', '.join(valid)}."
@@ -406,16 +414,16 @@ def _explain(model: type[BaseModel], problems: Sequence[Any]) -> str:
     if first["type"] == "value_error":
         return f"{where}: {first['ctx']['error']}"
     expected = list(dict.fromkeys(_expected(model, problem) for problem in problems))
-    hint = nearest(str(found), re.findall(r"'([^']+)'", " ".join(expected)))
-    return f"{where}: expected {' or '.join(expected)}; found {found!r}. {hint}".rstrip()
+    hint = nearest(found.strip("'"), re.findall(r"'([^']+)'", " ".join(expected)))
+    return f"{where}: expected {' or '.join(expected)}; found {found}. {hint}".rstrip()
 
 
 def _place(problem: Any) -> list[str]:
     """Keys on the way to a problem, without the names that pydantic gives to forms of a value."""
-    *path, last = problem["loc"] or ("config",)
-    own_key = problem["type"] in ("extra_forbidden", "missing")
-    kept = [part for part in path if not _is_branch(part)]
-    return [str(part) for part in (*kept, *([last] if own_key or not _is_branch(last) else []))]
+    loc = problem["loc"]
+    if problem["type"] in ("extra_forbidden", "missing"):  # the last is a key for certain
+        return [*(str(part) for part in loc[:-1] if not _is_branch(part)), str(loc[-1])]
+    return [str(part) for part in loc if not _is_branch(part)]
 
 
 def _is_branch(part: Any) -> bool:
@@ -425,13 +433,23 @@ def _is_branch(part: Any) -> bool:
     )
 
 
+_TYPES = {
+    "string_type": "a text",
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "list_type": "a list",
+    "dict_type": "a map",
+    "invalid_key": "a text as key",
+}
+
+
 def _expected(model: type[BaseModel], problem: Any) -> str:
     if problem["type"] in ("model_type", "model_attributes_type"):
-        valid = _keys_at(model, _place(problem))
-        return f"a map with {', '.join(valid)}"
-    if problem["type"] == "invalid_key":
-        return "a text as key"
-    return re.sub(r"^\w+ should (be|have) ", "", problem["msg"]).replace("dictionary", "map")
+        return f"a map with {', '.join(_keys_at(model, _place(problem)))}"
+    said = problem["msg"].removeprefix("Input should be ")
+    said = f"a number {said}" if said.startswith(("greater", "less")) else said
+    return _TYPES.get(problem["type"], said)
 
 
 def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
@@ -450,5 +468,5 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 def nearest(word: str, valid: Iterable[str]) -> str:
     """A hint at the valid word that was probably meant; empty if none is close."""
-    close = difflib.get_close_matches(word, list(valid), n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word, list(valid), n=1)
     return f"Did you mean {close[0]!r}? " if close else ""

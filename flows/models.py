@@ -24,11 +24,14 @@ _ROLES = {
     "outcome_model": "outcome",
     "propensity_model": "propensity",
 }
-# Parameters through which a base model would read or write files, or open connections.
-_OUTWARD = re.compile(
-    r"^(memory|machines|machine_list|nodes|workers|data|train|test|valid.*|config)$"
-    r"|(file|filename|dir|path|(in|out)put_(model|result|borders))$"
-)
+# Parameters by which a base model would read or write files, or open connections.
+_FILES = re.compile(r"^memory$|(file|filename|dir|path)$")
+_LIGHTGBM_FILES = {
+    *("config", "task", "data", "valid", "input_model", "output_model", "output_result"),
+    *("convert_model", "save_binary", "snapshot_freq", "parser_config_file"),
+    *("forcedsplits_filename", "forcedbins_filename", "machine_list_filename"),
+    *("machines", "num_machines", "local_listen_port"),
+}
 
 
 def learners_of(config: Config, n_variants: int) -> dict[str, MetaLearner]:
@@ -136,7 +139,7 @@ def _nested(value: Any, where: str) -> Any:
         if "estimator" in value:
             return resolve(parse(ModelSpec, value, f"{where}."), where).build()
         return {k: _nested(v, f"{where}.{k}") for k, v in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         items = [_nested(v, f"{where}.{i}") for i, v in enumerate(value)]
         # scikit-learn's (name, estimator) pairs are tuples, which YAML can't write.
         pair = len(items) in (2, 3) and isinstance(items[0], str) and hasattr(items[1], "fit")
@@ -167,10 +170,11 @@ def _class_at(path: str, where: str) -> type:
             f"{where}: {module_name!r} has no estimator {name!r}. {nearest(name, public)}".rstrip()
         )
     if not _is_estimator(found) or _root(found.__module__) not in roots:
-        sort = f"{found.__module__}.{name}" if inspect.isclass(found) else type(found).__name__
+        sort = "class" if inspect.isclass(found) else type(found).__name__
+        home = getattr(found, "__module__", module_name)
         raise InputError(
-            f"{where}: expected a class with scikit-learn's estimator interface; {path} is {sort}. "
-            "Nothing of it was run."
+            f"{where}: expected a class with scikit-learn's estimator interface from "
+            f"{', '.join(roots)}; {path} is a {sort} of {home}. Nothing of it was run."
         )
     return found  # type: ignore[no-any-return]
 
@@ -185,18 +189,20 @@ def _is_estimator(found: Any) -> bool:
 
 
 def _check_params(factory: type, params: Mapping[str, Any], where: str) -> None:
-    signature = inspect.signature(factory)
-    named = [p.name for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-    open_ended = len(named) < len(signature.parameters)
-    valid = {*named, *_lightgbm_parameters()} if _root(factory.__module__) == "lightgbm" else named
+    parameters = inspect.signature(factory).parameters.values()
+    named = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
+    valid = set(named)
+    if len(named) < len(parameters):
+        # It takes any keyword, and says at the fit what it makes of it; LightGBM only warns.
+        lightgbm = _root(factory.__module__) == "lightgbm"
+        valid |= _lightgbm_parameters() if lightgbm else set(params)
     for name in params:
-        if _OUTWARD.search(name):
+        if _FILES.search(name):
             raise InputError(
-                f"{where}: {name!r} is refused, as base models use no files or connections of "
+                f"{where}: expected no parameter such as {name!r}, as base models use no files of "
                 "their own. Leave it out."
             )
-        # Other classes that take any keyword say at the fit what they make of it.
-        if name not in valid and (valid is not named or not open_ended):
+        if name not in valid:
             raise InputError(
                 f"{where}: {factory.__name__} has no parameter {name!r}. "
                 f"{nearest(name, sorted(valid))}It has: {', '.join(named)}."
@@ -204,12 +210,11 @@ def _check_params(factory: type, params: Mapping[str, Any], where: str) -> None:
 
 
 def _lightgbm_parameters() -> set[str]:
-    # LightGBM takes any keyword and ignores unknown ones with a warning; its own table of
-    # parameters and aliases has no public name.
+    # LightGBM's own table of parameters and aliases has no public name.
     from lightgbm.basic import _ConfigAliases
 
     table = _ConfigAliases._get_all_param_aliases()
-    return set(table) | {alias for aliases in table.values() for alias in aliases}
+    return {alias for name in set(table) - _LIGHTGBM_FILES for alias in (name, *table[name])}
 
 
 def _check_role(spec: EstimatorSpec, where: str, classifier: bool) -> None:

@@ -85,8 +85,8 @@ class Run:
         }
 
 
-def check_output(output: str) -> None:
-    """Refuse an output folder that can't be written to.
+def check_folder(folder: str | Path, where: str, mode: int = 0o777) -> None:
+    """Refuse a folder that can't be written to; it is made if it doesn't exist.
 
     Raises
     ------
@@ -94,14 +94,29 @@ def check_output(output: str) -> None:
         If it can't.
     """
     try:
-        Path(output).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=output):
+        Path(folder).mkdir(mode, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise InputError(
-            f"output: expected a folder that can be written to; {output}: {error.strerror}. "
-            "Choose another with --output."
+            f"{where}: expected a folder that can be written to; {folder}: {error.strerror}. "
+            "Choose another."
         ) from None
+
+
+def check_file(path: Path, where: str) -> None:
+    """Refuse a file that can't be written, before there is anything to write.
+
+    Raises
+    ------
+    InputError
+        If it can't, or if something else, such as a folder or a device, has its name.
+    """
+    if ":/" in str(path) or (path.exists() and not path.is_file()):
+        raise InputError(
+            f"{where}: expected the name of a file on this machine; {path} is none. Choose another."
+        )
+    check_folder(path.parent, where)
 
 
 @contextlib.contextmanager
@@ -121,7 +136,8 @@ def recorded(output: str, prefect_name: str, earlier: float = 0.0) -> Iterator[R
         try:
             yield run
         except BaseException as error:
-            _rewrite(record, failure(run, error))
+            error.run_record = failure(run, error)  # type: ignore[attr-defined]
+            _rewrite(record, error.run_record)  # type: ignore[attr-defined]
             raise
         path.unlink()
 

@@ -7,10 +7,11 @@ import pyarrow as pa
 
 from flows.config import DataConfig
 from flows.errors import InputError
+from flows.runs import check_file
 from flows.source import open_source, read_rows
 from flows.study import known_propensity
-from metalearners.bundle import Bundle, BundleError
-from metalearners.schema import SchemaError
+from metalearners.bundle import Bundle
+from metalearners.metalearner import PROPENSITY_MODEL
 from metalearners.store import write_whole
 
 
@@ -26,33 +27,37 @@ def score_file(model: Path, source: str, output: Path) -> int:
     InputError
         If the model is damaged, the rows don't fit it, or the file can't be written.
     """
+    check_file(output, "--output")
+    if output.resolve() == Path(source).resolve():
+        raise InputError(f"--output: expected another file than the rows to score; found {source}.")
     try:
         bundle = Bundle.load(model)
         estimates = _estimates(bundle, source)
-    except (BundleError, SchemaError) as error:
-        raise InputError(str(error)) from None
+    except InputError:
+        raise
+    except ValueError as error:  # of the bundle, the schema, or a base model given missing values
+        raise InputError(f"{source} can't be scored: {error}") from None
     sink = pa.BufferOutputStream()
     estimates.to_parquet(sink, index=False)
-    try:
-        write_whole(output, sink.getvalue().to_pybytes())
-    except OSError as error:
-        raise InputError(
-            f"--output: expected a file that can be written; {output}: {error.strerror}."
-        ) from None
+    write_whole(output, sink.getvalue().to_pybytes())
+    output.chmod(0o644)
     return len(estimates)
 
 
 def _estimates(bundle: Bundle, source: str) -> pd.DataFrame:
     data = DataConfig.model_validate(bundle.about["config"]["data"])
     dataset = open_source(source)
-    designed = [c for role, c in data.roles.items() if role.startswith("propensity of ")]
-    wanted = [*bundle.schema.names, *designed, *([data.row_id] if data.row_id else [])]
+    # Other learners have no use for known probabilities of new rows.
+    designed = any(PROPENSITY_MODEL in learner.SERVED for learner in bundle.learners.values())
+    columns = [c for role, c in data.roles.items() if designed and role.startswith("propensity.")]
+    wanted = [*bundle.schema.names, *columns, *([data.row_id] if data.row_id else [])]
     present = [name for name in dict.fromkeys(wanted) if name in dataset.schema.names]
     frame = read_rows(dataset, present, source) if present else pd.DataFrame()
-    absent = [name for name in designed if name not in present]
+    absent = [name for name in columns if name not in present]
     if absent:
         raise InputError(f"Expected the propensity columns {absent} in {source}; add them.")
-    estimates = bundle.predict(frame, known_propensity(frame, data, bundle.arms))
+    propensity = known_propensity(frame, data, bundle.arms) if designed else None
+    estimates = bundle.predict(frame, propensity)
     name, ids = "row", pd.RangeIndex(len(frame))
     if data.row_id in present:
         name, ids = data.row_id, frame[data.row_id]

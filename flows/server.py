@@ -5,9 +5,11 @@ ends with its process however that ends, so no user has to tell the server that 
 none can take it from another.
 """
 
+import atexit
 import fcntl
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -18,14 +20,12 @@ from typing import IO, Any
 
 import httpx
 
+from flows import progress
 from flows.environment import server_environment, state_folder
 from flows.errors import InputError
 
 _POLL_SECONDS = 1.0
 _START_SECONDS = 120.0
-
-# Servers that this process started; they may outlive it.
-_started: list[subprocess.Popen[bytes]] = []
 
 
 def connect(port: int | None = None) -> str:
@@ -45,19 +45,32 @@ def connect(port: int | None = None) -> str:
     Raises
     ------
     InputError
-        If the port is taken.
+        If the port is taken, or the server that the environment names doesn't answer.
     """
-    if "PREFECT_API_URL" not in os.environ:
+    given = os.environ.get("PREFECT_API_URL")
+    if given and not _healthy(given):
+        raise InputError(
+            f"PREFECT_API_URL: expected a Prefect server at {_without_secrets(given)}; it doesn't "
+            "answer. Start it, or unset the variable for a server of this folder's own."
+        )
+    if not given:
         folder = state_folder()
         users = os.open(folder / "server.users", os.O_RDWR | os.O_CREAT, 0o600)
         fcntl.flock(users, fcntl.LOCK_SH)  # waits while a server is going down
+        begun = time.perf_counter()
+        progress.advance("server", 0, 1)
         os.environ["PREFECT_API_URL"] = _running_or_new(folder, port)
+        progress.end("server", time.perf_counter() - begun, 0, 0)
     return os.environ["PREFECT_API_URL"]
 
 
 def ui_address(api: str) -> str:
     """Address of the pages of a server, given its API's."""
     return api.removesuffix("/api")
+
+
+def _without_secrets(address: str) -> str:
+    return re.sub(r"//[^/@]*@", "//", address)
 
 
 def _running_or_new(folder: Path, port: int | None) -> str:
@@ -96,7 +109,8 @@ def _start(folder: Path, port: int | None) -> str:
             stderr=output,
             start_new_session=True,  # a Ctrl-C meant for one user is none for the others
         )
-    _started.append(process)
+    # It may outlive this process, which is no reason for Python to warn of a forgotten child.
+    atexit.register(setattr, process, "returncode", 0)
     deadline = time.monotonic() + _START_SECONDS
     while not _healthy(address):
         if process.poll() is not None or time.monotonic() > deadline:

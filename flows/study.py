@@ -1,6 +1,8 @@
 """Loads and validates: from a config to the rows and learners of a run, or one clear refusal."""
 
+import re
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -8,10 +10,10 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from flows.config import Config, DataConfig
+from flows.config import Config, DataConfig, nearest
 from flows.errors import InputError
 from flows.models import learners_of, make_learner
-from flows.runs import check_output
+from flows.runs import check_folder
 from flows.source import check_allowed, open_source, read_rows
 from metalearners._typing import Array, Floats, Ref
 from metalearners.bundle import arm_name
@@ -20,7 +22,7 @@ from metalearners.digest import matrix_digest
 from metalearners.drlearner import DRLearner
 from metalearners.estimators import takes_categories, takes_missing, weight_argument
 from metalearners.folds import draw_holdout
-from metalearners.metalearner import MetaLearner
+from metalearners.metalearner import PROPENSITY_MODEL, MetaLearner
 from metalearners.schema import Schema
 
 
@@ -39,7 +41,7 @@ class Study:
     dataset : the rows that take part
     learners : by name, unfitted
     reference : gives the nuisances that average effects and evaluation share
-    digest : of the columns read
+    digest : of the columns read, without the rows' identities
     left_out : rows by label of arms that take no part
     warnings : what a reader should know
     seconds : that loading took
@@ -74,12 +76,10 @@ def load_study(config: Config) -> Study:
         If the data, the config or the two together are wrong.
     """
     started = time.perf_counter()
-    check_allowed(config.output)
-    check_output(config.output)
-    check_allowed(config.cache.storage)
     learners_of(config, n_variants=2)  # wrong base models are refused before data are read
-    columns, features, warnings = _columns(config.data)
-    frame = read_rows(open_source(config.data.source), columns, config.data.source)
+    source = open_source(config.data.source)
+    columns, features, warnings = _columns(config.data, source.schema.names)
+    frame = read_rows(source, columns, config.data.source)
     arms, codes, left_out = _arms(frame[config.data.treatment], config.data)
     used = codes >= 0
     X = as_features(frame, features)
@@ -97,9 +97,9 @@ def load_study(config: Config) -> Study:
             dataset=dataset,
             learners=learners_of(config, len(arms)),
             reference=_reference(config, len(arms)),
-            digest="-".join(matrix_digest(frame)),
+            digest="-".join(matrix_digest(frame[_digested(columns, config.data)])),
             left_out=left_out,
-            warnings=warnings + _warnings(dataset, arms),
+            warnings=[*warnings, *_many_levels(X), *_few_groups(dataset, arms)],
             seconds=time.perf_counter() - started,
         )
         for learner in (*study.learners.values(), study.reference):
@@ -109,7 +109,16 @@ def load_study(config: Config) -> Study:
     except ValueError as error:
         raise InputError(f"{config.data.source}: {_with_labels(str(error), arms)}") from None
     _check_models(study)
+    _check_folders(config)  # last, so that refused input leaves no folders behind
     return study
+
+
+def _check_folders(config: Config) -> None:
+    check_allowed(config.output)
+    check_folder(config.output, "output")
+    if config.cache.enabled:
+        check_allowed(config.cache.storage)
+        check_folder(config.cache.storage, "cache.storage", mode=0o700)
 
 
 # Studies loaded ahead of their runs, by the configs they were loaded for.
@@ -138,21 +147,35 @@ def as_features(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
 
 
 def _as_feature(column: pd.Series) -> pd.Series:
-    if isinstance(column.dtype, pd.CategoricalDtype) or column.dtype.kind in "iuf":
-        if column.dtype.kind == "f" and np.isinf(column).any():
-            raise InputError(f"Expected finite values in feature {column.name!r}; found infinite.")
+    kind = _kind(column)
+    if kind not in _PLAIN:
+        raise InputError(
+            f"data.features: expected numbers, true/false or texts in {column.name!r}; found "
+            f"{kind}. Convert it or leave it out of features."
+        )
+    if isinstance(column.dtype, pd.CategoricalDtype):
         return column
-    if pd.api.types.is_bool_dtype(column.dtype):
-        return column.astype(np.int8)
-    values = column.dropna()
-    if len(values) and values.map(type).isin([str]).all():
-        return column.astype(pd.CategoricalDtype(sorted(values.unique())))
-    if len(values) and values.map(type).isin([bool]).all():
-        return column.astype(float)
-    raise InputError(
-        f"Expected numbers, true/false or texts in feature {column.name!r}; found {column.dtype}"
-        f"{'' if len(values) else ', all missing'}. Convert it or leave it out of features."
-    )
+    if kind == "string":
+        return column.astype(pd.CategoricalDtype(sorted(column.dropna().unique())))
+    if kind == "boolean":
+        return column.astype(float if column.isna().any() else np.int8)
+    if kind == "floating" and np.isinf(column).any():
+        raise InputError(
+            f"data.features: expected finite numbers in {column.name!r}; found infinite ones. "
+            "Replace them, by missing values for instance."
+        )
+    return column
+
+
+_PLAIN = ("string", "integer", "floating", "boolean")
+
+
+def _kind(column: pd.Series) -> str:
+    """What the values of a column are, whatever it keeps them in, in pandas' words."""
+    if column.isna().all():
+        return "only missing values"
+    values = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column
+    return pd.api.types.infer_dtype(values, skipna=True)
 
 
 def known_propensity(frame: pd.DataFrame, data: DataConfig, arms: Sequence[Any]) -> Floats | None:
@@ -166,25 +189,23 @@ def known_propensity(frame: pd.DataFrame, data: DataConfig, arms: Sequence[Any])
     rule = data.propensity
     if rule is None:
         return None
-    names = [arm_name(arm) for arm in arms]
     if not isinstance(rule, dict):
         if len(arms) != 2:
             raise InputError(
                 f"data.propensity: expected a map from arm to probability for {len(arms)} arms; "
                 f"found the number {rule}."
             )
-        rule = {names[1]: rule}
-    given = {arm_name(arm): value for arm, value in rule.items()}
-    unknown = [arm for arm in given if arm not in names]
-    missing = [name for name in names[1:] if name not in given]
-    if unknown or missing:
+        rule = {arms[1]: rule}
+    given = [_label(arm, list(arms), "data.propensity") for arm in rule]
+    if len(set(given)) < len(given) or not set(arms[1:]) <= set(given):
         raise InputError(
-            f"data.propensity: expected a probability for each of {names[1:]} (the control may be "
-            f"left out); found unknown {unknown}, missing {missing}."
+            f"data.propensity: expected one probability for each of {arms[1:]} (the control may be "
+            f"left out); found those of {given}."
         )
-    parts = {name: _probability(frame, value) for name, value in given.items()}
-    parts.setdefault(names[0], 1 - sum(parts.values()))  # type: ignore[arg-type]
-    columns = np.column_stack([np.broadcast_to(parts[name], len(frame)) for name in names])
+    values = (_probability(frame, value) for value in rule.values())
+    parts = dict(zip(given, values, strict=True))
+    parts.setdefault(arms[0], 1 - sum(parts.values()))  # type: ignore[arg-type]
+    columns = np.column_stack([np.broadcast_to(parts[arm], len(frame)) for arm in arms])
     if not ((columns > 0) & (columns < 1)).all() or not np.allclose(columns.sum(axis=1), 1):
         raise InputError(
             "data.propensity: expected probabilities inside (0, 1) that sum to 1 over the arms; "
@@ -197,19 +218,18 @@ def known_propensity(frame: pd.DataFrame, data: DataConfig, arms: Sequence[Any])
 def _probability(frame: pd.DataFrame, value: float | str) -> Floats:
     if not isinstance(value, str):
         return np.asarray(float(value))
-    return _numbers(frame[value], f"propensity column {value!r}")
+    return _numbers(frame[value], "data.propensity")
 
 
-def _columns(data: DataConfig) -> tuple[list[str], list[str], list[str]]:
+def _columns(data: DataConfig, names: list[str]) -> tuple[list[str], list[str], list[str]]:
     """Columns to read, the features among them, and what to warn of."""
-    names = open_source(data.source).schema.names
     wanted = [(role, column) for role, column in data.roles.items()]
     wanted += [("features", column) for column in data.features or []]
     for role, column in wanted:
         if column not in names:
             raise InputError(
                 f"data.{role}: expected a column of {data.source}; {column!r} is none. "
-                f"It has: {', '.join(names)}."
+                f"{nearest(column, names)}It has: {', '.join(names)}."
             )
     roles = list(dict.fromkeys(data.roles.values()))
     features = data.features or [name for name in names if name not in roles]
@@ -231,13 +251,16 @@ def _arms(column: pd.Series, data: DataConfig) -> tuple[list[Any], Array, dict[s
             f"data.treatment: expected an arm in each row; {int(column.isna().sum())} of "
             f"{len(column)} rows of {column.name!r} have none. Remove those rows."
         )
+    _check_labels(column, "data.treatment")
     codes, found = pd.factorize(column, sort=True)
     labels = [_plain(label) for label in found.tolist()]
     control = _label(data.control, labels, "data.control")
     chosen = [_label(arm, labels, "data.arms") for arm in data.arms or labels]
     if control not in chosen:
         raise InputError(f"data.arms: expected the control {control!r} among them; found {chosen}.")
-    arms = [control, *(arm for arm in dict.fromkeys(chosen) if arm != control)]
+    arms = [control, *(arm for arm in chosen if arm != control)]
+    if len(set(arms)) < len(chosen):
+        raise InputError(f"data.arms: expected each arm once; found {chosen}.")
     if len(arms) < 2:
         raise InputError(
             f"data.treatment: expected two or more arms in {column.name!r}; found {arms}."
@@ -248,6 +271,15 @@ def _arms(column: pd.Series, data: DataConfig) -> tuple[list[Any], Array, dict[s
         arm_name(lb): int((codes == i).sum()) for i, lb in enumerate(labels) if lb not in arms
     }
     return arms, own, counts
+
+
+def _check_labels(column: pd.Series, where: str) -> None:
+    kind = _kind(column)
+    if kind not in _PLAIN:
+        raise InputError(
+            f"{where}: expected texts, numbers or true/false in {column.name!r}; found {kind}. "
+            "Convert it to text."
+        )
 
 
 def _plain(label: Any) -> Any:
@@ -265,7 +297,7 @@ def _label(wanted: Any, labels: list[Any], where: str) -> Any:
         same = [label for label in labels if arm_name(label) == arm_name(wanted)]
         if len(same) == 1:
             return same[0]
-        hint = "use a label of the data"
+        hint = "use one of these"
     shown = ", ".join(repr(label) for label in labels[:20])
     raise InputError(f"{where}: expected a label among {shown}; found {wanted!r}: {hint}.")
 
@@ -280,7 +312,7 @@ def _dataset(
 ) -> Dataset:
     data = config.data
     y = _outcome(frame[data.outcome], data)
-    weight = None if data.weight is None else _weight(frame[data.weight])
+    weight = None if data.weight is None else _weight(frame[data.weight], codes, arms)
     groups = None if data.group is None else _groups(frame[data.group], config)
     strata = codes * 2 + y if data.outcome_type == "binary" else codes
     held_out = None
@@ -302,7 +334,7 @@ def _dataset(
 
 
 def _outcome(column: pd.Series, data: DataConfig) -> Array:
-    values = _numbers(column, f"data.outcome: column {column.name!r}")
+    values = _numbers(column, "data.outcome")
     if data.outcome_type == "regression":
         return values
     found = np.unique(values)
@@ -314,17 +346,21 @@ def _outcome(column: pd.Series, data: DataConfig) -> Array:
         )
     if len(found) < 2:
         raise InputError(
-            f"data.outcome: expected both classes in {column.name!r}; found only {found[0]:g}."
+            f"data.outcome: expected both classes in {column.name!r}; found only {found[0]:g}. "
+            "There is no effect to estimate."
         )
     return values.astype(np.int64)
 
 
-def _weight(column: pd.Series) -> Floats:
-    values = _numbers(column, f"data.weight: column {column.name!r}")
-    if (values < 0).any() or not values.any():
+def _weight(column: pd.Series, codes: Array, arms: list[Any]) -> Floats:
+    values = _numbers(column, "data.weight")
+    negative = int((values < 0).sum())
+    empty = [arm for code, arm in enumerate(arms) if not values[codes == code].any()]
+    if negative or empty:
+        found = f"{negative} negative ones" if negative else f"only zeros in {empty}"
         raise InputError(
-            f"data.weight: expected weights of 0 and above, some above 0, in {column.name!r}; "
-            f"found {int((values < 0).sum())} negative ones of {len(values)}."
+            f"data.weight: expected weights of 0 and above in {column.name!r}, some above 0 in "
+            f"each arm; found {found}. Weights say how many units a row stands for."
         )
     return values
 
@@ -335,6 +371,7 @@ def _groups(column: pd.Series, config: Config) -> Array:
             f"data.group: expected a group in each row of {column.name!r}; "
             f"{int(column.isna().sum())} have none. Give each such row a group of its own."
         )
+    _check_labels(column, "data.group")
     n_groups = column.nunique()
     if n_groups < config.folds.n_folds:
         raise InputError(
@@ -346,33 +383,33 @@ def _groups(column: pd.Series, config: Config) -> Array:
 
 def _numbers(column: pd.Series, where: str) -> Floats:
     """A column as finite floats, or a refusal."""
-    numeric = pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(
-        column.dtype
-    )
-    if column.isna().all():
-        raise InputError(f"{where}: expected numbers; every value is missing.")
-    if not numeric:
-        kinds = set(column.dropna().map(type))
-        if not kinds <= {bool, int, float}:
-            raise InputError(f"{where}: expected numbers; found {column.dtype} values. Convert it.")
+    kind = _kind(column)
+    if kind not in ("integer", "floating", "boolean"):
+        raise InputError(f"{where}: expected numbers in {column.name!r}; found {kind}. Convert it.")
     values = column.to_numpy(dtype=float, na_value=np.nan)
     missing, infinite = int(np.isnan(values).sum()), int(np.isinf(values).sum())
     if missing or infinite:
         raise InputError(
-            f"{where}: expected a finite number in each row; found {missing} missing and "
-            f"{infinite} infinite of {len(values)}. Remove those rows, knowing what that assumes."
+            f"{where}: expected a finite number in each row of {column.name!r}; found {missing} "
+            f"missing and {infinite} infinite of {len(values)}. Remove those rows, knowing what "
+            "that assumes."
         )
     return values
 
 
 def _check_held_out(held_out: Array, codes: Array, arms: list[Any]) -> None:
     for code, arm in enumerate(arms):
-        n = int(held_out[codes == code].sum())
-        if not n:
+        if not held_out[codes == code].any():
             raise InputError(
-                f"evaluation.holdout: expected held-out rows of each arm; found none of {arm!r}. "
-                "Hold out more, or 0 for no evaluation on held-out rows."
+                "evaluation.holdout: expected held-out rows of each arm; found none among the "
+                f"{(codes == code).sum()} of {arm!r}. Hold out more, leave that arm out, or say 0 "
+                "for no evaluation on held-out rows."
             )
+
+
+def _digested(columns: list[str], data: DataConfig) -> list[str]:
+    # Identities shape nothing, and may be of any type.
+    return [name for name in columns if name != data.row_id or name == data.group]
 
 
 def _row_ids(frame: pd.DataFrame, data: DataConfig) -> pd.Series:
@@ -385,7 +422,7 @@ def _reference(config: Config, n_variants: int) -> DRLearner:
     return cast(DRLearner, make_learner("DRLearner", config, n_variants, own_models=False))
 
 
-def _warnings(d: Dataset, arms: list[Any]) -> list[str]:
+def _few_groups(d: Dataset, arms: list[Any]) -> list[str]:
     if d.groups is None:
         return []
     clusters = {arm: len(np.unique(d.groups[d.w == code])) for code, arm in enumerate(arms)}
@@ -395,31 +432,60 @@ def _warnings(d: Dataset, arms: list[Any]) -> list[str]:
     return [f"Clustered standard errors want 40 groups an arm or more: {', '.join(few)}."]
 
 
+def _many_levels(X: pd.DataFrame) -> list[str]:
+    return [
+        f"Feature {name} has {X[name].nunique()} different texts: are they numbers, or identities?"
+        for name in _categories(X)
+        if X[name].nunique() > 100
+    ]
+
+
+def _categories(X: pd.DataFrame) -> list[str]:
+    return [name for name in X if isinstance(X[name].dtype, pd.CategoricalDtype)]
+
+
 def _check_models(study: Study) -> None:
     """Refuse base models that can't take the features or weights they would get."""
-    X = study.features
-    missing = [name for name in X if X[name].isna().any()]
-    categories = [n for n in X if isinstance(X[n].dtype, pd.CategoricalDtype)]
-    for learner in (*study.learners.values(), study.reference):
-        for kind in learner.kinds:
+    known = set() if study.propensity is None else {PROPENSITY_MODEL}
+    asked = [(name, learner, learner.kinds) for name, learner in study.learners.items()]
+    asked.append(("evaluation", study.reference, study.reference.NUISANCE_KINDS))
+    for name, learner, kinds in asked:
+        for kind in (kind for kind in kinds if kind not in known):
             estimator = learner.spec(kind).build()
-            name = f"{type(learner).__name__}'s {kind}, {type(estimator).__name__},"
-            if missing and not takes_missing(estimator):
-                raise InputError(
-                    f"Expected no missing values in {', '.join(missing)}: {name} can't take them. "
-                    "Name a sklearn.pipeline.Pipeline with an imputer, or a model that can."
-                )
-            if categories and not takes_categories(estimator):
-                raise InputError(
-                    f"Expected numbers in {', '.join(categories)}: {name} can't take categories. "
-                    "Name a sklearn.pipeline.Pipeline with an encoder, or a model that can."
-                )
+            who = f"{type(estimator).__name__}, the {kind} of {name},"
+            _check_features(estimator, study.features, who)
             weighted = study.config.data.weight is not None or kind in learner.WEIGHTED
             if weighted and weight_argument(estimator) is None:
                 raise InputError(
-                    f"Expected a base model whose fit takes sample_weight; {name} doesn't. "
+                    f"Expected a base model whose fit takes sample_weight; {who} doesn't. "
                     "Name another."
                 )
+
+
+_ODD = re.compile(r'[",:\[\]{}\n\r]|^$')
+
+
+def _check_features(estimator: Any, X: pd.DataFrame, who: str) -> None:
+    missing = [name for name in X if X[name].isna().any()]
+    if missing and not takes_missing(estimator):
+        raise InputError(
+            f"Expected no missing values in {', '.join(missing)}: {who} can't take them. "
+            "Name a sklearn.pipeline.Pipeline with an imputer, or a model that can."
+        )
+    categories = _categories(X)
+    if categories and not takes_categories(estimator):
+        raise InputError(
+            f"Expected numbers in {', '.join(categories)}: {who} can't take categories. "
+            "Name a sklearn.pipeline.Pipeline with an encoder, or a model that can."
+        )
+    # LightGBM keeps names in a line of its model, with spaces as underscores.
+    kept = Counter(name.replace(" ", "_") for name in X)
+    odd = [name for name in X if _ODD.search(name) or kept[name.replace(" ", "_")] > 1]
+    if odd and type(estimator).__module__.startswith("lightgbm."):
+        raise InputError(
+            f'Expected other names than {odd}: {who} takes none with , : " [ ] {{ }} or line '
+            "ends, and no two that differ by spaces for underscores. Rename those columns."
+        )
 
 
 def _with_labels(message: str, arms: list[Any]) -> str:

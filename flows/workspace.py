@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 from flows.config import CacheConfig
-from flows.errors import InputError
 from metalearners._typing import Ref
 from metalearners.plan import FitUnit, Plan
 from metalearners.store import DirectoryStore, MemoryStore
@@ -34,20 +33,8 @@ _open: dict[str, Workspace] = {}
 
 @contextlib.contextmanager
 def workspace(cache: CacheConfig, refresh: bool = False) -> Iterator[str]:
-    """Handle of a workspace, open in this process for the time of the context.
-
-    Raises
-    ------
-    InputError
-        If the cache's folder can't be written to.
-    """
-    try:
-        store = DirectoryStore(cache.storage, refresh) if cache.enabled else MemoryStore()
-    except OSError as error:
-        raise InputError(
-            f"cache.storage: expected a folder that can be written to; {cache.storage}: "
-            f"{error.strerror}."
-        ) from None
+    """Handle of a workspace, open in this process for the time of the context."""
+    store = DirectoryStore(cache.storage, refresh) if cache.enabled else MemoryStore()
     handle = uuid4().hex
     _open[handle] = Workspace(store)
     try:

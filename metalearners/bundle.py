@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
@@ -57,7 +57,7 @@ class Bundle:
         return pd.DataFrame(columns, index=X.index)
 
     def save(self, folder: Path) -> None:
-        """Write the bundle; its manifest, which names each file's digest, comes last."""
+        """Write the bundle; its manifest, with each file's digest and its own, comes last."""
         digests = {}
         for name, learner in self.learners.items():
             content = pickle.dumps(_served(learner), protocol=5)
@@ -70,7 +70,8 @@ class Bundle:
             "files": digests,
             "about": dict(self.about),
         }
-        write_whole(folder / _MANIFEST, json.dumps(manifest, indent=2).encode())
+        whole = {"digest": _digest(manifest), **manifest}
+        write_whole(folder / _MANIFEST, json.dumps(whole, indent=2).encode())
 
     @classmethod
     def load(cls, folder: Path) -> "Bundle":
@@ -81,25 +82,43 @@ class Bundle:
         BundleError
             If the folder holds no whole bundle.
         """
-        try:
-            manifest = json.loads((folder / _MANIFEST).read_bytes())
-            files = manifest["files"]
-            schema = Schema.from_json(manifest["features"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BundleError(
-                f"Expected a stored model in {folder}; found none that can be read "
-                f"({type(error).__name__}: {error}). Name a finished run."
-            ) from error
-        if manifest["format_version"] != _FORMAT:
-            raise BundleError(
-                f"Expected a model of format {_FORMAT}; found {manifest['format_version']}. "
-                "Score it with the version it was made with, or run again."
-            )
-        learners = {
-            Path(file).stem: pickle.loads(_verified(folder / Path(file).name, expected))
-            for file, expected in files.items()
+        manifest = _manifest(folder / _MANIFEST)
+        contents = {
+            Path(file).stem: _verified(folder / Path(file).name, expected)
+            for file, expected in manifest["files"].items()
         }
+        try:
+            learners = {name: pickle.loads(content) for name, content in contents.items()}
+        except Exception as error:  # a class or a package that isn't here, or is another version
+            raise BundleError(
+                f"Expected the packages that the model in {folder} was made with, "
+                f"{manifest['about'].get('versions')}; it can't be loaded here: {error}."
+            ) from error
+        schema = Schema.from_json(manifest["features"])
         return cls(learners, manifest["arms"], schema, manifest["about"])
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(path.read_bytes())
+        version, digest = manifest["format_version"], manifest.pop("digest", None)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BundleError(
+            f"Expected a stored model in {path.parent}; found none that can be read "
+            f"({type(error).__name__}: {error}). Name a finished run."
+        ) from error
+    if version != _FORMAT:
+        raise BundleError(
+            f"Expected a model of format {_FORMAT}; found {version}. "
+            "Score it with the version it was made with, or run again."
+        )
+    if digest != _digest(manifest):
+        raise BundleError(_damaged(path))
+    return cast(dict[str, Any], manifest)
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    return sha256(json.dumps(manifest).encode()).hexdigest()
 
 
 def estimate_columns(learner: str, arms: list[Any], estimates: Floats) -> dict[str, Floats]:
@@ -129,8 +148,12 @@ def _verified(path: Path, expected: str) -> bytes:
             f"Expected the file {path} of a stored model; {error.strerror}."
         ) from error
     if sha256(content).hexdigest() != expected:
-        raise BundleError(
-            f"Expected {path} as its manifest describes it; found other content. The model is "
-            "damaged: restore the folder or run again."
-        )
+        raise BundleError(_damaged(path))
     return content
+
+
+def _damaged(path: Path) -> str:
+    return (
+        f"Expected {path} as it was written; found other content. The model is damaged: restore "
+        "the folder or run again."
+    )

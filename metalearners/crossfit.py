@@ -36,7 +36,7 @@ class CrossFit:
         if self.overall is not None and self.overall.predictions is not None:
             parts.append((self.held_out, self.overall))
         n_rows = sum(len(test) for test in self.tests) + len(self.held_out)
-        column = np.full((n_rows, *np.shape(self.folds[0].predictions)[1:]), np.nan)
+        column = np.full((n_rows, *np.asarray(self.folds[0].predictions).shape[1:]), np.nan)
         for rows, fit in parts:
             column[rows] = fit.predictions
         return column

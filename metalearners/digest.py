@@ -5,17 +5,22 @@ to find than a refusal.
 """
 
 import inspect
+import platform
+import sys
 from collections.abc import Iterable, Mapping
 from functools import cache, singledispatch
 from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from metalearners._typing import Array, Matrix, Ref
+
+# How a base model is run, not what it learns: left out of its identity.
+_NOT_IDENTITY = frozenset({"n_jobs", "verbose", "verbosity", "thread_count"})
 
 
 def combine(tag: str, parts: Iterable[str | bytes | memoryview]) -> Ref:
@@ -38,7 +43,7 @@ def digest(value: Any) -> Ref:
         If the type of the value has no digest.
     """
     if hasattr(value, "get_params") and hasattr(value, "fit"):
-        return combine("estimator", [digest(type(value)), digest(value.get_params(deep=False))])
+        return estimator_digest(type(value), value.get_params(deep=False))
     raise TypeError(
         f"Expected a parameter with a content digest (numbers, strings, lists, dicts, arrays, "
         f"estimators, functions); found {type(value).__module__}.{type(value).__qualname__}. "
@@ -60,6 +65,8 @@ def _bytes(value: bytes) -> Ref:
     return combine("bytes", [value])
 
 
+@digest.register(np.str_)  # these two are a str and bytes first
+@digest.register(np.bytes_)
 @digest.register(np.generic)
 def _scalar(value: np.generic) -> Ref:
     return digest(value.item())
@@ -92,12 +99,31 @@ def _array(value: Array) -> Ref:
 
 @digest.register(type)
 def _class(value: type) -> Ref:
-    return combine("class", [value.__module__, value.__qualname__, code_version(value)])
+    # A class changes with the classes it is made from, such as a package's under a script's.
+    versions = [f"{c.__module__}.{c.__qualname__} {code_version(c)}" for c in value.__mro__]
+    return combine("class", versions)
 
 
 @digest.register(FunctionType)
 def _function(value: Any) -> Ref:
-    return combine("function", [value.__module__, value.__qualname__, code_version(value)])
+    named = combine("function", [value.__module__, value.__qualname__, code_version(value)])
+    if "<" not in value.__qualname__:
+        return named
+    # Lambdas and inner functions: many come from one place, with the same name and source.
+    closed = [cell.cell_contents for cell in value.__closure__ or ()]
+    given = digest([closed, value.__defaults__, value.__kwdefaults__])
+    return combine("inner", [named, _bytecode(value.__code__), given])
+
+
+def _bytecode(code: CodeType) -> Ref:
+    constants = [_bytecode(c) if isinstance(c, CodeType) else digest(c) for c in code.co_consts]
+    return combine("bytecode", [code.co_code, repr(code.co_names), *constants])
+
+
+def estimator_digest(factory: type, params: Mapping[str, Any]) -> Ref:
+    """Digest of an estimator's class and of the parameters that shape its fit."""
+    shaping = {k: v for k, v in params.items() if k not in _NOT_IDENTITY}
+    return combine("estimator", [digest(factory), digest(shaping)])
 
 
 @cache
@@ -112,6 +138,8 @@ def code_version(code: Any) -> str:
     whenever it is edited.
     """
     root = code.__module__.partition(".")[0]
+    if root in sys.stdlib_module_names:
+        return platform.python_version()
     for distribution in _distributions().get(root, ()):
         try:
             return version(distribution)
@@ -119,8 +147,10 @@ def code_version(code: Any) -> str:
             continue
     try:
         return combine("source", [inspect.getsource(code)])
-    except (OSError, TypeError):
-        return "builtin"
+    except (OSError, TypeError):  # typed into an interpreter
+        members = vars(code) if isinstance(code, type) else {"": code}
+        functions = {k: m for k, m in members.items() if isinstance(m, FunctionType)}
+        return combine("bytecode", [f"{k} {_bytecode(f.__code__)}" for k, f in functions.items()])
 
 
 def matrix_digest(X: Matrix) -> tuple[Ref, Ref]:

@@ -7,15 +7,13 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.validation import has_fit_parameter
 
 from metalearners._typing import Array, Matrix, Ref
-from metalearners.digest import combine, digest
-
-# How a base model is run, not what it learns: left out of its identity.
-_NOT_IDENTITY = frozenset({"n_jobs", "verbose", "verbosity", "thread_count"})
+from metalearners.digest import estimator_digest
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,31 +32,41 @@ class EstimatorSpec:
     @cached_property
     def digest(self) -> Ref:
         """Digest of the class, its package's version and the parameters that shape the fit."""
-        params = {k: v for k, v in self.params.items() if k not in _NOT_IDENTITY}
-        return combine("spec", [digest(self.factory), digest(params)])
+        return estimator_digest(self.factory, self.params)
 
     def build(self, seed: int | None = None, threads: int | None = None) -> Any:
         """A new, unfitted estimator.
 
         Parameters
         ----------
-        seed : given to each ``random_state`` that the user left unset
-        threads : given to ``n_jobs`` where the user left it unset
+        seed : given to each ``random_state`` that the user left unset, of nested models too
+        threads : given to each ``n_jobs`` that the user left unset
         """
-        estimator = self.factory(**{k: _copied(v) for k, v in self.params.items()})
-        unset = {k for k, v in estimator.get_params().items() if v is None}
-        chosen: dict[str, Any] = {}
-        if seed is not None:
-            chosen |= {k: seed for k in unset if k.rpartition("__")[2] == "random_state"}
-        if threads is not None:
-            chosen |= {k: threads for k in unset if k.rpartition("__")[2] == "n_jobs"}
-        if self.factory.__module__.startswith("lightgbm."):
-            chosen |= _reproducible_lightgbm(self.params)
-        return estimator.set_params(**chosen)
+        # Copies all the way down: fits run side by side, and specifications must not change.
+        estimator = self.factory(**{k: clone(v, safe=False) for k, v in self.params.items()})
+        nested = [v for v in estimator.get_params().values() if _is_estimator(v)]
+        for part in (estimator, *nested):
+            part.set_params(**_settings(part, seed, threads))
+        return estimator
 
 
-def _copied(value: Any) -> Any:
-    return clone(value, safe=False) if hasattr(value, "get_params") else value
+def _is_estimator(value: Any) -> bool:
+    return hasattr(value, "set_params") and not isinstance(value, type)
+
+
+def _settings(part: Any, seed: int | None, threads: int | None) -> dict[str, Any]:
+    """Values for parameters of a model that were left open."""
+    given = part.get_params(deep=False)
+    settings: dict[str, Any] = {}
+    if seed is not None and given.get("random_state", seed) is None:
+        settings["random_state"] = seed
+    # scikit-learn 1.8 deprecated this model's n_jobs, which had no effect, and warns if it is set.
+    has_jobs = not isinstance(part, LogisticRegression)
+    if threads is not None and has_jobs and given.get("n_jobs", threads) is None:
+        settings["n_jobs"] = threads
+    if type(part).__module__.startswith("lightgbm."):
+        settings |= _reproducible_lightgbm(given)
+    return settings
 
 
 def _reproducible_lightgbm(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -77,6 +77,8 @@ def _majority(member: Array, strata: Array, n_groups: int) -> tuple[Array, Array
 
 def _hash(identity: Array, salt: str) -> Array:
     # A stable hash is wanted (the same on each machine and in each process), mixed with the salt.
+    if identity.dtype.kind in "US":  # pandas hashes texts as objects only
+        identity = identity.astype(object)
     own = pd.util.hash_array(identity, categorize=False)
     mixed = pd.util.hash_array(np.array([salt], dtype=object))[0]
     return pd.util.hash_array(own ^ mixed)

@@ -179,12 +179,20 @@ def _title(name: Name) -> str:
 
 
 def select(X: Matrix, columns: tuple[int | str, ...] | None) -> Matrix:
-    """The named columns of a feature matrix; a column of ones where none are named."""
+    """The named columns of a feature matrix; a column of ones where none are named.
+
+    Raises
+    ------
+    ValueError
+        If some columns are named by position and others by name.
+    """
     if columns is None:
         return X
     if not columns:
         return np.ones((X.shape[0], 1))
+    positions = sum(isinstance(c, (int, np.integer)) for c in columns)
+    if 0 < positions < len(columns):
+        raise ValueError(f"Expected features by positions or names, not both; found {columns}.")
     if hasattr(X, "iloc"):
-        by_position = all(isinstance(c, int) for c in columns)
-        return X.iloc[:, list(columns)] if by_position else X[list(columns)]
+        return X.iloc[:, list(columns)] if positions else X[list(columns)]
     return X[:, list(columns)]

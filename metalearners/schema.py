@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+import numpy as np
 import pandas as pd
 
 
@@ -58,8 +59,7 @@ class Schema:
         absent = [name for name in self.names if name not in X.columns]
         if absent:
             raise SchemaError(
-                f"Expected the features {self.names}; not found: {absent}. The data have "
-                f"{list(X.columns)}: add or rename columns."
+                f"Expected the features {self.names}; not found: {absent}. Add or rename columns."
             )
         return pd.DataFrame({f.name: _conformed(X[f.name], f) for f in self.features})
 
@@ -71,22 +71,37 @@ def _feature(column: pd.Series) -> Feature:
 
 
 def _conformed(column: pd.Series, feature: Feature) -> pd.Series:
-    if feature.levels is None:
-        if not pd.api.types.is_numeric_dtype(column.dtype):
-            raise SchemaError(
-                f"Expected numbers in feature {feature.name!r}, as the model was fitted on; "
-                f"found {column.dtype}. Convert the column."
-            )
-        if feature.dtype.startswith(("int", "uint", "bool")) and column.dtype.kind == "f":
-            return column  # missing values, or decimals where there were none: kept as they are
-        return column.astype(feature.dtype)
-    known = pd.CategoricalDtype(list(feature.levels))
-    values = column.astype(known)
-    unseen = column[values.isna() & column.notna()].unique().tolist()
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype)
+    kind = pd.api.types.infer_dtype(column, skipna=True)
+    numeric = kind in ("integer", "floating", "boolean")
+    if column.notna().any() and not (numeric or (feature.levels is not None and kind == "string")):
+        raise SchemaError(
+            f"Expected {'numbers' if feature.levels is None else 'texts'} in feature "
+            f"{feature.name!r}, as the model was fitted on; found {kind}. Convert the column."
+        )
+    return _as_numbers(column, feature) if feature.levels is None else _as_levels(column, feature)
+
+
+def _as_numbers(column: pd.Series, feature: Feature) -> pd.Series:
+    if str(column.dtype) != feature.dtype:
+        # Any number is a float; a narrower type would wrap around.
+        values = column.to_numpy(dtype=float, na_value=np.nan)
+        column = pd.Series(values, column.index, name=column.name)
+    if column.dtype.kind == "f" and np.isinf(column).any():
+        raise SchemaError(f"Expected finite numbers in feature {feature.name!r}; found infinite.")
+    return column
+
+
+def _as_levels(column: pd.Series, feature: Feature) -> pd.Series:
+    known = pd.CategoricalDtype(list(feature.levels or ()))
+    codes = known.categories.get_indexer(column)
+    unseen = column[(codes == -1) & column.notna()].unique().tolist()
     if unseen:
         raise SchemaError(
-            f"Expected levels of {feature.name!r} among {list(feature.levels)[:20]}; found "
+            f"Expected levels of {feature.name!r} among {known.categories[:20].tolist()}; found "
             f"{unseen[:10]}, which the model has not seen. Map them to known levels, leave those "
             "rows out, or fit again with them."
         )
-    return values
+    values = pd.Categorical.from_codes(codes, dtype=known)
+    return pd.Series(values, column.index, name=column.name)

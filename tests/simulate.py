@@ -20,7 +20,7 @@ from metalearners.plan import Plan, plan_stage
 from metalearners.store import MemoryStore
 
 LEARNERS = (SLearner, TLearner, XLearner, RLearner, DRLearner)
-SMALL = {"n_estimators": 20, "num_leaves": 6, "min_child_samples": 5}
+SMALL = {"n_estimators": 20, "num_leaves": 6, "min_child_samples": 5, "n_jobs": 1}
 EXACT = {"max_iter": 10_000, "tol": 1e-12}
 
 

@@ -97,6 +97,7 @@ def test_failure_has_status_1_one_message_and_a_record(api, settings, monkeypatc
     summary = json.loads(Path("summary.json").read_text())
     assert summary["status"] == "failed"
     assert "this model can't be fitted" in summary["error"]
+    assert [stage["name"] for stage in summary["stages"]] == ["load", "nuisance"]
     assert "failed" in uplift("runs", "list").stdout
     assert not finished_runs()
 
@@ -187,6 +188,16 @@ def alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_server_that_does_not_answer_is_said_at_once(settings, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", "http://me:secret@127.0.0.1:9/api")
+    done = uplift("run", write_config(settings))
+
+    assert done.returncode == 2
+    assert "127.0.0.1:9/api" in done.stderr
+    assert "secret" not in done.stderr
+    assert not fits()
 
 
 @pytest.mark.slow

@@ -1,0 +1,342 @@
+"""Executors, and what fits of units are: the same bits whoever runs them."""
+
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+from joblib import parallel_config
+from lightgbm import LGBMRegressor
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.neighbors import KNeighborsRegressor
+
+from metalearners.crossfit import CrossFit
+from metalearners.estimators import EstimatorSpec
+from metalearners.execute import joblib_executor, run_plan, run_stage, serial
+from metalearners.fit import Fit, take, with_arm
+from metalearners.metalearner import _pool
+from metalearners.plan import Regression, plan_stage
+from metalearners.store import DirectoryStore, MemoryStore
+from tests.simulate import (
+    EXACT,
+    LEARNERS,
+    draw,
+    draw_classes,
+    linear_learner,
+    nuisance_plan,
+    three_outcomes,
+    three_propensities,
+    tree_learner,
+)
+
+OPEN = {"n_estimators": 15, "num_leaves": 7}  # LightGBM chooses its number of threads
+LINEAR = EstimatorSpec(LinearRegression)
+
+
+class Where(RegressorMixin, BaseEstimator):
+    """Predicts the process it was fitted in, and remembers its threads."""
+
+    def __init__(self, n_jobs=None, tag=0):
+        self.n_jobs = n_jobs
+        self.tag = tag
+
+    def fit(self, X, y):
+        self.process_ = os.getpid()
+        return self
+
+    def predict(self, X):
+        return np.full(len(X), float(self.process_))
+
+
+def regression(s, **changes):
+    return Regression(**{"estimator": LINEAR, "target": s.y, "n_folds": 3, **changes})
+
+
+def run_one(asked, d, execute=serial):
+    return run_stage({("a", "0"): asked}, d, MemoryStore(), execute)["a", "0"]
+
+
+# Executors agree
+
+
+def open_trees(learner, classes, n_variants):
+    return tree_learner(
+        learner,
+        classes,
+        n_variants,
+        nuisance_model_params=OPEN,
+        treatment_model_params=OPEN,
+        propensity_model_params=OPEN,
+    )
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+@pytest.mark.parametrize("make", [linear_learner, open_trees])
+@pytest.mark.parametrize("classes", [False, True])
+def test_one_worker_threads_and_processes_give_the_same_bits(learner, make, classes):
+    s = draw_classes(400) if classes else draw(400, three_outcomes, three_propensities)
+    new = s.X[:50] + 0.1
+
+    def estimates(**jobs):
+        made = make(learner, classes, 2 if classes else 3).fit(s.X, s.y, s.w, **jobs)
+        return made.predict(s.X, is_oos=False), made.predict(new, is_oos=True)
+
+    expected = estimates()
+    found = [estimates(n_jobs_base_learners=2), estimates(n_jobs_cross_fitting=-1)]
+    with parallel_config(backend="loky", n_jobs=2):
+        found.append(estimates())
+
+    assert len(np.unique(expected[0])) > 2
+    for one in found:
+        np.testing.assert_array_equal(one[0], expected[0])
+        np.testing.assert_array_equal(one[1], expected[1])
+
+
+def test_processes_are_other_processes_and_threads_are_not():
+    s = draw(60)
+    asked, d = regression(s, estimator=EstimatorSpec(Where)), s.dataset()
+
+    assert set(run_one(asked, d).column.ravel()) == {os.getpid()}
+    assert set(run_one(asked, d, joblib_executor(2)).column.ravel()) == {os.getpid()}
+    with parallel_config(backend="loky", n_jobs=2):
+        assert os.getpid() not in run_one(asked, d, joblib_executor()).column
+
+
+def test_fits_come_in_the_order_of_their_units():
+    s = draw(60)
+    store = MemoryStore()
+    plan = nuisance_plan(linear_learner(linear_class()), s.dataset())
+    units = plan_stage({("a", "0"): regression(s, n_folds=10)}, s.dataset(), store).units
+
+    forth = joblib_executor(2)(units, store)
+    back = joblib_executor(2)(units[::-1], store)
+
+    assert len(plan.units) > 0
+    for a, b, c in zip(forth, back[::-1], serial(units, store), strict=True):
+        np.testing.assert_array_equal(a.predictions, b.predictions)
+        np.testing.assert_array_equal(a.predictions, c.predictions)
+
+
+def linear_class():
+    return LEARNERS[1]
+
+
+@pytest.mark.parametrize(
+    ("given", "workers", "expected"), [(None, 2, 1), (3, 2, 3), (None, 1, None)]
+)
+def test_base_models_get_one_thread_where_fits_run_side_by_side(given, workers, expected):
+    s = draw(60)
+    spec = EstimatorSpec(Where, {} if given is None else {"n_jobs": given})
+    fitted = run_one(
+        regression(s, estimator=spec, keep=True), s.dataset(), joblib_executor(workers)
+    )
+
+    assert {fit.model.n_jobs for fit in fitted.folds} == {expected}
+
+
+def test_two_levels_of_jobs_are_one_pool():
+    assert _pool(None, None) is None
+    assert _pool(2, None) == _pool(None, 2) == _pool(1, 2) == 2
+    assert _pool(2, 3) == 6
+    assert _pool(-1) == _pool(-1, 1) >= 1
+
+
+def test_equal_units_are_executed_once():
+    s = draw(60)
+    executed = []
+
+    def count(units, store):
+        executed.extend(units)
+        return serial(units, store)
+
+    asked = {
+        ("a", "0"): regression(s),
+        ("b", "0"): regression(s),
+        ("c", "0"): regression(s, serve=True),
+    }
+    fitted = run_stage(asked, s.dataset(), MemoryStore(), count)
+
+    assert len(executed) == 4
+    np.testing.assert_array_equal(fitted["a", "0"].column, fitted["c", "0"].column)
+
+
+def test_an_executor_that_loses_a_fit_is_found_out():
+    s = draw(60)
+    store = MemoryStore()
+    plan = plan_stage({("a", "0"): regression(s)}, s.dataset(), store)
+
+    with pytest.raises(ValueError, match="zip"):
+        run_plan(plan, store, lambda units, store: serial(units, store)[1:])
+
+
+def test_fits_kept_in_files_give_the_same_columns(tmp_path):
+    s = draw(60)
+    asked = regression(s, serve=True)
+    expected = run_one(asked, s.dataset())
+
+    def through_files(units, store):
+        for unit, fit in zip(units, serial(units, store), strict=True):
+            store.keep(unit.key, fit)
+        again = DirectoryStore(tmp_path)
+        return [again.fetch(unit.key) for unit in units]
+
+    store = DirectoryStore(tmp_path)
+    found = run_stage({("a", "0"): asked}, s.dataset(), store, through_files)["a", "0"]
+
+    np.testing.assert_array_equal(found.column, expected.column)
+    np.testing.assert_array_equal(found.model.predict(s.X), expected.model.predict(s.X))
+
+
+# What a regression's fits are
+
+
+def test_each_row_is_predicted_by_the_model_that_has_not_seen_it():
+    s = draw(200)
+    d = s.dataset()
+    fitted = run_one(regression(s, n_folds=4), d)
+
+    for train, test in d.splits(4):
+        by_hand = LinearRegression().fit(s.X[train], s.y[train]).predict(s.X[test])
+        np.testing.assert_array_equal(fitted.column[test, 0], by_hand)
+
+
+def test_only_rows_asked_for_are_learnt_from_and_all_are_predicted():
+    s = draw(200)
+    d = s.dataset()
+    rows = s.w == 1
+    fitted = run_one(regression(s, rows=rows), d)
+
+    for train, test in d.splits(3):
+        own = train[rows[train]]
+        by_hand = LinearRegression().fit(s.X[own], s.y[own]).predict(s.X[test])
+        np.testing.assert_array_equal(fitted.column[test, 0], by_hand)
+
+
+def test_a_fold_model_that_is_kept_is_the_one_that_predicted():
+    s = draw(200)
+    d = s.dataset()
+    kept, dropped = run_one(regression(s, keep=True), d), run_one(regression(s), d)
+
+    for fit, other, (_, test) in zip(kept.folds, dropped.folds, d.splits(3), strict=True):
+        np.testing.assert_array_equal(fit.predictions[:, 0], fit.model.predict(s.X[test]))
+        np.testing.assert_array_equal(fit.predictions, other.predictions)
+        assert other.model is None
+
+
+def test_a_served_model_has_all_training_rows_besides_the_folds():
+    s = draw(200)
+    held_out = np.arange(200) % 5 == 0
+    d = s.dataset(held_out=held_out)
+    served, folds = run_one(regression(s, serve=True), d), run_one(regression(s), d)
+    by_hand = LinearRegression().fit(s.X[~held_out], s.y[~held_out])
+
+    np.testing.assert_array_equal(served.model.predict(s.X), by_hand.predict(s.X))
+    np.testing.assert_array_equal(served.column[held_out, 0], by_hand.predict(s.X[held_out]))
+    np.testing.assert_array_equal(served.column[~held_out], folds.column[~held_out])
+    assert np.isnan(folds.column[held_out]).all()
+    with pytest.raises(ValueError, match="keeps no served model"):
+        _ = folds.model
+
+
+def test_one_fold_predicts_the_rows_it_was_fitted_on():
+    s = draw(100)
+    fitted = run_one(regression(s, n_folds=1, serve=True), s.dataset())
+    by_hand = LinearRegression().fit(s.X, s.y).predict(s.X)
+
+    np.testing.assert_array_equal(fitted.column[:, 0], by_hand)
+    np.testing.assert_array_equal(fitted.model.predict(s.X), by_hand)
+
+
+def test_a_column_without_a_served_fit_has_the_shape_of_the_predictions():
+    tests = (np.array([1, 3]), np.array([0]))
+    fits = [Fit(np.array([[[1.0, 2]], [[3, 4]]])), Fit(np.array([[[5.0, 6]]]))]
+    column = CrossFit(fits, tests, np.array([2])).column
+
+    assert column.shape == (4, 1, 2)
+    np.testing.assert_array_equal(column[[0, 1, 3], 0, 0], [5, 1, 3])
+    assert np.isnan(column[2]).all()
+
+
+def test_weights_reach_the_base_model():
+    s = draw(100)
+    weight = np.random.default_rng(0).integers(0, 4, size=100).astype(float)
+    fitted = run_one(regression(s, weight=weight, serve=True), s.dataset())
+    repeated = np.repeat(np.arange(100), weight.astype(int))
+    by_hand = LinearRegression().fit(s.X[repeated], s.y[repeated])
+
+    np.testing.assert_allclose(fitted.model.coef_, by_hand.coef_)
+
+
+def test_a_base_model_that_takes_no_weights_is_refused():
+    s = draw(60)
+    asked = regression(s, estimator=EstimatorSpec(KNeighborsRegressor), weight=np.ones(60))
+
+    with pytest.raises(TypeError, match=r"KNeighborsRegressor\.fit takes no sample_weight"):
+        run_one(asked, s.dataset())
+
+
+def test_probabilities_are_predicted_by_class():
+    s = draw(300, three_outcomes, three_propensities)
+    spec = EstimatorSpec(LogisticRegression, EXACT)
+    asked = regression(s, estimator=spec, target=s.w.astype(float), method="predict_proba")
+    d = s.dataset()
+    fitted = run_one(asked, d)
+
+    assert fitted.column.shape == (300, 3)
+    np.testing.assert_allclose(fitted.column.sum(axis=1), 1)
+    for train, test in d.splits(3):
+        by_hand = LogisticRegression(**EXACT).fit(s.X[train], s.w[train])
+        np.testing.assert_array_equal(fitted.column[test], by_hand.predict_proba(s.X[test]))
+
+
+@pytest.mark.parametrize("container", [np.asarray, pd.DataFrame])
+@pytest.mark.parametrize("factory", [LinearRegression, LGBMRegressor])
+def test_with_the_arm_as_a_feature_every_arm_is_predicted(container, factory):
+    s = draw(300, three_outcomes, three_propensities)
+    params = {} if factory is LinearRegression else OPEN
+    asked = regression(s, estimator=EstimatorSpec(factory, params), arm=s.w, serve=True)
+    X = container(s.X)
+    fitted = run_one(asked, s.dataset(X=X))
+
+    assert fitted.column.shape == (300, 3, 1)
+    categorical = factory is LGBMRegressor
+    for arm in range(3):
+        rows = with_arm(X, np.full(300, arm), 3, categorical)
+        own = fitted.model.predict(rows)
+        assert own.shape == (300,)
+    assert np.ptp(fitted.column[:, :, 0], axis=1).min() > 0 or categorical
+
+
+def test_the_arm_is_one_category_column_or_an_indicator_an_arm():
+    X = np.array([[0.5], [1.5], [2.5]], dtype=np.float32)
+    arm = np.array([2, 0, 1])
+    frame = pd.DataFrame(X, index=[7, 8, 9])
+
+    indicators = with_arm(X, arm, 3, categorical=False)
+    assert indicators.dtype == np.float32
+    np.testing.assert_array_equal(indicators[:, 1:], [[0, 1], [0, 0], [1, 0]])
+    named = with_arm(frame, arm, 3, categorical=False)
+    assert named.columns.tolist() == ["0", "treatment_1", "treatment_2"]
+    np.testing.assert_array_equal(named, indicators)
+    for category in (with_arm(X, arm, 3, True), with_arm(frame, arm, 3, True)):
+        assert category.columns.tolist() == ["0", "treatment"]
+        assert category["treatment"].cat.categories.tolist() == [0, 1, 2]
+        assert category["treatment"].tolist() == [2, 0, 1]
+    assert frame.columns.tolist() == [0]
+
+
+def test_integer_features_keep_the_arm_apart():
+    """Indicators in the features' own type must not overflow or lose an arm."""
+    X = np.array([[3], [4]], dtype=np.uint8)
+
+    np.testing.assert_array_equal(with_arm(X, np.array([1, 0]), 2, False), [[3, 1], [4, 0]])
+
+
+def test_rows_are_taken_in_the_container_they_came_in():
+    X = np.arange(6.0).reshape(3, 2)
+    frame = pd.DataFrame(X, index=[5, 5, 5])
+
+    np.testing.assert_array_equal(take(X, np.array([2, 0])), X[[2, 0]])
+    np.testing.assert_array_equal(take(frame, np.array([2, 0])), X[[2, 0]])
+    assert isinstance(take(frame, np.array([0])), pd.DataFrame)

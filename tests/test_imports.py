@@ -1,0 +1,68 @@
+"""What the library brings into a process, and which way its imports point."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import metalearners
+
+PACKAGE = Path(metalearners.__file__).parent
+MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
+LEARNERS = ["slearner", "tlearner", "xlearner", "rlearner", "drlearner"]
+ALLOWED = {"joblib", "numpy", "pandas", "scipy", "sklearn", "metalearners"}
+
+
+def _imported(module: str) -> set[str]:
+    """Names of the modules that a source file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text())):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            found.add(node.module)
+    return found
+
+
+def test_the_library_brings_no_orchestrator():
+    everything = "; ".join(f"import metalearners.{name}" for name in MODULES)
+    code = f"import metalearners, sys; {everything}; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    roots = {name.partition(".")[0] for name in ran.stdout.split()}
+    assert "sklearn" in roots
+    assert not roots & {"prefect", "flows", "deployments", "fastapi", "httpx", "pydantic"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_the_standard_library_and_few_packages(module):
+    roots = {name.partition(".")[0] for name in _imported(module)}
+
+    assert roots - set(sys.stdlib_module_names) <= ALLOWED
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m not in ("bundle", *LEARNERS)])
+def test_the_core_knows_no_learner(module):
+    known = _imported(module)
+
+    assert not known & {f"metalearners.{name}" for name in LEARNERS}
+
+
+@pytest.mark.parametrize("module", LEARNERS)
+def test_learners_do_not_know_each_other(module):
+    assert not _imported(module) & {f"metalearners.{name}" for name in LEARNERS}
+
+
+def test_public_names():
+    assert set(metalearners.__all__) == {
+        "DRLearner",
+        "RLearner",
+        "SLearner",
+        "TLearner",
+        "XLearner",
+        "__version__",
+    }
+    assert metalearners.__version__[0].isdigit()
