@@ -200,9 +200,9 @@ class _Ranking:
     def curve(self, scores: Floats, weight: Floats) -> tuple[Floats, Floats]:
         """Share treated and gain at the end of each tie; within ties the curve is straight."""
         w = weight[self.order]
-        total = w.sum()
-        share = np.cumsum(w)[self.ends] / total
-        gain = np.cumsum(w * scores[self.order])[self.ends] / total
+        mass = np.cumsum(w)  # its last value, unlike w.sum(), makes the last share exactly 1
+        share = mass[self.ends] / mass[-1]
+        gain = np.cumsum(w * scores[self.order])[self.ends] / mass[-1]
         return np.append(0.0, share), np.append(0.0, gain)
 
 
@@ -225,11 +225,12 @@ def _half_samples(groups: Array | None, n: int, draws: int, seed: int):  # type:
 
 def _shuffled(X: Matrix, j: int, rng: np.random.Generator) -> Matrix:
     order = rng.permutation(X.shape[0])
+    moved = X.copy()
     if hasattr(X, "iloc"):
-        return X.assign(**{X.columns[j]: X.iloc[order, j].array})
-    copy = X.copy()
-    copy[:, j] = X[order, j]
-    return copy
+        moved.isetitem(j, X.iloc[order, j].array)
+    else:
+        moved[:, j] = X[order, j]
+    return moved
 
 
 def _as_numbers(X: Matrix, j: int) -> Floats:

@@ -363,6 +363,13 @@ class MetaLearner(BaseEstimator):  # type: ignore[misc]
         if self.fitted_nuisance_models is not None or self.fitted_propensity_model is not None:
             raise NotImplementedError("Prefitted models are not available yet: pass None.")
         check_integer("n_variants", self.n_variants, at_least=2)
+        for name in ("nuisance_model_factory", "nuisance_model_params"):
+            value = getattr(self, name)
+            if isinstance(value, Mapping) and PROPENSITY_MODEL in value:
+                raise ValueError(
+                    f"Expected {name} without {PROPENSITY_MODEL}: use the argument "
+                    f"{name.replace('nuisance', 'propensity')}."
+                )
         for kind in self.kinds:
             n_folds = self._by_kind(self.n_folds, kind)
             check_integer(f"n_folds of {kind}", n_folds, at_least=1)

@@ -10,6 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from hypothesis import settings as hypothesis_settings
+
+# The same examples in each run, however busy the machine.
+hypothesis_settings.register_profile("steady", derandomize=True, deadline=None, database=None)
+hypothesis_settings.load_profile("steady")
 
 REPOSITORY = Path(__file__).parent.parent
 Settings = dict[str, Any]

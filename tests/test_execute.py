@@ -10,6 +10,8 @@ from lightgbm import LGBMRegressor
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.neighbors import KNeighborsRegressor
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
 
 from metalearners.crossfit import CrossFit
 from metalearners.estimators import EstimatorSpec
@@ -91,6 +93,20 @@ def test_one_worker_threads_and_processes_give_the_same_bits(learner, make, clas
     for one in found:
         np.testing.assert_array_equal(one[0], expected[0])
         np.testing.assert_array_equal(one[1], expected[1])
+
+
+def test_models_in_a_pipeline_are_not_shared_by_fits_side_by_side():
+    s = draw(400)
+    steps = [("scale", StandardScaler()), ("fit", LGBMRegressor(**OPEN))]
+    params = {"nuisance_model_factory": Pipeline, "nuisance_model_params": {"steps": steps}}
+    one, many = (tree_learner(LEARNERS[1], **params) for _ in range(2))
+    before = nuisance_plan(one, s.dataset()).key
+
+    expected = one.fit(s.X, s.y, s.w).predict(s.X, is_oos=True)
+    found = many.fit(s.X, s.y, s.w, n_jobs_base_learners=4).predict(s.X, is_oos=True)
+
+    np.testing.assert_array_equal(found, expected)
+    assert nuisance_plan(one, s.dataset()).key == before  # fits leave the specification alone
 
 
 def test_processes_are_other_processes_and_threads_are_not():

@@ -251,9 +251,16 @@ def test_run_folder_holds_what_the_contract_says(run, settings):
     ]
     assert set(summary["data"]) >= {"source", "rows", "features", "arms", "digest"}
     assert set(summary["ate"][0]) == {"arm", "estimate", "std_error", "ci_low", "ci_high"}
-    assert set(summary["versions"]) >= set(
-        "python prefect lightgbm scikit-learn numpy pandas pyarrow project".split()
-    )
+    assert set(summary["versions"]) >= {
+        "python",
+        "prefect",
+        "lightgbm",
+        "scikit-learn",
+        "numpy",
+        "pandas",
+        "pyarrow",
+        "project",
+    }
     assert (ran.folder.parent / "latest").readlink().name == ran.folder.name
     assert summary["peak_rss_bytes"] > 50e6
 

@@ -650,6 +650,14 @@ def test_a_treatment_model_is_needed(learner):
 
 
 @needs_propensity
+@pytest.mark.parametrize("role", ["factory", "params"])
+def test_the_propensity_model_has_arguments_of_its_own(learner, role):
+    value = {"factory": LogisticRegression, "params": {}}[role]
+    with pytest.raises(ValueError, match=f"use the argument propensity_model_{role}"):
+        linear_learner(learner, **{f"nuisance_model_{role}": {"propensity_model": value}})
+
+
+@needs_propensity
 def test_a_propensity_model_is_needed(learner):
     with pytest.raises(ValueError, match="propensity_model needs to be defined"):
         learner(False, 2, LinearRegression, LinearRegression)

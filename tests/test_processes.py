@@ -33,9 +33,8 @@ def slow_settings(settings):
 
 
 def uplift(*arguments, **more):
-    return subprocess.run(
-        [*UPLIFT, *map(str, arguments)], capture_output=True, text=True, timeout=120, **more
-    )
+    command = [*UPLIFT, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **more)
 
 
 def start(*arguments):
