@@ -25,11 +25,11 @@ def main() -> None:
     os.chdir(tempfile.mkdtemp())
     _data().to_parquet("data.parquet")
     from flows.environment import prepare
-    from flows.server import connect
+    from flows.server import connect, wait_for
 
     prepare()
     os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
-    connect()
+    wait_for(connect())
     _run()  # the first of a process also imports and connects
     summaries = [_run() for _ in range(RUNS)]
     json.dump({**figures(summaries), "empty sub-flow": _empty_stages()}, sys.stdout, indent=2)

@@ -13,7 +13,15 @@ import typer
 
 from flows.display import progress_display, say
 from flows.errors import InputError
-from flows.runs import LATEST, check_file, find_run, list_runs, outcome_lines, write_json
+from flows.runs import (
+    LATEST,
+    check_file,
+    find_run,
+    interrupted,
+    list_runs,
+    outcome_lines,
+    write_json,
+)
 
 DEFAULT_OUTPUT = "runs"
 
@@ -27,6 +35,8 @@ app = typer.Typer(
 runs_app = typer.Typer(no_args_is_help=True, help="Past runs with their figures, failed ones too.")
 app.add_typer(runs_app, name="runs")
 
+# For commands that are named in the contract and not built yet.
+_ANYTHING = {"ignore_unknown_options": True, "allow_extra_args": True}
 RunsFolder = Annotated[Path, typer.Option("--output", help="Folder of all runs.")]
 
 
@@ -68,7 +78,7 @@ def run(
         if json_file is not None:
             check_file(json_file, "--json")
         with progress_display(quiet):
-            folder = launch(config, changes or [], output, refresh)
+            folder = launch(config, changes or [], output, refresh, quiet)
         if json_file is not None:
             write_json(json_file, json.loads((folder / "summary.json").read_text()))
         if not quiet:
@@ -115,20 +125,20 @@ def serve(
         serve_deployments(port)
 
 
-@app.command(hidden=True)
-def compare(config: Path) -> None:
+@app.command(hidden=True, context_settings=_ANYTHING)
+def compare() -> None:
     """Not available yet."""
     _not_yet("compare")
 
 
-@app.command(hidden=True)
-def tune(config: Path) -> None:
+@app.command(hidden=True, context_settings=_ANYTHING)
+def tune() -> None:
     """Not available yet."""
     _not_yet("tune")
 
 
-@app.command(hidden=True)
-def cache(action: str) -> None:
+@app.command(hidden=True, context_settings=_ANYTHING)
+def cache() -> None:
     """Not available yet."""
     _not_yet("cache")
 
@@ -166,7 +176,7 @@ def _exit_status(json_file: Path | None = None) -> Iterator[None]:
     except InputError as error:
         _end(2, str(error))
     except BaseException as error:
-        if _interrupted(error):
+        if interrupted(error):
             _end(130, "interrupted. Finished fits are kept: the same command goes on from there.")
         if not isinstance(error, Exception):
             raise
@@ -174,11 +184,6 @@ def _exit_status(json_file: Path | None = None) -> Iterator[None]:
         if os.environ.get("UPLIFT_TRACEBACK"):
             raise
         _end(1, f"failed: {error or type(error).__name__}. UPLIFT_TRACEBACK=1 shows where.")
-
-
-def _interrupted(error: BaseException) -> bool:
-    # Prefect turns SIGTERM into an exception of its own while a flow runs.
-    return isinstance(error, KeyboardInterrupt) or type(error).__name__ == "TerminationSignal"
 
 
 def _write_failure(json_file: Path | None, error: Exception) -> None:

@@ -15,6 +15,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from flows.progress import describe, listening
 
@@ -80,7 +81,7 @@ def runs_table(runs: list[dict[str, Any]]) -> None:
     for run in runs:
         fits = run.get("fits", {})
         effects = ", ".join(f"{r['arm']} {r['estimate']:.3g}" for r in run.get("ate", []))
-        table.add_row(
+        cells = (
             run["run_name"],
             run["status"],
             f"{run['seconds']:.1f}" if "seconds" in run else "",
@@ -89,5 +90,6 @@ def runs_table(runs: list[dict[str, Any]]) -> None:
             effects,
             run.get("error", "").partition("\n")[0],
         )
-    console = Console() if sys.stdout.isatty() else Console(width=200)
+        table.add_row(*map(Text, cells))  # as they are: brackets in them are no markup
+    console = Console() if sys.stdout.isatty() else Console(width=10_000)
     console.print(table if runs else "No runs yet.")

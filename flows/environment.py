@@ -54,4 +54,5 @@ def server_environment(port: int) -> dict[str, str]:
         "PREFECT_SERVER_API_HOST": "127.0.0.1",
         "PREFECT_SERVER_API_PORT": str(port),
     }
-    return {**own, **os.environ, "PREFECT_SERVER_API_PORT": str(port)}
+    forced = ("PREFECT_HOME", "PREFECT_SERVER_API_HOST", "PREFECT_SERVER_API_PORT")
+    return {**own, **os.environ, **{name: own[name] for name in forced}}

@@ -1,17 +1,32 @@
 """Starts things: a run in this process, or the server with its deployments."""
 
+import contextlib
+import fcntl
 import os
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+import flows.report  # noqa: F401 - takes a while, so before the clock of a run starts
+from flows import environment
 from flows.config import Config, load_config
+from flows.display import say
 from flows.environment import state_folder
-from flows.server import connect, ui_address
-from flows.source import ROOTS_VARIABLE
-from flows.study import prepare
+from flows.errors import InputError
+from flows.runs import record_failure
+from flows.server import answers, connect, ui_address, wait_for
+from flows.source import DATA_ROOTS_VARIABLE
+from flows.study import Prepared, prepare
+
+if TYPE_CHECKING:
+    from prefect import Flow
 
 
-def launch(path: Path, changes: Iterable[str], output: str | None, refresh: bool) -> Path:
+def launch(
+    path: Path, changes: Iterable[str], output: str | None, refresh: bool, quiet: bool = False
+) -> Path:
     """Run a config: its data are loaded and checked before a server is needed.
 
     Returns
@@ -23,14 +38,33 @@ def launch(path: Path, changes: Iterable[str], output: str | None, refresh: bool
     InputError
         If the config or the data are wrong; nothing was fitted then.
     """
+    environment.prepare()
     config = load_config(path, changes, output)
-    prepare(config)
-    connect()
+    prepared = prepare(config)
+    if not quiet:
+        for warning in prepared.study.warnings:
+            say(f"Warning: {warning}")
+    try:
+        flow = _connected(prepared)
+        return Path(flow(**parameters(config), refresh=refresh))
+    except Exception as error:
+        record_failure(config.output, error)
+        raise
+
+
+def _connected(prepared: Prepared) -> "Flow[..., str]":
+    """The parent flow, ready to run; a new server starts while Prefect is imported."""
+    address = connect()
+    ready = answers(address)
+    begun = time.perf_counter()
     # Errors are told once, in our words; the server keeps Prefect's logs for the UI.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     from flows import uplift_run  # Prefect, which reads its settings when it is imported
 
-    return Path(uplift_run(**parameters(config), refresh=refresh))
+    if not ready:
+        wait_for(address)
+        prepared.waited = time.perf_counter() - begun
+    return uplift_run
 
 
 def parameters(config: Config) -> dict[str, object]:
@@ -44,11 +78,32 @@ def serve_deployments(port: int) -> None:
     Runs triggered here may read and write in the working folder only, unless the environment
     names other places.
     """
-    os.environ.setdefault(ROOTS_VARIABLE, str(Path.cwd()))
-    api = connect(port)
-    from prefect import serve
+    environment.prepare()
+    os.environ.setdefault(DATA_ROOTS_VARIABLE, str(Path.cwd()))
+    with _only_one():
+        api = connect(port)
+        if urlsplit(api).port != port:
+            raise InputError(
+                f"Expected to serve at port {port}; this folder's server is at {ui_address(api)} "
+                "already. Wait for the run that uses it, or name its port."
+            )
+        wait_for(api)
+        from prefect import serve
 
-    from deployments.uplift import deployments
+        from deployments.uplift import deployments
 
-    print(f"UI: {ui_address(api)}  (state in {state_folder()}; Ctrl-C ends it)", flush=True)
-    serve(*deployments())
+        print(f"UI: {ui_address(api)}  (state in {state_folder()}; Ctrl-C ends it)", flush=True)
+        serve(*deployments(), limit=1)
+
+
+@contextlib.contextmanager
+def _only_one() -> Iterator[None]:
+    """Refuse a second `serve` in a folder: when one ends, it pauses the deployments of both."""
+    with (state_folder() / "serve.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                "Expected no other `uplift serve` in this folder; one is running. Use its UI."
+            ) from None
+        yield

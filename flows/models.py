@@ -17,7 +17,7 @@ from metalearners.estimators import EstimatorSpec
 from metalearners.metalearner import MetaLearner
 
 IMPORT_ROOTS = ("sklearn", "lightgbm", "xgboost", "catboost", "cuml")
-ROOTS_VARIABLE = "UPLIFT_IMPORT_ROOTS"
+IMPORT_ROOTS_VARIABLE = "UPLIFT_IMPORT_ROOTS"
 _ROLES = {
     "base_model": "outcome",
     "variant_outcome_model": "outcome",
@@ -149,7 +149,7 @@ def _nested(value: Any, where: str) -> Any:
 
 def _class_at(path: str, where: str) -> type:
     module_name, _, name = path.rpartition(".")
-    given = (root.strip() for root in os.environ.get(ROOTS_VARIABLE, "").split(","))
+    given = (root.strip() for root in os.environ.get(IMPORT_ROOTS_VARIABLE, "").split(","))
     roots = (*IMPORT_ROOTS, *filter(None, given))
     if _root(path) not in roots or not module_name or not name:
         raise InputError(

@@ -3,7 +3,6 @@
 import contextlib
 import fcntl
 import json
-import os
 import re
 import resource
 import shutil
@@ -14,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from flows import progress
 from flows.errors import InputError
@@ -63,12 +62,9 @@ class Run:
         begun = time.perf_counter()
         progress.advance(name, 0, 1)
         yield entry
-        self.add(entry | {"seconds": time.perf_counter() - begun})
-
-    def add(self, entry: dict[str, Any]) -> None:
-        """Keep the entry of a stage that has ended."""
+        entry["seconds"] += time.perf_counter() - begun
         self.stages.append(entry)
-        progress.end(entry["name"], entry["seconds"], entry["executed"], entry["reused"])
+        progress.end(name, entry["seconds"], entry["executed"], entry["reused"])
 
     @property
     def fits(self) -> dict[str, int]:
@@ -120,40 +116,57 @@ def check_file(path: Path, where: str) -> None:
 
 
 @contextlib.contextmanager
-def recorded(output: str, prefect_name: str, earlier: float = 0.0) -> Iterator[Run]:
+def recorded(output: str, prefect_name: str) -> Iterator[Run]:
     """A run that is known to `uplift runs list` from its beginning, however it ends.
 
-    Its record is a file that stays locked while the run's process lives.
+    Beside its record is a file that stays locked while the run's process lives.
     """
-    started = datetime.now(UTC)
-    slug = re.sub(r"[^A-Za-z0-9_-]+", "-", prefect_name).strip("-")[:60]
-    run = Run(Path(output), f"{started:%Y%m%d-%H%M%S}-{slug}", started, earlier)
-    path = run.output / _RECORDS / f"{run.name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("x") as record:
-        fcntl.flock(record, fcntl.LOCK_EX)
-        _rewrite(record, {**run.facts(), "status": "running"})
+    run = Run(Path(output), _name(prefect_name))
+    record = run.output / _RECORDS / f"{run.name}.json"
+    record.parent.mkdir(parents=True, exist_ok=True)
+    with record.with_suffix(".lock").open("x") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        write_json(record, {**run.facts(), "status": "running"})
         try:
             yield run
         except BaseException as error:
             error.run_record = failure(run, error)  # type: ignore[attr-defined]
-            _rewrite(record, error.run_record)  # type: ignore[attr-defined]
+            with contextlib.suppress(OSError):  # a full disk mustn't hide what went wrong first
+                write_json(record, error.run_record)  # type: ignore[attr-defined]
+                record.with_suffix(".lock").unlink()
             raise
-        path.unlink()
+        record.unlink()
+        record.with_suffix(".lock").unlink()
+
+
+def record_failure(output: str, error: BaseException) -> None:
+    """Have a run that failed before or outside its own record be known all the same."""
+    if hasattr(error, "run_record") or isinstance(error, InputError):
+        return
+    with contextlib.suppress(OSError):
+        run = Run(Path(output), _name("not-begun"))
+        write_json(run.output / _RECORDS / f"{run.name}.json", failure(run, error))
+
+
+def _name(prefect_name: str) -> str:
+    slug = re.sub(r"[^A-Za-z0-9_-]+", "-", prefect_name).strip("-")[:60]
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{slug}"
 
 
 def failure(run: Run, error: BaseException) -> dict[str, Any]:
     """What is kept of a run that failed."""
-    message = str(error) or type(error).__name__
+    message = "interrupted" if interrupted(error) else str(error) or type(error).__name__
     ended = {"status": "failed", "seconds": run.seconds, "error": message}
     return {**run.facts(), **ended, "stages": run.stages}
 
 
-def _rewrite(record: IO[str], content: dict[str, Any]) -> None:
-    record.seek(0)
-    record.truncate()
-    json.dump(content, record, indent=2, default=str)
-    record.flush()
+def interrupted(error: BaseException) -> bool:
+    """Whether an error is a Ctrl-C or a SIGTERM, which Prefect turns into one of its own."""
+    if "prefect.exceptions" not in sys.modules:
+        return isinstance(error, KeyboardInterrupt)
+    from prefect.exceptions import TerminationSignal
+
+    return isinstance(error, (KeyboardInterrupt, TerminationSignal))
 
 
 def describe_stage(entry: dict[str, Any]) -> str:
@@ -181,8 +194,8 @@ def outcome_lines(summary: dict[str, Any]) -> list[str]:
 @contextlib.contextmanager
 def whole_folder(run: Run) -> Iterator[Path]:
     """A folder to write a run's files to; renamed to the run's own at the end, or removed."""
-    staging = Path(tempfile.mkdtemp(dir=run.output, prefix=f".{run.name}."))
-    staging.chmod(0o755)
+    staging = run.output / f".{run.name}.tmp"
+    staging.mkdir()
     try:
         yield staging
         staging.rename(run.folder)
@@ -200,13 +213,18 @@ def _point_latest(run: Run) -> None:
 
 def list_runs(output: Path) -> list[dict[str, Any]]:
     """Summaries of the finished runs, and records of the others, oldest first."""
-    finished = [
-        _summary(path) for path in output.glob("*/summary.json") if not path.parent.is_symlink()
-    ]
-    others = [_record(path) for path in (output / _RECORDS).glob("*.json")]
+    folders = [path for path in output.glob("*/summary.json") if _is_run(path.parent)]
+    finished = [_summary(path) for path in folders]
+    records = (output / _RECORDS).glob("*.json")
+    # A run that was killed in its last moment may have left both.
+    others = [_record(path) for path in records if not (output / path.stem).exists()]
     return sorted(
         (r for r in (*finished, *others) if r), key=lambda r: (r["started"], r["run_name"])
     )
+
+
+def _is_run(folder: Path) -> bool:
+    return not folder.is_symlink() and not folder.name.startswith(".")
 
 
 def find_run(name: str, output: Path) -> Path:
@@ -238,15 +256,15 @@ def _summary(path: Path) -> dict[str, Any] | None:
 
 def _record(path: Path) -> dict[str, Any] | None:
     content = _summary(path)
-    if content and content["status"] == "running" and not _locked(path):
+    if content and content["status"] == "running" and not _locked(path.with_suffix(".lock")):
         return {**content, "status": "failed", "error": "its process ended without a word"}
     return content
 
 
 def _locked(path: Path) -> bool:
     try:
-        with path.open("a") as record:
-            fcntl.flock(record, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        with path.open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError:
@@ -256,8 +274,7 @@ def _locked(path: Path) -> bool:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write plain values as a JSON file, whole."""
-    write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
-    os.chmod(path, 0o644)
+    write_whole(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
 
 def peak_rss_bytes() -> int:

@@ -40,7 +40,6 @@ def score_file(model: Path, source: str, output: Path) -> int:
     sink = pa.BufferOutputStream()
     estimates.to_parquet(sink, index=False)
     write_whole(output, sink.getvalue().to_pybytes())
-    output.chmod(0o644)
     return len(estimates)
 
 

@@ -18,7 +18,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from flows.errors import InputError
 
-ROOTS_VARIABLE = "UPLIFT_DATA_ROOTS"
+DATA_ROOTS_VARIABLE = "UPLIFT_DATA_ROOTS"
 _FORMATS = {
     ".parquet": "parquet",
     ".pq": "parquet",
@@ -73,7 +73,7 @@ def check_allowed(place: str) -> None:
     it may use what its user may.
     """
     # A separator is none where it begins the "://" of a URL.
-    given = re.split(f"{re.escape(os.pathsep)}(?!//)", os.environ.get(ROOTS_VARIABLE, ""))
+    given = re.split(f"{re.escape(os.pathsep)}(?!//)", os.environ.get(DATA_ROOTS_VARIABLE, ""))
     roots = [root for root in given if root]
     if not roots:
         return
@@ -86,7 +86,7 @@ def check_allowed(place: str) -> None:
     if not inside:
         raise InputError(
             f"Expected a place inside {', '.join(roots)}, which this deployment is limited to; "
-            f"found {place!r}. Whoever runs it can add to {ROOTS_VARIABLE}."
+            f"found {place!r}. Whoever runs it can add to {DATA_ROOTS_VARIABLE}."
         )
 
 

@@ -59,7 +59,6 @@ class Study:
     digest: Ref
     left_out: dict[str, int]
     warnings: list[str] = field(default_factory=list)
-    seconds: float = 0.0
 
     @property
     def schema(self) -> Schema:
@@ -75,7 +74,6 @@ def load_study(config: Config) -> Study:
     InputError
         If the data, the config or the two together are wrong.
     """
-    started = time.perf_counter()
     learners_of(config, n_variants=2)  # wrong base models are refused before data are read
     source = open_source(config.data.source)
     columns, features, warnings = _columns(config.data, source.schema.names)
@@ -83,6 +81,7 @@ def load_study(config: Config) -> Study:
     arms, codes, left_out = _arms(frame[config.data.treatment], config.data)
     used = codes >= 0
     X = as_features(frame, features)
+    _check_design(config.data, arms, left_out)
     propensity = known_propensity(frame, config.data, arms)
     own = None if propensity is None else propensity[used]
     try:
@@ -100,7 +99,6 @@ def load_study(config: Config) -> Study:
             digest="-".join(matrix_digest(frame[_digested(columns, config.data)])),
             left_out=left_out,
             warnings=[*warnings, *_many_levels(X), *_few_groups(dataset, arms)],
-            seconds=time.perf_counter() - started,
         )
         for learner in (*study.learners.values(), study.reference):
             learner.check(dataset)
@@ -109,11 +107,18 @@ def load_study(config: Config) -> Study:
     except ValueError as error:
         raise InputError(f"{config.data.source}: {_with_labels(str(error), arms)}") from None
     _check_models(study)
-    _check_folders(config)  # last, so that refused input leaves no folders behind
+    check_folders(config)  # last, so that refused input leaves no folders behind
     return study
 
 
-def _check_folders(config: Config) -> None:
+def check_folders(config: Config) -> None:
+    """Refuse folders to write to that the process may not, or can't, write to.
+
+    Raises
+    ------
+    InputError
+        If there is one.
+    """
     check_allowed(config.output)
     check_folder(config.output, "output")
     if config.cache.enabled:
@@ -121,18 +126,43 @@ def _check_folders(config: Config) -> None:
         check_folder(config.cache.storage, "cache.storage", mode=0o700)
 
 
-# Studies loaded ahead of their runs, by the configs they were loaded for.
-_prepared: dict[str, Study] = {}
+@dataclass
+class Prepared:
+    """A study loaded ahead of its run.
+
+    Parameters
+    ----------
+    begun : on the performance counter, when loading began
+    waited : seconds since then that were spent on waiting for a server
+    """
+
+    study: Study
+    begun: float
+    waited: float = 0.0
 
 
-def prepare(config: Config) -> None:
+# By the configs they were loaded for.
+_prepared: dict[str, Prepared] = {}
+
+
+def prepare(config: Config) -> Prepared:
     """Load a run's study ahead of it, so that wrong input is refused before a server is needed."""
-    _prepared[config.to_yaml()] = load_study(config)
+    begun = time.perf_counter()
+    _prepared[config.to_yaml()] = Prepared(load_study(config), begun)
+    return _prepared[config.to_yaml()]
 
 
-def take_study(config: Config) -> Study:
-    """The study of a config: the one loaded ahead for it, once, else loaded now."""
-    return _prepared.pop(config.to_yaml(), None) or load_study(config)
+def take_study(config: Config) -> tuple[Study, float]:
+    """The study of a config: the one loaded ahead for it, once, else loaded now.
+
+    Returns
+    -------
+    The study, and the seconds that its run had taken before this call, waiting left out
+    """
+    prepared = _prepared.pop(config.to_yaml(), None)
+    if prepared is None:
+        return load_study(config), 0.0
+    return prepared.study, time.perf_counter() - prepared.begun - prepared.waited
 
 
 def as_features(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
@@ -215,6 +245,19 @@ def known_propensity(frame: pd.DataFrame, data: DataConfig, arms: Sequence[Any])
     return columns
 
 
+def _check_design(data: DataConfig, arms: Sequence[Any], left_out: dict[str, int]) -> None:
+    """Refuse a known design whose control would be given what belongs to arms left out."""
+    if data.propensity is None or not left_out:
+        return
+    given = data.propensity if isinstance(data.propensity, dict) else {}
+    if arm_name(arms[0]) not in map(arm_name, given):
+        raise InputError(
+            f"data.propensity: expected a probability for each of {list(arms)}, the control too, "
+            f"among the rows of these arms, as {', '.join(left_out)} are left out; found none for "
+            f"{arms[0]!r}. Divide the design's probabilities by their sum over the arms in use."
+        )
+
+
 def _probability(frame: pd.DataFrame, value: float | str) -> Floats:
     if not isinstance(value, str):
         return np.asarray(float(value))
@@ -275,6 +318,8 @@ def _arms(column: pd.Series, data: DataConfig) -> tuple[list[Any], Array, dict[s
 
 def _check_labels(column: pd.Series, where: str) -> None:
     kind = _kind(column)
+    if kind == "floating" and np.isinf(column).any():
+        kind = "infinite values"  # no JSON
     if kind not in _PLAIN:
         raise InputError(
             f"{where}: expected texts, numbers or true/false in {column.name!r}; found {kind}. "
@@ -318,7 +363,8 @@ def _dataset(
     held_out = None
     if config.evaluation.holdout:
         held_out = draw_holdout(strata, config.evaluation.holdout, config.folds.seed, groups)
-        _check_held_out(held_out, codes, arms)
+        judged = held_out if weight is None else held_out & (weight > 0)
+        _check_held_out(judged, codes, arms, groups)
     return Dataset(
         X=X.reset_index(drop=True),
         y=y,
@@ -333,8 +379,16 @@ def _dataset(
     )
 
 
+_LARGEST = 1e100  # squares of larger numbers come near the end of floats
+
+
 def _outcome(column: pd.Series, data: DataConfig) -> Array:
     values = _numbers(column, "data.outcome")
+    if np.abs(values).max() > _LARGEST:
+        raise InputError(
+            f"data.outcome: expected numbers up to {_LARGEST:g} in {column.name!r}; found "
+            f"{np.abs(values).max():g}. Does it stand for a missing value?"
+        )
     if data.outcome_type == "regression":
         return values
     found = np.unique(values)
@@ -397,13 +451,17 @@ def _numbers(column: pd.Series, where: str) -> Floats:
     return values
 
 
-def _check_held_out(held_out: Array, codes: Array, arms: list[Any]) -> None:
+def _check_held_out(held_out: Array, codes: Array, arms: list[Any], groups: Array | None) -> None:
+    members = np.arange(len(codes)) if groups is None else groups
+    what = "rows" if groups is None else "groups"
     for code, arm in enumerate(arms):
-        if not held_out[codes == code].any():
+        found = len(pd.unique(members[held_out & (codes == code)]))
+        if found < 2:
             raise InputError(
-                "evaluation.holdout: expected held-out rows of each arm; found none among the "
-                f"{(codes == code).sum()} of {arm!r}. Hold out more, leave that arm out, or say 0 "
-                "for no evaluation on held-out rows."
+                f"evaluation.holdout: expected two held-out {what} or more of each arm with a "
+                f"weight, where there are weights, above 0; found {found} of {arm!r}, which has "
+                f"{(codes == code).sum()} rows. Hold out more, leave that arm out, or say 0 for no "
+                "evaluation on held-out rows."
             )
 
 

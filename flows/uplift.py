@@ -1,12 +1,12 @@
 """The parent flow: one uplift run, from a config to a folder."""
 
 import dataclasses
-import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+from joblib import cpu_count
 from prefect import flow, get_run_logger, runtime
 
 from flows.config import (
@@ -30,8 +30,8 @@ from flows.runs import (
     whole_folder,
     write_json,
 )
-from flows.stages import Counts, Workers, nuisance_stage, run_stage, treatment_stage
-from flows.study import Study, take_study
+from flows.stages import Workers, nuisance_stage, run_stage, treatment_stage
+from flows.study import Study, check_folders, take_study
 from flows.workspace import workspace
 from metalearners._typing import Name
 from metalearners.crossfit import CrossFit
@@ -88,11 +88,13 @@ def uplift_run(
         evaluation=evaluation,
         output=output,
     )
-    study = take_study(config)
+    check_folders(config)
     workers = choose_workers(config)
     name = str(runtime.flow_run.name)
-    with recorded(output, name, study.seconds) as run, workspace(cache, refresh) as place:
-        run.add({"name": "load", "seconds": study.seconds, **vars(Counts())})
+    with recorded(output, name) as run, workspace(cache, refresh) as place:
+        with run.stage("load") as stage:
+            study, run.earlier = take_study(config)
+            stage["seconds"] = run.earlier
         with run.stage("nuisance") as stage:
             asked = ask_nuisances(study)
             nuisances, counts = run_stage(nuisance_stage, asked, study.dataset, place, workers)
@@ -142,10 +144,10 @@ def choose_workers(config: Config) -> Workers:
     """How fits are spread: as the config says, or one single-threaded fit a core."""
     chosen = config.parallelism
     if chosen == "auto":
-        return Workers("thread", _cores(), 1, "default")
+        return Workers("thread", cpu_count(), 1, "default")
     if chosen.runner == "serial":
         return Workers("serial", 1, chosen.base_model_threads, "config")
-    return Workers("thread", chosen.workers or _cores(), chosen.base_model_threads, "config")
+    return Workers("thread", chosen.workers or cpu_count(), chosen.base_model_threads, "config")
 
 
 def write_files(folder: Path, run: Run, study: Study, results: Results, workers: Workers) -> None:
@@ -177,9 +179,3 @@ def versions() -> dict[str, str]:
     """Versions of what a run's numbers may depend on."""
     packages = {name: version(name) for name in _PACKAGES}
     return {"python": platform.python_version(), **packages, "project": version("uplift-flows")}
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

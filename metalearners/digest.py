@@ -5,12 +5,13 @@ to find than a refusal.
 """
 
 import inspect
+import json
 import platform
 import sys
 from collections.abc import Iterable, Mapping
 from functools import cache, singledispatch
 from hashlib import blake2b
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.metadata import distribution, packages_distributions, version
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -134,23 +135,33 @@ def _distributions() -> Mapping[str, list[str]]:
 def code_version(code: Any) -> str:
     """Version of the distribution that defines a class or function, else a digest of its source.
 
-    Code of an installed package changes with its version; code in a notebook or a script changes
-    whenever it is edited.
+    Code of an installed package changes with its version; code in a notebook, a script or a
+    package installed to be edited changes whenever it is edited.
     """
     root = code.__module__.partition(".")[0]
     if root in sys.stdlib_module_names:
         return platform.python_version()
-    for distribution in _distributions().get(root, ()):
-        try:
-            return version(distribution)
-        except PackageNotFoundError:  # pragma: no cover - a broken installation
-            continue
+    for name in _distributions().get(root, ()):
+        if not _is_editable(name):
+            return version(name)
+        return source_digest(sys.modules[code.__module__])
     try:
-        return combine("source", [inspect.getsource(code)])
+        return source_digest(code)
     except (OSError, TypeError):  # typed into an interpreter
         members = vars(code) if isinstance(code, type) else {"": code}
         functions = {k: m for k, m in members.items() if isinstance(m, FunctionType)}
         return combine("bytecode", [f"{k} {_bytecode(f.__code__)}" for k, f in functions.items()])
+
+
+def source_digest(code: Any) -> Ref:
+    """Digest of the source of a module, class or function."""
+    return combine("source", [inspect.getsource(code)])
+
+
+@cache
+def _is_editable(name: str) -> bool:
+    about = distribution(name).read_text("direct_url.json")
+    return bool(about and json.loads(about).get("dir_info", {}).get("editable"))
 
 
 def matrix_digest(X: Matrix) -> tuple[Ref, Ref]:
@@ -172,6 +183,8 @@ def matrix_digest(X: Matrix) -> tuple[Ref, Ref]:
 def _column(column: pd.Series) -> Ref:
     if isinstance(column.dtype, np.dtype) and not column.dtype.hasobject:
         return digest(column.to_numpy())
-    categorical = column.astype("category")
-    codes = digest(categorical.cat.codes.to_numpy())
-    return combine(str(column.dtype), [codes, digest(categorical.cat.categories.tolist())])
+    categorical = column.astype("category").cat
+    levels = digest(categorical.categories.tolist())
+    # Base models may take ordered categories for numbers.
+    parts = [digest(categorical.codes.to_numpy()), levels, str(categorical.ordered)]
+    return combine(str(column.dtype), parts)

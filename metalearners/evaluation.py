@@ -1,6 +1,6 @@
 """How good estimates are, judged on rows that no fit has seen; arrays in, numbers out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,13 +76,14 @@ def gain_curve(
     grid = np.linspace(0, 1, 101)
     share, gain = ranking.curve(scores, w)
     curve = np.interp(grid, share, gain)
-    sampled = list(_half_samples(groups, len(scores), draws, seed))
-    if not sampled:
+    if not draws:
         return Gain(grid, curve, np.zeros(len(grid)), _qini(share, gain), None)
-    curves = [ranking.curve(scores, w * chosen) for chosen in sampled]
-    on_grid = np.stack([np.interp(grid, *one) for one in curves])
-    error = float(np.std([_qini(*one) for one in curves]))
-    return Gain(grid, curve, on_grid.std(axis=0), _qini(share, gain), error)
+    drawn = np.empty((draws, len(grid) + 1))  # a curve on the grid and its area, a draw
+    for row, chosen in zip(drawn, _half_samples(groups, len(scores), draws, seed), strict=True):
+        one = ranking.curve(scores, w * chosen)
+        row[:-1], row[-1] = np.interp(grid, *one), _qini(*one)
+    errors = drawn.std(axis=0)
+    return Gain(grid, curve, errors[:-1], _qini(share, gain), float(errors[-1]))
 
 
 def calibration(
@@ -211,7 +212,7 @@ def _qini(share: Floats, gain: Floats) -> float:
     return float(np.trapezoid(gain, share) - gain[-1] / 2)
 
 
-def _half_samples(groups: Array | None, n: int, draws: int, seed: int):  # type: ignore[no-untyped-def]
+def _half_samples(groups: Array | None, n: int, draws: int, seed: int) -> Iterator[Array]:
     """Indicators of a random half of the clusters, drawn without replacement."""
     members = (
         np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]

@@ -6,14 +6,15 @@ training set, named by a digest of their content. Equal units are one unit.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 
+from metalearners import estimators, fit
 from metalearners._typing import Array, Matrix, Name, Ref
 from metalearners.crossfit import CrossFit
 from metalearners.dataset import Dataset
-from metalearners.digest import combine
+from metalearners.digest import combine, source_digest
 from metalearners.estimators import EstimatorSpec
 from metalearners.fit import Fit
 from metalearners.store import Store
@@ -75,13 +76,19 @@ class FitUnit:
         """Digest of everything that shapes the unit's predictions and kept model."""
         parts = (self.X, self.target, self.train, self.test, self.weight, self.arm)
         plain = (self.n_arms, self.method, self.seed, self.keep)
-        return combine("unit-1", [self.estimator.digest, repr(parts), repr(plain)])
+        return combine("unit", [_fit_code(), self.estimator.digest, repr(parts), repr(plain)])
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, FitUnit) and self.key == other.key
 
     def __hash__(self) -> int:
         return hash(self.key)
+
+
+@cache
+def _fit_code() -> Ref:
+    # What a fit makes of its unit is code of ours: edited, it must not find its older results.
+    return combine("code", [source_digest(module) for module in (estimators, fit)])
 
 
 @dataclass(frozen=True, eq=False)

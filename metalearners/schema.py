@@ -18,6 +18,7 @@ class Feature:
     name: str
     dtype: str
     levels: tuple[Any, ...] | None = None
+    ordered: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,8 @@ class Schema:
     @classmethod
     def from_json(cls, items: list[dict[str, Any]]) -> Self:
         """Schema from what `to_json` made."""
-        levels = (item["levels"] and tuple(item["levels"]) for item in items)
-        return cls(
-            tuple(Feature(i["name"], i["dtype"], v) for i, v in zip(items, levels, strict=True))
-        )
+        given = ({**i, "levels": i["levels"] and tuple(i["levels"])} for i in items)
+        return cls(tuple(Feature(**item) for item in given))
 
     def to_json(self) -> list[dict[str, Any]]:
         """Plain values."""
@@ -66,7 +65,8 @@ class Schema:
 
 def _feature(column: pd.Series) -> Feature:
     if isinstance(column.dtype, pd.CategoricalDtype):
-        return Feature(str(column.name), "category", tuple(column.cat.categories.tolist()))
+        levels = tuple(column.cat.categories.tolist())
+        return Feature(str(column.name), "category", levels, bool(column.cat.ordered))
     return Feature(str(column.name), str(column.dtype))
 
 
@@ -94,7 +94,7 @@ def _as_numbers(column: pd.Series, feature: Feature) -> pd.Series:
 
 
 def _as_levels(column: pd.Series, feature: Feature) -> pd.Series:
-    known = pd.CategoricalDtype(list(feature.levels or ()))
+    known = pd.CategoricalDtype(list(feature.levels or ()), feature.ordered)
     codes = known.categories.get_indexer(column)
     unseen = column[(codes == -1) & column.notna()].unique().tolist()
     if unseen:

@@ -3,10 +3,10 @@
 import io
 import os
 import pickle
-import tempfile
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
+from uuid import uuid4
 
 import numpy as np
 import pandas as pd
@@ -154,16 +154,16 @@ def _unpack(content: bytes) -> Fit:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file that is seen whole or not at all, also after a crash of the machine."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.{uuid4().hex}.tmp"
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 

@@ -26,11 +26,12 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> str:
     here = Path.cwd()
     os.chdir(tmp_path_factory.mktemp("server"))
     from flows.environment import prepare
-    from flows.server import connect
+    from flows.server import connect, wait_for
 
     prepare()
     os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
     address = connect()
+    wait_for(address)
     os.chdir(here)
     return address
 

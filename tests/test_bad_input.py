@@ -622,6 +622,11 @@ COLUMNS = {
     "infinite outcome": ({"y": [np.inf, *range(119)]}, {}, "found 0 missing and 1 infinite"),
     "date outcome": ({"y": pd.Timestamp("2020-01-01")}, {}, "found datetime64"),
     "decimal outcome": ({"y": decimal.Decimal(1)}, {}, "found decimal"),
+    "a mark for missing": (
+        {"y": [1.7e308, *range(119)]},
+        {},
+        "1e.100 in 'y'; found 1.7e.308. Does",
+    ),
     "list outcome": ({"y": [[1]] * N}, {}, "data.outcome: .*found mixed"),
     "not binary": ({}, data(outcome_type="binary"), "expected 0/1 .*found 120 values such as"),
     "one and two": (
@@ -666,11 +671,20 @@ COLUMNS = {
     "times as arms": ({"w": pd.to_datetime(["2020", "2021"] * 60)}, {}, "found datetime64"),
     "decimals as arms": ({"w": [decimal.Decimal(1), decimal.Decimal(2)] * 60}, {}, "found decimal"),
     "lists as arms": ({"w": [[1], [2]] * 60}, {}, "data.treatment: .*found mixed"),
+    "infinite arms": (
+        {"w": [0.0, np.inf] * 60},
+        data(control=0),
+        "data.treatment: .*found infinit",
+    ),
     "bytes as arms": ({"w": [b"a", b"b"] * 60}, {}, "found bytes"),
-    "an amount as treatment": ({"w": np.arange(N)}, data(control=0), "found none among the 1 of 0"),
+    "an amount as treatment": (
+        {"w": np.arange(N)},
+        data(control=0),
+        "found 0 of 0, which has 1 rows",
+    ),
     "fewer rows than folds": (
-        {"w": [*"a" * 115, *"b" * 5]},
-        {"folds": {"n_folds": 5}},
+        {"w": [*"a" * 116, *"b" * 4]},
+        {"folds": {"n_folds": 5}, "evaluation": {"holdout": 0}},
         "at least 5 rows of each arm for 5 folds; found 4 rows in arm 'b'",
     ),
     "more folds than rows": ({}, {"folds": {"n_folds": 61}}, "found 48 rows in arm 'a'"),
@@ -680,7 +694,11 @@ COLUMNS = {
         "found 1 rows of class 1 in arm 'a'",
     ),
     # hold-out
-    "hold-out without an arm": ({}, {"evaluation": {"holdout": 0.01}}, "none among the 60 of 'a'"),
+    "hold-out without an arm": (
+        {},
+        {"evaluation": {"holdout": 0.01}},
+        "found 0 of 'a', which has 60 rows",
+    ),
     "hold-out of nearly all": ({}, {"evaluation": {"holdout": 0.99}}, "rows of each arm"),
     # features
     "infinite feature": ({"x": [np.inf, *range(119)]}, {}, "finite numbers in 'x'; found infinite"),
@@ -715,6 +733,11 @@ COLUMNS = {
     "negative weight": ({"weight": [-1.0, *[1.0] * 119]}, data(weight="weight"), "1 negative ones"),
     "zero weights": ({"weight": 0.0}, data(weight="weight"), "only zeros in .'a', 'b'"),
     "an arm of zero weights": ({"weight": [0, 1] * 60}, data(weight="weight"), "zeros in .'a'."),
+    "hold-out without weight": (
+        {"weight": [1, 1, *[0] * 118]},
+        data(weight="weight"),
+        "evaluation.holdout: .*found 0 of 'a'",
+    ),
     "missing weight": ({"weight": [np.nan, *[1] * 119]}, data(weight="weight"), "1 missing"),
     "infinite weight": ({"weight": np.inf}, data(weight="weight"), "120 infinite"),
     "text weight": ({"weight": "1"}, data(weight="weight"), "data.weight: .*found string"),

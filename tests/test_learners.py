@@ -118,6 +118,20 @@ def test_x_learner_fitted_with_known_propensities_asks_for_them_in_prediction():
         made.predict(s.X, True, propensity=s.e[:, 1])
 
 
+def test_propensities_given_for_new_rows_replace_the_model_s():
+    s = draw(300)
+    made = linear_learner(XLearner).fit(s.X, s.y, s.w)
+    control, treated = (
+        made.models_[kind, "0"].predict(s.X)
+        for kind in (CONTROL_EFFECT_MODEL, TREATMENT_EFFECT_MODEL)
+    )
+
+    found = made.predict(s.X, True, propensity=s.e)[:, 0, 0]
+
+    np.testing.assert_allclose(found, s.e[:, 1] * control + s.e[:, 0] * treated)
+    assert np.abs(found - made.predict(s.X, True)[:, 0, 0]).max() > 1e-4
+
+
 # Which rows and targets each regression has
 
 

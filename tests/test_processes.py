@@ -202,7 +202,7 @@ def test_server_that_does_not_answer_is_said_at_once(settings, monkeypatch):
 @pytest.mark.slow
 def test_two_commands_share_one_server_that_ends_after_the_last(environment, slow_settings):
     first = start("run", write_config(slow_settings, "first.yaml"))
-    wait_for(lambda: server_pid() is not None)
+    wait_for(lambda: fits() >= 1)
     server = server_pid()
     second_settings = slow_settings | {"cache": {"enabled": False}}
     second = start("run", write_config(second_settings, "second.yaml"))
@@ -228,6 +228,32 @@ def test_server_of_a_killed_run_ends_by_itself(environment, slow_settings):
 
     wait_for(lambda: not alive(server), 30)
     assert uplift("run", "config.yaml").returncode == 0
+
+
+@pytest.mark.slow
+def test_interrupted_start_up_leaves_no_second_server(environment, settings):
+    first = start("run", write_config(settings))
+    wait_for(lambda: server_pid() is not None)
+    server = server_pid()
+    first.kill()
+    first.communicate()
+    done = uplift("run", "config.yaml")
+
+    assert done.returncode == 0, done.stderr
+    log = Path(".uplift/server.log").read_text()
+    assert "database is locked" not in log
+    wait_for(lambda: not alive(server), 30)
+    assert server_pid() is None
+
+
+@pytest.mark.slow
+def test_proxy_settings_do_not_stand_between_a_run_and_its_server(
+    environment, settings, monkeypatch
+):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+
+    assert uplift("run", write_config(settings)).returncode == 0
 
 
 @pytest.mark.slow
