@@ -247,7 +247,7 @@ class Config(_Section):
 
     def to_yaml(self) -> str:
         """The config as a file, every default filled in."""
-        return yaml.dump(self.model_dump(), Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+        return to_yaml(self.model_dump(), sort_keys=False)
 
 
 def _distinct(value: list[Any], otherwise: str) -> list[Any]:
@@ -322,6 +322,11 @@ _RESOLVERS = {
     first: [*(rule for rule in rules if rule[0] != _DATE), (_FLOAT, _SCIENTIFIC)]
     for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+
+
+def to_yaml(value: Any, **style: Any) -> str:
+    """A plain value as YAML that the config's loader reads as the same value."""
+    return str(yaml.dump(value, Dumper=_Dumper, allow_unicode=True, **style))
 
 
 class _Dumper(yaml.SafeDumper):

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
+from flows.config import to_yaml
 from flows.errors import InputError
 from flows.source import open_source, read_rows
 from metalearners.bundle import arm_name
@@ -102,8 +102,15 @@ def _named(columns: list[str], wanted: tuple[str, ...]) -> str | None:
 
 
 def _few_valued(frame: pd.DataFrame) -> str | None:
-    counts = frame.nunique()
+    counts = {name: _distinct(frame[name]) for name in frame}
     return next((str(n) for n in frame if 2 <= counts[n] <= _MOST_ARMS), None)
+
+
+def _distinct(column: pd.Series) -> int:
+    try:
+        return int(column.nunique())
+    except TypeError:  # lists and the like, which are no arms
+        return 0
 
 
 def _numeric(frame: pd.DataFrame) -> str | None:
@@ -117,6 +124,4 @@ def _is_control(label: Any) -> bool:
 
 def _yaml(value: Any) -> str:
     """A value as YAML writes it, in one line."""
-    return (
-        yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("...\n").strip()
-    )
+    return to_yaml(value, default_flow_style=True, width=10_000).removesuffix("...\n").strip()

@@ -236,8 +236,9 @@ def find_run(name: str, output: Path) -> Path:
         If there is none.
     """
     for folder in (output / name, Path(name)):
-        if (folder / "summary.json").is_file():
-            return folder
+        with contextlib.suppress(OSError):  # a name too long to be one
+            if (folder / "summary.json").is_file():
+                return folder
     names = [run["run_name"] for run in list_runs(output) if run["status"] == "done"]
     known = ", ".join(names[-5:]) or "none"
     raise InputError(

@@ -18,6 +18,7 @@ from flows.config import (
     LearnerName,
     ModelsConfig,
     ParallelismConfig,
+    parse_config,
 )
 from flows.report import render
 from flows.results import EVALUATION, Results, evaluate, summary_of
@@ -77,16 +78,18 @@ def uplift_run(
     InputError
         If the data or the config are wrong; nothing has been fitted then.
     """
-    config = Config(
-        data=data,
-        learners=learners,
-        models=models,
-        clip=clip,
-        folds=folds,
-        parallelism=parallelism,
-        cache=cache,
-        evaluation=evaluation,
-        output=output,
+    config = parse_config(
+        {
+            "data": data,
+            "learners": learners,
+            "models": models,
+            "clip": clip,
+            "folds": folds,
+            "parallelism": parallelism,
+            "cache": cache,
+            "evaluation": evaluation,
+            "output": output,
+        }
     )
     check_folders(config)
     workers = choose_workers(config)
