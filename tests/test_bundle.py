@@ -281,6 +281,7 @@ def test_a_schema_survives_json():
 
 def test_conforming_features_are_themselves():
     X, _ = features()
+    X["ordered"] = X["level"].cat.as_ordered()
     found = Schema.of(X).conform(X)
 
     pd.testing.assert_frame_equal(found, X)

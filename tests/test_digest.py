@@ -239,6 +239,16 @@ def test_installed_code_is_named_by_its_version(monkeypatch):
     assert digest(times) == own
 
 
+def test_code_of_a_package_installed_to_be_edited_is_named_by_its_source(monkeypatch):
+    monkeypatch.setattr(metalearners.digest, "_is_editable", lambda name: True)
+    before = code_version(Ridge)
+    assert before != metalearners.digest.version("scikit-learn")
+
+    monkeypatch.setattr("inspect.getsource", lambda code: "edited")
+
+    assert code_version(Ridge) != before
+
+
 def test_other_code_is_named_by_its_source(monkeypatch):
     class Mine(LinearRegression):
         pass
@@ -341,6 +351,7 @@ CHANGES = {
     "a level without rows": lambda f: f.assign(
         c=pd.Categorical(["u", "v", None], categories=["u", "v", "w"])
     ),
+    "whether levels are ordered": lambda f: f.assign(c=f["c"].cat.as_ordered()),
     "a text": lambda f: f.assign(d=pd.array(["x", "z", "x"], dtype="str")),
     "a missing integer": lambda f: f.assign(e=pd.array([1, 2, 3], dtype="Int64")),
     "a flag": lambda f: f.assign(f=[True, True, True]),

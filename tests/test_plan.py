@@ -367,6 +367,13 @@ def test_each_field_of_a_unit_but_its_label_is_in_its_key():
         assert (changed.key == unit.key) == (field.name == "label"), field.name
 
 
+def test_the_code_that_fits_is_in_each_key(monkeypatch):
+    before = keys_of(regression())
+    monkeypatch.setattr("metalearners.plan._fit_code", lambda: "edited")
+
+    assert not set(before) & set(keys_of(regression()))
+
+
 def test_a_parameter_without_a_digest_is_refused_when_planning():
     made = linear_learner(TLearner, nuisance_model_params={"positive": np.random.default_rng(0)})
 
