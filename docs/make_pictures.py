@@ -46,7 +46,12 @@ def form(page: Page, address: str) -> None:
 
 def graph(page: Page, address: str) -> None:
     """The newest run: its stages as sub-flows, one of them opened to its fits."""
-    query = {"sort": "START_TIME_DESC", "flows": {"name": {"any_": ["uplift-run"]}}, "limit": 1}
+    query = {
+        "sort": "START_TIME_DESC",
+        "flows": {"name": {"any_": ["uplift-run"]}},
+        "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}},
+        "limit": 1,
+    }
     (run,) = httpx.post(f"{address}/api/flow_runs/filter", json=query).json()
     page.goto(f"{address}/v2/runs/flow-run/{run['id']}")
     page.get_by_text("Subflow Runs").first.wait_for()

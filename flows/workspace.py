@@ -7,8 +7,9 @@ from uuid import uuid4
 
 from flows.config import CacheConfig
 from metalearners._typing import Ref
-from metalearners.plan import FitUnit, Plan
+from metalearners.plan import Plan
 from metalearners.store import DirectoryStore, MemoryStore
+from metalearners.unit import FitUnit
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from metalearners._typing import Array
-from metalearners.fit import Fit
+from metalearners.unit import Fit
 
 
 class CrossFit:

@@ -8,9 +8,10 @@ from joblib import Parallel, delayed, effective_n_jobs
 from metalearners._typing import Name
 from metalearners.crossfit import CrossFit
 from metalearners.dataset import Dataset
-from metalearners.fit import Fit, fit_unit
-from metalearners.plan import FitUnit, Plan, Regression, plan_stage
+from metalearners.fit import fit_unit
+from metalearners.plan import Plan, Regression, plan_stage
 from metalearners.store import Store
+from metalearners.unit import Fit, FitUnit
 
 
 class Executor(Protocol):

@@ -1,35 +1,17 @@
 """Fits one unit: the only place where an estimator's `fit` is called."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from metalearners._typing import Array, Matrix
 from metalearners.estimators import predict, takes_arm_as_category, weight_argument
-
-if TYPE_CHECKING:
-    from metalearners.plan import FitUnit
-    from metalearners.store import Store
+from metalearners.store import Store
+from metalearners.unit import Fit, FitUnit
 
 
-@dataclass(frozen=True, eq=False)
-class Fit:
-    """What a unit left behind.
-
-    Parameters
-    ----------
-    predictions : (m, c) of the unit's test rows, (m, K, c) with the arm as a feature; None where
-        there are no test rows
-    model : the fitted model, if the unit keeps it
-    """
-
-    predictions: Array | None
-    model: Any = None
-
-
-def fit_unit(unit: "FitUnit", store: "Store", threads: int | None = None) -> Fit:
+def fit_unit(unit: FitUnit, store: Store, threads: int | None = None) -> Fit:
     """Fit a unit's estimator on its training rows and predict its test rows.
 
     Parameters

@@ -6,18 +6,17 @@ training set, named by a digest of their content. Equal units are one unit.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
 
-from metalearners import estimators, fit
 from metalearners._typing import Array, Matrix, Name, Ref
 from metalearners.crossfit import CrossFit
 from metalearners.dataset import Dataset
-from metalearners.digest import combine, source_digest
+from metalearners.digest import combine
 from metalearners.estimators import EstimatorSpec
-from metalearners.fit import Fit
 from metalearners.store import Store
+from metalearners.unit import Fit, FitUnit
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,47 +47,6 @@ class Regression:
     columns: tuple[int | str, ...] | None = None
     serve: bool = False
     keep: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class FitUnit:
-    """One estimator and one training set, every input named by content.
-
-    Units are equal when their keys are: the key is the digest of what the fit depends on, and
-    so its cache key. `label` says what the unit is for and is no part of it.
-    """
-
-    estimator: EstimatorSpec
-    X: Ref
-    target: Ref
-    train: Ref
-    test: Ref | None
-    weight: Ref | None
-    arm: Ref | None
-    n_arms: int
-    method: str
-    seed: int
-    keep: bool
-    label: str = ""
-
-    @cached_property
-    def key(self) -> Ref:
-        """Digest of everything that shapes the unit's predictions and kept model."""
-        parts = (self.X, self.target, self.train, self.test, self.weight, self.arm)
-        plain = (self.n_arms, self.method, self.seed, self.keep)
-        return combine("unit", [_fit_code(), self.estimator.digest, repr(parts), repr(plain)])
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, FitUnit) and self.key == other.key
-
-    def __hash__(self) -> int:
-        return hash(self.key)
-
-
-@cache
-def _fit_code() -> Ref:
-    # What a fit makes of its unit is code of ours: edited, it must not find its older results.
-    return combine("code", [source_digest(module) for module in (estimators, fit)])
 
 
 @dataclass(frozen=True, eq=False)

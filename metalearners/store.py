@@ -13,7 +13,7 @@ import pandas as pd
 
 from metalearners._typing import Array, Ref
 from metalearners.digest import digest, matrix_digest
-from metalearners.fit import Fit
+from metalearners.unit import Fit
 
 
 class Store(Protocol):

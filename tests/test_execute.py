@@ -17,10 +17,11 @@ from metalearners import TLearner, XLearner
 from metalearners.crossfit import CrossFit
 from metalearners.estimators import EstimatorSpec
 from metalearners.execute import joblib_executor, run_plan, run_stage, serial
-from metalearners.fit import Fit, take, with_arm
+from metalearners.fit import take, with_arm
 from metalearners.metalearner import _pool
 from metalearners.plan import Regression, plan_stage
 from metalearners.store import DirectoryStore, MemoryStore
+from metalearners.unit import Fit
 from tests.simulate import (
     EXACT,
     LEARNERS,

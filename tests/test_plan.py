@@ -369,7 +369,7 @@ def test_each_field_of_a_unit_but_its_label_is_in_its_key():
 
 def test_the_code_that_fits_is_in_each_key(monkeypatch):
     before = keys_of(regression())
-    monkeypatch.setattr("metalearners.plan._fit_code", lambda: "edited")
+    monkeypatch.setattr("metalearners.unit._fit_code", lambda: "edited")
 
     assert not set(before) & set(keys_of(regression()))
 

@@ -12,8 +12,8 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 import metalearners.store
-from metalearners.fit import Fit
 from metalearners.store import DirectoryStore, MemoryStore, write_whole
+from metalearners.unit import Fit
 
 KEY, OTHER = "a" * 40, "ab" + "c" * 38
 

@@ -1,0 +1,67 @@
+"""A fit unit, and what its fit leaves behind: what plans, executors and stores pass on."""
+
+import pkgutil
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+from metalearners._typing import Array, Ref
+from metalearners.digest import combine
+from metalearners.estimators import EstimatorSpec
+
+
+@dataclass(frozen=True, eq=False)
+class FitUnit:
+    """One estimator and one training set, every input named by content.
+
+    Units are equal when their keys are: the key is the digest of what the fit depends on, and
+    so its cache key. `label` says what the unit is for and is no part of it.
+    """
+
+    estimator: EstimatorSpec
+    X: Ref
+    target: Ref
+    train: Ref
+    test: Ref | None
+    weight: Ref | None
+    arm: Ref | None
+    n_arms: int
+    method: str
+    seed: int
+    keep: bool
+    label: str = ""
+
+    @cached_property
+    def key(self) -> Ref:
+        """Digest of everything that shapes the unit's predictions and kept model."""
+        parts = (self.X, self.target, self.train, self.test, self.weight, self.arm)
+        plain = (self.n_arms, self.method, self.seed, self.keep)
+        return combine("unit", [_fit_code(), self.estimator.digest, repr(parts), repr(plain)])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FitUnit) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
+@cache
+def _fit_code() -> Ref:
+    # What a fit makes of its unit is code of ours: edited, it must not find its older results.
+    sources = (pkgutil.get_data("metalearners", name) for name in ("estimators.py", "fit.py"))
+    return combine("code", [source or b"" for source in sources])
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What a unit left behind.
+
+    Parameters
+    ----------
+    predictions : (m, c) of the unit's test rows, (m, K, c) with the arm as a feature; None where
+        there are no test rows
+    model : the fitted model, if the unit keeps it
+    """
+
+    predictions: Array | None
+    model: Any = None
