@@ -5,11 +5,11 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
+from flows.columns import known_propensity
 from flows.config import DataConfig
 from flows.errors import InputError
 from flows.runs import check_file
 from flows.source import open_source, read_rows
-from flows.study import known_propensity
 from metalearners.bundle import Bundle
 from metalearners.metalearner import PROPENSITY_MODEL
 from metalearners.store import write_whole

@@ -3,20 +3,29 @@
 import re
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
-from flows.config import Config, DataConfig, nearest
+from flows.columns import (
+    as_features,
+    check_design,
+    choose_columns,
+    known_propensity,
+    read_arms,
+    read_groups,
+    read_outcome,
+    read_row_ids,
+    read_weight,
+)
+from flows.config import Config, DataConfig
 from flows.errors import InputError
 from flows.models import learners_of, make_learner
 from flows.runs import check_folder
 from flows.source import check_allowed, open_source, read_rows
 from metalearners._typing import Array, Floats, Ref
-from metalearners.bundle import arm_name
 from metalearners.dataset import Dataset
 from metalearners.digest import matrix_digest
 from metalearners.drlearner import DRLearner
@@ -76,12 +85,12 @@ def load_study(config: Config) -> Study:
     """
     learners_of(config, n_variants=2)  # wrong base models are refused before data are read
     source = open_source(config.data.source)
-    columns, features, warnings = _columns(config.data, source.schema.names)
+    columns, features, warnings = choose_columns(config.data, source.schema.names)
     frame = read_rows(source, columns, config.data.source)
-    arms, codes, left_out = _arms(frame[config.data.treatment], config.data)
+    arms, codes, left_out = read_arms(frame[config.data.treatment], config.data)
     used = codes >= 0
     X = as_features(frame, features)
-    _check_design(config.data, arms, left_out)
+    check_design(config.data, arms, left_out)
     propensity = known_propensity(frame, config.data, arms)
     own = None if propensity is None else propensity[used]
     try:
@@ -91,7 +100,7 @@ def load_study(config: Config) -> Study:
             arms=arms,
             features=X,
             used=used,
-            row_ids=_row_ids(frame, config.data),
+            row_ids=read_row_ids(frame, config.data),
             propensity=propensity,
             dataset=dataset,
             learners=learners_of(config, len(arms)),
@@ -165,188 +174,6 @@ def take_study(config: Config) -> tuple[Study, float]:
     return prepared.study, time.perf_counter() - prepared.begun - prepared.waited
 
 
-def as_features(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """Feature columns as base models take them: numbers stay, texts become categories.
-
-    Raises
-    ------
-    InputError
-        If a column is neither.
-    """
-    return pd.DataFrame({name: _as_feature(frame[name]) for name in names})
-
-
-def _as_feature(column: pd.Series) -> pd.Series:
-    kind = _kind(column)
-    if kind not in _PLAIN:
-        raise InputError(
-            f"data.features: expected numbers, true/false or texts in {column.name!r}; found "
-            f"{kind}. Convert it or leave it out of features."
-        )
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        return column
-    if kind == "string":
-        return column.astype(pd.CategoricalDtype(sorted(column.dropna().unique())))
-    if kind == "boolean":
-        return column.astype(float if column.isna().any() else np.int8)
-    if kind == "floating" and np.isinf(column).any():
-        raise InputError(
-            f"data.features: expected finite numbers in {column.name!r}; found infinite ones. "
-            "Replace them, by missing values for instance."
-        )
-    return column
-
-
-_PLAIN = ("string", "integer", "floating", "boolean")
-
-
-def _kind(column: pd.Series) -> str:
-    """What the values of a column are, whatever it keeps them in, in pandas' words."""
-    if column.isna().all():
-        return "only missing values"
-    values = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column
-    return pd.api.types.infer_dtype(values, skipna=True)
-
-
-def known_propensity(frame: pd.DataFrame, data: DataConfig, arms: Sequence[Any]) -> Floats | None:
-    """(n, K) known probabilities of the arms, or None where they are to be estimated.
-
-    Raises
-    ------
-    InputError
-        If arms are unknown or missing, or a probability isn't inside (0, 1).
-    """
-    rule = data.propensity
-    if rule is None:
-        return None
-    if not isinstance(rule, dict):
-        if len(arms) != 2:
-            raise InputError(
-                f"data.propensity: expected a map from arm to probability for {len(arms)} arms; "
-                f"found the number {rule}."
-            )
-        rule = {arms[1]: rule}
-    given = [_label(arm, list(arms), "data.propensity") for arm in rule]
-    if len(set(given)) < len(given) or not set(arms[1:]) <= set(given):
-        raise InputError(
-            f"data.propensity: expected one probability for each of {arms[1:]} (the control may be "
-            f"left out); found those of {given}."
-        )
-    values = (_probability(frame, value) for value in rule.values())
-    parts = dict(zip(given, values, strict=True))
-    parts.setdefault(arms[0], 1 - sum(parts.values()))  # type: ignore[arg-type]
-    columns = np.column_stack([np.broadcast_to(parts[arm], len(frame)) for arm in arms])
-    if not ((columns > 0) & (columns < 1)).all() or not np.allclose(columns.sum(axis=1), 1):
-        raise InputError(
-            "data.propensity: expected probabilities inside (0, 1) that sum to 1 over the arms; "
-            f"found from {columns.min():.4g} to {columns.max():.4g}, sums from "
-            f"{columns.sum(axis=1).min():.4g} to {columns.sum(axis=1).max():.4g}."
-        )
-    return columns
-
-
-def _check_design(data: DataConfig, arms: Sequence[Any], left_out: dict[str, int]) -> None:
-    """Refuse a known design whose control would be given what belongs to arms left out."""
-    if data.propensity is None or not left_out:
-        return
-    given = data.propensity if isinstance(data.propensity, dict) else {}
-    if arm_name(arms[0]) not in map(arm_name, given):
-        raise InputError(
-            f"data.propensity: expected a probability for each of {list(arms)}, the control too, "
-            f"among the rows of these arms, as {', '.join(left_out)} are left out; found none for "
-            f"{arms[0]!r}. Divide the design's probabilities by their sum over the arms in use."
-        )
-
-
-def _probability(frame: pd.DataFrame, value: float | str) -> Floats:
-    if not isinstance(value, str):
-        return np.asarray(float(value))
-    return _numbers(frame[value], "data.propensity")
-
-
-def _columns(data: DataConfig, names: list[str]) -> tuple[list[str], list[str], list[str]]:
-    """Columns to read, the features among them, and what to warn of."""
-    wanted = [(role, column) for role, column in data.roles.items()]
-    wanted += [("features", column) for column in data.features or []]
-    for role, column in wanted:
-        if column not in names:
-            raise InputError(
-                f"data.{role}: expected a column of {data.source}; {column!r} is none. "
-                f"{nearest(column, names)}It has: {', '.join(names)}."
-            )
-    roles = list(dict.fromkeys(data.roles.values()))
-    features = data.features or [name for name in names if name not in roles]
-    if not features:
-        raise InputError(f"Expected feature columns in {data.source}; every column has a role.")
-    warnings = []
-    if data.features is None:
-        warnings.append(
-            f"data.features isn't set: every column without another role is used, "
-            f"{', '.join(features)}. A column that the treatment changes doesn't belong there."
-        )
-    return list(dict.fromkeys(roles + features)), features, warnings
-
-
-def _arms(column: pd.Series, data: DataConfig) -> tuple[list[Any], Array, dict[str, int]]:
-    """Labels of the arms, each row's code (-1: takes no part), rows left out by label."""
-    if column.isna().any():
-        raise InputError(
-            f"data.treatment: expected an arm in each row; {int(column.isna().sum())} of "
-            f"{len(column)} rows of {column.name!r} have none. Remove those rows."
-        )
-    _check_labels(column, "data.treatment")
-    codes, found = pd.factorize(column, sort=True)
-    labels = [_plain(label) for label in found.tolist()]
-    control = _label(data.control, labels, "data.control")
-    chosen = [_label(arm, labels, "data.arms") for arm in data.arms or labels]
-    if control not in chosen:
-        raise InputError(f"data.arms: expected the control {control!r} among them; found {chosen}.")
-    arms = [control, *(arm for arm in chosen if arm != control)]
-    if len(set(arms)) < len(chosen):
-        raise InputError(f"data.arms: expected each arm once; found {chosen}.")
-    if len(arms) < 2:
-        raise InputError(
-            f"data.treatment: expected two or more arms in {column.name!r}; found {arms}."
-        )
-    position = np.array([arms.index(label) if label in arms else -1 for label in labels])
-    own = position[codes]
-    counts = {
-        arm_name(lb): int((codes == i).sum()) for i, lb in enumerate(labels) if lb not in arms
-    }
-    return arms, own, counts
-
-
-def _check_labels(column: pd.Series, where: str) -> None:
-    kind = _kind(column)
-    if kind == "floating" and np.isinf(column).any():
-        kind = "infinite values"  # no JSON
-    if kind not in _PLAIN:
-        raise InputError(
-            f"{where}: expected texts, numbers or true/false in {column.name!r}; found {kind}. "
-            "Convert it to text."
-        )
-
-
-def _plain(label: Any) -> Any:
-    return label.item() if isinstance(label, np.generic) else label
-
-
-def _label(wanted: Any, labels: list[Any], where: str) -> Any:
-    """The label of the data that a config means: equal, or written the same."""
-    for label in labels:
-        if type(label) is type(wanted) and label == wanted:
-            return label
-    if isinstance(wanted, bool):
-        hint = "no, yes, on and off are booleans in YAML: put a text in quotes"
-    else:
-        same = [label for label in labels if arm_name(label) == arm_name(wanted)]
-        if len(same) == 1:
-            return same[0]
-        hint = "use one of these"
-    shown = ", ".join(repr(label) for label in labels[:20])
-    raise InputError(f"{where}: expected a label among {shown}; found {wanted!r}: {hint}.")
-
-
 def _dataset(
     frame: pd.DataFrame,
     X: pd.DataFrame,
@@ -356,9 +183,9 @@ def _dataset(
     config: Config,
 ) -> Dataset:
     data = config.data
-    y = _outcome(frame[data.outcome], data)
-    weight = None if data.weight is None else _weight(frame[data.weight], codes, arms)
-    groups = None if data.group is None else _groups(frame[data.group], config)
+    y = read_outcome(frame[data.outcome], data)
+    weight = None if data.weight is None else read_weight(frame[data.weight], codes, arms)
+    groups = None if data.group is None else read_groups(frame[data.group], config)
     strata = codes * 2 + y if data.outcome_type == "binary" else codes
     held_out = None
     if config.evaluation.holdout:
@@ -379,78 +206,6 @@ def _dataset(
     )
 
 
-_LARGEST = 1e100  # squares of larger numbers come near the end of floats
-
-
-def _outcome(column: pd.Series, data: DataConfig) -> Array:
-    values = _numbers(column, "data.outcome")
-    if np.abs(values).max() > _LARGEST:
-        raise InputError(
-            f"data.outcome: expected numbers up to {_LARGEST:g} in {column.name!r}; found "
-            f"{np.abs(values).max():g}. Does it stand for a missing value?"
-        )
-    if data.outcome_type == "regression":
-        return values
-    found = np.unique(values)
-    if not np.isin(found, (0, 1)).all():
-        shown = ", ".join(f"{v:g}" for v in found[:5])
-        raise InputError(
-            f"data.outcome_type: expected 0/1 or true/false in {column.name!r} for a binary "
-            f"outcome; found {len(found)} values such as {shown}. Say regression, or recode it."
-        )
-    if len(found) < 2:
-        raise InputError(
-            f"data.outcome: expected both classes in {column.name!r}; found only {found[0]:g}. "
-            "There is no effect to estimate."
-        )
-    return values.astype(np.int64)
-
-
-def _weight(column: pd.Series, codes: Array, arms: list[Any]) -> Floats:
-    values = _numbers(column, "data.weight")
-    negative = int((values < 0).sum())
-    empty = [arm for code, arm in enumerate(arms) if not values[codes == code].any()]
-    if negative or empty:
-        found = f"{negative} negative ones" if negative else f"only zeros in {empty}"
-        raise InputError(
-            f"data.weight: expected weights of 0 and above in {column.name!r}, some above 0 in "
-            f"each arm; found {found}. Weights say how many units a row stands for."
-        )
-    return values
-
-
-def _groups(column: pd.Series, config: Config) -> Array:
-    if column.isna().any():
-        raise InputError(
-            f"data.group: expected a group in each row of {column.name!r}; "
-            f"{int(column.isna().sum())} have none. Give each such row a group of its own."
-        )
-    _check_labels(column, "data.group")
-    n_groups = column.nunique()
-    if n_groups < config.folds.n_folds:
-        raise InputError(
-            f"data.group: expected at least as many groups as folds, {config.folds.n_folds}; "
-            f"found {n_groups} in {column.name!r}. Use fewer folds or another column."
-        )
-    return column.to_numpy()
-
-
-def _numbers(column: pd.Series, where: str) -> Floats:
-    """A column as finite floats, or a refusal."""
-    kind = _kind(column)
-    if kind not in ("integer", "floating", "boolean"):
-        raise InputError(f"{where}: expected numbers in {column.name!r}; found {kind}. Convert it.")
-    values = column.to_numpy(dtype=float, na_value=np.nan)
-    missing, infinite = int(np.isnan(values).sum()), int(np.isinf(values).sum())
-    if missing or infinite:
-        raise InputError(
-            f"{where}: expected a finite number in each row of {column.name!r}; found {missing} "
-            f"missing and {infinite} infinite of {len(values)}. Remove those rows, knowing what "
-            "that assumes."
-        )
-    return values
-
-
 def _check_held_out(held_out: Array, codes: Array, arms: list[Any], groups: Array | None) -> None:
     members = np.arange(len(codes)) if groups is None else groups
     what = "rows" if groups is None else "groups"
@@ -468,12 +223,6 @@ def _check_held_out(held_out: Array, codes: Array, arms: list[Any], groups: Arra
 def _digested(columns: list[str], data: DataConfig) -> list[str]:
     # Identities shape nothing, and may be of any type.
     return [name for name in columns if name != data.row_id or name == data.group]
-
-
-def _row_ids(frame: pd.DataFrame, data: DataConfig) -> pd.Series:
-    if data.row_id is None:
-        return pd.Series(np.arange(len(frame)), name="row")
-    return frame[data.row_id]
 
 
 def _reference(config: Config, n_variants: int) -> DRLearner:
