@@ -25,7 +25,7 @@ _ROLES = {
     "propensity_model": "propensity",
 }
 # Parameters by which a base model would read or write files, or open connections.
-_FILES = re.compile(r"^memory$|(file|filename|dir|path)$")
+_FILES = re.compile(r"^(memory|input)$|(file|filename|dir|path)$")
 _LIGHTGBM_FILES = {
     *("config", "task", "data", "valid", "input_model", "output_model", "output_result"),
     *("convert_model", "save_binary", "snapshot_freq", "parser_config_file"),

@@ -1,9 +1,12 @@
 """Fits one unit: the only place where an estimator's `fit` is called."""
 
+import contextlib
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import ThreadpoolController
 
 from metalearners._typing import Array, Matrix
 from metalearners.estimators import predict, takes_arm_as_category, weight_argument
@@ -16,7 +19,8 @@ def fit_unit(unit: FitUnit, store: Store, threads: int | None = None) -> Fit:
 
     Parameters
     ----------
-    threads : given to the base model where its parameters leave ``n_jobs`` open
+    threads : given to the base model where its parameters leave ``n_jobs`` open, and to the OpenMP
+        loops of those that have no such parameter
     """
     X, target, train = store.get(unit.X), store.get(unit.target), store.get(unit.train)
     estimator = unit.estimator.build(unit.seed, threads)
@@ -31,12 +35,25 @@ def fit_unit(unit: FitUnit, store: Store, threads: int | None = None) -> Fit:
         if argument is None:
             raise TypeError(f"{type(estimator).__name__}.fit takes no sample_weight.")
         weights[argument] = store.get(unit.weight)[train]
-    estimator.fit(rows, y, **weights)
+    with _openmp_threads(threads):
+        estimator.fit(rows, y, **weights)
     predictions = None
     if unit.test is not None:
         test = take(X, store.get(unit.test))
         predictions = predict_with(estimator, test, unit.method, unit.n_arms)
     return Fit(predictions, estimator if unit.keep else None)
+
+
+def _openmp_threads(threads: int | None) -> contextlib.AbstractContextManager[object]:
+    # OpenMP keeps this number by thread, so fits side by side don't disturb each other.
+    if threads is None:
+        return contextlib.nullcontext()
+    return _thread_pools().limit(limits=threads, user_api="openmp")
+
+
+@cache
+def _thread_pools() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def predict_with(model: Any, X: Matrix, method: str, n_arms: int = 0) -> Array:

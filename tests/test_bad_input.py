@@ -24,8 +24,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from flows.config import load_config, parse_config
+from flows.config import ModelSpec, load_config, parse_config
 from flows.errors import InputError
+from flows.models import resolve
 from flows.runs import check_file, find_run
 from flows.score import score_file
 from flows.study import load_study
@@ -1535,3 +1536,12 @@ def test_command_ends_with_status_2_and_one_message(arguments, message):
     assert not list(Path().glob(".uplift/**/*.fit"))
     assert not Path(".uplift/server.json").exists(), "no server was needed"
     assert not list(Path().glob("runs/*"))
+
+
+def test_nested_steps_read_no_files_that_a_column_names():
+    vectorizer = ModelSpec(
+        estimator="sklearn.feature_extraction.text.CountVectorizer", params={"input": "filename"}
+    )
+
+    with pytest.raises(InputError, match="base models use no files"):
+        resolve(vectorizer, "models.outcome")

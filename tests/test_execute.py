@@ -17,7 +17,7 @@ from metalearners import TLearner, XLearner
 from metalearners.crossfit import CrossFit
 from metalearners.estimators import EstimatorSpec
 from metalearners.execute import joblib_executor, run_plan, run_stage, serial
-from metalearners.fit import take, with_arm
+from metalearners.fit import fit_unit, take, with_arm
 from metalearners.metalearner import _pool
 from metalearners.plan import Regression, plan_stage
 from metalearners.store import DirectoryStore, MemoryStore
@@ -346,3 +346,24 @@ def test_rows_are_taken_in_the_container_they_came_in():
     np.testing.assert_array_equal(take(X, np.array([2, 0])), X[[2, 0]])
     np.testing.assert_array_equal(take(frame, np.array([2, 0])), X[[2, 0]])
     assert isinstance(take(frame, np.array([0])), pd.DataFrame)
+
+
+class CountsThreads(LinearRegression):
+    """Notes how many OpenMP threads it could use."""
+
+    def fit(self, X, y, sample_weight=None):
+        from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
+
+        self.threads_ = _openmp_effective_n_threads()
+        return super().fit(X, y, sample_weight)
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core")
+def test_models_without_n_jobs_get_their_share_of_the_cores():
+    d = draw(90).dataset()
+    regression = Regression(EstimatorSpec(CountsThreads), d.y, 2, keep=True)
+    store = MemoryStore()
+    unit = plan_stage({("m", "0"): regression}, d, store).units[0]
+
+    assert fit_unit(unit, store, threads=1).model.threads_ == 1
+    assert fit_unit(unit, store).model.threads_ > 1
