@@ -1,8 +1,13 @@
 """What README and docs say is so."""
 
 import re
+import shlex
+import shutil
+import subprocess
+import sys
 
 import pytest
+import yaml
 
 from tests.conftest import REPOSITORY
 
@@ -16,6 +21,25 @@ def test_python_example_runs():
 
     assert names["effects"].shape == (1000, 1, 1)
     assert names["effects"].mean() == pytest.approx(1, abs=0.4)
+
+
+def test_commands_for_ones_own_data_run(api, tmp_path):
+    section = README.partition("## Your data")[2]
+    (commands,) = re.findall(r"```sh\n(.*?)```", section.partition("\n## ")[0], flags=re.DOTALL)
+    shutil.copytree(REPOSITORY / "data", tmp_path / "data")
+    for line in commands.splitlines():
+        words = shlex.split(line, comments=True)
+        assert words[0] == ".venv/bin/uplift"
+        command = [sys.executable, "-m", "flows.cli", *words[1:]]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, (line, done.stderr)
+
+
+def test_yaml_example_is_a_config(run, settings):
+    (example,) = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
+    settings["models"] |= yaml.safe_load(example)["models"]
+
+    assert run(settings).fits["executed"] > 0
 
 
 def test_links_and_pictures_exist():
