@@ -12,7 +12,7 @@ import metalearners
 PACKAGE = Path(metalearners.__file__).parent
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 LEARNERS = ["slearner", "tlearner", "xlearner", "rlearner", "drlearner"]
-ALLOWED = {"joblib", "numpy", "pandas", "scipy", "sklearn", "metalearners"}
+ALLOWED = {"joblib", "threadpoolctl", "numpy", "pandas", "scipy", "sklearn", "metalearners"}
 
 
 def _imported(module: str) -> set[str]:
