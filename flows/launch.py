@@ -54,9 +54,9 @@ def launch(
 
 def _connected(prepared: Prepared) -> "Flow[..., str]":
     """The parent flow, ready to run; a new server starts while Prefect is imported."""
+    begun = time.perf_counter()
     address = connect()
     ready = answers(address)
-    begun = time.perf_counter()
     # Errors are told once, in our words; the server keeps Prefect's logs for the UI.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     from flows import uplift_run  # Prefect, which reads its settings when it is imported
