@@ -61,7 +61,7 @@ class Served:
 def served(tmp_path_factory):
     folder = tmp_path_factory.mktemp("served")
     shutil.copytree(REPOSITORY / "data", folder / "data")
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    environment = _without_server()
     with (folder / "serve.log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "flows.cli", "serve", "--port", "4271"],
@@ -75,6 +75,23 @@ def served(tmp_path_factory):
     yield served
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 0, (folder / "serve.log").read_text()
+
+
+def _without_server():
+    return {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+
+
+def _serve_again(folder, port):
+    command = [sys.executable, "-m", "flows.cli", "serve", "--port", port]
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=_without_server(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def _wait_until_served(served, process):
@@ -129,17 +146,7 @@ def test_pages_of_others_cannot_use_the_server(served, headers):
 
 
 def test_second_serve_in_a_folder_is_refused(served):
-    command = [sys.executable, "-m", "flows.cli", "serve", "--port", "4272"]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
-    done = subprocess.run(
-        command,
-        cwd=served.folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = _serve_again(served.folder, "4272")
 
     assert done.returncode == 2
     assert "no other `uplift serve`" in done.stderr
@@ -166,7 +173,7 @@ def test_triggered_run_completes_and_a_second_one_is_cached(served):
 
 def test_command_and_deployment_share_cache_and_run_folders(served):
     served.trigger()
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    environment = _without_server()
     config = REPOSITORY / "deployments" / "configs" / "rand_hie.yaml"
     command = [sys.executable, "-m", "flows.cli", "run", str(config), "--quiet"]
     subprocess.run(command, cwd=served.folder, env=environment, check=True, timeout=120)
@@ -204,17 +211,7 @@ def test_form_refuses_what_the_schema_forbids(served):
 
 
 def test_taken_port_is_refused(served, tmp_path):
-    command = [sys.executable, "-m", "flows.cli", "serve", "--port", "4271"]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
-    done = subprocess.run(
-        command,
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = _serve_again(tmp_path, "4271")
 
     assert done.returncode == 2
     assert "4271 is taken" in done.stderr
