@@ -1,0 +1,66 @@
+"""Refusals of plain arguments: what was expected, what was found, what to do instead."""
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from metalearners._typing import Floats
+
+
+def generator(rng: Any) -> np.random.Generator:
+    """The generator given, or a new, unseeded one for None."""
+    if rng is not None and not isinstance(rng, np.random.Generator):
+        raise ValueError(
+            f"Expected a numpy Generator or None as rng; found {rng!r}. Pass "
+            "np.random.default_rng(seed) for repeatable draws."
+        )
+    return np.random.default_rng(rng)
+
+
+def count(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
+    """An argument that is a whole number, not below `least` and not above `most`."""
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not whole or value < least or (most is not None and value > most):
+        limit = "" if most is None else f" and at most {most}"
+        raise ValueError(
+            f"{name} needs to be an integer greater or equal to {least}{limit}; found {value!r}. "
+            "Pass such a number."
+        )
+    return int(value)
+
+
+def number(value: Any, allowed: pd.Interval, expected: str, remedy: str) -> float:
+    """An argument that is a finite number in an interval.
+
+    Parameters
+    ----------
+    expected, remedy : the message's beginning, up to what was found, and its last sentence
+    """
+    if not isinstance(value, Real) or not np.isfinite(float(value)) or value not in allowed:
+        raise ValueError(f"{expected}; found {value!r}. {remedy}")
+    return float(value)
+
+
+def numbers(name: str, values: Any, remedy: str) -> Floats:
+    """An argument that is an array of finite numbers, as floats."""
+    try:
+        found = np.asarray(values, dtype=float)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"Expected numbers in {name}; found {type(values).__name__} with other values. {remedy}"
+        ) from None
+    absent = int((~np.isfinite(found)).sum())
+    if absent:
+        raise ValueError(
+            f"Expected finite numbers in {name}; found {absent} missing or infinite of "
+            f"{found.size}. {remedy}"
+        )
+    return found
+
+
+def check_shape(name: str, fits: bool, expected: str, found: tuple[int, ...]) -> None:
+    """Refuse an array of another shape than its use needs."""
+    if not fits:
+        raise ValueError(f"Expected {name} of shape {expected}; found {found}. Reshape it.")

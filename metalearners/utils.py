@@ -1,0 +1,153 @@
+"""Small public helpers: a learner by its letter, plain estimates, a known propensity."""
+
+from numbers import Real
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+from metalearners._typing import Array, Floats, Matrix
+from metalearners.drlearner import DRLearner
+from metalearners.metalearner import MetaLearner
+from metalearners.rlearner import RLearner
+from metalearners.slearner import SLearner
+from metalearners.tlearner import TLearner
+from metalearners.xlearner import XLearner
+
+_LEARNERS: dict[str, type[MetaLearner]] = {
+    "S": SLearner,
+    "T": TLearner,
+    "X": XLearner,
+    "R": RLearner,
+    "DR": DRLearner,
+}
+
+
+def metalearner_factory(metalearner_prefix: str) -> type[MetaLearner]:
+    """The learner class of a prefix: "S", "T", "X", "R" or "DR".
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+
+    Examples
+    --------
+    >>> metalearner_factory("DR").__name__
+    'DRLearner'
+    """
+    if metalearner_prefix not in tuple(_LEARNERS):
+        raise ValueError(
+            f"No MetaLearner implementation found for prefix {metalearner_prefix}. "
+            f"Expected one of {', '.join(_LEARNERS)}."
+        )
+    return _LEARNERS[metalearner_prefix]
+
+
+def simplify_output(tensor: Array) -> Array:
+    """Estimates without the axes that say nothing.
+
+    Parameters
+    ----------
+    tensor : (n, K-1, 1), or (n, K-1, n_classes) for classes, as the learners' ``predict`` returns
+
+    Returns
+    -------
+    The class axis dropped for numbers and for two classes (that of the second is kept), and the
+    axis of arms dropped for two arms: (n,), (n, K-1), (n, n_classes) or (n, K-1, n_classes)
+
+    Raises
+    ------
+    ValueError
+        If there are not three axes.
+
+    Examples
+    --------
+    >>> simplify_output(np.array([[[-0.2, 0.2]], [[0.1, -0.1]]])).tolist()
+    [0.2, -0.1]
+    """
+    tensor = np.asarray(tensor)
+    if tensor.ndim != 3:
+        raise ValueError(
+            f"Output needs to be 3-dimensional but is {tensor.ndim}-dimensional. Pass what a "
+            "learner's predict returns, (n, K-1, 1) or (n, K-1, n_classes)."
+        )
+    estimates = tensor[:, :, -1] if tensor.shape[2] in (1, 2) else tensor
+    return estimates[:, 0] if tensor.shape[1] == 1 else estimates
+
+
+class FixedBinaryPropensity(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A propensity model of two arms with one known probability for all rows.
+
+    Parameters
+    ----------
+    propensity_score : probability of the second class (arm 1), from 0 to 1
+
+    Attributes
+    ----------
+    classes_ : (2,) classes seen in `fit`
+
+    Raises
+    ------
+    ValueError
+        If the probability is none.
+
+    Examples
+    --------
+    >>> model = FixedBinaryPropensity(0.25).fit(np.zeros((4, 1)), np.array([0, 1, 0, 0]))
+    >>> model.predict_proba(np.zeros((1, 1))).tolist()
+    [[0.75, 0.25]]
+    """
+
+    def __init__(self, propensity_score: float) -> None:
+        self.propensity_score = propensity_score
+        self._check()
+
+    def fit(self, X: Matrix, y: Any, sample_weight: Any = None) -> "FixedBinaryPropensity":
+        """Learn what the two classes are called; `sample_weight` changes nothing.
+
+        Raises
+        ------
+        ValueError
+            If `y` has another number of rows than `X`, or not two classes. A lone 0 or 1 is fine:
+            the other is its counterpart.
+        """
+        self._check()  # set_params may have changed it
+        if len(y) != _n_rows(X):
+            raise ValueError(
+                f"Expected {_n_rows(X)} rows in y, as in X; found {len(y)}. Pass rows of the same "
+                "units in the same order."
+            )
+        classes = np.unique(np.asarray(y))
+        if len(classes) == 1 and classes[0] in (0, 1):
+            classes = np.array([0, 1])
+        if len(classes) != 2:
+            raise ValueError(
+                "FixedBinaryPropensity only supports binary outcomes but "
+                f"{len(classes)} were provided. Use a classifier for more than two arms."
+            )
+        self.classes_ = classes
+        return self
+
+    def predict_proba(self, X: Matrix) -> Floats:
+        """(n, 2) rows of [1 - p, p]; needs no fit."""
+        p = float(self.propensity_score)
+        return np.tile([1 - p, p], (_n_rows(X), 1))
+
+    def predict(self, X: Matrix) -> Array:
+        """(n,) the likelier class, the first on a tie; 0 or 1 before any fit."""
+        classes = getattr(self, "classes_", np.array([0, 1]))
+        return np.repeat(classes[int(self.propensity_score > 0.5)], _n_rows(X))
+
+    def _check(self) -> None:
+        p = self.propensity_score
+        if not isinstance(p, Real) or not 0 <= p <= 1:
+            raise ValueError(
+                f"Expected a propensity score between 0 and 1 but got {p}. Pass the probability "
+                "of arm 1."
+            )
+
+
+def _n_rows(X: Matrix) -> int:
+    # Sparse matrices have no length.
+    return int(X.shape[0]) if hasattr(X, "shape") else len(X)
