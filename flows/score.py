@@ -45,6 +45,8 @@ def score_file(model: Path, source: str, output: Path) -> int:
 
 def _estimates(bundle: Bundle, source: str) -> pd.DataFrame:
     data = DataConfig.model_validate(bundle.about["config"]["data"])
+    if bundle.schema is None:
+        raise InputError("Expected the model of a run, which knows its features; found another.")
     dataset = open_source(source)
     # Other learners have no use for known probabilities of new rows.
     designed = any(PROPENSITY_MODEL in learner.SERVED for learner in bundle.learners.values())
@@ -57,8 +59,8 @@ def _estimates(bundle: Bundle, source: str) -> pd.DataFrame:
         raise InputError(f"Expected the propensity columns {absent} in {source}; add them.")
     propensity = known_propensity(frame, data, bundle.arms) if designed else None
     estimates = bundle.predict(frame, propensity)
-    name, ids = "row", pd.RangeIndex(len(frame))
     if data.row_id in present:
-        name, ids = data.row_id, frame[data.row_id]
-    estimates.insert(0, name, ids)
+        estimates.insert(0, str(data.row_id), frame[data.row_id])
+    else:
+        estimates.insert(0, "row", range(len(frame)))
     return estimates

@@ -47,7 +47,11 @@ def aipw_scores(y: Array, w: Array, mu: Floats, e: Floats) -> Floats:
 
 
 def mean_with_error(
-    scores: Floats, weight: Floats | None = None, groups: Array | None = None, level: float = 0.95
+    scores: Floats,
+    weight: Floats | None = None,
+    groups: Array | None = None,
+    level: float = 0.95,
+    ddof: int = 1,
 ) -> Estimate:
     r"""Weighted mean of scores, with a standard error that allows for clusters.
 
@@ -59,12 +63,23 @@ def mean_with_error(
     scores : (n,)
     weight : (n,) sampling weights
     groups : (n,) cluster labels; each row is its own where None
+    ddof : 1 for G - 1 as above; 0 for G, without the correction
+
+    Raises
+    ------
+    ValueError
+        If there is one cluster only, whose mean has no error to estimate.
     """
     w = np.ones(len(scores)) if weight is None else weight
     mean = float(np.average(scores, weights=w))
     sums = cluster_sums(w * (scores - mean), groups)
     n_clusters = len(sums)
-    correction = n_clusters / (n_clusters - 1)
+    if n_clusters < 2:
+        raise ValueError(
+            f"Expected two rows or clusters or more for a standard error; found {n_clusters}. "
+            "Cluster by a finer group."
+        )
+    correction = n_clusters / (n_clusters - ddof)
     error = float(np.sqrt(correction * np.sum(sums**2)) / w.sum())
     half = float(stats.t.ppf((1 + level) / 2, n_clusters - 1)) * error
     return Estimate(mean, error, mean - half, mean + half)

@@ -1,17 +1,18 @@
 """What scoring needs of fitted learners, in a folder: no data, no fold models."""
 
-import copy
 import json
 import pickle
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
 
-from metalearners._typing import Floats
+from metalearners._typing import Floats, Matrix
 from metalearners.metalearner import MetaLearner
 from metalearners.schema import Schema
 from metalearners.store import write_whole
@@ -32,16 +33,30 @@ class Bundle:
     ----------
     learners : by name
     arms : labels of the arms, the control first
-    schema : the features
-    about : plain values a reader of the model wants, such as versions
+    schema : the features, where they are those of a pandas data frame
+    about : plain values a reader of the model wants; its ``versions`` are compared with those
+        present when the bundle is loaded
     """
 
     learners: Mapping[str, MetaLearner]
     arms: list[Any]
-    schema: Schema
+    schema: Schema | None
     about: Mapping[str, Any]
 
-    def predict(self, X: pd.DataFrame, propensity: Floats | None = None) -> pd.DataFrame:
+    @classmethod
+    def of(cls, learner: MetaLearner, X: Matrix) -> "Bundle":
+        """A bundle of one fitted learner, by the name of its class.
+
+        Parameters
+        ----------
+        X : features as fitted on; a data frame's types and category levels are required of new
+            rows, and restored in them
+        """
+        arms = list(range(learner.n_variants)) if learner.arms is None else list(learner.arms)
+        schema = Schema.of(X) if isinstance(X, pd.DataFrame) else None
+        return cls({type(learner).__name__: learner}, arms, schema, {"versions": versions()})
+
+    def predict(self, X: Matrix, propensity: Floats | None = None) -> pd.DataFrame:
         """CATE estimates of new rows, a column ``cate.<learner>.<arm>`` for each but the control.
 
         Raises
@@ -49,24 +64,24 @@ class Bundle:
         SchemaError
             If the rows lack a feature, or it has other values than the model knows.
         """
-        features = self.schema.conform(X)
+        features = X if self.schema is None else self.schema.conform(X)
         columns: dict[str, Floats] = {}
         for name, learner in self.learners.items():
             estimates = learner.predict(features, is_oos=True, propensity=propensity)[:, :, -1]
             columns |= estimate_columns(name, self.arms, estimates)
-        return pd.DataFrame(columns, index=X.index)
+        return pd.DataFrame(columns, index=X.index if isinstance(X, pd.DataFrame) else None)
 
     def save(self, folder: Path) -> None:
         """Write the bundle; its manifest, with each file's digest and its own, comes last."""
         digests = {}
         for name, learner in self.learners.items():
-            content = pickle.dumps(_served(learner), protocol=5)
+            content = pickle.dumps(learner.served(), protocol=5)
             write_whole(folder / f"{name}.pickle", content)
             digests[f"{name}.pickle"] = sha256(content).hexdigest()
         manifest = {
             "format_version": _FORMAT,
             "arms": self.arms,
-            "features": self.schema.to_json(),
+            "features": None if self.schema is None else self.schema.to_json(),
             "files": digests,
             "about": dict(self.about),
         }
@@ -94,22 +109,49 @@ class Bundle:
                 f"Expected the packages that the model in {folder} was made with, "
                 f"{manifest['about'].get('versions')}; it can't be loaded here: {error}."
             ) from error
-        schema = Schema.from_json(manifest["features"])
+        _tell_versions(manifest["about"].get("versions", {}), folder)
+        features = manifest["features"]
+        schema = None if features is None else Schema.from_json(features)
         return cls(learners, manifest["arms"], schema, manifest["about"])
+
+
+_SHAPING = ("lightgbm", "numpy", "pandas", "scikit-learn")
+
+
+class VersionWarning(UserWarning):
+    """A stored model meets other packages than those it was made with."""
+
+
+def versions() -> dict[str, str]:
+    """Versions of what shapes a model and its predictions."""
+    return {name: version(name) for name in _SHAPING}
+
+
+def _tell_versions(made_with: Mapping[str, str], folder: Path) -> None:
+    here = versions()
+    other = {name: was for name, was in made_with.items() if here.get(name, was) != was}
+    if other:
+        shown = ", ".join(f"{name} {was} (here {here[name]})" for name, was in other.items())
+        warnings.warn(
+            f"Expected the packages that the model in {folder} was made with; found others: "
+            f"{shown}. Its estimates may differ: install those, or fit it again.",
+            VersionWarning,
+            stacklevel=3,
+        )
 
 
 def _manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_bytes())
-        version, digest = manifest["format_version"], manifest.pop("digest", None)
+        found, digest = manifest["format_version"], manifest.pop("digest", None)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BundleError(
             f"Expected a stored model in {path.parent}; found none that can be read "
             f"({type(error).__name__}: {error}). Name a finished run."
         ) from error
-    if version != _FORMAT:
+    if found != _FORMAT:
         raise BundleError(
-            f"Expected a model of format {_FORMAT}; found {version}. "
+            f"Expected a model of format {_FORMAT}; found {found}. "
             "Score it with the version it was made with, or run again."
         )
     if digest != _digest(manifest):
@@ -132,12 +174,6 @@ def arm_name(label: Any) -> str:
     if isinstance(label, float) and label.is_integer():
         return str(int(label))
     return str(label)
-
-
-def _served(learner: MetaLearner) -> MetaLearner:
-    served = copy.copy(learner)
-    served.__dict__.pop("in_sample_", None)
-    return served
 
 
 def _verified(path: Path, expected: str) -> bytes:

@@ -1,45 +1,76 @@
-"""A regression's fits put together: out-of-fold predictions, and a model for new rows."""
+"""A regression's fits put together: out-of-fold predictions, and models for new rows."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from metalearners._typing import Array
-from metalearners.unit import Fit
+from metalearners._typing import Array, Matrix
+from metalearners.containers import take
+from metalearners.fit import predict_with
+from metalearners.unit import Fit, FitUnit
+
+OVERALL = "overall"
+MEDIAN = "median"
+_MEAN = "mean"
+
+_COMBINE: Mapping[str, Callable[..., Array]] = {_MEAN: np.mean, MEDIAN: np.median}
+OOS_METHODS = (OVERALL, *_COMBINE)
 
 
+@dataclass(frozen=True, eq=False)
 class CrossFit:
     """The fits of one regression.
 
     Parameters
     ----------
-    fits : one a fold, then the fit on all training rows where it was asked for
+    folds : one a fold
+    overall : the fit on all training rows, where it was asked for
     tests : each fold's test rows
-    held_out : rows of no fold
+    held_out : rows that `overall` predicts, as they are in no fold
+    n_rows : of the data set
+    unit : one of the units; all agree on features and predict method
     """
 
-    def __init__(self, fits: Sequence[Fit], tests: Sequence[Array], held_out: Array) -> None:
-        self.folds = list(fits[: len(tests)])
-        self.overall = fits[len(tests)] if len(fits) > len(tests) else None
-        self.tests = tests
-        self.held_out = held_out
+    folds: Sequence[Fit]
+    overall: Fit | None
+    tests: Sequence[Array]
+    held_out: Array
+    n_rows: int
+    unit: FitUnit
 
     @property
     def column(self) -> Array:
         """Predictions for the rows of the data set, in its order.
 
         Training rows: by the model of the fold they are in, which hasn't seen them. Held-out
-        rows: by the model of all training rows; NaN where there is none.
+        rows: by the model of all training rows. NaN where there is no such model.
+
+        Raises
+        ------
+        ValueError
+            If only the served model was kept.
         """
         parts = list(zip(self.tests, self.folds, strict=True))
         if self.overall is not None and self.overall.predictions is not None:
             parts.append((self.held_out, self.overall))
-        n_rows = sum(len(test) for test in self.tests) + len(self.held_out)
-        column = np.full((n_rows, *np.asarray(self.folds[0].predictions).shape[1:]), np.nan)
+        if not parts:
+            raise ValueError(
+                "This model was stored without its estimates of the rows fitted on. "
+                "Use is_oos=True."
+            )
+        shape = np.asarray(parts[0][1].predictions).shape[1:]
+        column = np.full((self.n_rows, *shape), np.nan)
         for rows, fit in parts:
             column[rows] = fit.predictions
         return column
+
+    @property
+    def content(self) -> str:
+        """Digest of the feature values fitted on."""
+        return self.unit.content
 
     @property
     def model(self) -> Any:
@@ -53,3 +84,91 @@ class CrossFit:
         if self.overall is None or self.overall.model is None:
             raise ValueError("This regression was fitted by folds only: it keeps no served model.")
         return self.overall.model
+
+    @property
+    def fold_models(self) -> list[Any]:
+        """The models of the folds; empty where they weren't kept."""
+        return [fit.model for fit in self.folds if fit.model is not None]
+
+    def predict(self, X: Matrix, oos_method: str = OVERALL) -> Array:
+        """Predictions for rows that weren't fitted on, (m, c), or (m, K, c) with the arm swept.
+
+        Parameters
+        ----------
+        oos_method : ``overall``, by the model of all training rows; ``mean`` or ``median`` of the
+            predictions of the fold models
+        """
+        if oos_method == OVERALL:
+            return self._by(self.model, X)
+        return _COMBINE[oos_method](self.by_fold(X), axis=0)
+
+    def by_fold(self, X: Matrix) -> list[Array]:
+        """The fold models' predictions for rows that weren't fitted on.
+
+        Raises
+        ------
+        ValueError
+            If these models weren't kept.
+        """
+        if not self.fold_models:
+            raise ValueError(
+                "Expected fold models for a mean or median of their predictions; this model was "
+                "stored without them. Use 'overall'."
+            )
+        return [self._by(model, X) for model in self.fold_models]
+
+    def in_sample(self, n_rows: int, content: str) -> Array:
+        """Predictions for the rows fitted on; `content` proves that they are these."""
+        column = self.of_rows(n_rows, content)
+        if not self.folds:
+            warnings.warn(
+                "Cross-fitting is deactivated. Using overall model for in sample predictions.",
+                stacklevel=2,
+            )
+        return column
+
+    def of_rows(self, n_rows: int, content: str) -> Array:
+        """`column`, for rows that are proved to be those fitted on."""
+        self.check_rows(n_rows, content)
+        return self.column
+
+    def check_rows(self, n_rows: int, content: str) -> None:
+        """Refuse rows that aren't those fitted on, in their order.
+
+        Raises
+        ------
+        ValueError
+            If their number or their features' content differs.
+        """
+        if n_rows != self.n_rows:
+            raise ValueError(
+                f"Expected the {self.n_rows} observations fitted on; found {n_rows}, which is "
+                "unlike data encountered in training. Use is_oos=True for other rows."
+            )
+        if content != self.content:
+            raise ValueError(
+                "Expected the observations fitted on, in their order; found the same number with "
+                "other features or in another order, unlike data encountered in training. Use "
+                "is_oos=True for other rows."
+            )
+
+    def _by(self, model: Any, X: Matrix) -> Array:
+        return predict_with(model, X, self.unit.method, self.unit.n_arms, self.unit.interactions)
+
+    def served(self) -> "CrossFit":
+        """The same for new rows alone: without fold models and estimates of rows fitted on."""
+        return replace(self, folds=(), tests=(), overall=Fit(None, self.model))
+
+    def within(self, rows: Array, others: Array, X: Matrix, content: str) -> "CrossFit":
+        """The same for a larger data set, of which this one was a part.
+
+        Parameters
+        ----------
+        rows, others : positions of the part's rows, in its order, and of the others
+        X : features of all rows
+        content : digest of X
+        """
+        overall = Fit(self._by(self.model, take(X, others)), self.model)
+        tests = [rows[test] for test in self.tests]
+        unit = replace(self.unit, X=content)
+        return CrossFit(self.folds, overall, tests, others, len(rows) + len(others), unit)

@@ -1,7 +1,7 @@
 """The rows that learners are fitted on: the one place that validates them and draws folds."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from metalearners._typing import Array, Floats, Matrix
+from metalearners.containers import take
 from metalearners.folds import Splits, draw_folds, splits_of
 
 
@@ -28,6 +29,8 @@ class Dataset:
     propensity : (n, K) known probabilities of each arm; None where they are to be estimated
     held_out : (n,) rows that no fit may see; None holds out none
     seed : draws the folds
+    cv : (train, test) positions of folds that are given, instead of drawn ones; a row that is in
+        no test has no out-of-fold predictions
     """
 
     X: Matrix
@@ -40,12 +43,13 @@ class Dataset:
     propensity: Floats | None = None
     held_out: Array | None = None
     seed: int = 0
+    cv: Splits | None = None
 
     def __post_init__(self) -> None:
         for name, values in self._columns().items():
-            if values is not None and len(values) != len(self.y):
+            if values is not None and values.shape[0] != len(self.y):
                 raise ValueError(
-                    f"Expected {len(self.y)} rows in {name}, as in y; found {len(values)}. "
+                    f"Expected {len(self.y)} rows in {name}, as in y; found {values.shape[0]}. "
                     f"Pass rows of the same units in the same order."
                 )
         check_arms(self.w, self.n_variants)
@@ -53,6 +57,9 @@ class Dataset:
         check_weight(self.weight)
         check_groups(self.groups)
         check_propensity(self.propensity, self.n_variants)
+        if self.cv is not None:
+            check_cv(self.cv, len(self.y))
+            self._check_strata(self.cv)
 
     def _columns(self) -> dict[str, Any]:
         names = ("X", "w", "weight", "groups", "propensity", "held_out")
@@ -61,10 +68,28 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.y)
 
+    def part(self, rows: Array) -> "Dataset":
+        """Some of the rows, by position, without folds of their own."""
+        columns: dict[str, Any] = {
+            name: None if values is None else take(values, rows)
+            for name, values in self._columns().items()
+        }
+        return replace(self, **columns, y=self.y[rows], cv=None)
+
     @cached_property
     def train(self) -> Array:
         """(n,) rows that may be fitted on."""
         return np.ones(len(self), bool) if self.held_out is None else ~self.held_out
+
+    @cached_property
+    def covered(self) -> Array:
+        """(n,) training rows that some fold predicts: all of them, unless given folds skip some."""
+        if self.cv is None:
+            return self.train
+        tested = np.zeros(len(self), bool)
+        for _, test in self.cv:
+            tested[test] = True
+        return tested & self.train
 
     @cached_property
     def strata(self) -> Array:
@@ -81,12 +106,16 @@ class Dataset:
     def splits(self, n_folds: int) -> Splits:
         """(train, test) positions of each fold; `n_folds` 1 fits and predicts all rows at once.
 
+        Folds that were given are returned whatever `n_folds` is.
+
         Raises
         ------
         ValueError
             If an arm, or a class of an arm, has fewer rows (or groups) than there are folds, or
             a fold's training rows miss it.
         """
+        if self.cv is not None:
+            return self.cv
         if n_folds not in self._drawn:
             self._drawn[n_folds] = self._draw(n_folds)
         return self._drawn[n_folds]
@@ -118,13 +147,17 @@ class Dataset:
                 f"{counts.min()} {what} {self._stratum_name(counts.idxmin())}. Use fewer folds or "
                 "leave that arm out."
             )
+        self._check_strata(splits)
+
+    def _check_strata(self, splits: Splits) -> None:
+        each = ", and of each class in it" if self.is_classification else ""
         for number, (train, _) in enumerate(splits, start=1):
-            absent = np.setdiff1d(counts.index, self.strata[train])
+            absent = np.setdiff1d(self.strata[self.train], self.strata[train])
             if len(absent):
                 raise ValueError(
-                    f"Expected rows of each arm{each} outside each of {n_folds} folds; found all "
-                    f"rows in fold {number} {self._stratum_name(absent[0])}. Use fewer folds, "
-                    "another seed or smaller groups."
+                    f"Expected rows of each arm{each} outside each of {len(splits)} folds; found "
+                    f"all rows in fold {number} {self._stratum_name(absent[0])}, or none to learn "
+                    "from. Use fewer folds, another seed, smaller groups or other splits."
                 )
 
     def _stratum_name(self, stratum: int) -> str:
@@ -132,20 +165,6 @@ class Dataset:
             return f"in arm {stratum}"
         arm, number = divmod(int(stratum), len(self.classes))
         return f"of class {self.classes[number]} in arm {arm}"
-
-
-def as_outcome(y: Any, is_classification: bool) -> Array:
-    """The outcome as a numpy array: integers for classes, floats otherwise.
-
-    Classes that are no whole numbers stay floats, for `check_outcome` to refuse.
-    """
-    values = np.asarray(y)
-    if values.dtype.kind not in "biuf":
-        values = values.astype(float)
-    if is_classification:
-        whole = np.isfinite(values).all() and np.array_equal(values, np.floor(values))
-        return values.astype(np.int64) if whole else values
-    return values if values.dtype.kind == "f" else values.astype(float)
 
 
 def check_arms(w: Array, n_variants: int) -> None:
@@ -207,6 +226,26 @@ def check_groups(groups: Array | None) -> None:
         raise ValueError(
             f"Expected a group for each row; found {absent} rows with none. Give a row that stands "
             "alone a label of its own."
+        )
+
+
+def check_cv(cv: Splits, n_rows: int) -> None:
+    """Refuse folds that aren't pairs of distinct rows, or predict a row twice."""
+    tested = np.zeros(n_rows, dtype=np.int64)
+    for number, (train, test) in enumerate(cv, start=1):
+        rows = np.concatenate([train, test])
+        whole = rows.dtype.kind in "iu" and rows.size and 0 <= rows.min() <= rows.max() < n_rows
+        if not whole or not len(train) or len(np.unique(rows)) < len(rows):
+            raise ValueError(
+                f"Expected pairs (train, test) of distinct row positions below {n_rows} in cv, "
+                f"some to train on; found others in pair {number}. Use a splitter's split()."
+            )
+        tested[test] += 1
+    if not len(cv) or tested.max() > 1:
+        found = f"{int((tested > 1).sum())} rows in several" if len(cv) else "no folds"
+        raise ValueError(
+            f"Expected each row in one test of cv at most; found {found}. An out-of-fold "
+            "prediction is one number: use folds that don't overlap."
         )
 
 

@@ -15,10 +15,12 @@ from importlib.metadata import distribution, packages_distributions, version
 from types import CodeType, FunctionType
 from typing import Any
 
+import narwhals.stable.v2 as nw
 import numpy as np
-import pandas as pd
+from scipy import sparse
 
 from metalearners._typing import Array, Matrix, Ref
+from metalearners.containers import as_frame
 
 # How a base model is run, not what it learns: left out of its identity.
 _NOT_IDENTITY = frozenset({"n_jobs", "verbose", "verbosity", "thread_count"})
@@ -167,24 +169,41 @@ def _is_editable(name: str) -> bool:
 def matrix_digest(X: Matrix) -> tuple[Ref, Ref]:
     """Digests of a feature matrix: its content column by column, and its schema.
 
-    The content decides seeds, so that the same numbers in an array and in a data frame give the
-    same fits; the schema (container, column names) joins it in the matrix's name, because a
-    kept model remembers it.
+    The content decides seeds, so that the same numbers in an array and in a data frame of any
+    library give the same fits; the schema (container, column names and types) joins it in the
+    matrix's name, because a kept model remembers it.
     """
-    if isinstance(X, pd.DataFrame):
-        columns = [_column(X.iloc[:, j]) for j in range(X.shape[1])]
-        schema = combine("frame", [repr(name) for name in X.columns])
-    else:
+    frame = as_frame(X)
+    if sparse.issparse(X):
+        return _sparse_digest(X), combine("csr", [X.dtype.str])
+    if frame is None:
         columns = [digest(np.ascontiguousarray(X[:, j])) for j in range(X.shape[1])]
         schema = combine("ndarray", [X.dtype.str])
+    else:
+        columns = [_column(frame[:, j]) for j in range(X.shape[1])]
+        kinds = [f"{name!r} {kind}" for name, kind in frame.schema.items()]
+        schema = combine("frame", [str(frame.implementation), *kinds])
     return combine("matrix", [repr(X.shape), *columns]), schema
 
 
-def _column(column: pd.Series) -> Ref:
-    if isinstance(column.dtype, np.dtype) and not column.dtype.hasobject:
-        return digest(column.to_numpy())
-    categorical = column.astype("category").cat
+def _sparse_digest(X: Matrix) -> Ref:
+    if not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    return combine("csr", [repr(X.shape), *map(digest, (X.data, X.indices, X.indptr))])
+
+
+def _column(column: nw.Series[Any]) -> Ref:
+    if column.dtype.is_numeric():
+        # Libraries write a missing whole number differently; as a float it is NaN in each.
+        missing = not column.dtype.is_float() and column.is_null().any()
+        return digest((column.cast(nw.Float64) if missing else column).to_numpy())
+    values = column.to_pandas()
+    if isinstance(values.dtype, np.dtype) and not values.dtype.hasobject:
+        return digest(values.to_numpy())
+    categorical = values.astype("category").cat
     levels = digest(categorical.categories.tolist())
     # Base models may take ordered categories for numbers.
-    parts = [digest(categorical.codes.to_numpy()), levels, str(categorical.ordered)]
-    return combine(str(column.dtype), parts)
+    return combine(
+        "levels", [digest(categorical.codes.to_numpy()), levels, str(categorical.ordered)]
+    )

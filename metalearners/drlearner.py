@@ -1,11 +1,15 @@
 """The DR-learner."""
 
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from metalearners._typing import Columns, Floats, Name
-from metalearners.aipw import aipw_scores
+from metalearners._typing import Columns, Floats, Matrix, Name
+from metalearners.aipw import Estimate, aipw_scores, mean_with_error, simultaneous_intervals
+from metalearners.cross_fit_estimator import OVERALL
 from metalearners.dataset import Dataset
 from metalearners.metalearner import (
     PROPENSITY_MODEL,
@@ -14,6 +18,20 @@ from metalearners.metalearner import (
     MetaLearner,
 )
 from metalearners.plan import Regression
+
+
+@dataclass(frozen=True)
+class AverageEffect:
+    """An arm's average effect.
+
+    Parameters
+    ----------
+    effect : with its error and an interval of its own
+    joint : interval of the same that holds for all arms at once
+    """
+
+    effect: Estimate
+    joint: tuple[float, float]
 
 
 class DRLearner(MetaLearner):
@@ -61,6 +79,7 @@ class DRLearner(MetaLearner):
         adaptive_clipping: bool = False,
         *,
         clip: float = 0.01,
+        arms: Sequence[Any] | None = None,
     ) -> None:
         self.adaptive_clipping = adaptive_clipping
         super().__init__(
@@ -78,6 +97,7 @@ class DRLearner(MetaLearner):
             n_folds,
             random_state,
             clip=clip,
+            arms=arms,
         )
 
     def nuisances(self, d: Dataset) -> dict[Name, Regression]:
@@ -99,13 +119,109 @@ class DRLearner(MetaLearner):
         arms = range(self.n_variants - 1)
         return self.as_tensor(np.stack([tau[TREATMENT_MODEL, str(k)][:, 0] for k in arms], axis=1))
 
+    def outcomes(self, eta: Columns, tau: Columns) -> Floats:
+        """mu_k(x), by the outcome models alone."""
+        return self.arm_outcomes(eta)
+
+    def average_treatment_effect(
+        self,
+        X: Matrix,
+        y: Any,
+        w: Any,
+        is_oos: bool,
+        *,
+        sample_weight: Any = None,
+        groups: Any = None,
+        propensity: Any = None,
+    ) -> tuple[Floats, Floats]:
+        """Average treatment effects (AIPW) and their standard errors, both (K-1,).
+
+        Only the nuisance models need to be fitted. The error is the scores' standard deviation
+        over the square root of n, and clustered where there are groups; `average_effects` also
+        gives intervals.
+
+        Parameters
+        ----------
+        X, y, w : rows to average over
+        is_oos : False for the rows fitted on, in their order
+        sample_weight, groups, propensity : as for `fit`
+
+        Raises
+        ------
+        ValueError
+            If the nuisance models aren't fitted.
+        """
+        effects, d = self._effect_scores(X, y, w, is_oos, sample_weight, groups, propensity)
+        means = [mean_with_error(one, d.weight, d.groups, ddof=0) for one in effects.T]
+        return np.array([m.estimate for m in means]), np.array([m.std_error for m in means])
+
+    def average_effects(
+        self,
+        X: Matrix,
+        y: Any,
+        w: Any,
+        is_oos: bool,
+        *,
+        sample_weight: Any = None,
+        groups: Any = None,
+        propensity: Any = None,
+        level: float = 0.95,
+    ) -> list[AverageEffect]:
+        """Average treatment effects with intervals, one an arm but the control.
+
+        Parameters and errors as for `average_treatment_effect`; `level` is that of the intervals.
+        """
+        effects, d = self._effect_scores(X, y, w, is_oos, sample_weight, groups, propensity)
+        joint = simultaneous_intervals(effects, d.weight, d.groups, level)
+        return [
+            AverageEffect(mean_with_error(one, d.weight, d.groups, level), both)
+            for one, both in zip(effects.T, joint, strict=True)
+        ]
+
+    def _effect_scores(
+        self, X: Matrix, y: Any, w: Any, is_oos: bool, weight: Any, groups: Any, propensity: Any
+    ) -> tuple[Floats, Dataset]:
+        """(n, K-1) scores of the effects, and the rows; those without nuisances left out."""
+        if any(m.crossfit is None for m in self._nuisance_models[VARIANT_OUTCOME_MODEL]):
+            raise ValueError(
+                "The nuisance models need to be fitted before average effects are estimated. "
+                "Call fit_all_nuisance first, or fit."
+            )
+        d = self.dataset(X, y, w, sample_weight=weight, groups=groups, propensity=propensity)
+        scores = self.scores(d, self._predictions(X, is_oos, OVERALL, propensity))
+        known = np.flatnonzero(np.isfinite(scores).all(axis=1))
+        if len(known) < len(d):
+            warnings.warn(
+                f"{len(d) - len(known)} of {len(d)} rows have no out-of-fold predictions and are "
+                "left out of the average.",
+                stacklevel=3,
+            )
+            d = d.part(known)
+        return scores[known, 1:] - scores[known, :1], d
+
+    def _pseudo_outcome(
+        self,
+        X: Matrix,
+        y: Any,
+        w: Any,
+        treatment_variant: int,
+        is_oos: bool,
+        oos_method: str = OVERALL,
+    ) -> Floats:
+        """(n,) doubly robust scores of one arm's effect."""
+        if treatment_variant not in range(1, self.n_variants):
+            raise ValueError(
+                f"Expected a treatment_variant from 1 to {self.n_variants - 1}; found "
+                f"{treatment_variant!r}."
+            )
+        made = self._predictions(X, is_oos, oos_method)
+        scores = self.scores(self.dataset(X, y, w), made)
+        return scores[:, treatment_variant] - scores[:, 0]
+
     def scores(self, d: Dataset, eta: Columns) -> Floats:
         """(n, K) doubly robust scores of all rows, from out-of-fold nuisances."""
         e = self.with_known(eta, d.propensity)[PROPENSITY_MODEL, "0"]
-        mu = [
-            self.outcome_values(eta[VARIANT_OUTCOME_MODEL, str(k)]) for k in range(self.n_variants)
-        ]
-        outcomes = np.column_stack(mu)
+        outcomes = self.outcome_values(self.arm_outcomes(eta))
         scores = aipw_scores(d.y, d.w, outcomes, np.clip(e, self.clip, 1 - self.clip))
         if not self.adaptive_clipping:
             return scores

@@ -7,7 +7,7 @@ import numpy as np
 
 from metalearners._typing import Array, Floats, Matrix
 from metalearners.aipw import Estimate, mean_with_error
-from metalearners.fit import take
+from metalearners.containers import take
 
 
 @dataclass(frozen=True, eq=False)

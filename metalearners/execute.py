@@ -1,6 +1,6 @@
 """Executors: functions from units to fits. The serial one is the specification."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from joblib import Parallel, delayed, effective_n_jobs
@@ -17,13 +17,13 @@ from metalearners.unit import Fit, FitUnit
 class Executor(Protocol):
     """Fits units and returns their fits in the same order."""
 
-    def __call__(self, units: Sequence[FitUnit], store: Store) -> Sequence[Fit]:
-        """The fits of the units, in their order."""
+    def __call__(self, units: Sequence[FitUnit], store: Store) -> Iterable[Fit]:
+        """The fits of the units, in their order, as they are done."""
 
 
-def serial(units: Sequence[FitUnit], store: Store) -> list[Fit]:
+def serial(units: Sequence[FitUnit], store: Store) -> Iterator[Fit]:
     """Fit one unit after another."""
-    return [fit_unit(unit, store) for unit in units]
+    return (fit_unit(unit, store) for unit in units)
 
 
 def joblib_executor(n_jobs: int | None = None) -> Executor:
@@ -36,10 +36,10 @@ def joblib_executor(n_jobs: int | None = None) -> Executor:
         interpreter lock in fitting); ``parallel_config(backend=...)`` overrules that.
     """
 
-    def execute(units: Sequence[FitUnit], store: Store) -> list[Fit]:
-        parallel = Parallel(n_jobs=n_jobs, prefer="threads")
+    def execute(units: Sequence[FitUnit], store: Store) -> Iterator[Fit]:
+        parallel = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
         threads = 1 if effective_n_jobs(n_jobs) > 1 else None
-        return list(parallel(delayed(fit_unit)(unit, store, threads) for unit in units))
+        return parallel(delayed(fit_unit)(u, store.only(u.inputs), threads) for u in units)
 
     return execute
 
@@ -53,5 +53,10 @@ def run_stage(
 
 
 def run_plan(plan: Plan, store: Store, execute: Executor) -> dict[FitUnit, Fit]:
-    """The fits of a plan's units."""
-    return dict(zip(plan.units, execute(plan.units, store), strict=True))
+    """The fits of a plan's units: those that the store has, and the others fitted and kept."""
+    found = {unit: store.find(unit.key) for unit in plan.units}
+    missing = [unit for unit, fit in found.items() if fit is None]
+    for unit, fit in zip(missing, execute(missing, store), strict=True):
+        store.keep(unit.key, fit)
+        found[unit] = fit
+    return {unit: fit for unit, fit in found.items() if fit is not None}

@@ -9,6 +9,7 @@ import pandas as pd
 from threadpoolctl import ThreadpoolController
 
 from metalearners._typing import Array, Matrix
+from metalearners.containers import take, with_arm
 from metalearners.estimators import predict, takes_arm_as_category, weight_argument
 from metalearners.store import Store
 from metalearners.unit import Fit, FitUnit
@@ -22,26 +23,51 @@ def fit_unit(unit: FitUnit, store: Store, threads: int | None = None) -> Fit:
     threads : given to the base model where its parameters leave ``n_jobs`` open, and to the OpenMP
         loops of those that have no such parameter
     """
-    X, target, train = store.get(unit.X), store.get(unit.target), store.get(unit.train)
     estimator = unit.estimator.build(unit.seed, threads)
-    rows = take(X, train)
-    if unit.arm is not None:
-        arm = store.get(unit.arm)[train]
-        rows = with_arm(rows, arm, unit.n_arms, takes_arm_as_category(estimator))
-    y = target[train].astype(np.int64) if unit.method == "predict_proba" else target[train]
-    weights = {}
-    if unit.weight is not None:
-        argument = weight_argument(estimator)
-        if argument is None:
-            raise TypeError(f"{type(estimator).__name__}.fit takes no sample_weight.")
-        weights[argument] = store.get(unit.weight)[train]
     with _openmp_threads(threads):
-        estimator.fit(rows, y, **weights)
+        # Both take rows of their own, one after the other: X itself is never altered, and of its
+        # copies one is held at a time.
+        _train(estimator, unit, store)
     predictions = None
     if unit.test is not None:
-        test = take(X, store.get(unit.test))
-        predictions = predict_with(estimator, test, unit.method, unit.n_arms)
+        test = take(store.get(unit.X), store.get(unit.test))
+        predictions = predict_with(estimator, test, unit.method, unit.n_arms, unit.interactions)
     return Fit(predictions, estimator if unit.keep else None)
+
+
+def _train(estimator: Any, unit: FitUnit, store: Store) -> None:
+    train = store.get(unit.train)
+    rows = take(store.get(unit.X), train)
+    if unit.arm is not None:
+        categorical = _as_category(estimator, unit.interactions)
+        arm = store.get(unit.arm)[train]
+        rows = with_arm(rows, arm, unit.n_arms, categorical, unit.interactions)
+    y = store.get(unit.target)[train]
+    if unit.method == "predict_proba":
+        y = y.astype(np.int64)
+    if isinstance(rows, pd.DataFrame):  # models of the user's own expect a series beside a frame
+        y = pd.Series(y, rows.index)
+    estimator.fit(rows, y, **_fit_arguments(estimator, unit, train, store))
+
+
+def _fit_arguments(estimator: Any, unit: FitUnit, train: Array, store: Store) -> dict[str, Any]:
+    arguments: dict[str, Any] = {}
+    for param in unit.fit_params:
+        value = store.get(param.value)
+        arguments[param.name] = take(value, train) if param.by_row else value
+    if unit.weight is not None:
+        arguments[_weight_argument(estimator)] = store.get(unit.weight)[train]
+    return arguments
+
+
+def _weight_argument(estimator: Any) -> str:
+    name = weight_argument(estimator)
+    if name is None:
+        raise TypeError(
+            f"Expected a base model whose fit takes sample_weight; {type(estimator).__name__} "
+            "doesn't. Use another class, or no weights."
+        )
+    return name
 
 
 def _openmp_threads(threads: int | None) -> contextlib.AbstractContextManager[object]:
@@ -56,35 +82,23 @@ def _thread_pools() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def predict_with(model: Any, X: Matrix, method: str, n_arms: int = 0) -> Array:
+def predict_with(
+    model: Any, X: Matrix, method: str, n_arms: int = 0, interactions: bool = False
+) -> Array:
     """Predictions of a model, (m, c); (m, K, c) where the arm is a feature (``n_arms`` > 0)."""
     if not n_arms:
         return predict(model, X, method)
-    categorical = takes_arm_as_category(model)
+    categorical = _as_category(model, interactions)
     arms = [
-        predict(model, with_arm(X, np.full(X.shape[0], arm), n_arms, categorical), method)
+        predict(
+            model,
+            with_arm(X, np.full(X.shape[0], arm), n_arms, categorical, interactions),
+            method,
+        )
         for arm in range(n_arms)
     ]
     return np.stack(arms, axis=1)
 
 
-def take(X: Matrix, rows: Array) -> Matrix:
-    """Rows of a feature matrix, in its own container."""
-    return X.iloc[rows] if isinstance(X, pd.DataFrame) else X[rows]
-
-
-def with_arm(X: Matrix, arm: Array, n_arms: int, categorical: bool) -> Matrix:
-    """Features with the treatment appended, for a learner that treats it as one of them.
-
-    A category column ``treatment`` where the base model takes categories, else one 0/1 column
-    ``treatment_k`` an arm but the control. Columns of a frame get strings for names, as base
-    models refuse a mixture.
-    """
-    if categorical:
-        levels = pd.Categorical(arm, categories=range(n_arms))
-        return pd.DataFrame(X).rename(columns=str).assign(treatment=levels)
-    indicators = (arm[:, None] == np.arange(1, n_arms)).astype(np.int8)
-    if isinstance(X, pd.DataFrame):
-        named = {f"treatment_{k + 1}": column for k, column in enumerate(indicators.T)}
-        return X.rename(columns=str).assign(**named)
-    return np.hstack([X, indicators.astype(X.dtype)])
+def _as_category(model: Any, interactions: bool) -> bool:
+    return not interactions and takes_arm_as_category(model)

@@ -1,128 +1,119 @@
 """What all metalearners share: they declare regressions, and are fitted by running a plan."""
 
-from abc import abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar, Self, TypeVar
+import copy
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self, TypedDict, Unpack
 
 import numpy as np
-from joblib import effective_n_jobs
-from sklearn.base import BaseEstimator
+from joblib import cpu_count, effective_n_jobs
+from sklearn.utils.validation import validate_data
 
 from metalearners._typing import Array, Columns, Floats, Matrix, Name
+from metalearners.containers import check_matrix, select
+from metalearners.cross_fit_estimator import MEDIAN, OVERALL, CrossFitEstimator
 from metalearners.crossfit import CrossFit
-from metalearners.dataset import Dataset, as_outcome, check_arms, check_propensity
-from metalearners.estimators import EstimatorSpec, check_role, weight_argument
-from metalearners.execute import joblib_executor, run_stage
-from metalearners.fit import predict_with
-from metalearners.plan import Regression, select
-from metalearners.store import MemoryStore
+from metalearners.dataset import Dataset
+from metalearners.declaration import (
+    NUISANCE,
+    PROPENSITY_MODEL,
+    TREATMENT,
+    TREATMENT_MODEL,
+    VARIANT_OUTCOME_MODEL,
+    Declaration,
+)
+from metalearners.digest import matrix_digest
+from metalearners.execute import Executor, joblib_executor, run_stage
+from metalearners.inputs import (
+    arm_codes,
+    as_groups,
+    as_outcome,
+    as_splits,
+    as_vector,
+    as_weight,
+    check_same_rows,
+    known_propensity,
+)
+from metalearners.overlap import Overlap, overlap
+from metalearners.plan import Regression
+from metalearners.predictions import Predictions
+from metalearners.scoring import evaluate
+from metalearners.store import MemoryStore, Store
 
-PROPENSITY_MODEL = "propensity_model"
-VARIANT_OUTCOME_MODEL = "variant_outcome_model"
-TREATMENT_MODEL = "treatment_model"
-NUISANCE = "nuisance"
-TREATMENT = "treatment"
+__all__ = [
+    "NUISANCE",
+    "PROPENSITY_MODEL",
+    "TREATMENT",
+    "TREATMENT_MODEL",
+    "VARIANT_OUTCOME_MODEL",
+    "MetaLearner",
+    "get_overall_estimators",
+]
 
-T = TypeVar("T")
 
+class Rows(TypedDict, total=False):
+    """What may be known about the rows besides features, outcome and treatment.
 
-class MetaLearner(BaseEstimator):  # type: ignore[misc]
-    """Base of the five learners.
-
-    Estimates the conditional average treatment effect (CATE) of each arm k = 1, ..., K-1 against
-    the control 0, tau_k(x) = E[Y(k) - Y(0) | X = x].
-
-    A subclass names its model kinds and gives three hooks: `nuisances` and `treatments` declare
-    regressions, `cate` puts their predictions together. The same `cate` serves training rows
-    (with out-of-fold predictions) and new rows (with those of the served models).
-
-    Parameters
-    ----------
-    is_classification : whether the outcome holds classes; base models then are asked for
-        probabilities
-    n_variants : number of arms, the control included
-    nuisance_model_factory, treatment_model_factory : class of the base models, or a dict of
-        classes by model kind
-    propensity_model_factory : class of the propensity model, a classifier
-    nuisance_model_params, treatment_model_params, propensity_model_params : parameters of the
-        base models, or dicts of parameters by model kind
-    fitted_nuisance_models, fitted_propensity_model : not available yet
-    feature_set : features of each model: None for all, or positions or names; or a dict of these
-        by model kind
-    n_folds : number of cross-fitting folds, or a dict by model kind; 1 fits without cross-fitting
-    random_state : draws the folds and the seeds of base models that have none of their own;
-        None is 0, so results repeat
-    clip : propensities are clipped into [clip, 1 - clip]
-
-    Raises
-    ------
-    ValueError
-        If a needed base model is missing or of the wrong sort, or a number is out of range.
+    sample_weight : (n,) sampling weights: how many units of the population a row stands for
+    groups : (n,) labels of clusters that folds must not split; or each row's identity, so that
+        the folds don't depend on the rows' order
+    propensity : known probabilities of the arms, used in place of a propensity model: P(W = 1) of
+        two arms, as a number or an (n,) column; K numbers, one an arm; an (n, K) array; or a
+        column of X by its name, or one an arm
+    cv : folds to use: (train, test) pairs of row positions, as a splitter's ``split`` gives them,
+        or (n,) fold numbers. Rows that no fold tests, such as those before the first fold in
+        time, have no out-of-fold predictions and take no part in the treatment stage
+    store : where fits are looked up by what they depend on, and kept; a new one by default
     """
 
-    NUISANCE_KINDS: ClassVar[tuple[str, ...]]
-    TREATMENT_KINDS: ClassVar[tuple[str, ...]]
-    SERVED: ClassVar[frozenset[str]]
-    """Model kinds that predictions for new rows need."""
-    WEIGHTED: ClassVar[frozenset[str]] = frozenset()
-    """Model kinds that are always fitted with row weights."""
-    MULTI_CLASS: ClassVar[bool] = False
+    sample_weight: Any
+    groups: Any
+    propensity: Any
+    cv: Any
+    store: Store | None
 
-    def __init__(
-        self,
-        is_classification: bool,
-        n_variants: int,
-        nuisance_model_factory: Any = None,
-        treatment_model_factory: Any = None,
-        propensity_model_factory: Any = None,
-        nuisance_model_params: Any = None,
-        treatment_model_params: Any = None,
-        propensity_model_params: Any = None,
-        fitted_nuisance_models: Any = None,
-        fitted_propensity_model: Any = None,
-        feature_set: Any = None,
-        n_folds: Any = 10,
-        random_state: int | None = None,
-        *,
-        clip: float = 0.01,
-    ) -> None:
-        self.is_classification = is_classification
-        self.n_variants = n_variants
-        self.nuisance_model_factory = nuisance_model_factory
-        self.treatment_model_factory = treatment_model_factory
-        self.propensity_model_factory = propensity_model_factory
-        self.nuisance_model_params = nuisance_model_params
-        self.treatment_model_params = treatment_model_params
-        self.propensity_model_params = propensity_model_params
-        self.fitted_nuisance_models = fitted_nuisance_models
-        self.fitted_propensity_model = fitted_propensity_model
-        self.feature_set = feature_set
-        self.n_folds = n_folds
-        self.random_state = random_state
-        self.clip = clip
-        self._validate()
 
-    # What a learner is made of
+@dataclass(frozen=True, eq=False)
+class Job:
+    """Rows to fit on, and how: arguments of base models' `fit`, store and executor."""
 
-    @abstractmethod
-    def nuisances(self, d: Dataset) -> dict[Name, Regression]:
-        """Regressions of the first stage, by (model kind, ordinal)."""
+    d: Dataset
+    fit_params: Mapping[str, Any]
+    store: Store
+    execute: Executor
 
-    def treatments(self, d: Dataset, eta: Columns) -> dict[Name, Regression]:
-        """Regressions of the second stage, given the first's out-of-fold predictions."""
-        return {}
 
-    @abstractmethod
-    def cate(self, eta: Columns, tau: Columns) -> Floats:
-        """CATE estimates from both stages' predictions, of shape (n, K-1, 1 or n_classes)."""
+class MetaLearner(Declaration):
+    """Base of the five learners: what they declare, fitted and predicting.
 
-    # Fitting and predicting
+    Estimates the conditional average treatment effect (CATE) of each arm k = 1, ..., K-1 against
+    the control 0, tau_k(x) = E[Y(k) - Y(0) | X = x]. For the parameters see `Declaration`.
+    """
 
-    def set_params(self, **params: Any) -> Self:
-        """Set constructor arguments, with the constructor's checks."""
-        super().set_params(**params)
-        self._validate()
-        return self
+    _nuisance_models: dict[str, list[CrossFitEstimator]]
+    _treatment_models: dict[str, list[CrossFitEstimator]]
+    _known: Floats | None
+
+    def _begin(self) -> None:
+        """Check the constructor's arguments and start with models that aren't fitted."""
+        super()._begin()
+        self._known = None
+        self._nuisance_models = {k: self._models_of(k) for k in self.NUISANCE_KINDS}
+        self._treatment_models = {k: self._models_of(k) for k in self.TREATMENT_KINDS}
+
+    def _models_of(self, kind: str) -> list[CrossFitEstimator]:
+        if kind in (self.fitted_nuisance_models or {}):
+            return copy.deepcopy(list((self.fitted_nuisance_models or {})[kind]))
+        if kind == PROPENSITY_MODEL and self.fitted_propensity_model is not None:
+            return [self.fitted_propensity_model]
+        spec = self.spec(kind)
+        return [
+            CrossFitEstimator(self.n_folds_of(kind), spec.factory, spec.params, True, self.seed)
+            for _ in range(self.cardinality(kind))
+        ]
+
+    # Fitting
 
     def fit(
         self,
@@ -130,74 +121,279 @@ class MetaLearner(BaseEstimator):  # type: ignore[misc]
         y: Any,
         w: Any,
         n_jobs_cross_fitting: int | None = None,
-        fit_params: None = None,
+        fit_params: Mapping[str, Any] | None = None,
         synchronize_cross_fitting: bool = True,
         n_jobs_base_learners: int | None = None,
-        *,
-        sample_weight: Any = None,
-        groups: Any = None,
-        propensity: Any = None,
+        **rows: Unpack[Rows],
     ) -> Self:
         """Fit all base models.
 
         Parameters
         ----------
-        X : (n, p) features
+        X : (n, p) features: a numpy array, a pandas or polars DataFrame, a pyarrow Table or a
+            scipy csr matrix, which base models get as it is
         y : (n,) outcome
-        w : (n,) treatment, coded 0 (control) to ``n_variants - 1``
+        w : (n,) treatment: 0 (control) to ``n_variants - 1``, or labels among `arms`
         n_jobs_cross_fitting, n_jobs_base_learners : workers over folds and over models; they
             multiply into one flat pool, with scikit-learn's meaning of None, 1, N and -1
-        fit_params : not available yet
+        fit_params : arguments of the base models' ``fit``; or ``{"nuisance": {kind: {...}},
+            "treatment": {kind: {...}}}``, where kinds that aren't listed get none. Values with n
+            entries are cut to the rows of each fit
         synchronize_cross_fitting : whether all model kinds must share one number of folds. Kinds
             with equal numbers always share their folds
-        sample_weight : (n,) sampling weights
-        groups : (n,) labels of clusters that folds must not split
-        propensity : (n, K) known probabilities of the arms, used in place of a propensity model
+        rows : `Rows`: sample_weight, groups, propensity, cv and store
 
         Raises
         ------
         ValueError
             If the data can't be fitted: see the message for what was expected.
         """
-        if fit_params is not None:
-            raise NotImplementedError("fit_params is not available yet: pass None.")
-        if synchronize_cross_fitting:
+        jobs = (n_jobs_cross_fitting, n_jobs_base_learners)
+        return self.run(self.job(X, y, w, fit_params, synchronize_cross_fitting, jobs, **rows))
+
+    def fit_all_nuisance(
+        self,
+        X: Matrix,
+        y: Any,
+        w: Any,
+        n_jobs_cross_fitting: int | None = None,
+        fit_params: Mapping[str, Any] | None = None,
+        synchronize_cross_fitting: bool = True,
+        n_jobs_base_learners: int | None = None,
+        **rows: Unpack[Rows],
+    ) -> Self:
+        """Fit the nuisance models; parameters and errors as for `fit`."""
+        jobs = (n_jobs_cross_fitting, n_jobs_base_learners)
+        job = self.job(X, y, w, fit_params, synchronize_cross_fitting, jobs, **rows)
+        self._fit_nuisances(job)
+        return self
+
+    def fit_all_treatment(
+        self,
+        X: Matrix,
+        y: Any,
+        w: Any,
+        n_jobs_cross_fitting: int | None = None,
+        fit_params: Mapping[str, Any] | None = None,
+        synchronize_cross_fitting: bool = True,
+        n_jobs_base_learners: int | None = None,
+        **rows: Unpack[Rows],
+    ) -> Self:
+        """Fit the treatment models on the rows that the nuisance models were fitted on.
+
+        Parameters as for `fit`.
+
+        Raises
+        ------
+        ValueError
+            If the nuisance models aren't fitted, or were fitted on other rows.
+        """
+        jobs = (n_jobs_cross_fitting, n_jobs_base_learners)
+        job = self.job(X, y, w, fit_params, synchronize_cross_fitting, jobs, **rows)
+        self._fit_treatments(job)
+        return self
+
+    def fit_nuisance(
+        self,
+        X: Matrix,
+        y: Any,
+        model_kind: str,
+        model_ord: int,
+        fit_params: Mapping[str, Any] | None = None,
+        n_jobs_cross_fitting: int | None = None,
+        cv: Any = None,
+    ) -> Self:
+        """Fit one nuisance model.
+
+        Parameters
+        ----------
+        X, y : features and target of the rows that this model learns from, such as those of one arm
+        model_kind, model_ord : which model
+        fit_params, n_jobs_cross_fitting, cv : as for `CrossFitEstimator.fit`
+        """
+        return self._fit_one(
+            self._nuisance_models, X, y, model_kind, model_ord, fit_params, n_jobs_cross_fitting, cv
+        )
+
+    def fit_treatment(
+        self,
+        X: Matrix,
+        y: Any,
+        model_kind: str,
+        model_ord: int,
+        fit_params: Mapping[str, Any] | None = None,
+        n_jobs_cross_fitting: int | None = None,
+        cv: Any = None,
+    ) -> Self:
+        """Fit one treatment model; parameters as for `fit_nuisance`."""
+        return self._fit_one(
+            self._treatment_models,
+            X,
+            y,
+            model_kind,
+            model_ord,
+            fit_params,
+            n_jobs_cross_fitting,
+            cv,
+        )
+
+    def _fit_one(
+        self,
+        models: dict[str, list[CrossFitEstimator]],
+        X: Matrix,
+        y: Any,
+        kind: str,
+        ordinal: int,
+        *how: Any,
+    ) -> Self:
+        self._check_name(models, kind, ordinal)
+        check_matrix(X)
+        if kind in self._prefitted:
+            raise ValueError(f"Expected a kind that isn't prefitted; {kind} is. Leave it as it is.")
+        made = CrossFitEstimator(
+            self.n_folds_of(kind),
+            self.spec(kind).factory,
+            self.spec(kind).params,
+            random_state=self.seed,
+        )
+        models[kind][ordinal] = made.fit(select(X, self.columns(kind)), y, *how)
+        return self
+
+    def job(
+        self,
+        X: Matrix,
+        y: Any,
+        w: Any,
+        fit_params: Mapping[str, Any] | None,
+        synchronize: bool,
+        n_jobs: tuple[int | None, ...],
+        *,
+        store: Store | None = None,
+        **rows: Any,
+    ) -> Job:
+        """The rows and how to fit on them, checked; parameters and errors as for `fit`."""
+        d = self.dataset(X, y, w, **rows)
+        if synchronize and d.cv is None:
             self._check_synchronized()
-        codes = np.asarray(w)
-        check_arms(codes, self.n_variants)  # the cast to integers would cut off fractions
-        d = Dataset(
+        self.check(d)
+        _tell_uncovered(d)
+        validate_data(self, X=X, skip_check_array=True)  # remembers the features' names
+        _check_fit_params(fit_params)
+        execute = joblib_executor(_pool(*n_jobs))
+        return Job(d, fit_params or {}, MemoryStore() if store is None else store, execute)
+
+    def dataset(
+        self,
+        X: Matrix,
+        y: Any,
+        w: Any,
+        *,
+        sample_weight: Any = None,
+        groups: Any = None,
+        propensity: Any = None,
+        cv: Any = None,
+    ) -> Dataset:
+        """The rows as the learner computes with them; parameters as for `fit`.
+
+        Raises
+        ------
+        ValueError
+            If rows don't match, or values aren't what they have to be.
+        TypeError
+            If X is of no container that base models can be given.
+        """
+        check_matrix(X)
+        check_same_rows(X=X, y=y, w=w, sample_weight=sample_weight, groups=groups)
+        n = X.shape[0]
+        return Dataset(
             X=X,
-            y=as_outcome(y, self.is_classification),
-            w=codes.astype(np.int64),
+            y=as_outcome(as_vector("y", y, n), self.is_classification),
+            w=arm_codes(as_vector("w", w, n), self.n_variants, self.arms),
             n_variants=self.n_variants,
             is_classification=self.is_classification,
-            weight=None if sample_weight is None else np.asarray(sample_weight, dtype=float),
-            groups=None if groups is None else np.asarray(groups),
-            propensity=None if propensity is None else np.asarray(propensity, dtype=float),
+            weight=as_weight(sample_weight, n),
+            groups=as_groups(groups, n),
+            propensity=known_propensity(propensity, self.n_variants, X),
             seed=self.seed,
+            cv=as_splits(cv, n),
         )
-        self.check(d)
-        store = MemoryStore()
-        execute = joblib_executor(_pool(n_jobs_cross_fitting, n_jobs_base_learners))
-        nuisances = run_stage(self.nuisances(d), d, store, execute)
-        columns = {name: fitted.column for name, fitted in nuisances.items()}
-        eta = self.with_known(columns, d.propensity)
-        treatments = run_stage(self.treatments(d, eta), d, store, execute)
-        return self.adopt(d, nuisances, treatments)
+
+    def run(self, job: Job) -> Self:
+        """Fit both stages."""
+        self._fit_nuisances(job)
+        self._fit_treatments(job)
+        return self
+
+    def _fit_nuisances(self, job: Job) -> None:
+        asked = self.nuisances(job.d)
+        missing = {name: r for name, r in asked.items() if name[0] not in self._prefitted}
+        self._adopt(self._nuisance_models, self._run(missing, job))
+        self._known = job.d.propensity
+
+    def _fit_treatments(self, job: Job) -> None:
+        if self.TREATMENT_KINDS:
+            eta = self._out_of_fold(job.d)
+            self._adopt(self._treatment_models, self._run(self.treatments(job.d, eta), job))
+
+    def _run(self, asked: Mapping[Name, Regression], job: Job) -> dict[Name, CrossFit]:
+        own = {name: self._with_fit_params(name[0], r, job) for name, r in asked.items()}
+        return run_stage(own, job.d, job.store, job.execute)
+
+    def _with_fit_params(self, kind: str, r: Regression, job: Job) -> Regression:
+        params = _fit_params_of(job.fit_params, self._stage(kind), kind)
+        weight = params.pop("sample_weight", None)
+        if weight is None:
+            weight = r.weight
+        elif kind in self.WEIGHTED or r.weight is not None:
+            raise ValueError(
+                f"Expected fit_params without sample_weight for {kind}, whose weights "
+                f"{type(self).__name__} sets itself. Use the argument sample_weight, which all "
+                "stages respect."
+            )
+        else:
+            weight = as_weight(weight, len(job.d))
+        return replace(r, weight=weight, fit_params=params, serve=True, keep=True)
+
+    def _out_of_fold(self, d: Dataset) -> Columns:
+        """The nuisances' out-of-fold predictions for the rows of a data set."""
+        columns: dict[Name, Array] = {}
+        for name, regression in self.nuisances(d).items():
+            kind, ordinal = name[0], int(name[1])
+            model = self._nuisance_models[kind][ordinal]
+            if model.crossfit is None:
+                raise ValueError(
+                    "The nuisance models need to be fitted before the treatment models; "
+                    f"{kind} {ordinal} isn't. Call fit_all_nuisance first, or fit."
+                )
+            X = select(d.X, self.columns(kind))
+            content = matrix_digest(X)[0]
+            n_rows = model.crossfit.n_rows
+            if n_rows < len(d) and regression.rows is not None and n_rows == regression.rows.sum():
+                model = model.within(np.flatnonzero(regression.rows), X, content)
+                self._nuisance_models[kind][ordinal] = model
+            columns[name] = model.fitted().of_rows(len(d), content)
+        return self.with_known(columns, d.propensity)
 
     def adopt(
         self, d: Dataset, nuisances: Mapping[Name, CrossFit], treatments: Mapping[Name, CrossFit]
     ) -> Self:
         """Take the fitted regressions of both stages, whoever ran them."""
-        fitted = {**nuisances, **treatments}
-        self.models_ = {name: f.model for name, f in fitted.items() if name[0] in self.SERVED}
-        eta = {name: f.column for name, f in nuisances.items()}
-        tau = {name: f.column for name, f in treatments.items()}
-        self.in_sample_ = self.cate(self.with_known(eta, d.propensity), tau)
+        self._adopt(self._nuisance_models, nuisances)
+        self._adopt(self._treatment_models, treatments)
+        self._known = d.propensity
         return self
 
+    def _adopt(
+        self, models: dict[str, list[CrossFitEstimator]], fitted: Mapping[Name, CrossFit]
+    ) -> None:
+        for (kind, ordinal), crossfit in fitted.items():
+            made = CrossFitEstimator.of(self.spec(kind), self.n_folds_of(kind), self.seed, crossfit)
+            models[kind][int(ordinal)] = made
+
+    # Predicting
+
     def predict(
-        self, X: Matrix, is_oos: bool, oos_method: str = "overall", *, propensity: Any = None
+        self, X: Matrix, is_oos: bool, oos_method: str = OVERALL, *, propensity: Any = None
     ) -> Floats:
         """CATE estimates.
 
@@ -206,225 +402,233 @@ class MetaLearner(BaseEstimator):  # type: ignore[misc]
         X : (n, p) features
         is_oos : False for the rows fitted on, in their order: each is estimated by models that
             haven't seen it. True for other rows
-        oos_method : ``overall``, the models of all training rows; others are not available yet
-        propensity : (n, K) known probabilities, where the learner was fitted with such
+        oos_method : ``overall``, by the models of all training rows; ``mean`` or ``median`` of
+            the fold models' predictions (propensities by the overall model where the median of
+            probabilities is none)
+        propensity : known probabilities of new rows, as for `fit`, where the learner was fitted
+            with such and they differ by row
 
         Returns
         -------
         (n, K-1, 1) for a numeric outcome, (n, K-1, n_classes) for classes
+
+        Raises
+        ------
+        ValueError
+            If the learner isn't fitted, the features are others than those fitted on, or
+            with `is_oos` False the rows are.
         """
-        if not hasattr(self, "models_"):
+        made = self._predictions(X, is_oos, oos_method, propensity, lenient=True)
+        return self.cate(made, made)
+
+    def predict_conditional_average_outcomes(
+        self, X: Matrix, is_oos: bool, oos_method: str = OVERALL, *, propensity: Any = None
+    ) -> Floats:
+        """Estimates of E[Y(k) | X] for each arm k, the control first.
+
+        Parameters and errors as for `predict`.
+
+        Returns
+        -------
+        (n, K, 1) for a numeric outcome, (n, K, n_classes) for classes
+        """
+        made = self._predictions(X, is_oos, oos_method, propensity)
+        return self.outcomes(made, made)
+
+    def predict_nuisance(
+        self,
+        X: Matrix,
+        model_kind: str,
+        model_ord: int,
+        is_oos: bool,
+        oos_method: str = OVERALL,
+        *,
+        propensity: Any = None,
+    ) -> Array:
+        """(n,) or (n, n_classes) predictions of a nuisance model; an S-learner's at every arm.
+
+        Parameters and errors as for `predict`.
+        """
+        self._check_name(self._nuisance_models, model_kind, model_ord)
+        made = self._predictions(X, is_oos, oos_method, propensity)
+        values = made[model_kind, str(model_ord)]
+        return values if self.predict_method(model_kind) == "predict_proba" else values[..., 0]
+
+    def predict_treatment(
+        self, X: Matrix, model_kind: str, model_ord: int, is_oos: bool, oos_method: str = OVERALL
+    ) -> Array:
+        """(n,) predictions of a treatment model; parameters and errors as for `predict`."""
+        self._check_name(self._treatment_models, model_kind, model_ord)
+        return self._predictions(X, is_oos, oos_method)[model_kind, str(model_ord)][:, 0]
+
+    def evaluate(
+        self,
+        X: Matrix,
+        y: Any,
+        w: Any,
+        is_oos: bool,
+        oos_method: str = OVERALL,
+        scoring: Mapping[str, Sequence[Any]] | None = None,
+        *,
+        sample_weight: Any = None,
+        propensity: Any = None,
+    ) -> dict[str, float]:
+        """Scores of the base models, treatment models against their own pseudo-outcomes.
+
+        Parameters
+        ----------
+        X, y, w, is_oos, oos_method, sample_weight, propensity : as for `fit` and `predict`
+        scoring : by model kind, scikit-learn's names of scorers or functions of (estimator, X, y);
+            an empty list for none. By default ``neg_log_loss`` or
+            ``neg_root_mean_squared_error``
+
+        Returns
+        -------
+        By ``{kind}_{scorer}``, with the arm between where there is one model an arm:
+        ``{kind}_{arm}_{scorer}``, ``{kind}_{arm}_vs_0_{scorer}``
+        """
+        d = self.dataset(X, y, w, sample_weight=sample_weight, propensity=propensity)
+        made = self._predictions(X, is_oos, oos_method, propensity)
+        return {**evaluate(self, d, made, scoring), **self.losses(d, made)}
+
+    def overlap(
+        self, X: Matrix, is_oos: bool, oos_method: str = OVERALL, *, propensity: Any = None
+    ) -> Overlap:
+        """Range of the propensities, and how many rows `clip` touches; parameters as for `predict`.
+
+        Raises
+        ------
+        ValueError
+            If the learner has no propensities.
+        """
+        if PROPENSITY_MODEL not in self.NUISANCE_KINDS:
+            raise ValueError(
+                f"Expected a learner with a propensity model (X, R, DR); {type(self).__name__} has "
+                "none."
+            )
+        made = self._predictions(X, is_oos, oos_method, propensity)
+        return overlap(made[PROPENSITY_MODEL, "0"], self.clip)
+
+    def losses(self, d: Dataset, made: Columns) -> dict[str, float]:
+        """Further scores that a learner has by its nature."""
+        return {}
+
+    @property
+    def in_sample_(self) -> Floats:
+        """CATE estimates of the rows fitted on, (n, K-1, 1 or n_classes)."""
+        made = self._predictions(None, False, OVERALL)
+        return self.cate(made, made)
+
+    def _predictions(
+        self,
+        X: Matrix | None,
+        is_oos: bool,
+        oos_method: str,
+        propensity: Any = None,
+        lenient: bool = False,
+    ) -> Predictions:
+        if not self.__sklearn_is_fitted__():
             raise ValueError(f"Expected a fitted {type(self).__name__}; call fit first.")
-        if not is_oos:
-            return self._in_sample(X.shape[0])
-        if oos_method != "overall":
-            raise NotImplementedError(f"oos_method {oos_method!r} is not available yet.")
-        known = self._known(propensity, X.shape[0])
-        columns = {name: self._predict_one(name, X) for name in self.models_}
-        return self.cate(self.with_known(columns, known), columns)
+        if X is not None:
+            check_matrix(X)
+            if hasattr(self, "n_features_in_"):
+                validate_data(self, X=X, reset=False, skip_check_array=True)
+        known = self._known_of(X, is_oos, propensity)
 
-    def _in_sample(self, n_rows: int) -> Floats:
-        if not hasattr(self, "in_sample_"):
+        def method(kind: str) -> str:
+            overall = lenient and kind == PROPENSITY_MODEL and oos_method == MEDIAN
+            return OVERALL if overall else oos_method
+
+        models = {**self._nuisance_models, **self._treatment_models}
+        return Predictions(models, X, self.columns, is_oos, method, self.with_known({}, known))
+
+    def _known_of(self, X: Matrix | None, is_oos: bool, propensity: Any) -> Floats | None:
+        """Known propensities of rows to predict."""
+        if propensity is not None:
+            return known_propensity(propensity, self.n_variants, X)
+        if self._known is None or not is_oos or X is None:
+            return self._known
+        constant = (self._known == self._known[0]).all()
+        return np.tile(self._known[0], (X.shape[0], 1)) if constant else None
+
+    def __sklearn_is_fitted__(self) -> bool:
+        models = [*self._nuisance_models.values(), *self._treatment_models.values()]
+        return any(model.crossfit is not None for own in models for model in own)
+
+    def served(self) -> Self:
+        """The same for new rows alone: only the models that `predict` needs of all rows."""
+        made = copy.copy(self)
+        for stage in ("_nuisance_models", "_treatment_models"):
+            models = getattr(self, stage)
+            own = {k: [one.served() for one in v] for k, v in models.items() if k in self.SERVED}
+            setattr(made, stage, own)
+        constant = self._known is not None and (self._known == self._known[0]).all()
+        made._known = self._known[:1] if self._known is not None and constant else None
+        made.fitted_nuisance_models = made.fitted_propensity_model = None
+        return made
+
+    def _check_name(
+        self, models: Mapping[str, Sequence[CrossFitEstimator]], kind: str, ordinal: int
+    ) -> None:
+        if kind not in models:
             raise ValueError(
-                "This learner was stored without its estimates of the rows fitted on. "
-                "Use is_oos=True."
+                f"Expected a model_kind of {type(self).__name__} among {sorted(models)}; found "
+                f"{kind!r}."
             )
-        if n_rows != len(self.in_sample_):
+        whole = isinstance(ordinal, (int, np.integer)) and 0 <= ordinal < len(models[kind])
+        if not whole:
             raise ValueError(
-                f"Expected the {len(self.in_sample_)} rows fitted on; found {n_rows} rows, "
-                "unlike data encountered in training. Use is_oos=True for other rows."
+                f"{kind} has cardinality {len(models[kind])} and model_ord is {ordinal!r}: use 0 "
+                f"to {len(models[kind]) - 1}."
             )
-        return self.in_sample_.copy()
 
-    def _known(self, propensity: Any, n_rows: int) -> Floats | None:
-        """Known propensities of new rows; refuses their absence where no model gives them."""
-        if propensity is None:
-            if PROPENSITY_MODEL in self.SERVED and (PROPENSITY_MODEL, "0") not in self.models_:
-                raise ValueError(
-                    f"{type(self).__name__} was fitted with known propensities; pass those of the "
-                    "new rows as `propensity`."
-                )
-            return None
-        known = np.asarray(propensity, dtype=float)
-        check_propensity(known, self.n_variants)
-        if len(known) != n_rows:
-            raise ValueError(f"Expected {n_rows} rows in propensity, as in X; found {len(known)}.")
-        return known
 
-    def _predict_one(self, name: Name, X: Matrix) -> Array:
-        kind = name[0]
-        features = select(X, self.columns(kind))
-        arms = self.n_variants if kind == "base_model" else 0
-        return predict_with(self.models_[name], features, self.predict_method(kind), arms)
+def get_overall_estimators(cfes: Sequence[CrossFitEstimator]) -> list[Any]:
+    """The models of all rows.
 
-    # Helpers of the subclasses
+    Raises
+    ------
+    ValueError
+        If one of them isn't fitted.
+    """
+    models = [cfe._overall_estimator for cfe in cfes]
+    if any(model is None for model in models):
+        raise ValueError(
+            "To use this functionality the overall models need to be fitted. Call fit, with "
+            "enable_overall."
+        )
+    return models
 
-    @property
-    def seed(self) -> int:
-        """Seed of folds and base models."""
-        return 0 if self.random_state is None else self.random_state
 
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """Model kinds of both stages."""
-        return self.NUISANCE_KINDS + self.TREATMENT_KINDS
-
-    def predict_method(self, kind: str) -> str:
-        """How a model kind predicts: ``predict`` or ``predict_proba``."""
-        if kind == PROPENSITY_MODEL:
-            return "predict_proba"
-        outcome = kind in self.NUISANCE_KINDS and self.is_classification
-        return "predict_proba" if outcome else "predict"
-
-    def spec(self, kind: str) -> EstimatorSpec:
-        """The base model of a kind."""
-        role = _ROLES.get(kind, NUISANCE if kind in self.NUISANCE_KINDS else TREATMENT)
-        factory = self._by_kind(getattr(self, f"{role}_model_factory"), kind)
-        params = self._by_kind(getattr(self, f"{role}_model_params"), kind)
-        return EstimatorSpec(factory, dict(params or {}))
-
-    def columns(self, kind: str) -> tuple[Any, ...] | None:
-        """Positions or names of a kind's features; None for all."""
-        chosen = self._by_kind(self.feature_set, kind)
-        return None if chosen is None else tuple(chosen)
-
-    def regression(self, d: Dataset, kind: str, target: Array, **more: Any) -> Regression:
-        """A regression of one of the learner's kinds, weighted as the data are."""
-        return Regression(
-            **{
-                "estimator": self.spec(kind),
-                "target": target,
-                "n_folds": self._by_kind(self.n_folds, kind),
-                "weight": d.weight,
-                "method": self.predict_method(kind),
-                "columns": self.columns(kind),
-                "serve": kind in self.SERVED,
-                **more,
-            }
+def _tell_uncovered(d: Dataset) -> None:
+    absent = int((d.train & ~d.covered).sum())
+    if absent:
+        warnings.warn(
+            f"{absent} of {len(d)} rows are in no test of cv: they have no out-of-fold "
+            "predictions, and take no part in the treatment models and average effects.",
+            stacklevel=4,
         )
 
-    def outcomes_by_arm(self, d: Dataset) -> dict[Name, Regression]:
-        """mu_k(x) = E[Y | X = x, W = k] for each arm k."""
-        return {
-            (VARIANT_OUTCOME_MODEL, str(k)): self.regression(
-                d, VARIANT_OUTCOME_MODEL, d.y, rows=d.w == k
-            )
-            for k in range(self.n_variants)
-        }
 
-    def propensity(self, d: Dataset) -> dict[Name, Regression]:
-        """e_k(x) = P(W = k | X = x), all arms in one regression; none where they are known."""
-        if d.propensity is not None:
-            return {}
-        return {(PROPENSITY_MODEL, "0"): self.regression(d, PROPENSITY_MODEL, d.w)}
-
-    def with_known(self, eta: Columns, propensity: Floats | None) -> dict[Name, Array]:
-        """The nuisance predictions, with the known propensities among them where there are any."""
-        known: dict[Name, Array] = {}
-        if propensity is not None:
-            known[PROPENSITY_MODEL, "0"] = propensity
-        return {**eta, **known}
-
-    def propensity_among(self, eta: Columns, k: int) -> Floats:
-        """(n,) P(W = k | X, W in {0, k}); one half for a row that is given to neither arm."""
-        e = eta[PROPENSITY_MODEL, "0"]
-        both = e[:, 0] + e[:, k]
-        return np.divide(e[:, k], both, out=np.full_like(both, 0.5), where=both != 0)
-
-    def outcome_values(self, predictions: Array) -> Floats:
-        """(n,) expected outcomes from (n, 1) means or (n, 2) probabilities of two classes."""
-        return predictions[:, -1]
-
-    def as_tensor(self, effects: Floats) -> Floats:
-        """(n, K-1) effects as (n, K-1, 1), or (n, K-1, 2) with the negative class first."""
-        if not self.is_classification:
-            return effects[:, :, None]
-        return np.stack([-effects, effects], axis=2)
-
-    # Validation
-
-    def check(self, d: Dataset) -> None:
-        """Refuse data that this learner can't be fitted on, before anything is fitted."""
-        if self.is_classification and len(d.classes) > 2 and not self.MULTI_CLASS:
-            raise ValueError(
-                f"{type(self).__name__} does not support multiclass classification; found "
-                f"{len(d.classes)} classes. It only supports binary outcomes: use an S- or "
-                "T-learner, or one class against the rest."
-            )
-        if self.is_classification and not self.MULTI_CLASS and d.classes.tolist() != [0, 1]:
-            raise ValueError(
-                f"{type(self).__name__} computes with classes 0 and 1; found "
-                f"{d.classes.tolist()}. Encode the outcome of interest as 1."
-            )
-        for kind in self.kinds:
-            d.splits(self._by_kind(self.n_folds, kind))
-
-    def _validate(self) -> None:
-        if self.fitted_nuisance_models is not None or self.fitted_propensity_model is not None:
-            raise NotImplementedError("Prefitted models are not available yet: pass None.")
-        check_integer("n_variants", self.n_variants, at_least=2)
-        for name in ("nuisance_model_factory", "nuisance_model_params"):
-            value = getattr(self, name)
-            if isinstance(value, Mapping) and PROPENSITY_MODEL in value:
-                raise ValueError(
-                    f"Expected {name} without {PROPENSITY_MODEL}: use the argument "
-                    f"{name.replace('nuisance', 'propensity')}."
-                )
-        for kind in self.kinds:
-            n_folds = self._by_kind(self.n_folds, kind)
-            check_integer(f"n_folds of {kind}", n_folds, at_least=1)
-            spec = self.spec(kind)
-            if spec.factory is None:
-                raise ValueError(
-                    f"A model for the {'nuisance' if kind in self.NUISANCE_KINDS else 'treatment'} "
-                    f"model {kind} needs to be defined: pass a class."
-                )
-            estimator = spec.build()
-            check_role(estimator, self.predict_method(kind), kind)
-            if kind in self.WEIGHTED and weight_argument(estimator) is None:
-                raise ValueError(
-                    f"The model {kind} is fitted with weights; {type(estimator).__name__}.fit "
-                    "takes no sample_weight. Use another class."
-                )
-        if not 0 <= self.clip < 0.5:
-            raise ValueError(f"clip needs to be in [0, 0.5); found {self.clip}.")
-
-    def _check_synchronized(self) -> None:
-        numbers = {kind: self._by_kind(self.n_folds, kind) for kind in self.kinds}
-        if len(set(numbers.values())) > 1 or min(numbers.values()) < 2:
-            raise ValueError(
-                f"Expected one number of folds of at least 2 for all model kinds; found {numbers}. "
-                "Pass synchronize_cross_fitting=False to let them differ."
-            )
-
-    def _by_kind(self, value: Any, kind: str) -> Any:
-        """A constructor argument's value for one kind: it may be one for all, or a dict by kind."""
-        if isinstance(value, Mapping) and kind in value and set(value) >= self._kinds_of(kind):
-            return value[kind]
-        return value
-
-    def _kinds_of(self, kind: str) -> set[str]:
-        stage = self.NUISANCE_KINDS if kind in self.NUISANCE_KINDS else self.TREATMENT_KINDS
-        return set(stage) - {PROPENSITY_MODEL}
+def _check_fit_params(given: Any) -> None:
+    if given is not None and not isinstance(given, Mapping):
+        raise ValueError(
+            "Expected fit_params as a dict of arguments, or a dict with the keys 'nuisance' and "
+            f"'treatment' of such by model kind; found {type(given).__name__}."
+        )
 
 
-_ROLES = {PROPENSITY_MODEL: "propensity"}
-
-
-def check_integer(name: str, value: Any, at_least: int) -> None:
-    """Refuse what is no whole number, or below a bound."""
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if whole and value >= at_least:
-        return
-    if at_least == 1:
-        expected = "an integer that is strictly positive"
-    else:
-        expected = f"an integer strictly greater than {at_least - 1}"
-    raise ValueError(f"{name} needs to be {expected}. Found {value!r}.")
+def _fit_params_of(given: Mapping[str, Any], stage: str, kind: str) -> dict[str, Any]:
+    by_stage = bool(given) and set(given) <= {NUISANCE, TREATMENT}
+    return dict(given.get(stage, {}).get(kind, {}) if by_stage else given)
 
 
 def _pool(*n_jobs: int | None) -> int | None:
-    """One worker count for two levels of parallelism: their product, None where none is set."""
+    """One worker count for two levels of parallelism, None where none is set.
+
+    Their product; but no more than the cores, unless one level alone asks for more.
+    """
     if all(n is None for n in n_jobs):
         return None
-    return int(np.prod([effective_n_jobs(n) for n in n_jobs if n is not None]))
+    levels = [effective_n_jobs(n) for n in n_jobs if n is not None]
+    return int(min(np.prod(levels), max(cpu_count(), *levels)))

@@ -5,18 +5,21 @@ training set, named by a digest of their content. Equal units are one unit.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from metalearners._typing import Array, Matrix, Name, Ref
+from metalearners._typing import Array, Name, Ref
+from metalearners.containers import Features, select
 from metalearners.crossfit import CrossFit
 from metalearners.dataset import Dataset
 from metalearners.digest import combine
 from metalearners.estimators import EstimatorSpec
+from metalearners.folds import Splits
 from metalearners.store import Store
-from metalearners.unit import Fit, FitUnit
+from metalearners.unit import Fit, FitParam, FitUnit
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +36,9 @@ class Regression:
     arm : (n,) treatment as a feature; predictions then are made at every arm
     method : ``predict`` or ``predict_proba``
     columns : positions or names of the features to use; None is all of them
+    interactions : with `arm`, also the products of the features and the arms' indicators
+    fit_params : arguments of the base model's `fit`; those with as many values as there are rows
+        are cut to the rows learnt from
     serve : also fit on all training rows, keep that model, and predict held-out rows with it
     keep : keep the fold models too
     """
@@ -44,30 +50,54 @@ class Regression:
     weight: Array | None = None
     arm: Array | None = None
     method: str = "predict"
-    columns: tuple[int | str, ...] | None = None
+    columns: Features = None
+    interactions: bool = False
+    fit_params: Mapping[str, Any] = field(default_factory=dict)
     serve: bool = False
     keep: bool = False
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
-    """The units of one stage, and for whom.
+class Asked:
+    """The units of one regression.
 
     Parameters
     ----------
-    asked : each regression's units, in order: its folds, then the served fit if it has one
-    tests : each regression's test rows by fold
-    held_out : rows of no fold
+    folds : one a fold
+    overall : the one of all training rows, if it has such
+    tests : each fold's test rows
+    others : rows that `overall` predicts: those held out, and with one fold all
+    n_rows : of the data set
     """
 
-    asked: Mapping[Name, tuple[FitUnit, ...]]
-    tests: Mapping[Name, tuple[Array, ...]]
-    held_out: Array
+    folds: tuple[FitUnit, ...]
+    overall: FitUnit | None
+    tests: tuple[Array, ...]
+    others: Array
+    n_rows: int
+
+    @property
+    def units(self) -> tuple[FitUnit, ...]:
+        """All units, in order."""
+        return self.folds if self.overall is None else (*self.folds, self.overall)
+
+    def gather(self, fits: Mapping[FitUnit, Fit]) -> CrossFit:
+        """The fits, put together again."""
+        folds = [fits[unit] for unit in self.folds]
+        overall = None if self.overall is None else fits[self.overall]
+        return CrossFit(folds, overall, self.tests, self.others, self.n_rows, self.units[-1])
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """The units of one stage, and for whom."""
+
+    asked: Mapping[Name, Asked]
 
     @cached_property
     def units(self) -> list[FitUnit]:
         """Every unit once, in a stable order."""
-        return list(dict.fromkeys(unit for own in self.asked.values() for unit in own))
+        return list(dict.fromkeys(unit for own in self.asked.values() for unit in own.units))
 
     @cached_property
     def key(self) -> Ref:
@@ -77,42 +107,43 @@ class Plan:
     @property
     def planned(self) -> int:
         """Number of units before equal ones are merged."""
-        return sum(len(own) for own in self.asked.values())
+        return sum(len(own.units) for own in self.asked.values())
 
     def gather(self, fits: Mapping[FitUnit, Fit]) -> dict[Name, CrossFit]:
         """Each regression's fits, put together again."""
-        return {
-            name: CrossFit([fits[u] for u in own], self.tests[name], self.held_out)
-            for name, own in self.asked.items()
-        }
+        return {name: own.gather(fits) for name, own in self.asked.items()}
 
 
 def plan_stage(asked: Mapping[Name, Regression], d: Dataset, store: Store) -> Plan:
     """The units that a stage's regressions need, their inputs put into the store."""
-    units, tests = {}, {}
-    held_out = np.flatnonzero(~d.train)
-    for name, regression in asked.items():
-        splits = d.splits(regression.n_folds)
-        tests[name] = tuple(test for _, test in splits)
-        units[name] = _units(name, regression, d, store)
-    return Plan(units, tests, held_out)
+    return Plan({name: _ask(name, regression, d, store) for name, regression in asked.items()})
 
 
-def _units(name: Name, r: Regression, d: Dataset, store: Store) -> tuple[FitUnit, ...]:
+def _ask(name: Name, r: Regression, d: Dataset, store: Store) -> Asked:
     rows = d.train if r.rows is None else r.rows & d.train
     base = _base(r, rows, d, store)
-    units = []
-    splits = d.splits(r.n_folds)
-    for k, (train, test) in enumerate(splits):
-        label = f"{_title(name)} fold {k + 1}/{len(splits)}"
-        unit = replace(base, train=store.put(train[rows[train]]), test=store.put(test), keep=r.keep)
-        units.append(_seeded(unit, d.seed, label))
-    if r.serve:
-        held_out = np.flatnonzero(~d.train)
-        predicted = store.put(held_out) if len(held_out) else None
-        unit = replace(base, train=store.put(np.flatnonzero(rows)), test=predicted, keep=True)
-        units.append(_seeded(unit, d.seed, f"{_title(name)} all rows"))
-    return tuple(units)
+    # One fold is none: the model of all rows predicts them all.
+    splits = [] if r.n_folds == 1 and d.cv is None else _own_splits(rows, d.splits(r.n_folds))
+    folds = []
+    for k, (train, test) in enumerate(splits, start=1):
+        unit = replace(base, train=store.put(train), test=store.put(test), keep=r.keep)
+        folds.append(_seeded(unit, d.seed, f"{' '.join(name)} fold {k}/{len(splits)}"))
+    others = np.flatnonzero(~d.train) if splits else np.arange(len(d))
+    overall = None
+    if r.serve or not splits:
+        predicted = store.put(others) if len(others) else None
+        unit = replace(base, train=store.put(np.flatnonzero(rows)), test=predicted, keep=r.serve)
+        overall = _seeded(unit, d.seed, f"{' '.join(name)} all rows")
+    return Asked(tuple(folds), overall, tuple(test for _, test in splits), others, len(d))
+
+
+def _own_splits(rows: Array, splits: Splits) -> Splits:
+    """The folds with their training rows cut to those of a regression; empty ones left out.
+
+    Only folds that follow time can be empty: before the first, nothing is known to learn from.
+    """
+    own = ((train[rows[train]], test) for train, test in splits)
+    return [(train, test) for train, test in own if len(train)]
 
 
 def _base(r: Regression, rows: Array, d: Dataset, store: Store) -> FitUnit:
@@ -129,35 +160,19 @@ def _base(r: Regression, rows: Array, d: Dataset, store: Store) -> FitUnit:
         method=r.method,
         seed=0,
         keep=False,
+        interactions=r.interactions,
+        fit_params=tuple(_fit_param(n, v, d, store) for n, v in sorted(r.fit_params.items())),
     )
+
+
+def _fit_param(name: str, value: Any, d: Dataset, store: Store) -> FitParam:
+    plain = isinstance(value, (str, bytes, Mapping)) or not hasattr(value, "__len__")
+    by_row = not plain and len(value) == len(d)
+    return FitParam(name, store.put(np.asarray(value) if by_row else value), by_row)
 
 
 def _seeded(unit: FitUnit, seed: int, label: str) -> FitUnit:
     """The unit with a seed of its own, derived from what it learns, not from who asks or when."""
-    content = [unit.X.partition("-")[0], unit.target, unit.train, str(unit.weight), str(unit.arm)]
+    content = [unit.content, unit.target, unit.train, str(unit.weight), str(unit.arm)]
     drawn = combine("seed", [unit.estimator.digest, str(seed), *content])
     return replace(unit, seed=int(drawn[:7], 16), label=label)
-
-
-def _title(name: Name) -> str:
-    return " ".join(name)
-
-
-def select(X: Matrix, columns: tuple[int | str, ...] | None) -> Matrix:
-    """The named columns of a feature matrix; a column of ones where none are named.
-
-    Raises
-    ------
-    ValueError
-        If some columns are named by position and others by name.
-    """
-    if columns is None:
-        return X
-    if not columns:
-        return np.ones((X.shape[0], 1))
-    positions = sum(isinstance(c, (int, np.integer)) for c in columns)
-    if 0 < positions < len(columns):
-        raise ValueError(f"Expected features by positions or names, not both; found {columns}.")
-    if hasattr(X, "iloc"):
-        return X.iloc[:, list(columns)] if positions else X[list(columns)]
-    return X[:, list(columns)]

@@ -1,13 +1,18 @@
 """The R-learner."""
 
+from collections.abc import Sequence
+from typing import Any, Self
+
 import numpy as np
 
 from metalearners._typing import Array, Columns, Floats, Name
 from metalearners.dataset import Dataset
+from metalearners.inputs import as_array, as_vector, check_same_rows
 from metalearners.metalearner import PROPENSITY_MODEL, TREATMENT_MODEL, MetaLearner
 from metalearners.plan import Regression
 
 OUTCOME_MODEL = "outcome_model"
+_EPSILON = 1e-9
 
 
 class RLearner(MetaLearner):
@@ -29,6 +34,11 @@ class RLearner(MetaLearner):
     treatment_model : :math:`\tau_k(x)`, one an arm but the control; its `fit` takes
         ``sample_weight``
 
+    Parameters
+    ----------
+    outcome_rows : ``pair``, an outcome model for each arm, on the rows of the arm and the control;
+        ``all``, one outcome model on all rows, as other libraries have it. The same with two arms
+
     References
     ----------
     Nie and Wager (2021), "Quasi-oracle estimation of heterogeneous treatment effects",
@@ -40,23 +50,81 @@ class RLearner(MetaLearner):
     SERVED = frozenset({TREATMENT_MODEL})
     WEIGHTED = frozenset({TREATMENT_MODEL})
 
+    def __init__(
+        self,
+        is_classification: bool,
+        n_variants: int,
+        nuisance_model_factory: Any = None,
+        treatment_model_factory: Any = None,
+        propensity_model_factory: Any = None,
+        nuisance_model_params: Any = None,
+        treatment_model_params: Any = None,
+        propensity_model_params: Any = None,
+        fitted_nuisance_models: Any = None,
+        fitted_propensity_model: Any = None,
+        feature_set: Any = None,
+        n_folds: Any = 10,
+        random_state: int | None = None,
+        *,
+        clip: float = 0.01,
+        arms: Sequence[Any] | None = None,
+        outcome_rows: str = "pair",
+    ) -> None:
+        self.outcome_rows = outcome_rows
+        self._epsilon = _EPSILON
+        super().__init__(
+            is_classification,
+            n_variants,
+            nuisance_model_factory,
+            treatment_model_factory,
+            propensity_model_factory,
+            nuisance_model_params,
+            treatment_model_params,
+            propensity_model_params,
+            fitted_nuisance_models,
+            fitted_propensity_model,
+            feature_set,
+            n_folds,
+            random_state,
+            clip=clip,
+            arms=arms,
+        )
+
     def nuisances(self, d: Dataset) -> dict[Name, Regression]:
-        """e(x), and m_k(x) on the rows of arms 0 and k."""
+        """e(x), and m_k(x) on the rows of arms 0 and k, or m(x) on all."""
         asked = self.propensity(d)
-        for k in range(1, self.n_variants):
-            rows = (d.w == 0) | (d.w == k)
-            regression = self.regression(d, OUTCOME_MODEL, d.y, rows=rows)
-            asked[OUTCOME_MODEL, str(k - 1)] = regression
+        for k in range(self.cardinality(OUTCOME_MODEL)):
+            rows = None if self._pooled else (d.w == 0) | (d.w == k + 1)
+            asked[OUTCOME_MODEL, str(k)] = self.regression(d, OUTCOME_MODEL, d.y, rows=rows)
         return asked
+
+    def cardinality(self, kind: str) -> int:
+        """Number of models of a kind."""
+        return 1 if kind == OUTCOME_MODEL and self._pooled else super().cardinality(kind)
+
+    @property
+    def _pooled(self) -> bool:
+        return self.outcome_rows == "all"
+
+    def fit_all_treatment(self, *args: Any, epsilon: float = _EPSILON, **more: Any) -> Self:
+        """Fit the treatment models.
+
+        Parameters
+        ----------
+        args, more : as for `fit`
+        epsilon : least absolute value of the treatment's residual that is divided by
+        """
+        if not epsilon > 0:
+            raise ValueError(f"Expected an epsilon above 0; found {epsilon!r}.")
+        self._epsilon = epsilon
+        return super().fit_all_treatment(*args, **more)
 
     def treatments(self, d: Dataset, eta: Columns) -> dict[Name, Regression]:
         """The weighted regressions of the pseudo-outcomes."""
         asked: dict[Name, Regression] = {}
         for k in range(1, self.n_variants):
-            m = self.outcome_values(eta[OUTCOME_MODEL, str(k - 1)])
-            g = np.clip(self.propensity_among(eta, k), self.clip, 1 - self.clip)
-            residual = (d.w == k) - g
-            target, weight = pseudo_outcome(d.y, m, residual)
+            residual = (d.w == k) - self._clipped(eta, k)
+            target, weight = pseudo_outcome(d.y, self._mean(eta, k), residual, self._epsilon)
             if d.weight is not None:
                 weight = weight * d.weight
             rows = (d.w == 0) | (d.w == k)
@@ -64,14 +132,112 @@ class RLearner(MetaLearner):
             asked[TREATMENT_MODEL, str(k - 1)] = regression
         return asked
 
+    def _mean(self, eta: Columns, k: int) -> Floats:
+        """(n,) m_k(x)."""
+        return self.outcome_values(eta[OUTCOME_MODEL, "0" if self._pooled else str(k - 1)])
+
+    def _clipped(self, eta: Columns, k: int) -> Floats:
+        """(n,) g_k(x), away from 0 and 1."""
+        return np.clip(self.propensity_among(eta, k), self.clip, 1 - self.clip)
+
     def cate(self, eta: Columns, tau: Columns) -> Floats:
         """The treatment models' predictions."""
+        return self.as_tensor(self._effects(tau))
+
+    def _effects(self, tau: Columns) -> Floats:
+        """(n, K-1) tau_k(x)."""
         arms = range(self.n_variants - 1)
-        return self.as_tensor(np.stack([tau[TREATMENT_MODEL, str(k)][:, 0] for k in arms], axis=1))
+        return np.stack([tau[TREATMENT_MODEL, str(k)][:, 0] for k in arms], axis=1)
+
+    def outcomes(self, eta: Columns, tau: Columns) -> Floats:
+        r"""The outcomes that the models of residuals imply.
+
+        .. math:: \mu_0 = m - \sum_k e_k \tau_k, \quad \mu_k = \mu_0 + \tau_k
+
+        With a mean outcome for each arm, :math:`\mu_0` is the average of
+        :math:`m_k - g_k \tau_k` over the arms, weighted by :math:`e_0 + e_k`.
+        """
+        e, effects = eta[PROPENSITY_MODEL, "0"], self._effects(tau)
+        if self._pooled:
+            control = self._mean(eta, 1) - (e[:, 1:] * effects).sum(axis=1)
+        else:
+            arms = range(1, self.n_variants)
+            g = np.column_stack([self.propensity_among(eta, k) for k in arms])
+            m = np.column_stack([self._mean(eta, k) for k in arms])
+            control = np.average(m - g * effects, axis=1, weights=e[:, :1] + e[:, 1:])
+        mu = control[:, None] + np.column_stack([np.zeros(len(effects)), effects])
+        return np.stack([1 - mu, mu], axis=2) if self.is_classification else mu[:, :, None]
+
+    def losses(self, d: Dataset, made: Columns) -> dict[str, float]:
+        """The R-loss of each arm against the control."""
+        effects = self._effects(made)
+        found = {}
+        for k in range(1, self.n_variants):
+            own = (d.w == 0) | (d.w == k)
+            found[f"r_loss_{k}_vs_0"] = r_loss(
+                effects[own, k - 1],
+                self._mean(made, k)[own],
+                self.propensity_among(made, k)[own],
+                d.y[own],
+                d.w[own] == k,
+            )
+        return found
+
+    def _validate(self) -> None:
+        if self.outcome_rows not in ("pair", "all"):
+            raise ValueError(
+                f"Expected outcome_rows 'pair' or 'all'; found {self.outcome_rows!r}. 'all' is "
+                "other libraries' form."
+            )
+        super()._validate()
+
+
+def r_loss(
+    cate_estimates: Any,
+    outcome_estimates: Any,
+    propensity_scores: Any,
+    outcomes: Any,
+    treatments: Any,
+) -> float:
+    r"""Square root of the R-loss, in units of the outcome.
+
+    .. math:: \sqrt{\frac{1}{n} \sum_i
+        \left(Y_i - \hat m(X_i) - (W_i - \hat e(X_i)) \hat\tau(X_i)\right)^2}
+
+    Parameters
+    ----------
+    cate_estimates, outcome_estimates, propensity_scores : (n,) estimates of tau, m and e
+    outcomes, treatments : (n,) outcome, and treatment as 0 or 1
+
+    Raises
+    ------
+    ValueError
+        If they aren't of one length, or pandas series of different indexes.
+
+    References
+    ----------
+    Nie and Wager (2021), Biometrika 108(2), equation 4.
+
+    Examples
+    --------
+    >>> r_loss([2.0, 2.0], [1.0, 1.0], [0.5, 0.5], [2.0, 0.0], [1, 0])
+    0.0
+    """
+    given = {
+        "cate_estimates": cate_estimates,
+        "outcome_estimates": outcome_estimates,
+        "propensity_scores": propensity_scores,
+        "outcomes": outcomes,
+        "treatments": treatments,
+    }
+    check_same_rows(**given)
+    n_rows = as_array(cate_estimates).shape[0]
+    tau, m, e, y, w = (as_vector(name, v, n_rows).astype(float) for name, v in given.items())
+    return float(np.sqrt(np.mean((y - m - (w - e) * tau) ** 2)))
 
 
 def pseudo_outcome(
-    y: Array, m: Array, residual: Array, epsilon: float = 1e-9
+    y: Array, m: Array, residual: Array, epsilon: float = _EPSILON
 ) -> tuple[Floats, Floats]:
     """Target and weight that turn the R-loss into a weighted regression.
 

@@ -1,11 +1,15 @@
 """The S-learner."""
 
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from metalearners._typing import Columns, Floats, Name
+from metalearners.containers import column_names
 from metalearners.dataset import Dataset
+from metalearners.estimators import takes_arm_as_category
 from metalearners.metalearner import MetaLearner
 from metalearners.plan import Regression
 
@@ -22,8 +26,14 @@ class SLearner(MetaLearner):
     base_model : :math:`\mu(x, k) = E[Y \mid X = x, W = k]`
 
     The treatment is a category column where the base model takes categories, else one 0/1 column
-    for each arm but the control. A linear base model then can't express that effects differ.
-    It sees all features: a feature set is ignored, with a warning.
+    for each arm but the control. A linear base model then can't express that effects differ,
+    unless `interactions` are among its features. It sees all features: a feature set is ignored,
+    with a warning.
+
+    Parameters
+    ----------
+    interactions : add the products of the (numeric) features and the arms' 0/1 columns to the
+        features; the treatment then never is a category column
 
     References
     ----------
@@ -36,9 +46,54 @@ class SLearner(MetaLearner):
     SERVED = frozenset({_BASE_MODEL})
     MULTI_CLASS = True
 
+    def __init__(
+        self,
+        is_classification: bool,
+        n_variants: int,
+        nuisance_model_factory: Any = None,
+        treatment_model_factory: Any = None,
+        propensity_model_factory: Any = None,
+        nuisance_model_params: Any = None,
+        treatment_model_params: Any = None,
+        propensity_model_params: Any = None,
+        fitted_nuisance_models: Any = None,
+        fitted_propensity_model: Any = None,
+        feature_set: Any = None,
+        n_folds: Any = 10,
+        random_state: int | None = None,
+        *,
+        clip: float = 0.01,
+        arms: Sequence[Any] | None = None,
+        interactions: bool = False,
+    ) -> None:
+        self.interactions = interactions
+        super().__init__(
+            is_classification,
+            n_variants,
+            nuisance_model_factory,
+            treatment_model_factory,
+            propensity_model_factory,
+            nuisance_model_params,
+            treatment_model_params,
+            propensity_model_params,
+            fitted_nuisance_models,
+            fitted_propensity_model,
+            feature_set,
+            n_folds,
+            random_state,
+            clip=clip,
+            arms=arms,
+        )
+
     def nuisances(self, d: Dataset) -> dict[Name, Regression]:
         """mu(x, k) on all rows."""
-        return {(_BASE_MODEL, "0"): self.regression(d, _BASE_MODEL, d.y, arm=d.w.astype(np.int64))}
+        arm = d.w.astype(np.int64)
+        asked = self.regression(d, _BASE_MODEL, d.y, arm=arm, interactions=self.interactions)
+        return {(_BASE_MODEL, "0"): asked}
+
+    def cardinality(self, kind: str) -> int:
+        """One model for all arms."""
+        return 1
 
     def columns(self, kind: str) -> None:
         """All features."""
@@ -46,8 +101,16 @@ class SLearner(MetaLearner):
     def check(self, d: Dataset) -> None:
         """Refuse features with a name that the treatment is to have."""
         super().check(d)
+        as_category = not self.interactions and takes_arm_as_category(
+            self.spec(_BASE_MODEL).build()
+        )
+        if as_category and isinstance(d.X, np.ndarray):
+            warnings.warn(
+                "X is turned into a data frame, as the treatment is to be a category column.",
+                stacklevel=4,
+            )
         taken = {"treatment", *(f"treatment_{k}" for k in range(1, self.n_variants))}
-        clash = taken & {str(name) for name in getattr(d.X, "columns", ())}
+        clash = taken & {str(name) for name in column_names(d.X) or ()}
         if clash:
             raise ValueError(
                 f"Expected features of other names than the treatment's; found {sorted(clash)}. "
@@ -58,10 +121,14 @@ class SLearner(MetaLearner):
         super()._validate()
         if self.feature_set is not None:
             warnings.warn(
-                "An S-learner uses all features: its feature_set is ignored.", stacklevel=3
+                "An S-learner uses all features: its feature_set is ignored.", stacklevel=4
             )
 
     def cate(self, eta: Columns, tau: Columns) -> Floats:
         """mu(x, k) - mu(x, 0)."""
-        mu = eta[_BASE_MODEL, "0"]
+        mu = self.outcomes(eta, tau)
         return mu[:, 1:] - mu[:, :1]
+
+    def outcomes(self, eta: Columns, tau: Columns) -> Floats:
+        """mu(x, k)."""
+        return eta[_BASE_MODEL, "0"]

@@ -3,15 +3,16 @@
 import io
 import os
 import pickle
+from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
 
 import numpy as np
-import pandas as pd
 
 from metalearners._typing import Array, Ref
+from metalearners.containers import is_matrix
 from metalearners.digest import digest, matrix_digest
 from metalearners.unit import Fit
 
@@ -24,6 +25,12 @@ class Store(Protocol):
 
     def get(self, ref: Ref) -> Any:
         """The input of that name."""
+
+    def only(self, refs: Iterable[Ref]) -> "Store":
+        """A store of some of the inputs alone."""
+
+    def forget_fits(self) -> None:
+        """Let go of the fits in memory."""
 
     def find(self, key: Ref) -> Fit | None:
         """The fit kept under a key; None if there is none, or none that is whole."""
@@ -49,7 +56,9 @@ class MemoryStore:
         known = self._names.get(id(value))
         if known is not None and known[0] is value:
             return known[1]
-        ref = "-".join(matrix_digest(value)) if _is_matrix(value) else digest(value)
+        flat = isinstance(value, np.ndarray) and value.ndim != 2
+        matrix = is_matrix(value) and not flat
+        ref = "-".join(matrix_digest(value)) if matrix else digest(value)
         value = self._inputs.setdefault(ref, value)
         self._names[id(value)] = (value, ref)
         return ref
@@ -57,6 +66,16 @@ class MemoryStore:
     def get(self, ref: Ref) -> Any:
         """The input of that name."""
         return self._inputs[ref]
+
+    def only(self, refs: Iterable[Ref]) -> "MemoryStore":
+        """A store of some of the inputs and nothing else: what a worker elsewhere is sent."""
+        part = MemoryStore()
+        part._inputs = {ref: self.get(ref) for ref in refs}
+        return part
+
+    def forget_fits(self) -> None:
+        """Let go of the fits in memory, and keep the inputs."""
+        self._fits.clear()
 
     def find(self, key: Ref) -> Fit | None:
         """The fit kept under a key, or None."""
@@ -165,7 +184,3 @@ def write_whole(path: Path, content: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-def _is_matrix(value: Any) -> bool:
-    return isinstance(value, pd.DataFrame) or (isinstance(value, np.ndarray) and value.ndim == 2)

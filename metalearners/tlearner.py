@@ -1,7 +1,5 @@
 """The T-learner."""
 
-import numpy as np
-
 from metalearners._typing import Columns, Floats, Name
 from metalearners.dataset import Dataset
 from metalearners.metalearner import VARIANT_OUTCOME_MODEL, MetaLearner
@@ -33,5 +31,9 @@ class TLearner(MetaLearner):
 
     def cate(self, eta: Columns, tau: Columns) -> Floats:
         """mu_k(x) - mu_0(x)."""
-        mu = [eta[VARIANT_OUTCOME_MODEL, str(k)] for k in range(self.n_variants)]
-        return np.stack([mu_k - mu[0] for mu_k in mu[1:]], axis=1)
+        mu = self.outcomes(eta, tau)
+        return mu[:, 1:] - mu[:, :1]
+
+    def outcomes(self, eta: Columns, tau: Columns) -> Floats:
+        """mu_k(x)."""
+        return self.arm_outcomes(eta)

@@ -10,6 +10,15 @@ from metalearners.digest import combine
 from metalearners.estimators import EstimatorSpec
 
 
+@dataclass(frozen=True)
+class FitParam:
+    """An argument of an estimator's `fit`: its name, its value's digest, whether it has rows."""
+
+    name: str
+    value: Ref
+    by_row: bool
+
+
 @dataclass(frozen=True, eq=False)
 class FitUnit:
     """One estimator and one training set, every input named by content.
@@ -29,14 +38,27 @@ class FitUnit:
     method: str
     seed: int
     keep: bool
+    interactions: bool = False
+    fit_params: tuple[FitParam, ...] = ()
     label: str = ""
 
     @cached_property
     def key(self) -> Ref:
         """Digest of everything that shapes the unit's predictions and kept model."""
         parts = (self.X, self.target, self.train, self.test, self.weight, self.arm)
-        plain = (self.n_arms, self.method, self.seed, self.keep)
+        plain = (self.n_arms, self.method, self.seed, self.keep, self.interactions, self.fit_params)
         return combine("unit", [_fit_code(), self.estimator.digest, repr(parts), repr(plain)])
+
+    @property
+    def inputs(self) -> list[Ref]:
+        """Names of the values that the fit reads from a store."""
+        named = [self.X, self.target, self.train, self.test, self.weight, self.arm]
+        return [ref for ref in named if ref] + [param.value for param in self.fit_params]
+
+    @property
+    def content(self) -> Ref:
+        """Digest of the feature values, whatever their container."""
+        return self.X.partition("-")[0]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, FitUnit) and self.key == other.key
@@ -45,10 +67,13 @@ class FitUnit:
         return hash(self.key)
 
 
+# What a fit makes of its unit is code of ours: edited, it must not find its older results.
+_FIT_CODE = ("containers.py", "estimators.py", "fit.py")
+
+
 @cache
 def _fit_code() -> Ref:
-    # What a fit makes of its unit is code of ours: edited, it must not find its older results.
-    sources = (pkgutil.get_data("metalearners", name) for name in ("estimators.py", "fit.py"))
+    sources = (pkgutil.get_data("metalearners", name) for name in _FIT_CODE)
     return combine("code", [source or b"" for source in sources])
 
 

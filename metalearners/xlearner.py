@@ -40,13 +40,11 @@ class XLearner(MetaLearner):
 
     def treatments(self, d: Dataset, eta: Columns) -> dict[Name, Regression]:
         """The imputed effects of both arms, learnt in the arm they were imputed in."""
-        mu = [
-            self.outcome_values(eta[VARIANT_OUTCOME_MODEL, str(k)]) for k in range(self.n_variants)
-        ]
+        mu = self.outcome_values(self.arm_outcomes(eta))
         asked: dict[Name, Regression] = {}
         for k in range(1, self.n_variants):
-            control = (CONTROL_EFFECT_MODEL, mu[k] - d.y, d.w == 0)
-            treated = (TREATMENT_EFFECT_MODEL, d.y - mu[0], d.w == k)
+            control = (CONTROL_EFFECT_MODEL, mu[:, k] - d.y, d.w == 0)
+            treated = (TREATMENT_EFFECT_MODEL, d.y - mu[:, 0], d.w == k)
             for kind, imputed, rows in (control, treated):
                 asked[kind, str(k - 1)] = self.regression(d, kind, imputed, rows=rows)
         return asked
@@ -60,3 +58,7 @@ class XLearner(MetaLearner):
             treated = tau[TREATMENT_EFFECT_MODEL, str(k - 1)][:, 0]
             effects.append(g * control + (1 - g) * treated)
         return self.as_tensor(np.stack(effects, axis=1))
+
+    def outcomes(self, eta: Columns, tau: Columns) -> Floats:
+        """mu_k(x), by the outcome models alone."""
+        return self.arm_outcomes(eta)

@@ -1127,7 +1127,10 @@ def test_nested_estimators_are_built_and_fitted():
     learner = found.learners["TLearner"].fit(d.X, d.y, d.w)
 
     assert np.isfinite(learner.predict(d.X, is_oos=True)).all()
-    assert [name for name, _ in learner.models_["variant_outcome_model", "0"].steps] == [
+    assert [
+        name
+        for name, _ in learner._nuisance_models["variant_outcome_model"][0]._overall_estimator.steps
+    ] == [
         "impute",
         "fit",
     ]

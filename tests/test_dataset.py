@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from metalearners.dataset import Dataset, as_outcome, check_arms
+from metalearners.dataset import Dataset, check_arms
+from metalearners.inputs import as_outcome
 from tests.simulate import draw, draw_classes, draw_clusters
 
 

@@ -14,9 +14,10 @@ from sklearn.linear_model import ElasticNet, Lasso, LinearRegression
 from sklearn.preprocessing import FunctionTransformer
 
 from metalearners import DRLearner, RLearner, SLearner, TLearner, XLearner
+from metalearners.containers import select
 from metalearners.estimators import EstimatorSpec
 from metalearners.metalearner import PROPENSITY_MODEL, VARIANT_OUTCOME_MODEL
-from metalearners.plan import Regression, plan_stage, select
+from metalearners.plan import Regression, plan_stage
 from metalearners.rlearner import OUTCOME_MODEL
 from metalearners.store import MemoryStore
 from tests.simulate import (
@@ -480,7 +481,7 @@ def test_features_are_selected_by_position_or_name():
 def test_positions_and_names_may_not_be_mixed():
     frame = pd.DataFrame(np.zeros((3, 2)), columns=["a", "b"])
 
-    with pytest.raises(ValueError, match="positions or names"):
+    with pytest.raises(ValueError, match="all ints"):
         select(frame, ("a", 1))
 
 

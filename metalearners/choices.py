@@ -1,0 +1,80 @@
+"""Constructor arguments that may be one value for all model kinds or a dict by kind."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+
+from metalearners.estimators import EstimatorSpec, check_role, weight_argument
+
+
+def by_kind(value: Any, kind: str, kinds: Collection[str]) -> Any:
+    """A kind's value.
+
+    Parameters
+    ----------
+    value : a dict by kind if its keys are all of `kinds` or more; else one value for all
+    """
+    if isinstance(value, Mapping) and kinds and set(value) >= set(kinds):
+        return value.get(kind)
+    return value
+
+
+def check_integer(name: str, value: Any, at_least: int) -> None:
+    """Refuse what is no whole number, or below a bound."""
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if whole and value >= at_least:
+        return
+    if at_least == 1:
+        expected = "an integer that is strictly positive"
+    else:
+        expected = f"an integer strictly greater than {at_least - 1}."
+    raise ValueError(f"{name} needs to be {expected} Found {value!r}.")
+
+
+def check_spec(spec: EstimatorSpec, kind: str, stage: str, method: str, weighted: bool) -> None:
+    """Refuse a base model that can't play its role.
+
+    Raises
+    ------
+    ValueError
+        If there is none, it is no class with scikit-learn's interface, its parameters don't fit,
+        it predicts something else, or it takes no weights where it must.
+    """
+    if spec.factory is None:
+        argument = "propensity_model" if kind == "propensity_model" else "nuisance_model"
+        fitted = f"fitted_{argument}{'' if kind == 'propensity_model' else 's'}"
+        either = f"Either in {argument}_factory or in {fitted}."
+        where = either if stage == "nuisance" else "Pass a class as treatment_model_factory."
+        raise ValueError(f"A model for the {stage} model {kind} needs to be defined. {where}")
+    if not isinstance(spec.factory, type) or not hasattr(spec.factory, "fit"):
+        raise ValueError(
+            f"Expected a class with fit and {method} for the {stage} model {kind}, or a dict of "
+            f"classes that names every model kind of its stage; found {spec.factory!r}. Pass its "
+            "parameters as params."
+        )
+    try:
+        estimator = spec.build()
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"Expected parameters of {spec.factory.__name__} for the {stage} model {kind}; found "
+            f"{sorted(spec.params)}: {error}. A dict by model kind names every kind of its stage."
+        ) from None
+    check_role(estimator, method, kind)
+    if weighted and weight_argument(estimator) is None:
+        raise ValueError(
+            f"The model {kind} is fitted with weights; {spec.factory.__name__}.fit takes no "
+            "sample_weight. Use another class."
+        )
+
+
+def check_feature_set(kind: str, chosen: Any) -> None:
+    """Refuse what is no collection of positions or of names."""
+    if chosen is None:
+        return
+    plain = isinstance(chosen, (str, bytes, Mapping)) or not isinstance(chosen, Collection)
+    if plain or not all(isinstance(c, (int, np.integer, str)) for c in chosen):
+        raise ValueError(
+            f"Expected the feature_set of {kind} as None or a list of positions or of names, or a "
+            f"dict of such by every model kind; found {chosen!r}."
+        )

@@ -1,0 +1,332 @@
+"""A base model with its cross-fitting: one model a fold, and one on all rows."""
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.metrics import accuracy_score, r2_score
+
+from metalearners._typing import Array, Matrix, Ref
+from metalearners.containers import check_matrix, take
+from metalearners.crossfit import _MEAN, MEDIAN, OOS_METHODS, OVERALL, CrossFit
+from metalearners.dataset import Dataset
+from metalearners.digest import matrix_digest
+from metalearners.estimators import EstimatorSpec
+from metalearners.execute import joblib_executor, run_stage
+from metalearners.inputs import as_array, as_splits, as_vector, check_same_rows
+from metalearners.plan import Regression
+from metalearners.store import MemoryStore
+
+__all__ = ["MEDIAN", "OVERALL", "_MEAN", "CrossFitEstimator"]
+
+
+@dataclass(eq=False)
+class CrossFitEstimator:
+    """A base model that predicts the rows it was fitted on by models that haven't seen them.
+
+    Parameters
+    ----------
+    n_folds : number of models, each fitted on the rows outside one fold; 1 for the overall model
+        alone, which then predicts the rows fitted on too, with a warning
+    estimator_factory : class with scikit-learn's estimator interface
+    estimator_params : its parameters
+    enable_overall : also fit a model on all rows
+    random_state : draws the folds, and the seed of the base model where it has none; None is 0
+
+    Raises
+    ------
+    ValueError
+        If `n_folds` isn't a whole number above 0, or nothing would be fitted.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LinearRegression
+    >>> X = np.arange(20.0)[:, None]
+    >>> model = CrossFitEstimator(5, LinearRegression).fit(X, 3 * X[:, 0])
+    >>> model.predict(np.array([[100.0]]), is_oos=True, oos_method="overall").round(6)
+    array([300.])
+    """
+
+    n_folds: int
+    estimator_factory: type
+    estimator_params: Mapping[str, Any] = field(default_factory=dict)
+    enable_overall: bool = True
+    random_state: int | None = None
+
+    def __post_init__(self) -> None:
+        whole = isinstance(self.n_folds, (int, np.integer)) and not isinstance(self.n_folds, bool)
+        if not whole or self.n_folds < 1:
+            raise ValueError(
+                f"n_folds needs to be a strictly positive integer but is {self.n_folds!r}."
+            )
+        if self.n_folds == 1 and not self.enable_overall:
+            raise ValueError(
+                "CrossFitting is deactivated as 'n_folds' is set to 1, but 'enable_overall' is set "
+                "to False: nothing would be fitted. Set one of them otherwise."
+            )
+        if not isinstance(self.estimator_factory, type):
+            raise ValueError(
+                f"Expected a class as estimator_factory; found {self.estimator_factory!r}. Pass "
+                "its parameters as estimator_params."
+            )
+        self.classes_: Array | None = None
+        self.crossfit: CrossFit | None = None
+
+    @classmethod
+    def of(cls, spec: EstimatorSpec, n_folds: int, seed: int, fitted: CrossFit) -> Self:
+        """A fitted one, of a regression that somebody ran."""
+        made = cls(n_folds, spec.factory, spec.params, fitted.overall is not None, seed)
+        made.crossfit = fitted
+        if fitted.unit.method == "predict_proba":
+            made.classes_ = _known_classes(fitted)
+        return made
+
+    def clone(self) -> "CrossFitEstimator":
+        """An unfitted one with the same parameters."""
+        return CrossFitEstimator(
+            self.n_folds,
+            self.estimator_factory,
+            copy.deepcopy(self.estimator_params),
+            self.enable_overall,
+            self.random_state,
+        )
+
+    def set_params(self, **params: Any) -> Self:
+        """Not available: a fitted one belongs to its parameters. Make another."""
+        raise NotImplementedError("A CrossFitEstimator keeps its parameters: make another one.")
+
+    # Fitting
+
+    def fit(
+        self,
+        X: Matrix,
+        y: Any,
+        fit_params: Mapping[str, Any] | None = None,
+        n_jobs_cross_fitting: int | None = None,
+        cv: Any = None,
+    ) -> Self:
+        """Fit the models of all folds, and the overall one.
+
+        Parameters
+        ----------
+        X : (n, p) features
+        y : (n,) values to learn, or classes
+        fit_params : arguments of the base model's ``fit``; those with n values are cut to the rows
+            of each fold
+        n_jobs_cross_fitting : workers, with scikit-learn's meaning of None, 1, N and -1
+        cv : (train, test) pairs of row positions, or (n,) fold numbers; by default folds are drawn,
+            balanced in the classes
+
+        Raises
+        ------
+        ValueError
+            If the data can't be fitted: see the message for what was expected.
+        """
+        check_matrix(X)
+        check_same_rows(X=X, y=y)
+        n_rows = X.shape[0]
+        if self.crossfit is not None and n_rows != self.crossfit.n_rows and cv is None:
+            raise ValueError(
+                f"Expected the {self.crossfit.n_rows} rows fitted on before; found {n_rows}: data "
+                "and folds rely on different numbers of observations. Fit a clone()."
+            )
+        splits = self._splits(cv, n_rows)
+        target = self._target(as_vector("y", y, n_rows))
+        d = Dataset(
+            X=X,
+            y=target,
+            w=np.zeros(n_rows, dtype=np.int64),
+            n_variants=1,
+            is_classification=self.classes_ is not None,
+            seed=self.random_state or 0,
+            cv=splits,
+        )
+        asked = self._regression(target, fit_params or {})
+        run = run_stage(
+            {("model",): asked}, d, MemoryStore(), joblib_executor(n_jobs_cross_fitting)
+        )
+        self.crossfit = run["model",]
+        return self
+
+    def _splits(self, cv: Any, n_rows: int) -> Any:
+        splits = as_splits(cv, n_rows)
+        if splits is not None and len(splits) != self.n_folds:
+            raise ValueError(
+                f"Expected as many pairs in cv as n_folds, {self.n_folds}; found {len(splits)}."
+            )
+        return splits
+
+    def _target(self, y: Array) -> Array:
+        if not is_classifier(self._spec.build()):
+            return np.asarray(y, dtype=float) if y.dtype.kind != "f" else y
+        self.classes_, codes = np.unique(as_array(y), return_inverse=True)
+        return codes
+
+    def _regression(self, target: Array, fit_params: Mapping[str, Any]) -> Regression:
+        probabilities = self.classes_ is not None and hasattr(
+            self.estimator_factory, "predict_proba"
+        )
+        return Regression(
+            self._spec,
+            target,
+            self.n_folds,
+            method="predict_proba" if probabilities else "predict",
+            fit_params=fit_params,
+            serve=self.enable_overall,
+            keep=True,
+        )
+
+    @property
+    def _spec(self) -> EstimatorSpec:
+        return EstimatorSpec(self.estimator_factory, dict(self.estimator_params))
+
+    # Predicting
+
+    def predict(self, X: Matrix, is_oos: bool, oos_method: str | None = None) -> Array:
+        """(n,) predictions, class labels of a classifier.
+
+        Parameters
+        ----------
+        X : (n, p) features
+        is_oos : False for the rows fitted on, in their order: each is predicted by the model of
+            the fold it is in, which hasn't seen it. True for other rows
+        oos_method : ``overall``, by the model of all rows; ``mean`` or ``median`` of the fold
+            models' predictions. Needed where `is_oos`
+
+        Raises
+        ------
+        ValueError
+            If the method isn't one of these or doesn't go with the model; with `is_oos` False, if
+            `X` doesn't hold the rows fitted on.
+        """
+        if self.classes_ is None:
+            return self.values(X, is_oos, oos_method)[..., 0]
+        if is_oos and oos_method == _MEAN:
+            raise ValueError(
+                "Cannot create a mean of classes. Please use a different oos_method, or the mean "
+                "of predict_proba."
+            )
+        return self.classes_[self._codes(X, is_oos, oos_method)]
+
+    def predict_proba(self, X: Matrix, is_oos: bool, oos_method: str | None = None) -> Array:
+        """(n, n_classes) probabilities; parameters and errors as for `predict`."""
+        if self.fitted().unit.method != "predict_proba":
+            raise ValueError(
+                f"Expected a classifier with predict_proba; {self.estimator_factory.__name__} "
+                "predicts no probabilities. Use predict."
+            )
+        return self.values(X, is_oos, oos_method)
+
+    def score(
+        self,
+        X: Matrix,
+        y: Any,
+        is_oos: bool,
+        oos_method: str | None = None,
+        sample_weight: Any = None,
+    ) -> float:
+        """Accuracy of a classifier, R² of a regressor."""
+        measure: Callable[..., float] = r2_score if self.classes_ is None else accuracy_score
+        predicted = self.predict(X, is_oos, oos_method)
+        return float(measure(as_array(y), predicted, sample_weight=sample_weight))
+
+    def _codes(self, X: Matrix, is_oos: bool, oos_method: str | None) -> Array:
+        fitted = self.fitted()
+        if fitted.unit.method == "predict":
+            return self.values(X, is_oos, oos_method)[..., 0].astype(np.int64)
+        if is_oos and oos_method == MEDIAN:
+            parts = [part.argmax(axis=-1) for part in fitted.by_fold(X)]
+            return np.quantile(parts, 0.5, axis=0, method="lower").astype(np.int64)
+        return self.values(X, is_oos, oos_method).argmax(axis=-1)
+
+    def values(
+        self, X: Matrix, is_oos: bool, oos_method: str | None, content: Ref | None = None
+    ) -> Array:
+        """(n, c) predictions, c the number of classes or 1; (n, K, c) with the arm swept.
+
+        Parameters
+        ----------
+        content : digest of `X`, where it is known
+        """
+        fitted = self.fitted()
+        check_matrix(X)
+        if not is_oos:
+            return fitted.in_sample(X.shape[0], content or matrix_digest(X)[0])
+        self._check_oos_method(oos_method)
+        return fitted.predict(X, str(oos_method))
+
+    def _check_oos_method(self, oos_method: str | None) -> None:
+        """Refuse a way to predict new rows that isn't one, or needs models that weren't fitted."""
+        if oos_method not in OOS_METHODS:
+            raise ValueError(
+                f"oos_method {oos_method!r} not supported. Supported values are {OOS_METHODS}."
+            )
+        if oos_method == OVERALL and not self.enable_overall:
+            raise ValueError(
+                "In order to use 'overall' prediction method, the estimator's enable_overall "
+                "property has to be set to True. Use 'mean' or 'median', or fit it so."
+            )
+        if self.n_folds == 1 and oos_method != OVERALL:
+            raise ValueError(
+                f"Cross-fitting is deactivated and therefore only the {OVERALL!r} prediction "
+                f"method can be used; found {oos_method!r}."
+            )
+        if oos_method == MEDIAN and self.fitted().unit.method == "predict_proba":
+            raise ValueError(
+                "Cannot create median of class probabilities, as it needn't sum to 1. Please use a "
+                "different oos_method."
+            )
+
+    def fitted(self) -> CrossFit:
+        """The fits.
+
+        Raises
+        ------
+        ValueError
+            If there are none yet.
+        """
+        if self.crossfit is None:
+            raise ValueError("Expected a fitted CrossFitEstimator; call fit first.")
+        return self.crossfit
+
+    # What was fitted, by the names that are in use
+
+    @property
+    def _overall_estimator(self) -> Any:
+        fitted = self.crossfit
+        return None if fitted is None or fitted.overall is None else fitted.overall.model
+
+    @property
+    def _estimators(self) -> list[Any]:
+        return [] if self.crossfit is None else self.crossfit.fold_models
+
+    def served(self) -> "CrossFitEstimator":
+        """The same for new rows alone, without fold models; an unfitted one as it is."""
+        made = copy.copy(self)
+        made.crossfit = None if self.crossfit is None else self.crossfit.served()
+        return made
+
+    def within(self, rows: Array, X: Matrix, content: Ref) -> "CrossFitEstimator":
+        """The same for a larger data set X, of which the rows fitted on are a part.
+
+        Raises
+        ------
+        ValueError
+            If they are no part of it.
+        """
+        fitted = self.fitted()
+        fitted.check_rows(len(rows), matrix_digest(take(X, rows))[0])
+        others = np.setdiff1d(np.arange(X.shape[0]), rows)
+        made = copy.copy(self)
+        made.crossfit = fitted.within(rows, others, X, content)
+        return made
+
+
+def _known_classes(fitted: CrossFit) -> Array | None:
+    models = [fitted.overall.model] if fitted.overall is not None else fitted.fold_models
+    known = [getattr(model, "classes_", None) for model in models]
+    return next((np.asarray(classes) for classes in known if classes is not None), None)

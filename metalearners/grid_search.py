@@ -1,0 +1,274 @@
+"""Grid search over base models and their parameters, in which no fit is done twice."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pandas as pd
+from sklearn.model_selection import ParameterGrid
+
+from metalearners._typing import Matrix
+from metalearners.cross_fit_estimator import OVERALL
+from metalearners.metalearner import PROPENSITY_MODEL, MetaLearner
+from metalearners.store import MemoryStore
+
+
+@dataclass(frozen=True, eq=False)
+class GSResult:
+    """One grid point.
+
+    Parameters
+    ----------
+    metalearner : fitted
+    train_scores, test_scores : by name, as `MetaLearner.evaluate` gives them: of the rows fitted
+        on (out of fold), and of the test rows where there are such
+    fit_time, score_time : seconds; fits that an earlier point did take none
+    """
+
+    metalearner: MetaLearner
+    train_scores: dict[str, float]
+    test_scores: dict[str, float] | None
+    fit_time: float
+    score_time: float
+
+
+class MetaLearnerGridSearch:
+    """Fits a metalearner with each combination of base models and of their parameters.
+
+    Grid points share what they have in common: a model that several of them need, such as a
+    nuisance model that the grid doesn't vary, is fitted once.
+
+    Parameters
+    ----------
+    metalearner_factory : class of the metalearner
+    metalearner_params : its arguments, but factories, params and ``random_state``; models to
+        reuse come as ``fitted_nuisance_models`` and ``fitted_propensity_model``
+    base_learner_grid : classes to try by model kind, for each kind that isn't reused
+    param_grid : by model kind and name of the class, lists of values to try by parameter; default
+        parameters where there are none
+    scoring : as for `MetaLearner.evaluate`
+    n_jobs : workers for the fits of a grid point, with scikit-learn's meaning of None, 1, N and -1
+    random_state : of each metalearner
+    verbose : above 0, prints a line for each grid point
+    store_raw_results, store_results : whether to keep ``raw_results_`` and ``results_``. With
+        neither, ``raw_results_`` is a generator, which fits a grid point when it is asked for it
+
+    Attributes
+    ----------
+    grid_size_ : number of grid points
+    raw_results_ : a `GSResult` for each
+    results_ : data frame, indexed by the metalearner's name, base models and their parameters
+
+    Raises
+    ------
+    ValueError
+        If the grid isn't one of the metalearner's base models.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LinearRegression, Ridge
+    >>> from metalearners import TLearner
+    >>> rng = np.random.default_rng(0)
+    >>> X, w = rng.normal(size=(80, 2)), np.arange(80) % 2
+    >>> search = MetaLearnerGridSearch(
+    ...     TLearner,
+    ...     {"is_classification": False, "n_variants": 2, "n_folds": 2},
+    ...     {"variant_outcome_model": [LinearRegression, Ridge]},
+    ...     {"variant_outcome_model": {"Ridge": {"alpha": [1.0, 10.0]}}},
+    ... )
+    >>> search.fit(X, X[:, 0] + w, w)
+    >>> best = search.best("variant_outcome_model_1_neg_root_mean_squared_error")
+    >>> search.grid_size_, best.metalearner.spec("variant_outcome_model").factory.__name__
+    (3, 'LinearRegression')
+    """
+
+    def __init__(
+        self,
+        metalearner_factory: type[MetaLearner],
+        metalearner_params: Mapping[str, Any],
+        base_learner_grid: Mapping[str, Sequence[type]],
+        param_grid: Mapping[str, Mapping[str, Mapping[str, Sequence[Any]]]],
+        scoring: Mapping[str, Sequence[Any]] | None = None,
+        n_jobs: int | None = None,
+        random_state: int | None = None,
+        verbose: int = 0,
+        store_raw_results: bool = True,
+        store_results: bool = True,
+    ) -> None:
+        self.metalearner_factory = metalearner_factory
+        self.metalearner_params = metalearner_params
+        self.base_learner_grid = base_learner_grid
+        self.param_grid = param_grid
+        self.scoring = scoring
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+        self.store_raw_results = store_raw_results
+        self.store_results = store_results
+        self._check()
+
+    def fit(
+        self,
+        X: Matrix,
+        y: Any,
+        w: Any,
+        X_test: Matrix | None = None,
+        y_test: Any = None,
+        w_test: Any = None,
+        oos_method: str = OVERALL,
+        **fit_kwargs: Any,
+    ) -> None:
+        """Fit and score all grid points.
+
+        Parameters
+        ----------
+        X, y, w : rows to fit on
+        X_test, y_test, w_test : further rows to score on
+        oos_method : how these are predicted
+        fit_kwargs : further arguments of `MetaLearner.fit`
+
+        Raises
+        ------
+        ValueError
+            If a grid point's arguments or the data aren't valid.
+        """
+        test = (X_test, y_test, w_test)
+        if any(part is None for part in test) and any(part is not None for part in test):
+            raise ValueError(
+                "Expected all of X_test, y_test and w_test, or none of them; found some."
+            )
+        points = list(self._points())
+        self.grid_size_ = len(points)
+        raw = self._run(points, (X, y, w), test, oos_method, fit_kwargs)
+        keep = self.store_raw_results or self.store_results
+        results = list(raw) if keep else []
+        self.results_ = _table(results) if self.store_results else None
+        self.raw_results_: Any = results if self.store_raw_results else None if keep else raw
+
+    def best(self, score: str) -> GSResult:
+        """The grid point with the best score, on test rows where there are such.
+
+        Parameters
+        ----------
+        score : name of a score; greater is better, but of R-losses
+
+        Raises
+        ------
+        ValueError
+            If raw results weren't stored, or there is no such score.
+        """
+        raw = getattr(self, "raw_results_", None)
+        if not isinstance(raw, list):
+            raise ValueError("Expected stored raw results; call fit with store_raw_results=True.")
+        scores = [r.train_scores if r.test_scores is None else r.test_scores for r in raw]
+        if score not in scores[0]:
+            raise ValueError(f"Expected a score among {sorted(scores[0])}; found {score!r}.")
+        sign = -1 if score.startswith("r_loss") else 1
+        return max(zip(raw, scores, strict=True), key=lambda pair: sign * pair[1][score])[0]
+
+    def _points(self) -> Iterator[MetaLearner]:
+        """An unfitted metalearner for each grid point."""
+        for classes in ParameterGrid(dict(self.base_learner_grid)):
+            grids = {
+                kind: list(ParameterGrid(self._values(kind, factory)))
+                for kind, factory in classes.items()
+            }
+            for params in ParameterGrid(grids):
+                yield self._point(classes, params)
+
+    def _values(self, kind: str, factory: type) -> dict[str, Sequence[Any]]:
+        return dict(self.param_grid.get(kind, {}).get(factory.__name__, {}))
+
+    def _point(self, classes: Mapping[str, type], params: Mapping[str, Any]) -> MetaLearner:
+        own: dict[str, Any] = {"random_state": self.random_state}
+        stages = {
+            "nuisance": set(self.metalearner_factory.NUISANCE_KINDS) - {PROPENSITY_MODEL},
+            "treatment": set(self.metalearner_factory.TREATMENT_KINDS),
+        }
+        for stage, kinds in stages.items():
+            own[f"{stage}_model_factory"] = {k: v for k, v in classes.items() if k in kinds}
+            own[f"{stage}_model_params"] = {k: v for k, v in params.items() if k in kinds}
+        own["propensity_model_factory"] = classes.get(PROPENSITY_MODEL)
+        own["propensity_model_params"] = params.get(PROPENSITY_MODEL)
+        shared = sorted(set(own) & set(self.metalearner_params))
+        if shared:
+            raise ValueError(
+                f"{shared} should not be specified in metalearner_params as they are used "
+                "internally. Use the grids, and the argument random_state."
+            )
+        return self.metalearner_factory(**self.metalearner_params, **own)
+
+    def _run(
+        self,
+        points: Sequence[MetaLearner],
+        train: tuple[Any, Any, Any],
+        test: tuple[Any, Any, Any],
+        oos_method: str,
+        fit_kwargs: Mapping[str, Any],
+    ) -> Iterator[GSResult]:
+        more = {"store": MemoryStore(), "n_jobs_base_learners": self.n_jobs, **fit_kwargs}
+        for number, learner in enumerate(points, start=1):
+            begun = time.perf_counter()
+            learner.fit(*train, **more)
+            fitted = time.perf_counter()
+            known = {k: v for k, v in fit_kwargs.items() if k in ("sample_weight", "propensity")}
+            score = partial(learner.evaluate, scoring=self.scoring)
+            train_scores = score(*train, is_oos=False, **known)
+            test_scores = None
+            if test[0] is not None:
+                test_scores = score(*test, is_oos=True, oos_method=oos_method)
+            scored = time.perf_counter()
+            if self.verbose > 0:
+                print(f"[{number}/{len(points)}] fitted in {fitted - begun:.2f} s")
+            yield GSResult(learner, train_scores, test_scores, fitted - begun, scored - fitted)
+
+    def _check(self) -> None:
+        factory = self.metalearner_factory
+        if not (isinstance(factory, type) and issubclass(factory, MetaLearner)):
+            raise ValueError(f"Expected a class of metalearners; found {factory!r}.")
+        reused = set(self.metalearner_params.get("fitted_nuisance_models") or {})
+        if self.metalearner_params.get("fitted_propensity_model") is not None:
+            reused.add(PROPENSITY_MODEL)
+        expected = set(factory.NUISANCE_KINDS + factory.TREATMENT_KINDS) - reused
+        if set(self.base_learner_grid) != expected:
+            raise ValueError(
+                "base_learner_grid keys don't match the expected model names. base_learner_grid "
+                f"keys were expected to be {sorted(expected)}; found "
+                f"{sorted(self.base_learner_grid)}."
+            )
+        for kind, grid in self.base_learner_grid.items():
+            if not isinstance(grid, Sequence) or not grid:
+                raise ValueError(
+                    f"Expected a list of classes for {kind} in base_learner_grid; found {grid!r}."
+                )
+        unknown = set(self.param_grid) - expected
+        if unknown:
+            raise ValueError(
+                f"Expected model kinds among {sorted(expected)} in param_grid; found "
+                f"{sorted(unknown)}."
+            )
+
+
+def _table(results: Sequence[GSResult]) -> pd.DataFrame:
+    rows, index = [], []
+    for result in results:
+        about = _about(result.metalearner)
+        index += [name for name in about if name not in index]
+        times = {"fit_time": result.fit_time, "score_time": result.score_time}
+        scores = {f"train_{name}": score for name, score in result.train_scores.items()}
+        scores |= {f"test_{name}": score for name, score in (result.test_scores or {}).items()}
+        rows.append({**about, **times, **scores})
+    return pd.DataFrame(rows).set_index(index)
+
+
+def _about(learner: MetaLearner) -> dict[str, Any]:
+    """A grid point's metalearner, base models and their parameters."""
+    about: dict[str, Any] = {"metalearner": type(learner).__name__}
+    for kind in learner.unfitted:
+        spec = learner.spec(kind)
+        about[kind] = spec.factory.__name__
+        about |= {f"{kind}_{name}": value for name, value in sorted(spec.params.items())}
+    return about

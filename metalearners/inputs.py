@@ -1,0 +1,195 @@
+"""From what a user passes to a data set: arrays and frames of any library, checked row by row."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import numpy as np
+import pandas as pd
+
+from metalearners._typing import Array, Floats, Matrix
+from metalearners.containers import as_frame, select
+from metalearners.dataset import check_arms, check_propensity
+from metalearners.folds import Splits, splits_of
+
+
+def as_array(values: Any) -> Array:
+    """Values of an array, a list or a series of any library as a numpy array."""
+    series = nw.from_native(values, series_only=True, allow_series=True, pass_through=True)
+    return series.to_numpy() if isinstance(series, nw.Series) else np.asarray(values)
+
+
+def as_vector(name: str, values: Any, n_rows: int) -> Array:
+    """(n,) values as a numpy array, from an array, a list or a series of any library.
+
+    Raises
+    ------
+    ValueError
+        If they are no (n,) values.
+    """
+    found = as_array(values)
+    if found.shape != (n_rows,):
+        raise ValueError(
+            f"Expected {name} of shape ({n_rows},), a value for each row of X; found "
+            f"{found.shape}. Pass one column of the same rows."
+        )
+    return found
+
+
+def check_same_rows(**given: Any) -> None:
+    """Refuse pandas objects whose rows have other labels, or the same in another order.
+
+    Rows are matched by position; labels that disagree mean that the positions do too.
+    """
+    labelled = {k: v.index for k, v in given.items() if isinstance(v, (pd.DataFrame, pd.Series))}
+    for name, index in list(labelled.items())[1:]:
+        first, expected = next(iter(labelled.items()))
+        if not index.equals(expected):
+            found = (
+                "another order"
+                if index.sort_values().equals(expected.sort_values())
+                else (f"{len(index)} labels such as {index[:3].tolist()}")
+            )
+            raise ValueError(
+                f"Expected the same index in {name} as in {first}, "
+                f"{len(expected)} labels such as {expected[:3].tolist()}; found {found}. "
+                f"Align them, as with {name}.loc[{first}.index], or pass arrays that are aligned."
+            )
+
+
+def as_outcome(y: Any, is_classification: bool) -> Array:
+    """The outcome as a numpy array: integers for classes, floats otherwise.
+
+    Classes that are no whole numbers stay floats, for `check_outcome` to refuse.
+    """
+    values = np.asarray(y)
+    if values.dtype.kind not in "biuf":
+        values = _as_floats(values, "outcomes")
+    if is_classification:
+        whole = np.isfinite(values).all() and np.array_equal(values, np.floor(values))
+        return values.astype(np.int64) if whole else values
+    return values if values.dtype.kind == "f" else values.astype(float)
+
+
+def _as_floats(values: Array, what: str) -> Floats:
+    try:
+        return np.asarray(
+            pd.array(values.tolist()).astype("Float64").to_numpy(float, na_value=np.nan)
+        )
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"Expected numbers as {what}; found values of type {values.dtype}, such as "
+            f"{values[:3].tolist()}. Convert or encode them."
+        ) from None
+
+
+def arm_codes(w: Array, n_variants: int, arms: Sequence[Any] | None = None) -> Array:
+    """(n,) arm codes from 0, the control, to ``n_variants - 1``.
+
+    Parameters
+    ----------
+    w : (n,) codes, or labels among `arms`
+    arms : labels, the control first; None where `w` holds codes
+
+    Raises
+    ------
+    ValueError
+        If a row has none of the labels, or an arm has no rows.
+    """
+    if arms is None:
+        _check_codes(w, n_variants)
+        return w.astype(np.int64)
+    codes = pd.Index(list(arms), dtype=object).get_indexer(pd.Index(w.astype(object)))
+    unknown = pd.unique(pd.Series(w[codes < 0], dtype=object)).tolist()
+    if unknown:
+        raise ValueError(
+            f"Expected treatments among the arms {list(arms)}; found {unknown[:5]}. Leave those "
+            "rows out, or name these arms too."
+        )
+    check_arms(codes, n_variants)
+    return np.asarray(codes, dtype=np.int64)
+
+
+def _check_codes(w: Array, n_variants: int) -> None:
+    if w.dtype.kind not in "biuf":
+        shown = pd.unique(pd.Series(w, dtype=object))[:5].tolist()
+        raise ValueError(
+            f"Treatment variant should be encoded with values 0 to {n_variants - 1}, or the labels "
+            f"named in the argument arms of the constructor, the control first; found {shown}."
+        )
+    check_arms(w, n_variants)  # the cast to integers would cut off fractions
+
+
+def as_weight(values: Any, n_rows: int) -> Floats | None:
+    """(n,) weights as floats."""
+    if values is None:
+        return None
+    return _as_floats(as_vector("sample_weight", values, n_rows), "sample_weight")
+
+
+def as_groups(values: Any, n_rows: int) -> Array | None:
+    """(n,) labels of groups."""
+    return None if values is None else as_vector("groups", values, n_rows)
+
+
+def known_propensity(given: Any, n_variants: int, X: Matrix) -> Floats | None:
+    """(n, K) known propensities from each form they may be given in.
+
+    Parameters
+    ----------
+    given : P(W = 1) of two arms, as a number or an (n,) column; K numbers, one an arm; an (n, K)
+        array or frame; a column of X by its name, or one an arm; None where they aren't known
+
+    Raises
+    ------
+    ValueError
+        If they have another shape, or are no probabilities that sum to 1 by row.
+    """
+    if given is None:
+        return None
+    n_rows = X.shape[0]
+    values = _propensity_columns(given, X)
+    if values.shape == (n_variants,) and n_rows != n_variants:
+        values = np.tile(values, (n_rows, 1))
+    elif n_variants == 2 and values.shape in ((), (1,), (n_rows,), (n_rows, 1)):
+        treated = np.broadcast_to(values.reshape(-1), n_rows)
+        values = np.column_stack([1 - treated, treated])
+    if values.shape != (n_rows, n_variants):
+        raise ValueError(
+            f"Expected known propensities of shape (n, {n_variants}), a column an arm, for "
+            f"{n_rows} rows, or {n_variants} numbers; found {values.shape}."
+        )
+    check_propensity(values, n_variants)
+    return values
+
+
+def _propensity_columns(given: Any, X: Matrix) -> Floats:
+    names = [given] if isinstance(given, str) else given
+    if isinstance(names, Sequence) and names and all(isinstance(name, str) for name in names):
+        frame = as_frame(select(X, tuple(names)))
+        return np.column_stack([frame[name].to_numpy() for name in names]) if frame else X
+    frame = as_frame(given)
+    values = as_array(given) if frame is None else frame.to_numpy()
+    return values if values.dtype.kind == "f" else _as_floats(values, "propensity")
+
+
+def as_splits(cv: Any, n_rows: int) -> Splits | None:
+    """Folds as (train, test) pairs of positions.
+
+    Parameters
+    ----------
+    cv : such pairs, as a splitter's ``split`` gives them; or (n,) fold numbers, negative ones for
+        rows that take no part; None for folds to be drawn
+    """
+    if cv is None:
+        return None
+    pairs = list(cv) if isinstance(cv, Iterable) and not isinstance(cv, np.ndarray) else cv
+    if isinstance(pairs, list) and all(isinstance(p, tuple) and len(p) == 2 for p in pairs):
+        return [(np.asarray(train), np.asarray(test)) for train, test in pairs]
+    folds = as_vector("cv", cv, n_rows)
+    if folds.dtype.kind not in "iu":
+        raise ValueError(
+            "Expected cv as (train, test) pairs of row positions, or a whole number a row for its "
+            f"fold; found {folds.dtype} values. Pass list(splitter.split(X))."
+        )
+    return splits_of(folds)

@@ -1,0 +1,104 @@
+"""How sure CATE estimates are: intervals from refits on half-samples."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Unpack
+
+import numpy as np
+from scipy import stats
+from sklearn.base import clone
+
+from metalearners._typing import Floats, Matrix
+from metalearners.folds import draw_holdout
+from metalearners.metalearner import MetaLearner, Rows
+
+
+@dataclass(frozen=True, eq=False)
+class Intervals:
+    """CATE estimates with their uncertainty, each (n, K-1, 1 or n_classes).
+
+    Parameters
+    ----------
+    estimate : by the learner fitted on all rows
+    std_error : spread over half-samples
+    low, high : ends of the intervals, one row at a time (not for all rows at once)
+    """
+
+    estimate: Floats
+    std_error: Floats
+    low: Floats
+    high: Floats
+
+
+def cate_intervals(
+    learner: MetaLearner,
+    X_new: Matrix,
+    X: Matrix,
+    y: Any,
+    w: Any,
+    *,
+    draws: int = 100,
+    level: float = 0.95,
+    n_jobs: int | None = None,
+    fit_params: Mapping[str, Any] | None = None,
+    propensity_new: Any = None,
+    **rows: Unpack[Rows],
+) -> Intervals:
+    r"""Intervals for the CATE of new rows.
+
+    The learner, nuisances and all, is fitted again on halves of the rows (of the groups, where
+    there are groups), drawn without replacement and balanced in the arms. For an estimate that is
+    a mean of independent parts, the difference between a half-sample's and the whole sample's has
+    the variance of the latter, so
+
+    .. math:: \widehat{SE}(x)^2 = \frac{1}{B} \sum_b (\hat\tau_b(x) - \hat\tau(x))^2
+
+    **What the intervals don't cover.** They measure how estimates scatter, not how far they lie
+    from the truth: a regularised base model (trees, boosting, lasso, forests) is biased towards
+    smooth and small effects, and no resampling sees that. Coverage at the stated level may be
+    expected only of well-specified parametric base models, such as a linear model of a linear
+    effect. For averages use `DRLearner.average_effects`, whose intervals do cover.
+
+    Parameters
+    ----------
+    learner : what to fit; it isn't changed
+    X_new : (m, p) features of the rows to estimate for
+    X, y, w, fit_params, rows : what to fit on, as for `MetaLearner.fit`
+    draws : number of half-samples, B; each fits the learner once
+    level : of the intervals
+    n_jobs : workers, with scikit-learn's meaning of None, 1, N and -1
+    propensity_new : known propensities of the new rows, as for `MetaLearner.predict`
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range, or half of the rows are too few for the folds.
+
+    References
+    ----------
+    Politis, Romano and Wolf (1999), "Subsampling", chapter 2.
+    """
+    _check(draws, level)
+    whole = clone(learner)
+    synchronized = len({whole.n_folds_of(kind) for kind in whole.kinds}) == 1
+    job = whole.job(X, y, w, fit_params, synchronized, (n_jobs,), **rows)
+    estimate = whole.run(job).predict(X_new, is_oos=True, propensity=propensity_new)
+    squares = np.zeros_like(estimate)
+    d = job.d
+    for draw in range(draws):
+        half = draw_holdout(d.strata, 0.5, d.seed + draw, d.groups)
+        part = replace(job, d=replace(d, held_out=~half, seed=d.seed + draw))
+        fitted = clone(learner).run(part)
+        again = fitted.predict(X_new, is_oos=True, propensity=propensity_new)
+        squares += (again - estimate) ** 2
+        part.store.forget_fits()  # no draw shares any
+    error = np.sqrt(squares / draws)
+    half_width = float(stats.norm.ppf((1 + level) / 2)) * error
+    return Intervals(estimate, error, estimate - half_width, estimate + half_width)
+
+
+def _check(draws: int, level: float) -> None:
+    if not isinstance(draws, (int, np.integer)) or draws < 2:
+        raise ValueError(f"Expected draws as a whole number of 2 or more; found {draws!r}.")
+    if not 0 < level < 1:
+        raise ValueError(f"Expected a level between 0 and 1, such as .95; found {level!r}.")
