@@ -26,13 +26,14 @@ from flows.models import learners_of, make_learner
 from flows.runs import check_folder
 from flows.source import check_allowed, open_source, read_rows
 from metalearners._typing import Array, Floats, Ref
+from metalearners.capabilities import takes_categories, takes_missing
 from metalearners.dataset import Dataset
 from metalearners.digest import matrix_digest
 from metalearners.drlearner import DRLearner
-from metalearners.estimators import takes_categories, takes_missing, weight_argument
 from metalearners.folds import draw_holdout
 from metalearners.metalearner import PROPENSITY_MODEL, MetaLearner
 from metalearners.schema import Schema
+from metalearners.weights import weight_argument
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from metalearners.estimators import EstimatorSpec, check_role, weight_argument
+from metalearners.estimators import EstimatorSpec, check_role
+from metalearners.weights import weight_argument
 
 
 def by_kind(value: Any, kind: str, kinds: Collection[str]) -> Any:

@@ -17,13 +17,17 @@ from typing import Any
 
 import narwhals.stable.v2 as nw
 import numpy as np
+import scipy.special
 from scipy import sparse
+from scipy.stats.distributions import rv_frozen
 
 from metalearners._typing import Array, Matrix, Ref
 from metalearners.containers import as_frame
 
+THREADS = frozenset({"n_jobs", "num_threads", "num_thread", "nthread", "nthreads", "thread_count"})
+"""Names of a base model's number of threads: scikit-learn's, and those of boosting libraries."""
 # How a base model is run, not what it learns: left out of its identity.
-_NOT_IDENTITY = frozenset({"n_jobs", "verbose", "verbosity", "thread_count"})
+_NOT_IDENTITY = THREADS | {"verbose", "verbosity"}
 
 
 def combine(tag: str, parts: Iterable[str | bytes | memoryview]) -> Ref:
@@ -45,12 +49,43 @@ def digest(value: Any) -> Ref:
     TypeError
         If the type of the value has no digest.
     """
-    if hasattr(value, "get_params") and hasattr(value, "fit"):
+    if hasattr(value, "get_params"):  # estimators, transformers, kernels
         return estimator_digest(type(value), value.get_params(deep=False))
+    if _is_plain_object(value):
+        return combine("object", [digest(type(value)), digest(vars(value))])
     raise TypeError(
-        f"Expected a parameter with a content digest (numbers, strings, lists, dicts, arrays, "
-        f"estimators, functions); found {type(value).__module__}.{type(value).__qualname__}. "
-        f"Pass a plain value instead."
+        "Expected a parameter with a content digest (numbers, strings, lists, dicts, arrays, "
+        "estimators, splitters, scorers, distributions, functions); found "
+        f"{type(value).__module__}.{type(value).__qualname__}. Pass a plain value instead."
+    )
+
+
+def _is_plain_object(value: Any) -> bool:
+    """Whether an object is what its attributes say, and use doesn't change it.
+
+    Splitters and scorers of scikit-learn's are known to be so. Anything that can be pickled would
+    be a wider rule, but lets in generators, whose state moves on, and handles of the outer world.
+    """
+    splits = hasattr(value, "split") and hasattr(value, "get_n_splits")
+    return not isinstance(value, type) and (splits or hasattr(value, "set_score_request"))
+
+
+@digest.register(rv_frozen)
+def _distribution(value: Any) -> Ref:
+    # Not all of its attributes: those of the family hold a random state, and searches pass theirs.
+    return combine("distribution", [digest(type(value.dist)), digest([value.args, value.kwds])])
+
+
+@digest.register(np.ufunc)
+def _ufunc(value: Any) -> Ref:
+    name = str(value.__name__)
+    packages: dict[str, Any] = {"numpy": np, "scipy": scipy.special}
+    for package, functions in packages.items():
+        if getattr(functions, name, None) is value:
+            return combine("ufunc", [package, version(package), name])
+    raise TypeError(
+        "Expected a parameter with a content digest; found a ufunc that is none of numpy's and "
+        f"scipy.special's, {name}. Pass a plain function instead."
     )
 
 

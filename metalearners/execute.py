@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from joblib import Parallel, delayed, effective_n_jobs
+from joblib import Parallel, cpu_count, delayed, effective_n_jobs
 
 from metalearners._typing import Name
 from metalearners.crossfit import CrossFit
@@ -33,12 +33,14 @@ def joblib_executor(n_jobs: int | None = None) -> Executor:
     ----------
     n_jobs : as scikit-learn means it: None is 1 unless a ``joblib.parallel_config`` says
         otherwise, -1 is all cores. Threads are preferred (most base models release the
-        interpreter lock in fitting); ``parallel_config(backend=...)`` overrules that.
+        interpreter lock in fitting); ``parallel_config(backend=...)`` overrules that. Where there
+        are several, each fit has its share of the cores
     """
 
     def execute(units: Sequence[FitUnit], store: Store) -> Iterator[Fit]:
         parallel = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
-        threads = 1 if effective_n_jobs(n_jobs) > 1 else None
+        workers = effective_n_jobs(n_jobs)
+        threads = max(1, cpu_count() // workers) if workers > 1 else None
         return parallel(delayed(fit_unit)(u, store.only(u.inputs), threads) for u in units)
 
     return execute

@@ -9,10 +9,13 @@ import pandas as pd
 from threadpoolctl import ThreadpoolController
 
 from metalearners._typing import Array, Matrix
+from metalearners.capabilities import takes_arm_as_category
 from metalearners.containers import take, with_arm
-from metalearners.estimators import predict, takes_arm_as_category, weight_argument
+from metalearners.estimators import predict
+from metalearners.settings import settle_predictions
 from metalearners.store import Store
-from metalearners.unit import Fit, FitUnit
+from metalearners.unit import Fit, FitParam, FitUnit
+from metalearners.weights import routing_weights, weight_argument
 
 
 def fit_unit(unit: FitUnit, store: Store, threads: int | None = None) -> Fit:
@@ -20,14 +23,15 @@ def fit_unit(unit: FitUnit, store: Store, threads: int | None = None) -> Fit:
 
     Parameters
     ----------
-    threads : given to the base model where its parameters leave ``n_jobs`` open, and to the OpenMP
-        loops of those that have no such parameter
+    threads : share of the cores, for the base model (see `EstimatorSpec.build`) and for the OpenMP
+        loops of those that have no parameter for it; None where no fits run beside it
     """
     estimator = unit.estimator.build(unit.seed, threads)
     with _openmp_threads(threads):
         # Both take rows of their own, one after the other: X itself is never altered, and of its
         # copies one is held at a time.
         _train(estimator, unit, store)
+    settle_predictions(estimator)
     predictions = None
     if unit.test is not None:
         test = take(store.get(unit.X), store.get(unit.test))
@@ -47,17 +51,18 @@ def _train(estimator: Any, unit: FitUnit, store: Store) -> None:
         y = y.astype(np.int64)
     if isinstance(rows, pd.DataFrame):  # models of the user's own expect a series beside a frame
         y = pd.Series(y, rows.index)
-    estimator.fit(rows, y, **_fit_arguments(estimator, unit, train, store))
+    arguments = {param.name: _argument(param, train, store) for param in unit.fit_params}
+    if unit.weight is None:
+        estimator.fit(rows, y, **arguments)
+        return
+    arguments[_weight_argument(estimator)] = store.get(unit.weight)[train]
+    with routing_weights(estimator):
+        estimator.fit(rows, y, **arguments)
 
 
-def _fit_arguments(estimator: Any, unit: FitUnit, train: Array, store: Store) -> dict[str, Any]:
-    arguments: dict[str, Any] = {}
-    for param in unit.fit_params:
-        value = store.get(param.value)
-        arguments[param.name] = take(value, train) if param.by_row else value
-    if unit.weight is not None:
-        arguments[_weight_argument(estimator)] = store.get(unit.weight)[train]
-    return arguments
+def _argument(param: FitParam, train: Array, store: Store) -> Any:
+    value = store.get(param.value)
+    return take(value, train) if param.by_row else value
 
 
 def _weight_argument(estimator: Any) -> str:

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from metalearners._typing import Columns, Floats, Name
+from metalearners.capabilities import takes_arm_as_category
 from metalearners.containers import column_names
 from metalearners.dataset import Dataset
-from metalearners.estimators import takes_arm_as_category
 from metalearners.metalearner import MetaLearner
 from metalearners.plan import Regression
 

@@ -68,12 +68,12 @@ class FitUnit:
 
 
 # What a fit makes of its unit is code of ours: edited, it must not find its older results.
-_FIT_CODE = ("containers.py", "estimators.py", "fit.py")
+_FIT_CODE = ("capabilities", "containers", "estimators", "fit", "nesting", "settings", "weights")
 
 
 @cache
 def _fit_code() -> Ref:
-    sources = (pkgutil.get_data("metalearners", name) for name in _FIT_CODE)
+    sources = (pkgutil.get_data("metalearners", f"{name}.py") for name in _FIT_CODE)
     return combine("code", [source or b"" for source in sources])
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from joblib import cpu_count
 from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.compose import ColumnTransformer
 from sklearn.dummy import DummyRegressor
@@ -18,15 +19,9 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from metalearners.estimators import (
-    EstimatorSpec,
-    check_role,
-    predict,
-    takes_arm_as_category,
-    takes_categories,
-    takes_missing,
-    weight_argument,
-)
+from metalearners.capabilities import takes_arm_as_category, takes_categories, takes_missing
+from metalearners.estimators import EstimatorSpec, check_role, predict
+from metalearners.weights import weight_argument
 
 
 def pipeline_spec(**params):
@@ -88,14 +83,24 @@ def test_a_column_transformer_s_parts_are_built_anew_too():
     assert built.transformers[0][1] is not encoder
 
 
-@pytest.mark.parametrize("name", ["random_state", "n_jobs"])
-def test_a_seed_and_threads_fill_only_what_is_unset(name):
-    given = {"seed": 5, "threads": 5}
-    assert getattr(EstimatorSpec(RandomForestRegressor).build(**given), name) == 5
-    for chosen in (0, 7):
-        spec = EstimatorSpec(RandomForestRegressor, {name: chosen})
-        assert getattr(spec.build(**given), name) == chosen
-    assert getattr(EstimatorSpec(RandomForestRegressor).build(), name) is None
+@pytest.mark.parametrize(
+    ("name", "chosen", "expected"),
+    [
+        ("random_state", None, 5),
+        ("random_state", 0, 0),
+        ("random_state", 7, 7),
+        ("n_jobs", None, 3),
+        ("n_jobs", 1, 1),
+        ("n_jobs", 2, 2),
+        ("n_jobs", 7, 3),
+        ("n_jobs", -1, min(3, cpu_count())),
+    ],
+)
+def test_a_seed_fills_what_is_unset_and_threads_are_capped(name, chosen, expected):
+    spec = EstimatorSpec(RandomForestRegressor, {name: chosen})
+
+    assert getattr(spec.build(seed=5, threads=3), name) == expected
+    assert getattr(spec.build(), name) == chosen
 
 
 def test_seeds_reach_nested_models():

@@ -130,9 +130,19 @@ def test_fits_come_in_the_order_of_their_units():
 
 
 @pytest.mark.parametrize(
-    ("given", "workers", "expected"), [(None, 2, 1), (3, 2, 3), (None, 1, None)]
+    ("given", "workers", "expected"),
+    [
+        (None, cpu_count(), 1),
+        (3, cpu_count(), 1),
+        (-1, 2, max(1, cpu_count() // 2)),
+        (3, 1, 3),
+        (None, 1, None),
+    ],
 )
-def test_base_models_get_one_thread_where_fits_run_side_by_side(given, workers, expected):
+@pytest.mark.skipif(cpu_count() < 2, reason="one core")
+def test_base_models_get_their_share_of_the_cores_where_fits_run_side_by_side(
+    given, workers, expected
+):
     s = draw(60)
     spec = EstimatorSpec(Where, {} if given is None else {"n_jobs": given})
     fitted = run_one(
