@@ -1,20 +1,20 @@
 """Base models by import path: which may be imported, and whether they fit their role."""
 
-import importlib
+import importlib.util
 import inspect
 import os
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from sklearn.base import is_classifier, is_regressor
-from sklearn.pipeline import Pipeline
 
 import metalearners
 from flows.config import LEARNERS, Config, ModelSpec, nearest, parse
 from flows.errors import InputError
+from flows.parameters import check_params, check_values
 from metalearners.estimators import EstimatorSpec
 from metalearners.metalearner import MetaLearner
+from metalearners.nesting import is_splitter
 
 IMPORT_ROOTS = ("sklearn", "lightgbm", "xgboost", "catboost", "cuml")
 IMPORT_ROOTS_VARIABLE = "UPLIFT_IMPORT_ROOTS"
@@ -24,14 +24,7 @@ _ROLES = {
     "outcome_model": "outcome",
     "propensity_model": "propensity",
 }
-# Parameters by which a base model would read or write files, or open connections.
-_FILES = re.compile(r"^(memory|input)$|(file|filename|dir|path)$")
-_LIGHTGBM_FILES = {
-    *("config", "task", "data", "valid", "input_model", "output_model", "output_result"),
-    *("convert_model", "save_binary", "snapshot_freq", "parser_config_file"),
-    *("forcedsplits_filename", "forcedbins_filename", "machine_list_filename"),
-    *("machines", "num_machines", "local_listen_port"),
-}
+_INSTALL = {"xgboost": "xgboost", "catboost": "catboost", "cuml": "cuml-cu12"}
 
 
 def learners_of(config: Config, n_variants: int) -> dict[str, MetaLearner]:
@@ -102,23 +95,23 @@ def _default_outcome(config: Config) -> ModelSpec:
     return ModelSpec(estimator=f"lightgbm.LGBM{kind}")
 
 
-def resolve(model: ModelSpec, where: str) -> EstimatorSpec:
+def resolve(model: ModelSpec, where: str, nested: bool = False) -> EstimatorSpec:
     """The estimator that a config names, with nested ones built.
 
     Nothing outside the allowed packages is imported, and nothing but a class with scikit-learn's
-    estimator interface is called.
+    estimator interface is called; nested, one with its splitters' interface too.
 
     Raises
     ------
     InputError
         If it isn't such a class, isn't installed, lacks a parameter, or refuses a value.
     """
-    factory = _class_at(model.estimator, where)
+    factory = _class_at(model.estimator, where, nested)
     try:
-        _check_params(factory, model.params, where)
+        check_params(factory, model.params, where)
         params = {k: _nested(v, f"{where}.params.{k}") for k, v in model.params.items()}
         spec = EstimatorSpec(factory, params)
-        _check_values(spec.build())
+        check_values(spec.build(), where)
     except InputError:
         raise
     except Exception as error:  # whatever a class makes of its arguments
@@ -126,18 +119,10 @@ def resolve(model: ModelSpec, where: str) -> EstimatorSpec:
     return spec
 
 
-def _check_values(estimator: Any) -> None:
-    # Private in scikit-learn, which calls them first thing in `fit`.
-    if hasattr(estimator, "_parameter_constraints"):
-        estimator._validate_params()
-    if isinstance(estimator, Pipeline):
-        estimator._validate_steps()
-
-
 def _nested(value: Any, where: str) -> Any:
     if isinstance(value, Mapping):
-        if "estimator" in value:
-            return resolve(parse(ModelSpec, value, f"{where}."), where).build()
+        if _is_spec(value):
+            return resolve(parse(ModelSpec, value, f"{where}."), where, nested=True).build()
         return {k: _nested(v, f"{where}.{k}") for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         items = [_nested(v, f"{where}.{i}") for i, v in enumerate(value)]
@@ -147,7 +132,12 @@ def _nested(value: Any, where: str) -> Any:
     return value
 
 
-def _class_at(path: str, where: str) -> type:
+def _is_spec(value: Mapping[str, Any]) -> bool:
+    # In a grid, `estimator` may be the name of a parameter, with a list of values to try.
+    return "estimator" in value and not isinstance(value["estimator"], (list, tuple))
+
+
+def _class_at(path: str, where: str, nested: bool) -> type:
     module_name, _, name = path.rpartition(".")
     given = (root.strip() for root in os.environ.get(IMPORT_ROOTS_VARIABLE, "").split(","))
     roots = (*IMPORT_ROOTS, *filter(None, given))
@@ -161,7 +151,7 @@ def _class_at(path: str, where: str) -> type:
     except Exception as error:  # a broken installation may raise anything
         raise InputError(
             f"{where}: expected an installed module; {module_name!r} can't be imported ({error}). "
-            "Install its package or name another estimator."
+            f"Install its package{_how_to_install(path)} or name another estimator."
         ) from None
     found = getattr(module, name, None)
     if found is None:
@@ -169,7 +159,8 @@ def _class_at(path: str, where: str) -> type:
         raise InputError(
             f"{where}: {module_name!r} has no estimator {name!r}. {nearest(name, public)}".rstrip()
         )
-    if not _is_estimator(found) or _root(found.__module__) not in roots:
+    fits = _is_estimator(found) or (nested and inspect.isclass(found) and is_splitter(found))
+    if not fits or _root(found.__module__) not in roots:
         sort = "class" if inspect.isclass(found) else type(found).__name__
         home = getattr(found, "__module__", module_name)
         raise InputError(
@@ -179,6 +170,13 @@ def _class_at(path: str, where: str) -> type:
     return found  # type: ignore[no-any-return]
 
 
+def _how_to_install(path: str) -> str:
+    package = _INSTALL.get(_root(path))
+    if package is None or importlib.util.find_spec(_root(path)) is not None:
+        return ""
+    return f" (pip install {package})"
+
+
 def _root(path: str) -> str:
     return path.partition(".")[0]
 
@@ -186,35 +184,6 @@ def _root(path: str) -> str:
 def _is_estimator(found: Any) -> bool:
     wanted = ("fit", "get_params", "set_params")
     return inspect.isclass(found) and all(callable(getattr(found, m, None)) for m in wanted)
-
-
-def _check_params(factory: type, params: Mapping[str, Any], where: str) -> None:
-    parameters = inspect.signature(factory).parameters.values()
-    named = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
-    valid = set(named)
-    if len(named) < len(parameters):
-        # It takes any keyword, and says at the fit what it makes of it; LightGBM only warns.
-        lightgbm = _root(factory.__module__) == "lightgbm"
-        valid |= _lightgbm_parameters() if lightgbm else set(params)
-    for name in params:
-        if _FILES.search(name):
-            raise InputError(
-                f"{where}: expected no parameter such as {name!r}, as base models use no files of "
-                "their own. Leave it out."
-            )
-        if name not in valid:
-            raise InputError(
-                f"{where}: {factory.__name__} has no parameter {name!r}. "
-                f"{nearest(name, sorted(valid))}It has: {', '.join(named)}."
-            )
-
-
-def _lightgbm_parameters() -> set[str]:
-    # LightGBM's own table of parameters and aliases has no public name.
-    from lightgbm.basic import _ConfigAliases
-
-    table = _ConfigAliases._get_all_param_aliases()
-    return {alias for name in set(table) - _LIGHTGBM_FILES for alias in (name, *table[name])}
 
 
 def _check_role(spec: EstimatorSpec, where: str, classifier: bool) -> None:
