@@ -196,7 +196,9 @@ def _check_role(spec: EstimatorSpec, where: str, classifier: bool) -> None:
             f"{where}: expected a {expected}; {spec.factory.__name__} is {found}. "
             f"Name a {expected} such as lightgbm.LGBM{expected.capitalize()}."
         )
-    if classifier and not hasattr(estimator, "predict_proba"):
+    # A stack without a last model of its own gets a logistic regression when it is fitted.
+    default_stack = getattr(estimator, "final_estimator", estimator) is None
+    if classifier and not (default_stack or hasattr(estimator, "predict_proba")):
         raise InputError(
             f"{where}: expected a classifier that gives probabilities; {spec.factory.__name__} has "
             "no predict_proba. Name another, or wrap it in sklearn.calibration."
