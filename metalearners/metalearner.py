@@ -25,6 +25,8 @@ from metalearners.declaration import (
 )
 from metalearners.digest import matrix_digest
 from metalearners.execute import Executor, joblib_executor, run_stage
+from metalearners.explainer import Explainable
+from metalearners.export import build_onnx, necessary_onnx_models
 from metalearners.inputs import (
     arm_codes,
     as_groups,
@@ -84,7 +86,7 @@ class Job:
     execute: Executor
 
 
-class MetaLearner(Declaration):
+class MetaLearner(Explainable, Declaration):
     """Base of the five learners: what they declare, fitted and predicting.
 
     Estimates the conditional average treatment effect (CATE) of each arm k = 1, ..., K-1 against
@@ -509,6 +511,29 @@ class MetaLearner(Declaration):
         made = self._predictions(X, is_oos, oos_method, propensity)
         return overlap(made[PROPENSITY_MODEL, "0"], self.clip)
 
+    # What others read from a fitted learner
+
+    def overall_models(self) -> dict[str, list[Any]]:
+        """Base models fitted on all rows, by model kind and in the order of the arms.
+
+        Kinds that aren't fitted, as where propensities are known, are left out.
+
+        Raises
+        ------
+        ValueError
+            If the learner isn't fitted.
+        """
+        self._check_fitted()
+        models = {**self._nuisance_models, **self._treatment_models}
+        fitted = {k: own for k, own in models.items() if all(one.crossfit for one in own)}
+        return {kind: get_overall_estimators(own) for kind, own in fitted.items()}
+
+    def _necessary_onnx_models(self) -> dict[str, list[Any]]:
+        return necessary_onnx_models(self)
+
+    def _build_onnx(self, models: Mapping[str, Sequence[Any]], output_name: str = "tau") -> Any:
+        return build_onnx(self, models, output_name)
+
     def losses(self, d: Dataset, made: Columns) -> dict[str, float]:
         """Further scores that a learner has by its nature."""
         return {}
@@ -527,8 +552,7 @@ class MetaLearner(Declaration):
         propensity: Any = None,
         lenient: bool = False,
     ) -> Predictions:
-        if not self.__sklearn_is_fitted__():
-            raise ValueError(f"Expected a fitted {type(self).__name__}; call fit first.")
+        self._check_fitted()
         if X is not None:
             check_matrix(X)
             if hasattr(self, "n_features_in_"):
@@ -550,6 +574,10 @@ class MetaLearner(Declaration):
             return self._known
         constant = (self._known == self._known[0]).all()
         return np.tile(self._known[0], (X.shape[0], 1)) if constant else None
+
+    def _check_fitted(self) -> None:
+        if not self.__sklearn_is_fitted__():
+            raise ValueError(f"Expected a fitted {type(self).__name__}; call fit first.")
 
     def __sklearn_is_fitted__(self) -> bool:
         models = [*self._nuisance_models.values(), *self._treatment_models.values()]

@@ -22,6 +22,7 @@ ALLOWED = {
     "sklearn",
     "metalearners",
 }
+EXTRAS = {"onnx_graph": {"onnx"}, "export": {"onnx"}}
 
 
 def _imported(module: str) -> set[str]:
@@ -46,11 +47,22 @@ def test_the_library_brings_no_orchestrator():
     assert not roots & {"prefect", "flows", "deployments", "fastapi", "httpx", "pydantic"}
 
 
+def test_no_extra_is_needed_to_import_the_library():
+    everything = "; ".join(
+        f"import metalearners.{name}" for name in MODULES if name != "onnx_graph"
+    )
+    code = f"import metalearners, sys; {everything}; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    roots = {name.partition(".")[0] for name in ran.stdout.split()}
+    assert not roots & {"onnx", "shap"}
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_imports_the_standard_library_and_few_packages(module):
     roots = {name.partition(".")[0] for name in _imported(module)}
 
-    assert roots - set(sys.stdlib_module_names) <= ALLOWED
+    assert roots - set(sys.stdlib_module_names) <= ALLOWED | EXTRAS.get(module, set())
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if m not in ("bundle", "utils", *LEARNERS)])

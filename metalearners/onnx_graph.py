@@ -1,0 +1,96 @@
+"""An ONNX graph in the making: models side by side on the same inputs, and nodes behind them.
+
+The only module that imports the package onnx, an extra: import it where it's used.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto, TensorProto, compose, helper, numpy_helper
+from onnx.checker import ValidationError, check_model
+from onnx.shape_inference import InferenceError, infer_shapes
+from onnx.version_converter import ConvertError, convert_version
+
+from metalearners._typing import Array
+
+OLDEST_OPSET = 13
+"""Oldest version of ONNX's operators whose arguments are as used here."""
+
+ERRORS = (ConvertError, InferenceError, ValidationError)
+"""What onnx raises on models that don't fit together."""
+
+
+class Graph:
+    """Builds one model; values in it go by their names.
+
+    Parameters
+    ----------
+    models : those to be included, which take the same inputs
+    """
+
+    def __init__(self, models: Sequence[ModelProto]) -> None:
+        self.model = ModelProto(
+            ir_version=max(model.ir_version for model in models), producer_name="uplift-flows"
+        )
+        self.graph = self.model.graph
+        self.graph.name = "effects"
+        self.graph.input.extend(models[0].graph.input)
+        outputs = [value.type.tensor_type for model in models for value in model.graph.output]
+        double = any(tensor.elem_type == TensorProto.DOUBLE for tensor in outputs)
+        self.type = TensorProto.DOUBLE if double else TensorProto.FLOAT
+        self.opset = max(OLDEST_OPSET, *(_opsets(model).get("", 0) for model in models))
+        self.opsets = {"": self.opset}
+
+    def include(self, model: ModelProto, prefix: str, output: str) -> str:
+        """Add a model, with a prefix to its names, and yield one of its outputs."""
+        if _opsets(model).get("", self.opset) != self.opset:
+            model = convert_version(model, self.opset)
+        for domain, version in _opsets(model).items():
+            self.opsets[domain] = max(version, self.opsets.get(domain, 0))
+        part = compose.add_prefix(model, prefix, rename_inputs=False)
+        self.graph.node.extend(part.graph.node)
+        self.graph.initializer.extend(part.graph.initializer)
+        self.graph.sparse_initializer.extend(part.graph.sparse_initializer)
+        # onnx infers no shapes of tree ensembles; what the converter declared is all there is.
+        self.graph.value_info.extend(o for o in part.graph.output if o.name == prefix + output)
+        self.model.functions.extend(part.functions)
+        return self.add("Cast", prefix + output, to=self.type)
+
+    def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
+        """Add a node, and yield its output."""
+        name = f"effects/{len(self.graph.node)}"
+        self.graph.node.append(helper.make_node(operator, inputs, [name], **attributes))
+        return name
+
+    def number(self, value: float) -> str:
+        """A constant of the values' type."""
+        return self._constant(np.array(value, helper.tensor_dtype_to_np_dtype(self.type)))
+
+    def integers(self, *values: int) -> str:
+        """A constant list of positions, axes or lengths."""
+        return self._constant(np.array(values, np.int64))
+
+    def _constant(self, value: Array) -> str:
+        return self.add("Constant", value=numpy_helper.from_array(value))
+
+    def stack(self, columns: Iterable[str]) -> str:
+        """(n, c) values as (n, m, c)."""
+        slots = [self.add("Unsqueeze", column, self.integers(1)) for column in columns]
+        return self.add("Concat", *slots, axis=1)
+
+    def finish(self, result: str, name: str) -> ModelProto:
+        """The model, with one 3-D value under a given name for its output; checked."""
+        self.graph.node.append(helper.make_node("Identity", [result], [name]))
+        shape = [None, None, None]
+        self.graph.output.append(helper.make_tensor_value_info(name, self.type, shape))
+        self.model.opset_import.extend(helper.make_opsetid(*item) for item in self.opsets.items())
+        model = infer_shapes(self.model, check_type=True, strict_mode=True)
+        check_model(model, full_check=True)
+        return model
+
+
+def _opsets(model: ModelProto) -> dict[str, int]:
+    """Versions of the operator sets by domain; that of ONNX itself has two names."""
+    named = [(entry.domain, entry.version) for entry in model.opset_import]
+    return {"" if domain == "ai.onnx" else domain: version for domain, version in named}
