@@ -134,7 +134,6 @@ def lasso(name: str) -> dict[str, Any]:
         ("scale", StandardScaler()),
         ("fit", LassoCV(alphas=30, eps=0.01, cv=5, tol=1e-3, max_iter=10_000)),
     ]
-    first = [("interact", FunctionTransformer(with_interactions))] if name == "S" else []
     logistic = LogisticRegressionCV(
         Cs=np.logspace(-4, 0, 5),
         cv=5,
@@ -143,19 +142,14 @@ def lasso(name: str) -> dict[str, Any]:
         use_legacy_attributes=False,
     )
     return {
+        **({"interactions": True} if name == "S" else {}),
         "nuisance_model_factory": Pipeline,
-        "nuisance_model_params": {"steps": first + steps},
+        "nuisance_model_params": {"steps": steps},
         "treatment_model_factory": Pipeline,
         "treatment_model_params": {"steps": steps},
         "propensity_model_factory": Pipeline,
         "propensity_model_params": {"steps": [("scale", StandardScaler()), ("fit", logistic)]},
     }
-
-
-def with_interactions(X: np.ndarray) -> np.ndarray:
-    """Features whose last column is the treatment, with its products with the others."""
-    features, treatment = X[:, :-1], X[:, -1:] - 0.5
-    return np.hstack([features, treatment, treatment * features])
 
 
 def boost(name: str) -> dict[str, Any]:
