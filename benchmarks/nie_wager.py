@@ -19,7 +19,6 @@ from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.linear_model import LassoCV, LogisticRegressionCV
 from sklearn.pipeline import Pipeline, make_union
 from sklearn.preprocessing import (
-    FunctionTransformer,
     PolynomialFeatures,
     SplineTransformer,
     StandardScaler,

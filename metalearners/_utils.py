@@ -1,4 +1,4 @@
-"""Loaders of the two public data sets that examples of metalearners are written on."""
+"""What published examples import from here: loaders of two public data sets, and a dimension."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from metalearners._typing import Matrix
 from metalearners.arguments import generator
+
+
+def get_linear_dimension(X: Matrix) -> int:
+    """Number of columns of a feature matrix once its categories are one-hot encoded."""
+    if not isinstance(X, pd.DataFrame):
+        return int(X.shape[1])
+    columns = (X.iloc[:, j] for j in range(X.shape[1]))
+    return sum(len(c.cat.categories) if c.dtype == "category" else 1 for c in columns)
 
 
 def load_mindset_data(path: Path) -> tuple[pd.DataFrame, str, str, list[str], list[str]]:

@@ -1,11 +1,16 @@
 """Average effects: doubly robust scores, and intervals for their means."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from metalearners._typing import Array, Floats
+from metalearners.arguments import check_shape, count, number, numbers
+from metalearners.dataset import check_groups, check_weight
+from metalearners.inputs import as_array
 
 
 @dataclass(frozen=True)
@@ -63,17 +68,20 @@ def mean_with_error(
     scores : (n,)
     weight : (n,) sampling weights
     groups : (n,) cluster labels; each row is its own where None
+    level : of the interval
     ddof : 1 for G - 1 as above; 0 for G, without the correction
 
     Raises
     ------
     ValueError
-        If there is one cluster only, whose mean has no error to estimate.
+        If there is one cluster only, whose mean has no error to estimate; or `level` isn't
+        between 0 and 1, or values aren't finite and of the same rows.
     """
-    w = np.ones(len(scores)) if weight is None else weight
+    check_level(level)
+    (scores,), w, groups = same_rows(weight, groups, scores=scores)
     mean = float(np.average(scores, weights=w))
     sums = cluster_sums(w * (scores - mean), groups)
-    n_clusters = len(sums)
+    n_clusters = _n_clusters(w, groups)
     if n_clusters < 2:
         raise ValueError(
             f"Expected two rows or clusters or more for a standard error; found {n_clusters}. "
@@ -103,20 +111,35 @@ def simultaneous_intervals(
     weight, groups : as for `mean_with_error`
     draws : of the statistics under their estimated correlation, from a fixed seed
 
+    Raises
+    ------
+    ValueError
+        As for `mean_with_error`, or if scores aren't in columns.
+
     References
     ----------
     Montiel Olea and Plagborg-Møller (2019), Journal of Applied Econometrics 34(1), pp. 1-17.
     """
+    check_level(level)
+    count("draws", draws)
+    scores = as_array(scores)
+    check_shape("scores", scores.ndim == 2 and scores.size > 0, "(n, m)", scores.shape)
     means = [mean_with_error(column, weight, groups) for column in scores.T]
-    w = np.ones(len(scores)) if weight is None else weight
+    w = np.ones(len(scores)) if weight is None else as_array(weight)
     centred = w[:, None] * (scores - [one.estimate for one in means])
     sums = np.column_stack([cluster_sums(column, groups) for column in centred.T])
     norms = np.linalg.norm(sums, axis=0)
     correlation = sums.T @ sums / np.where(norms > 0, np.outer(norms, norms), 1)
     rng = np.random.default_rng(0)
     normal = rng.multivariate_normal(np.zeros(len(means)), correlation, draws)
-    chi = np.sqrt(rng.chisquare(len(sums) - 1, draws) / (len(sums) - 1))
-    critical = float(np.quantile(np.abs(normal).max(axis=1) / chi, level))
+    freedom = _n_clusters(w, groups) - 1
+    chi = np.sqrt(rng.chisquare(freedom, draws) / freedom)
+    drawn = float(np.quantile(np.abs(normal).max(axis=1) / chi, level))
+    # Never narrower than for one mean alone, nor wider than Bonferroni's, by an accident of draws.
+    single, bonferroni = (
+        float(stats.t.ppf(1 - (1 - level) / 2 / m, freedom)) for m in (1, len(means))
+    )
+    critical = min(max(drawn, single), bonferroni)
     half = [critical * one.std_error for one in means]
     return [(m.estimate - h, m.estimate + h) for m, h in zip(means, half, strict=True)]
 
@@ -141,6 +164,46 @@ def difference_in_means(
         scores[rows] = sign * (y[rows] - mean) * n / v[rows].sum()
     clusters = None if groups is None else np.asarray(groups)[used]
     return mean_with_error(difference + scores, None if weight is None else v, clusters)
+
+
+def _n_clusters(weight: Floats, groups: Array | None) -> int:
+    """Number of clusters with any weight."""
+    return int(np.count_nonzero(cluster_sums(weight, groups)))
+
+
+def check_level(level: Any) -> None:
+    """Refuse a level of an interval that isn't between 0 and 1."""
+    allowed = pd.Interval(0, 1, closed="neither")
+    number(level, allowed, "Expected a level between 0 and 1, such as .95", "Pass a share.")
+
+
+def same_rows(
+    weight: Any, groups: Any, **columns: Any
+) -> tuple[list[Floats], Floats, Array | None]:
+    """Columns, weights (ones where there are none) and cluster labels of the same rows.
+
+    Parameters
+    ----------
+    columns : (n,) arrays, lists or series of numbers
+
+    Raises
+    ------
+    ValueError
+        If they aren't of one length; numbers aren't finite, weights negative or all zero, or
+        labels missing.
+    """
+    given = columns if weight is None else {**columns, "weight": weight}
+    found = {k: numbers(k, as_array(v), "Leave those rows out.") for k, v in given.items()}
+    n = next(iter(found.values())).size
+    labels = None if groups is None else as_array(groups)
+    for name, values in [*found.items(), ("groups", labels)]:
+        if values is not None:
+            fits = values.shape == (n,) and n > 0
+            check_shape(name, fits, f"({n or 'n'},)", values.shape)
+    check_groups(labels)
+    weights = found.pop("weight", np.ones(n))
+    check_weight(weights)
+    return list(found.values()), weights, labels
 
 
 def cluster_sums(values: Floats, groups: Array | None) -> Floats:

@@ -10,11 +10,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 
 from metalearners._typing import Floats, Matrix
+from metalearners.containers import check_matrix, column_names
 from metalearners.metalearner import MetaLearner
-from metalearners.schema import Schema
+from metalearners.schema import Schema, SchemaError
 from metalearners.store import write_whole
 
 _MANIFEST = "manifest.json"
@@ -43,17 +45,28 @@ class Bundle:
     schema: Schema | None
     about: Mapping[str, Any]
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "arms", [_plain(label) for label in self.arms])
+
     @classmethod
     def of(cls, learner: MetaLearner, X: Matrix) -> "Bundle":
         """A bundle of one fitted learner, by the name of its class.
 
         Parameters
         ----------
-        X : features as fitted on; a data frame's types and category levels are required of new
-            rows, and restored in them
+        X : features as fitted on; the types and category levels of a pandas data frame with
+            names are required of new rows, and restored in them
+
+        Raises
+        ------
+        ValueError
+            If the learner isn't fitted, or on other features; or arms have labels that no file
+            can hold.
         """
+        _check_fitted(learner, X)
         arms = list(range(learner.n_variants)) if learner.arms is None else list(learner.arms)
-        schema = Schema.of(X) if isinstance(X, pd.DataFrame) else None
+        named = isinstance(X, pd.DataFrame) and all(isinstance(c, str) for c in X.columns)
+        schema = Schema.of(X) if named else None
         return cls({type(learner).__name__: learner}, arms, schema, {"versions": versions()})
 
     def predict(self, X: Matrix, propensity: Floats | None = None) -> pd.DataFrame:
@@ -64,16 +77,16 @@ class Bundle:
         SchemaError
             If the rows lack a feature, or it has other values than the model knows.
         """
-        features = X if self.schema is None else self.schema.conform(X)
+        features = X if self.schema is None else self.schema.conform(_as_frame(X))
         columns: dict[str, Floats] = {}
         for name, learner in self.learners.items():
             estimates = learner.predict(features, is_oos=True, propensity=propensity)[:, :, -1]
             columns |= estimate_columns(name, self.arms, estimates)
         return pd.DataFrame(columns, index=X.index if isinstance(X, pd.DataFrame) else None)
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write the bundle; its manifest, with each file's digest and its own, comes last."""
-        digests = {}
+        folder, digests = Path(folder), {}
         for name, learner in self.learners.items():
             content = pickle.dumps(learner.served(), protocol=5)
             write_whole(folder / f"{name}.pickle", content)
@@ -89,7 +102,7 @@ class Bundle:
         write_whole(folder / _MANIFEST, json.dumps(whole, indent=2).encode())
 
     @classmethod
-    def load(cls, folder: Path) -> "Bundle":
+    def load(cls, folder: str | Path) -> "Bundle":
         """Read a bundle; each file is verified against the manifest before it is unpickled.
 
         Raises
@@ -97,6 +110,7 @@ class Bundle:
         BundleError
             If the folder holds no whole bundle.
         """
+        folder = Path(folder)
         manifest = _manifest(folder / _MANIFEST)
         contents = {
             Path(file).stem: _verified(folder / Path(file).name, expected)
@@ -113,6 +127,40 @@ class Bundle:
         features = manifest["features"]
         schema = None if features is None else Schema.from_json(features)
         return cls(learners, manifest["arms"], schema, manifest["about"])
+
+
+def _plain(label: Any) -> Any:
+    """An arm's label as JSON has it."""
+    plain = label.item() if isinstance(label, np.generic) else label
+    if not isinstance(plain, (str, int, float)):
+        raise ValueError(
+            f"Expected arms labelled by texts or numbers, which a file can hold; found {label!r}. "
+            "Convert the labels, as with str, and fit again."
+        )
+    return plain
+
+
+def _check_fitted(learner: Any, X: Matrix) -> None:
+    check_matrix(X)
+    if not isinstance(learner, MetaLearner) or not learner.__sklearn_is_fitted__():
+        raise ValueError(f"Expected a fitted learner; found {learner!r}. Call fit first.")
+    names, known = column_names(X), getattr(learner, "feature_names_in_", None)
+    others = names is not None and known is not None and names != list(known)
+    if others or X.shape[1] != getattr(learner, "n_features_in_", X.shape[1]):
+        expected = learner.n_features_in_ if known is None else list(known)
+        raise ValueError(
+            f"Expected the features fitted on, {expected}; found {names or X.shape[1]}. Pass the X "
+            "given to fit."
+        )
+
+
+def _as_frame(X: Matrix) -> pd.DataFrame:
+    if not isinstance(X, pd.DataFrame):
+        raise SchemaError(
+            "Expected a pandas DataFrame, as the model was fitted on; found "
+            f"{type(X).__module__}.{type(X).__qualname__}. Convert it, as with .to_pandas()."
+        )
+    return X
 
 
 _SHAPING = ("lightgbm", "numpy", "pandas", "scikit-learn")

@@ -1,6 +1,6 @@
 """Constructor arguments that may be one value for all model kinds or a dict by kind."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -28,9 +28,53 @@ def check_integer(name: str, value: Any, at_least: int) -> None:
         return
     if at_least == 1:
         expected = "an integer that is strictly positive"
+    elif at_least == 0:
+        expected = "an integer of 0 or more."
     else:
         expected = f"an integer strictly greater than {at_least - 1}."
     raise ValueError(f"{name} needs to be {expected} Found {value!r}.")
+
+
+def check_switch(name: str, value: Any) -> None:
+    """Refuse what is neither True nor False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"Expected {name} as True or False; found {value!r}. Pass one of them.")
+
+
+def check_seed(value: Any) -> None:
+    """Refuse a random_state that is neither None nor a whole number of 0 or more."""
+    if value is not None:
+        check_integer("random_state", value, at_least=0)
+
+
+def check_dict(name: str, value: Any, content: str) -> None:
+    """Refuse what is no dict."""
+    if not isinstance(value, Mapping):
+        raise ValueError(
+            f"Expected {name} as a dict of {content}; found {value!r}. Pass {{}} for none."
+        )
+
+
+def build(spec: EstimatorSpec, what: str, remedy: str) -> Any:
+    """An estimator of a specification.
+
+    Raises
+    ------
+    ValueError
+        If its parameters don't fit its class.
+    """
+    try:
+        return spec.build()
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"Expected parameters of {spec.factory.__name__} for {what}; found "
+            f"{sorted(map(str, spec.params))}: {error}. {remedy}"
+        ) from None
+
+
+def is_base_model(factory: Any) -> bool:
+    """Whether a value is a class that can be fitted."""
+    return isinstance(factory, type) and hasattr(factory, "fit")
 
 
 def check_spec(spec: EstimatorSpec, kind: str, stage: str, method: str, weighted: bool) -> None:
@@ -48,19 +92,14 @@ def check_spec(spec: EstimatorSpec, kind: str, stage: str, method: str, weighted
         either = f"Either in {argument}_factory or in {fitted}."
         where = either if stage == "nuisance" else "Pass a class as treatment_model_factory."
         raise ValueError(f"A model for the {stage} model {kind} needs to be defined. {where}")
-    if not isinstance(spec.factory, type) or not hasattr(spec.factory, "fit"):
+    if not is_base_model(spec.factory):
         raise ValueError(
             f"Expected a class with fit and {method} for the {stage} model {kind}, or a dict of "
             f"classes that names every model kind of its stage; found {spec.factory!r}. Pass its "
             "parameters as params."
         )
-    try:
-        estimator = spec.build()
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"Expected parameters of {spec.factory.__name__} for the {stage} model {kind}; found "
-            f"{sorted(spec.params)}: {error}. A dict by model kind names every kind of its stage."
-        ) from None
+    remedy = "A dict by model kind names every kind of its stage."
+    estimator = build(spec, f"the {stage} model {kind}", remedy)
     check_role(estimator, method, kind)
     if weighted and weight_argument(estimator) is None:
         raise ValueError(
@@ -73,9 +112,21 @@ def check_feature_set(kind: str, chosen: Any) -> None:
     """Refuse what is no collection of positions or of names."""
     if chosen is None:
         return
-    plain = isinstance(chosen, (str, bytes, Mapping)) or not isinstance(chosen, Collection)
-    if plain or not all(isinstance(c, (int, np.integer, str)) for c in chosen):
+    plain = isinstance(chosen, (str, bytes, Mapping, Set)) or not isinstance(chosen, Collection)
+    kinds = (int, np.integer, str)
+    if plain or any(isinstance(c, bool) or not isinstance(c, kinds) for c in chosen):
         raise ValueError(
             f"Expected the feature_set of {kind} as None or a list of positions or of names, or a "
-            f"dict of such by every model kind; found {chosen!r}."
+            f"dict of such by every model kind; found {chosen!r}. Pass np.flatnonzero of a mask."
         )
+
+
+def check_n_jobs(name: str, value: Any) -> None:
+    """Refuse what is no number of workers."""
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if value is None or (whole and value != 0):
+        return
+    raise ValueError(
+        f"Expected {name} as None or a whole number of workers other than 0, -1 for all cores; "
+        f"found {value!r}."
+    )

@@ -22,8 +22,10 @@ def check_matrix(X: Matrix) -> None:
     TypeError
         If it is none of the containers that can be indexed by row.
     ValueError
-        If it isn't 2-dimensional, has no rows or columns, or two columns of one name.
+        If it isn't 2-dimensional, has no rows or columns, two columns of one name, names of
+        several types, or values that are masked or of a type that no base model takes.
     """
+    check_unmasked(X)
     _check_names(X)
     if not is_matrix(X):
         hint = "Call .tocsr()." if sparse.issparse(X) else "Convert it, as with np.asarray."
@@ -36,18 +38,59 @@ def check_matrix(X: Matrix) -> None:
             f"Expected X of shape (n, p) with rows and columns; found {X.shape}. "
             "A single feature is X[:, None]."
         )
+    _check_types(X)
 
 
 def is_matrix(X: Any) -> bool:
     """Whether a value is of a container that can be indexed by row."""
     csr = sparse.issparse(X) and X.format == "csr"
-    return csr or isinstance(X, np.ndarray) or as_frame(X) is not None
+    array = isinstance(X, np.ndarray) and not isinstance(X, np.matrix)
+    return csr or array or as_frame(X) is not None
+
+
+def check_unmasked(values: Any) -> None:
+    """Refuse masked arrays, whose mask would be lost.
+
+    Raises
+    ------
+    ValueError
+        If some values are masked, or could be.
+    """
+    if isinstance(values, np.ma.MaskedArray):
+        raise ValueError(
+            f"Expected an array without a mask; found {int(np.sum(values.mask))} masked "
+            "values. Call .filled(np.nan) for missing ones, or .data."
+        )
 
 
 def _check_names(X: Matrix) -> None:
-    if isinstance(X, pd.DataFrame) and X.columns.has_duplicates:  # other libraries refuse them
+    if not isinstance(X, pd.DataFrame):  # other libraries refuse such names
+        return
+    if X.columns.has_duplicates:
         twice = X.columns[X.columns.duplicated()].unique().tolist()
-        raise ValueError(f"Expected columns of different names in X; found {twice} more than once.")
+        raise ValueError(
+            f"Expected columns of different names in X; found {twice} more than once. Rename them."
+        )
+    named = [isinstance(name, str) for name in X.columns]
+    if any(named) and not all(named):
+        others = [name for name in X.columns if not isinstance(name, str)]
+        raise ValueError(
+            f"Expected names of one type for the columns of X; found {others[:5]} among texts. "
+            "Call .rename(columns=str)."
+        )
+
+
+def _check_types(X: Matrix) -> None:
+    frame = as_frame(X)
+    if frame is None:
+        wrong = [str(X.dtype)] if X.dtype.kind in "cmM" else []
+    else:
+        wrong = [f"{n} ({t})" for n, t in frame.schema.items() if t.is_nested()]
+    if wrong:
+        raise ValueError(
+            f"Expected features that are numbers, texts or categories; found {', '.join(wrong)}. "
+            "Convert them, as dates to days since the first."
+        )
 
 
 def as_frame(X: Matrix) -> nw.DataFrame[Any] | None:
@@ -69,7 +112,16 @@ def take(X: Matrix, rows: Array) -> Matrix:
     if isinstance(X, pd.DataFrame):
         return X.iloc[rows]
     frame = as_frame(X)
-    return X[rows] if frame is None else frame[rows].to_native()
+    if frame is not None:
+        return frame[rows].to_native()
+    if sparse.issparse(X) or X.ndim == 1:
+        return X[rows]
+    rows = np.arange(len(X))[rows]
+    # By columns, as data frames lay out their values: sums in another order end in other bits.
+    taken = np.empty((len(rows), *X.shape[1:]), X.dtype, order="F")
+    for begin in range(0, len(rows), _AT_ONCE):
+        taken[begin : begin + _AT_ONCE] = X[rows[begin : begin + _AT_ONCE]]
+    return taken
 
 
 def select(X: Matrix, columns: Features) -> Matrix:
@@ -87,7 +139,7 @@ def select(X: Matrix, columns: Features) -> Matrix:
     if not columns:
         return np.ones((X.shape[0], 1))
     by_name = _check_columns(X, columns)
-    chosen: list[Any] = list(columns)
+    chosen: list[Any] = list(columns) if by_name else [int(c) for c in columns]
     frame = as_frame(X)
     if frame is None:
         return X[:, chosen]
@@ -114,7 +166,14 @@ def _check_columns(X: Matrix, columns: Sequence[Any]) -> bool:
     absent = [c for c in columns if c not in known]
     if absent:
         whole = names if named else f"positions below {X.shape[1]}"
-        raise ValueError(f"Expected features of X among {whole}; not found: {absent}.")
+        raise ValueError(
+            f"Expected features of X among {whole}; not found: {absent}. Name others, or add them."
+        )
+    own = columns if named else [c % X.shape[1] for c in columns]
+    if len(set(own)) < len(own):
+        raise ValueError(
+            f"Expected each feature once; found one more often in {list(columns)}. Name it once."
+        )
     return bool(named)
 
 
@@ -134,11 +193,26 @@ def with_arm(
     indicators = (arm[:, None] == np.arange(1, n_arms)).astype(np.int8)
     if as_frame(X) is not None:
         return _frame_with(X, indicators, interactions)
-    kind = X.dtype if X.dtype.kind == "f" else float
+    if sparse.issparse(X):
+        return sparse.hstack(_beside(X, indicators, interactions), format="csr")
+    n_features = X.shape[1] * (n_arms if interactions else 1) + n_arms - 1
+    kind = _beside(X[:1], indicators[:1], interactions)[-1].dtype
+    wide = np.empty((len(X), n_features), kind, order="F")  # as `take` lays out its rows
+    for begin in range(0, len(X), _AT_ONCE):
+        part = slice(begin, begin + _AT_ONCE)
+        wide[part] = np.hstack(_beside(X[part], indicators[part], interactions))
+    return wide
+
+
+_AT_ONCE = 65_536  # rows, so that parts of a large array are small beside it
+
+
+def _beside(X: Matrix, indicators: Array, interactions: bool) -> list[Matrix]:
     parts = [X, indicators.astype(X.dtype)]
     if interactions:
+        kind = X.dtype if X.dtype.kind == "f" else np.dtype(float)
         parts += [_times(X, column.astype(kind)) for column in indicators.T]
-    return sparse.hstack(parts, format="csr") if sparse.issparse(X) else np.hstack(parts)
+    return parts
 
 
 def _times(X: Matrix, indicator: Array) -> Matrix:
@@ -149,14 +223,22 @@ def _times(X: Matrix, indicator: Array) -> Matrix:
 
 def _frame_with(X: Matrix, indicators: Array, interactions: bool) -> Matrix:
     frame = nw.from_native(X.rename(columns=str) if isinstance(X, pd.DataFrame) else X)
-    numeric = [name for name, kind in frame.schema.items() if kind.is_numeric()]
+    numeric = [
+        name for name, kind in frame.schema.items() if kind.is_numeric() or kind == nw.Boolean
+    ]
     arms, products = [], []
     for k, column in enumerate(indicators.T, start=1):
         arm = _series_beside(X, f"treatment_{k}", column)
         arms.append(arm)
         if interactions:
-            products += [(frame[name] * arm).alias(f"{name}_x_{arm.name}") for name in numeric]
+            products += [
+                (_number(frame[name]) * arm).alias(f"{name}_x_{arm.name}") for name in numeric
+            ]
     return frame.with_columns(*arms, *products).to_native()
+
+
+def _number(column: nw.Series[Any]) -> nw.Series[Any]:
+    return column.cast(nw.Int8) if column.dtype == nw.Boolean else column
 
 
 def _series_beside(X: Matrix, name: str, values: Array) -> nw.Series[Any]:

@@ -6,17 +6,29 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 from sklearn.base import is_classifier
 from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils import get_tags
 
 from metalearners._typing import Array, Matrix, Ref
+from metalearners.arguments import numbers
+from metalearners.choices import (
+    build,
+    check_dict,
+    check_n_jobs,
+    check_seed,
+    check_switch,
+    is_base_model,
+)
 from metalearners.containers import check_matrix, take
 from metalearners.crossfit import _MEAN, MEDIAN, OOS_METHODS, OVERALL, CrossFit
-from metalearners.dataset import Dataset
+from metalearners.dataset import Dataset, check_weight
 from metalearners.digest import matrix_digest
 from metalearners.estimators import EstimatorSpec
 from metalearners.execute import joblib_executor, run_stage
-from metalearners.inputs import as_array, as_splits, as_vector, check_same_rows
+from metalearners.folds import Splits
+from metalearners.inputs import as_outcome, as_splits, as_vector, as_weight, check_same_rows
 from metalearners.plan import Regression
 from metalearners.store import MemoryStore
 
@@ -39,7 +51,8 @@ class CrossFitEstimator:
     Raises
     ------
     ValueError
-        If `n_folds` isn't a whole number above 0, or nothing would be fitted.
+        If `n_folds` isn't a whole number above 0, nothing would be fitted, or the base model
+        can't be made.
 
     Examples
     --------
@@ -68,11 +81,15 @@ class CrossFitEstimator:
                 "CrossFitting is deactivated as 'n_folds' is set to 1, but 'enable_overall' is set "
                 "to False: nothing would be fitted. Set one of them otherwise."
             )
-        if not isinstance(self.estimator_factory, type):
+        if not is_base_model(self.estimator_factory):
             raise ValueError(
-                f"Expected a class as estimator_factory; found {self.estimator_factory!r}. Pass "
-                "its parameters as estimator_params."
+                "Expected a class with fit as estimator_factory; found "
+                f"{self.estimator_factory!r}. Pass its parameters as estimator_params."
             )
+        check_dict("estimator_params", self.estimator_params, "the class's parameters")
+        build(self._spec, "the base model", "Name others.")
+        check_switch("enable_overall", self.enable_overall)
+        check_seed(self.random_state)
         self.classes_: Array | None = None
         self.crossfit: CrossFit | None = None
 
@@ -128,6 +145,9 @@ class CrossFitEstimator:
         """
         check_matrix(X)
         check_same_rows(X=X, y=y)
+        fit_params = {} if fit_params is None else fit_params
+        check_dict("fit_params", fit_params, "arguments of the base model's fit")
+        check_n_jobs("n_jobs_cross_fitting", n_jobs_cross_fitting)
         n_rows = X.shape[0]
         if self.crossfit is not None and n_rows != self.crossfit.n_rows and cv is None:
             raise ValueError(
@@ -136,6 +156,7 @@ class CrossFitEstimator:
             )
         splits = self._splits(cv, n_rows)
         target = self._target(as_vector("y", y, n_rows))
+        self._check_folds(splits, target)
         d = Dataset(
             X=X,
             y=target,
@@ -145,14 +166,14 @@ class CrossFitEstimator:
             seed=self.random_state or 0,
             cv=splits,
         )
-        asked = self._regression(target, fit_params or {})
+        asked = self._regression(target, fit_params)
         run = run_stage(
             {("model",): asked}, d, MemoryStore(), joblib_executor(n_jobs_cross_fitting)
         )
         self.crossfit = run["model",]
         return self
 
-    def _splits(self, cv: Any, n_rows: int) -> Any:
+    def _splits(self, cv: Any, n_rows: int) -> Splits | None:
         splits = as_splits(cv, n_rows)
         if splits is not None and len(splits) != self.n_folds:
             raise ValueError(
@@ -160,10 +181,21 @@ class CrossFitEstimator:
             )
         return splits
 
+    def _check_folds(self, splits: Splits | None, target: Array) -> None:
+        """Refuse folds that would leave a model without a class."""
+        if splits is None or self.classes_ is None:
+            return
+        fewest = min(len(np.unique(target[train])) for train, _ in splits)
+        if fewest < len(self.classes_):
+            raise ValueError(
+                f"Some folds in cross-fitting had fewer classes, {fewest}, than the overall "
+                f"dataset, {len(self.classes_)}. Please check the cv parameter."
+            )
+
     def _target(self, y: Array) -> Array:
         if not is_classifier(self._spec.build()):
-            return np.asarray(y, dtype=float) if y.dtype.kind != "f" else y
-        self.classes_, codes = np.unique(as_array(y), return_inverse=True)
+            return as_outcome(y, False)
+        self.classes_, codes = _as_classes(y)
         return codes
 
     def _regression(self, target: Array, fit_params: Mapping[str, Any]) -> Regression:
@@ -229,10 +261,15 @@ class CrossFitEstimator:
         oos_method: str | None = None,
         sample_weight: Any = None,
     ) -> float:
-        """Accuracy of a classifier, R² of a regressor."""
+        """Accuracy of a classifier, R² of a regressor; parameters and errors as for `predict`."""
         measure: Callable[..., float] = r2_score if self.classes_ is None else accuracy_score
         predicted = self.predict(X, is_oos, oos_method)
-        return float(measure(as_array(y), predicted, sample_weight=sample_weight))
+        target = as_vector("y", y, len(predicted))
+        if self.classes_ is None:
+            target = numbers("y", target, "Leave those rows out.")
+        weight = as_weight(sample_weight, len(predicted))
+        check_weight(weight)
+        return float(measure(target, predicted, sample_weight=weight))
 
     def _codes(self, X: Matrix, is_oos: bool, oos_method: str | None) -> Array:
         fitted = self.fitted()
@@ -295,6 +332,9 @@ class CrossFitEstimator:
 
     # What was fitted, by the names that are in use
 
+    def __sklearn_tags__(self) -> Any:
+        return get_tags(self._spec.build())
+
     @property
     def _overall_estimator(self) -> Any:
         fitted = self.crossfit
@@ -324,6 +364,23 @@ class CrossFitEstimator:
         made = copy.copy(self)
         made.crossfit = fitted.within(rows, others, X, content)
         return made
+
+
+def _as_classes(y: Array) -> tuple[Array, Array]:
+    """Distinct classes, sorted, and the position of each row's among them."""
+    absent = int(pd.isna(y).sum())
+    try:
+        if y.dtype.kind == "O":
+            hash(tuple(y.tolist()))
+        if not absent:
+            return np.unique(y, return_inverse=True)
+    except TypeError:  # raised below, by a name of ours
+        pass
+    kinds = sorted({type(label).__name__ for label in y.tolist()})
+    raise ValueError(
+        f"Expected a class for each row, all of one type, numbers or texts; found {absent} missing "
+        f"and values of {kinds}. Encode them."
+    )
 
 
 def _known_classes(fitted: CrossFit) -> Array | None:

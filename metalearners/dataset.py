@@ -10,7 +10,7 @@ import pandas as pd
 
 from metalearners._typing import Array, Floats, Matrix
 from metalearners.containers import take
-from metalearners.folds import Splits, draw_folds, splits_of
+from metalearners.folds import FoldSplits, Splits, draw_folds
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +31,7 @@ class Dataset:
     seed : draws the folds
     cv : (train, test) positions of folds that are given, instead of drawn ones; a row that is in
         no test has no out-of-fold predictions
+    judged : whether the rows are scored only, and may lack arms and classes
     """
 
     X: Matrix
@@ -44,6 +45,7 @@ class Dataset:
     held_out: Array | None = None
     seed: int = 0
     cv: Splits | None = None
+    judged: bool = False
 
     def __post_init__(self) -> None:
         for name, values in self._columns().items():
@@ -52,9 +54,9 @@ class Dataset:
                     f"Expected {len(self.y)} rows in {name}, as in y; found {values.shape[0]}. "
                     f"Pass rows of the same units in the same order."
                 )
-        check_arms(self.w, self.n_variants)
-        check_outcome(self.y, self.w, self.is_classification)
-        check_weight(self.weight)
+        check_arms(self.w, self.n_variants, self.judged)
+        check_outcome(self.y, self.w, self.is_classification, self.judged)
+        check_weight(self.weight, None if self.judged else self.w)
         check_groups(self.groups)
         check_propensity(self.propensity, self.n_variants)
         if self.cv is not None:
@@ -131,14 +133,15 @@ class Dataset:
         groups = None if self.groups is None else np.asarray(self.groups)[self.train]
         folds = np.full(len(self), -1)
         folds[self.train] = draw_folds(self.strata[self.train], n_folds, self.seed, groups)
-        splits = splits_of(folds)
+        splits = FoldSplits(folds)
         self._check_splits(splits, n_folds)
         return splits
 
     def _check_splits(self, splits: Splits, n_folds: int) -> None:
-        members = np.arange(len(self)) if self.groups is None else np.asarray(self.groups)
-        rows = pd.DataFrame({"stratum": self.strata, "member": members})[self.train]
-        counts = rows.groupby("stratum")["member"].nunique()
+        strata = pd.Series(self.strata[self.train])
+        counts = strata.value_counts(sort=False).sort_index()
+        if self.groups is not None:
+            counts = pd.Series(np.asarray(self.groups)[self.train]).groupby(strata).nunique()
         each = ", and of each class in it" if self.is_classification else ""
         if counts.min() < n_folds:
             what = "groups" if self.groups is not None else "rows"
@@ -167,22 +170,22 @@ class Dataset:
         return f"of class {self.classes[number]} in arm {arm}"
 
 
-def check_arms(w: Array, n_variants: int) -> None:
-    """Refuse treatments that aren't exactly 0, ..., ``n_variants - 1``."""
+def check_arms(w: Array, n_variants: int, judged: bool = False) -> None:
+    """Refuse treatments that aren't exactly 0, ..., ``n_variants - 1``; some of them if judged."""
     found = np.unique(w)
-    if len(found) != n_variants:
+    if len(found) != n_variants and not judged:
         raise ValueError(
             f"Number of variants present in the treatment ({len(found)}) differs from the "
             f"number expected ({n_variants}). Set n_variants to the number of arms in the data."
         )
-    if not np.array_equal(found, np.arange(n_variants)):
+    if not np.isin(found, np.arange(n_variants)).all():
         raise ValueError(
             f"Treatment variant should be encoded with values 0 to {n_variants - 1}, all of them "
             f"present; found {_some(found)}. Encode the control as 0."
         )
 
 
-def check_outcome(y: Array, w: Array, is_classification: bool) -> None:
+def check_outcome(y: Array, w: Array, is_classification: bool, judged: bool = False) -> None:
     """Refuse missing and infinite outcomes, and class outcomes that arms don't share."""
     if y.dtype.kind == "f" and not np.isfinite(y).all():
         raise ValueError(
@@ -196,6 +199,8 @@ def check_outcome(y: Array, w: Array, is_classification: bool) -> None:
             f"Expected classes as whole numbers; found {_some(np.unique(y))}. Encode them as "
             "0, 1, ..., or fit a numeric outcome."
         )
+    if judged:
+        return
     classes = [np.unique(y[w == arm]) for arm in np.unique(w)]
     if any(not np.array_equal(classes[0], other) for other in classes):
         raise ValueError(
@@ -206,8 +211,8 @@ def check_outcome(y: Array, w: Array, is_classification: bool) -> None:
         raise ValueError(f"Expected two or more classes; only one class present: {classes[0][0]}.")
 
 
-def check_weight(weight: Array | None) -> None:
-    """Refuse weights that are negative, missing, infinite or all zero."""
+def check_weight(weight: Array | None, w: Array | None = None) -> None:
+    """Refuse weights that are negative, missing, infinite or all zero, in an arm too."""
     if weight is None:
         return
     wrong = ~np.isfinite(weight) | (weight < 0)
@@ -216,6 +221,12 @@ def check_weight(weight: Array | None) -> None:
         raise ValueError(
             f"Expected weights that are finite and not negative, some above 0; found {found}. "
             f"Weights say how many units of the population a row stands for."
+        )
+    empty = [str(k) for k in ([] if w is None else np.unique(w)) if not weight[w == k].any()]
+    if empty:
+        raise ValueError(
+            f"Expected weights above 0 in each arm; found only zeros in arm {', '.join(empty)}. "
+            "Leave that arm out."
         )
 
 

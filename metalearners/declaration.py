@@ -2,14 +2,24 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from inspect import signature
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
 
 from metalearners._typing import Array, Columns, Floats, Name
-from metalearners.choices import by_kind, check_feature_set, check_integer, check_spec
+from metalearners.choices import (
+    by_kind,
+    check_dict,
+    check_feature_set,
+    check_integer,
+    check_seed,
+    check_spec,
+    check_switch,
+)
 from metalearners.containers import Features, select
 from metalearners.cross_fit_estimator import CrossFitEstimator
 from metalearners.dataset import Dataset
@@ -180,7 +190,9 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
         own = [k for k in kinds if (k == PROPENSITY_MODEL) == (kind == PROPENSITY_MODEL)]
         factory = by_kind(getattr(self, f"{role}_model_factory"), kind, own)
         params = by_kind(getattr(self, f"{role}_model_params"), kind, own)
-        return EstimatorSpec(factory, dict(params or {}))
+        params = {} if params is None else params
+        check_dict(f"{role}_model_params", params, f"parameters of {kind}")
+        return EstimatorSpec(factory, dict(params))
 
     def columns(self, kind: str) -> Features:
         """Positions or names of a kind's features; None for all."""
@@ -243,12 +255,12 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
             return {}
         return {(PROPENSITY_MODEL, "0"): self.regression(d, PROPENSITY_MODEL, d.w)}
 
-    def with_known(self, eta: Columns, propensity: Floats | None) -> dict[Name, Array]:
+    def with_known(self, eta: Columns, propensity: Floats | None) -> Columns:
         """The nuisance predictions, with the known propensities among them where there are any."""
-        known: dict[Name, Array] = {}
-        if propensity is not None:
-            known[PROPENSITY_MODEL, "0"] = propensity
-        return {**eta, **known}
+        if propensity is None:
+            return eta
+        known = {(PROPENSITY_MODEL, "0"): propensity}
+        return ChainMap(known, eta)  # type: ignore[arg-type] # as it is only read
 
     def propensity_among(self, eta: Columns, k: int) -> Floats:
         """(n,) P(W = k | X, W in {0, k}); one half for a row that is given to neither arm."""
@@ -297,7 +309,9 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
         self._validate()
 
     def _validate(self) -> None:
+        self._check_switches()
         check_integer("n_variants", self.n_variants, at_least=2)
+        check_seed(self.random_state)
         self._check_arms()
         self._check_prefitted()
         for name in ("nuisance_model_factory", "nuisance_model_params"):
@@ -327,14 +341,24 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
             weighted, method = kind in self.WEIGHTED, self.predict_method(kind)
             check_spec(self.spec(kind), kind, self._stage(kind), method, weighted)
 
+    def _check_switches(self) -> None:
+        for name, parameter in signature(type(self)).parameters.items():
+            if parameter.annotation is bool:
+                check_switch(name, getattr(self, name))
+
     def _check_arms(self) -> None:
         if self.arms is None:
             return
-        labels = [self.arms] if isinstance(self.arms, str) else list(self.arms)
-        if len(set(labels)) != self.n_variants or len(labels) != self.n_variants:
+        unordered = isinstance(self.arms, (str, Set, Mapping, Iterator))
+        try:
+            labels: Any = [self.arms] if unordered else list(self.arms)
+            different = len(set(labels))
+        except TypeError:  # no collection, or one of labels that aren't hashable
+            labels, different = self.arms, 0
+        if different != self.n_variants or len(labels) != self.n_variants:
             raise ValueError(
                 f"Expected arms with n_variants = {self.n_variants} different labels, the control "
-                f"first; found {labels}."
+                f"first; found {labels}. Pass a list of numbers or texts."
             )
 
     def _check_prefitted(self) -> None:

@@ -137,8 +137,8 @@ class DRLearner(MetaLearner):
         """Average treatment effects (AIPW) and their standard errors, both (K-1,).
 
         Only the nuisance models need to be fitted. The error is the scores' standard deviation
-        over the square root of n, and clustered where there are groups; `average_effects` also
-        gives intervals.
+        over the square root of n; where there are groups it is clustered, corrected by G / (G - 1).
+        `average_effects` also gives intervals.
 
         Parameters
         ----------
@@ -152,7 +152,8 @@ class DRLearner(MetaLearner):
             If the nuisance models aren't fitted.
         """
         effects, d = self._effect_scores(X, y, w, is_oos, sample_weight, groups, propensity)
-        means = [mean_with_error(one, d.weight, d.groups, ddof=0) for one in effects.T]
+        ddof = 0 if d.groups is None else 1
+        means = [mean_with_error(one, d.weight, d.groups, ddof=ddof) for one in effects.T]
         return np.array([m.estimate for m in means]), np.array([m.std_error for m in means])
 
     def average_effects(
@@ -187,7 +188,8 @@ class DRLearner(MetaLearner):
                 "The nuisance models need to be fitted before average effects are estimated. "
                 "Call fit_all_nuisance first, or fit."
             )
-        d = self.dataset(X, y, w, sample_weight=weight, groups=groups, propensity=propensity)
+        given = {"sample_weight": weight, "groups": groups, "propensity": propensity}
+        d = self.dataset(X, y, w, **given, judged=True)
         scores = self.scores(d, self._predictions(X, is_oos, OVERALL, propensity))
         known = np.flatnonzero(np.isfinite(scores).all(axis=1))
         if len(known) < len(d):
@@ -215,7 +217,7 @@ class DRLearner(MetaLearner):
                 f"{treatment_variant!r}."
             )
         made = self._predictions(X, is_oos, oos_method)
-        scores = self.scores(self.dataset(X, y, w), made)
+        scores = self.scores(self.dataset(X, y, w, judged=True), made)
         return scores[:, treatment_variant] - scores[:, 0]
 
     def scores(self, d: Dataset, eta: Columns) -> Floats:

@@ -4,10 +4,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
 from metalearners._typing import Array, Floats, Matrix
-from metalearners.aipw import Estimate, mean_with_error
-from metalearners.containers import take
+from metalearners.aipw import Estimate, mean_with_error, same_rows
+from metalearners.arguments import check_shape, count, numbers
+from metalearners.containers import as_frame, as_pandas, check_matrix, take
+from metalearners.dataset import check_weight
+from metalearners.inputs import arm_codes, as_vector
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,14 +69,21 @@ def gain_curve(
     groups : (n,) cluster labels, drawn as a whole
     draws : half-samples for the standard errors; 0 for none
 
+    Raises
+    ------
+    ValueError
+        If columns aren't of the same rows, or values not finite; or weights negative or all zero.
+
     References
     ----------
     Yadlowsky, Fleming, Shah, Brunskill and Wager (2025), "Evaluating treatment prioritization
     rules via rank-weighted average treatment effects", JASA 120(549): the QINI weighting of
     RATE, and the half-sample bootstrap.
     """
+    count("draws", draws, least=0)
+    count("seed", seed, least=0)
+    (priority, scores), w, groups = same_rows(weight, groups, priority=priority, scores=scores)
     ranking = _Ranking(priority)
-    w = np.ones(len(scores)) if weight is None else weight
     grid = np.linspace(0, 1, 101)
     share, gain = ranking.curve(scores, w)
     curve = np.interp(grid, share, gain)
@@ -97,19 +108,26 @@ def calibration(
 
     Fewer groups come back where the estimates have fewer distinct values.
 
+    Raises
+    ------
+    ValueError
+        As for `gain_curve`.
+
     References
     ----------
     Chernozhukov, Demirer, Duflo and Fernández-Val (2025), Econometrica 93(4): sorted group
     average treatment effects (GATES).
     """
+    count("n_groups", n_groups)
+    (predicted, scores), w, groups = same_rows(weight, groups, predicted=predicted, scores=scores)
     edges = np.unique(np.quantile(predicted, np.linspace(0, 1, n_groups + 1)[1:-1]))
     member = np.searchsorted(edges, predicted, side="left")
     result = []
     for number in np.unique(member):
         rows = member == number
-        own = None if weight is None else weight[rows]
-        clusters = None if groups is None else np.asarray(groups)[rows]
-        if own is not None and not own.any():
+        own = w[rows]
+        clusters = None if groups is None else groups[rows]
+        if not own.any():
             continue
         if len(np.unique(clusters) if clusters is not None else scores[rows]) < 2:
             continue
@@ -138,14 +156,23 @@ def effect_drivers(
     -------
     (p, K-1) shares, 0 where the estimates don't vary
 
+    Raises
+    ------
+    ValueError
+        If the estimates aren't finite, or no (m, K-1) array.
+
     References
     ----------
     Jansen (1999), Computer Physics Communications 117, pp. 35-43: the total effect index.
     """
-    rng = np.random.default_rng(seed)
+    check_matrix(X)
+    count("most_rows", most_rows)
+    rng = np.random.default_rng(count("seed", seed, least=0))
     rows = np.sort(rng.permutation(X.shape[0])[:most_rows])
     sample = take(X, rows)
-    base = estimate(sample)
+    base = numbers("the estimates", estimate(sample), "Pass a function of features.")
+    fits = base.ndim == 2 and len(base) == len(rows)
+    check_shape("the estimates", fits, f"({len(rows)}, K-1)", base.shape)
     spread = 2 * base.var(axis=0)
     shares = np.zeros((X.shape[1], base.shape[1]))
     for j in range(X.shape[1]):
@@ -164,14 +191,24 @@ def standardized_differences(
     Returns
     -------
     (p, K-1); values above about 0.1 are usually called unbalanced
+
+    Raises
+    ------
+    ValueError
+        If features are neither numbers nor categories, `w` isn't of arms, or weights are negative
+        or all zero in an arm.
     """
+    check_matrix(X)
+    w = arm_codes(as_vector("w", w, X.shape[0]), count("n_variants", n_variants, least=2))
+    _, weight, _ = same_rows(weight, None, w=w)
+    check_weight(weight, w)
+    X = X if as_frame(X) is None else as_pandas(X)
     columns = [_as_numbers(X, j) for j in range(X.shape[1])]
     result = np.zeros((len(columns), n_variants - 1))
     for j, values in enumerate(columns):
         for k in range(1, n_variants):
             (mean, variance), (mean_0, variance_0) = (
-                _moments(values[w == arm], None if weight is None else weight[w == arm])
-                for arm in (k, 0)
+                _moments(values[w == arm], weight[w == arm]) for arm in (k, 0)
             )
             pooled = np.sqrt((variance + variance_0) / 2)
             gap = mean - mean_0
@@ -180,10 +217,9 @@ def standardized_differences(
     return result
 
 
-def _moments(values: Floats, weight: Floats | None) -> tuple[Floats, Floats]:
+def _moments(values: Floats, weight: Floats) -> tuple[Floats, Floats]:
     """Weighted means and variances of columns, over their known values."""
-    w = np.ones(len(values)) if weight is None else weight
-    known = w[:, None] * ~np.isnan(values)
+    known = weight[:, None] * ~np.isnan(values)
     filled = np.nan_to_num(values)
     total = np.where(known.sum(axis=0) > 0, known.sum(axis=0), np.nan)
     mean = (known * filled).sum(axis=0) / total
@@ -226,17 +262,35 @@ def _half_samples(groups: Array | None, n: int, draws: int, seed: int) -> Iterat
 
 def _shuffled(X: Matrix, j: int, rng: np.random.Generator) -> Matrix:
     order = rng.permutation(X.shape[0])
-    moved = X.copy()
     if hasattr(X, "iloc"):
+        moved = X.copy()
         moved.isetitem(j, X.iloc[order, j].array)
-    else:
-        moved[:, j] = X[order, j]
-    return moved
+        return moved
+    frame = as_frame(X)
+    if frame is not None:
+        return frame.with_columns(frame[:, j][order]).to_native()
+    moved = X.tolil() if sparse.issparse(X) else X.copy(order="K")
+    moved[:, [j]] = X[order][:, [j]]
+    return moved.tocsr() if sparse.issparse(X) else moved
 
 
 def _as_numbers(X: Matrix, j: int) -> Floats:
+    if sparse.issparse(X):
+        return np.asarray(X[:, [j]].toarray(), dtype=float)
     column = X.iloc[:, j] if hasattr(X, "iloc") else X[:, j]
     if hasattr(column, "cat"):
         codes = column.cat.codes.to_numpy()
         return (codes[:, None] == np.arange(len(column.cat.categories))).astype(float)
-    return np.asarray(column, dtype=float)[:, None]
+    try:
+        values = np.asarray(column, dtype=float)[:, None]
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"Expected numbers or categories in each column of X; found {column.dtype} in column "
+            f"{j}. Convert it, as with .astype('category')."
+        ) from None
+    if np.isinf(values).any():
+        raise ValueError(
+            f"Expected finite or missing values in X; found infinite ones in column {j}. Remove "
+            "those rows."
+        )
+    return values

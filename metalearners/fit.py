@@ -1,6 +1,7 @@
 """Fits one unit: the only place where an estimator's `fit` is called."""
 
 import contextlib
+import ctypes
 from functools import cache
 from typing import Any
 
@@ -14,7 +15,7 @@ from metalearners.containers import take, with_arm
 from metalearners.estimators import predict
 from metalearners.settings import settle_predictions
 from metalearners.store import Store
-from metalearners.unit import Fit, FitParam, FitUnit
+from metalearners.unit import Fit, FitParam, FitUnit, as_positions
 from metalearners.weights import routing_weights, weight_argument
 
 
@@ -31,6 +32,7 @@ def fit_unit(unit: FitUnit, store: Store, threads: int | None = None) -> Fit:
         # Both take rows of their own, one after the other: X itself is never altered, and of its
         # copies one is held at a time.
         _train(estimator, unit, store)
+    _give_back_memory(store.get(unit.X))
     settle_predictions(estimator)
     predictions = None
     if unit.test is not None:
@@ -40,8 +42,9 @@ def fit_unit(unit: FitUnit, store: Store, threads: int | None = None) -> Fit:
 
 
 def _train(estimator: Any, unit: FitUnit, store: Store) -> None:
-    train = store.get(unit.train)
-    rows = take(store.get(unit.X), train)
+    X = store.get(unit.X)
+    train = as_positions(store.get(unit.train), X.shape[0])
+    rows = _rows(X, train)
     if unit.arm is not None:
         categorical = _as_category(estimator, unit.interactions)
         arm = store.get(unit.arm)[train]
@@ -58,6 +61,34 @@ def _train(estimator: Any, unit: FitUnit, store: Store) -> None:
     arguments[_weight_argument(estimator)] = store.get(unit.weight)[train]
     with routing_weights(estimator):
         estimator.fit(rows, y, **arguments)
+
+
+def _rows(X: Matrix, train: Array) -> Matrix:
+    """Rows to train on; an array that is laid out as `take` would isn't copied as a whole."""
+    if isinstance(X, np.ndarray) and len(train) == len(X) and X.flags.f_contiguous:
+        whole = X.view()
+        whole.flags.writeable = False  # a base model that works in place must not alter X
+        return whole
+    return take(X, train)
+
+
+def _give_back_memory(X: Matrix) -> None:
+    # The C library keeps what LightGBM frees for the thread that had it: with several workers,
+    # more than the features themselves.
+    trim = _trimmer()
+    if trim is not None and X.shape[0] * X.shape[1] > _LARGE:
+        trim(0)
+
+
+_LARGE = 2_000_000  # values; the call takes milliseconds
+
+
+@cache
+def _trimmer() -> Any:
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):  # another C library than GNU's
+        return None
 
 
 def _argument(param: FitParam, train: Array, store: Store) -> Any:
@@ -91,6 +122,10 @@ def predict_with(
     model: Any, X: Matrix, method: str, n_arms: int = 0, interactions: bool = False
 ) -> Array:
     """Predictions of a model, (m, c); (m, K, c) where the arm is a feature (``n_arms`` > 0)."""
+    if isinstance(
+        X, np.ndarray
+    ):  # by columns, as `take` has it: the same bits in and out of sample
+        X = np.asfortranarray(X)
     if not n_arms:
         return predict(model, X, method)
     categorical = _as_category(model, interactions)

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from sklearn.model_selection import ParameterGrid
 
 from metalearners._typing import Matrix
+from metalearners.choices import check_dict, check_n_jobs
 from metalearners.cross_fit_estimator import OVERALL
 from metalearners.metalearner import PROPENSITY_MODEL, MetaLearner
 from metalearners.store import MemoryStore
@@ -229,39 +231,84 @@ class MetaLearnerGridSearch:
         factory = self.metalearner_factory
         if not (isinstance(factory, type) and issubclass(factory, MetaLearner)):
             raise ValueError(f"Expected a class of metalearners; found {factory!r}.")
-        reused = set(self.metalearner_params.get("fitted_nuisance_models") or {})
-        if self.metalearner_params.get("fitted_propensity_model") is not None:
-            reused.add(PROPENSITY_MODEL)
-        expected = set(factory.NUISANCE_KINDS + factory.TREATMENT_KINDS) - reused
+        check_dict("metalearner_params", self.metalearner_params, "the class's arguments")
+        check_dict("base_learner_grid", self.base_learner_grid, "classes by model kind")
+        check_dict("param_grid", self.param_grid, "values by model kind, class and parameter")
+        check_n_jobs("n_jobs", self.n_jobs)
+        expected = self._expected_kinds()
         if set(self.base_learner_grid) != expected:
             raise ValueError(
                 "base_learner_grid keys don't match the expected model names. base_learner_grid "
                 f"keys were expected to be {sorted(expected)}; found "
-                f"{sorted(self.base_learner_grid)}."
+                f"{sorted(map(str, self.base_learner_grid))}."
             )
         for kind, grid in self.base_learner_grid.items():
-            if not isinstance(grid, Sequence) or not grid:
-                raise ValueError(
-                    f"Expected a list of classes for {kind} in base_learner_grid; found {grid!r}."
-                )
-        unknown = set(self.param_grid) - expected
+            self._check_classes(kind, grid)
+        self._check_names("model kinds", self.param_grid, expected)
+        for kind, by_class in self.param_grid.items():
+            self._check_values(kind, by_class)
+
+    def _expected_kinds(self) -> set[str]:
+        reused = set(self.metalearner_params.get("fitted_nuisance_models") or {})
+        if self.metalearner_params.get("fitted_propensity_model") is not None:
+            reused.add(PROPENSITY_MODEL)
+        factory = self.metalearner_factory
+        return set(factory.NUISANCE_KINDS + factory.TREATMENT_KINDS) - reused
+
+    def _check_classes(self, kind: str, grid: Any) -> None:
+        listed = isinstance(grid, Sequence) and all(isinstance(one, type) for one in grid)
+        if not listed or not grid:
+            raise ValueError(
+                f"Expected a list of classes for {kind} in base_learner_grid; found {grid!r}. "
+                "Parameters to try belong in param_grid."
+            )
+
+    def _check_names(self, what: str, given: Any, expected: set[str]) -> None:
+        unknown = sorted(map(str, set(given) - expected))
         if unknown:
             raise ValueError(
-                f"Expected model kinds among {sorted(expected)} in param_grid; found "
-                f"{sorted(unknown)}."
+                f"Expected {what} among {sorted(expected)} in param_grid; found {unknown}. Rename "
+                "them, or add them to base_learner_grid."
             )
+
+    def _check_values(self, kind: str, by_class: Any) -> None:
+        check_dict(f"{kind} in param_grid", by_class, "parameters by class")
+        names = {one.__name__ for one in self.base_learner_grid[kind]}
+        self._check_names(f"classes of {kind}", by_class, names)
+        for name, grid in by_class.items():
+            check_dict(f"{name} in param_grid", grid, "values to try by parameter")
+            for parameter, values in grid.items():
+                _check_listed(f"{parameter} of {name}", values)
+
+
+def _check_listed(what: str, values: Any) -> None:
+    vector = isinstance(values, np.ndarray) and values.ndim == 1
+    listed = vector or (isinstance(values, Sequence) and not isinstance(values, (str, bytes)))
+    if not listed or not len(values):
+        raise ValueError(
+            f"Expected a list of values to try for {what}; found {values!r}. A single value is a "
+            "list of one."
+        )
 
 
 def _table(results: Sequence[GSResult]) -> pd.DataFrame:
-    rows, index = [], []
+    rows = []
     for result in results:
         about = _about(result.metalearner)
-        index += [name for name in about if name not in index]
         times = {"fit_time": result.fit_time, "score_time": result.score_time}
         scores = {f"train_{name}": score for name, score in result.train_scores.items()}
         scores |= {f"test_{name}": score for name, score in (result.test_scores or {}).items()}
         rows.append({**about, **times, **scores})
-    return pd.DataFrame(rows).set_index(index)
+    return pd.DataFrame(rows).set_index(_levels([result.metalearner for result in results]))
+
+
+def _levels(learners: Sequence[MetaLearner]) -> list[str]:
+    """Names of the index: each kind, and behind it the parameters that any grid point gives it."""
+    levels = ["metalearner"]
+    for kind in learners[0].unfitted:
+        params = {name for learner in learners for name in learner.spec(kind).params}
+        levels += [kind, *(f"{kind}_{name}" for name in sorted(params))]
+    return levels
 
 
 def _about(learner: MetaLearner) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """From what a user passes to a data set: arrays and frames of any library, checked row by row."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -8,15 +8,28 @@ import numpy as np
 import pandas as pd
 
 from metalearners._typing import Array, Floats, Matrix
-from metalearners.containers import as_frame, select
+from metalearners.containers import as_frame, check_unmasked, select
 from metalearners.dataset import check_arms, check_propensity
-from metalearners.folds import Splits, splits_of
+from metalearners.folds import FoldSplits, Splits
 
 
 def as_array(values: Any) -> Array:
-    """Values of an array, a list or a series of any library as a numpy array."""
+    """Values of an array, a list or a series of any library as a numpy array.
+
+    Raises
+    ------
+    ValueError
+        If values are masked, which plain arrays can't be, or lists of several lengths.
+    """
+    check_unmasked(values)
     series = nw.from_native(values, series_only=True, allow_series=True, pass_through=True)
-    return series.to_numpy() if isinstance(series, nw.Series) else np.asarray(values)
+    try:
+        return series.to_numpy() if isinstance(series, nw.Series) else np.asarray(values)
+    except ValueError:
+        raise ValueError(
+            f"Expected one value a row; found a {type(values).__name__} of parts that differ in "
+            "length. Pass one column."
+        ) from None
 
 
 def as_vector(name: str, values: Any, n_rows: int) -> Array:
@@ -29,9 +42,10 @@ def as_vector(name: str, values: Any, n_rows: int) -> Array:
     """
     found = as_array(values)
     if found.shape != (n_rows,):
+        shown = found.shape or f"a {type(values).__name__}"
         raise ValueError(
             f"Expected {name} of shape ({n_rows},), a value for each row of X; found "
-            f"{found.shape}. Pass one column of the same rows."
+            f"{shown}. Pass one column of the same rows."
         )
     return found
 
@@ -45,11 +59,9 @@ def check_same_rows(**given: Any) -> None:
     for name, index in list(labelled.items())[1:]:
         first, expected = next(iter(labelled.items()))
         if not index.equals(expected):
-            found = (
-                "another order"
-                if index.sort_values().equals(expected.sort_values())
-                else (f"{len(index)} labels such as {index[:3].tolist()}")
-            )
+            same = len(index) == len(expected) and index.isin(expected).all()
+            labels = f"{len(index)} labels such as {index[:3].tolist()}"
+            found = "another order" if same else labels
             raise ValueError(
                 f"Expected the same index in {name} as in {first}, "
                 f"{len(expected)} labels such as {expected[:3].tolist()}; found {found}. "
@@ -60,44 +72,54 @@ def check_same_rows(**given: Any) -> None:
 def as_outcome(y: Any, is_classification: bool) -> Array:
     """The outcome as a numpy array: integers for classes, floats otherwise.
 
-    Classes that are no whole numbers stay floats, for `check_outcome` to refuse.
+    Classes that are no whole numbers, or too large, stay floats, for `check_outcome` to refuse.
     """
     values = np.asarray(y)
     if values.dtype.kind not in "biuf":
         values = _as_floats(values, "outcomes")
     if is_classification:
         whole = np.isfinite(values).all() and np.array_equal(values, np.floor(values))
-        return values.astype(np.int64) if whole else values
+        fits = whole and (values.dtype.kind in "bi" or np.abs(values).max() < 2.0**63)
+        return values.astype(np.int64 if fits else float)
     return values if values.dtype.kind == "f" else values.astype(float)
 
 
 def _as_floats(values: Array, what: str) -> Floats:
+    if values.dtype.kind in "biuf":
+        return values.astype(float)
+    flat = values.ravel()
     try:
-        return np.asarray(
-            pd.array(values.tolist()).astype("Float64").to_numpy(float, na_value=np.nan)
-        )
+        if values.dtype.kind != "O" or any(isinstance(v, (str, bytes)) for v in flat):
+            raise TypeError("dates and texts, even of digits, are no numbers")
+        given = pd.array(flat.tolist()).astype("Float64").to_numpy(float, na_value=np.nan)
     except (TypeError, ValueError):
         raise ValueError(
             f"Expected numbers as {what}; found values of type {values.dtype}, such as "
-            f"{values[:3].tolist()}. Convert or encode them."
+            f"{flat[:3].tolist()}. Convert or encode them."
         ) from None
+    return np.asarray(given).reshape(values.shape)
 
 
-def arm_codes(w: Array, n_variants: int, arms: Sequence[Any] | None = None) -> Array:
+def arm_codes(
+    w: Array, n_variants: int, arms: Sequence[Any] | None = None, judged: bool = False
+) -> Array:
     """(n,) arm codes from 0, the control, to ``n_variants - 1``.
 
     Parameters
     ----------
     w : (n,) codes, or labels among `arms`
     arms : labels, the control first; None where `w` holds codes
+    judged : whether arms may be absent
 
     Raises
     ------
     ValueError
         If a row has none of the labels, or an arm has no rows.
     """
+    _check_no_missing(w)
     if arms is None:
-        _check_codes(w, n_variants)
+        w = np.asarray(pd.Index(w).infer_objects()) if w.dtype.kind == "O" else w
+        _check_codes(w, n_variants, judged)
         return w.astype(np.int64)
     codes = pd.Index(list(arms), dtype=object).get_indexer(pd.Index(w.astype(object)))
     unknown = pd.unique(pd.Series(w[codes < 0], dtype=object)).tolist()
@@ -106,18 +128,27 @@ def arm_codes(w: Array, n_variants: int, arms: Sequence[Any] | None = None) -> A
             f"Expected treatments among the arms {list(arms)}; found {unknown[:5]}. Leave those "
             "rows out, or name these arms too."
         )
-    check_arms(codes, n_variants)
+    check_arms(codes, n_variants, judged)
     return np.asarray(codes, dtype=np.int64)
 
 
-def _check_codes(w: Array, n_variants: int) -> None:
+def _check_no_missing(w: Array) -> None:
+    absent = int(pd.isna(w).sum())
+    if absent:
+        raise ValueError(
+            "Number of variants present in the treatment isn't known: expected one for each row; "
+            f"found {absent} missing of {len(w)}. Leave those rows out."
+        )
+
+
+def _check_codes(w: Array, n_variants: int, judged: bool) -> None:
     if w.dtype.kind not in "biuf":
         shown = pd.unique(pd.Series(w, dtype=object))[:5].tolist()
         raise ValueError(
             f"Treatment variant should be encoded with values 0 to {n_variants - 1}, or the labels "
             f"named in the argument arms of the constructor, the control first; found {shown}."
         )
-    check_arms(w, n_variants)  # the cast to integers would cut off fractions
+    check_arms(w, n_variants, judged)  # the cast to integers would cut off fractions
 
 
 def as_weight(values: Any, n_rows: int) -> Floats | None:
@@ -128,8 +159,27 @@ def as_weight(values: Any, n_rows: int) -> Floats | None:
 
 
 def as_groups(values: Any, n_rows: int) -> Array | None:
-    """(n,) labels of groups."""
-    return None if values is None else as_vector("groups", values, n_rows)
+    """(n,) labels of groups.
+
+    Raises
+    ------
+    ValueError
+        If labels can't be told apart or put in order, such as lists, or texts among numbers.
+    """
+    if values is None:
+        return None
+    found = as_vector("groups", values, n_rows)
+    if found.dtype.kind == "O":
+        try:
+            sorted(set(found[~pd.isna(found)]))
+        except TypeError:
+            kinds = sorted({type(label).__name__ for label in found})
+            raise ValueError(
+                f"Expected groups with labels of one type, numbers or texts; found {kinds}. "
+                "Convert them, as with str."
+            ) from None
+        found = np.asarray(pd.Index(found).infer_objects())  # numbers are hashed as numbers
+    return found
 
 
 def known_propensity(given: Any, n_variants: int, X: Matrix) -> Floats | None:
@@ -166,8 +216,7 @@ def known_propensity(given: Any, n_variants: int, X: Matrix) -> Floats | None:
 def _propensity_columns(given: Any, X: Matrix) -> Floats:
     names = [given] if isinstance(given, str) else given
     if isinstance(names, Sequence) and names and all(isinstance(name, str) for name in names):
-        frame = as_frame(select(X, tuple(names)))
-        return np.column_stack([frame[name].to_numpy() for name in names]) if frame else X
+        given = select(X, tuple(names))
     frame = as_frame(given)
     values = as_array(given) if frame is None else frame.to_numpy()
     return values if values.dtype.kind == "f" else _as_floats(values, "propensity")
@@ -183,13 +232,35 @@ def as_splits(cv: Any, n_rows: int) -> Splits | None:
     """
     if cv is None:
         return None
-    pairs = list(cv) if isinstance(cv, Iterable) and not isinstance(cv, np.ndarray) else cv
-    if isinstance(pairs, list) and all(isinstance(p, tuple) and len(p) == 2 for p in pairs):
-        return [(np.asarray(train), np.asarray(test)) for train, test in pairs]
+    if not isinstance(cv, Iterable) or isinstance(cv, (str, bytes, Mapping)):
+        raise _no_folds(f"a {type(cv).__name__}")
+    pairs = cv if isinstance(cv, np.ndarray) else list(cv)
+    if isinstance(pairs, list) and all(_is_pair(p) for p in pairs):
+        return [_positions(number, *pair) for number, pair in enumerate(pairs, start=1)]
+    if isinstance(pairs, list) and any(hasattr(p, "__len__") for p in pairs):
+        raise _no_folds("others among them")
     folds = as_vector("cv", cv, n_rows)
     if folds.dtype.kind not in "iu":
-        raise ValueError(
-            "Expected cv as (train, test) pairs of row positions, or a whole number a row for its "
-            f"fold; found {folds.dtype} values. Pass list(splitter.split(X))."
-        )
-    return splits_of(folds)
+        raise _no_folds(f"{folds.dtype} values")
+    numbers = np.full(n_rows, -1)  # numbers without gaps: each would be a fold of no rows
+    numbers[folds >= 0] = np.unique(folds[folds >= 0], return_inverse=True)[1]
+    return FoldSplits(numbers)
+
+
+def _is_pair(given: Any) -> bool:
+    return isinstance(given, (tuple, list)) and len(given) == 2
+
+
+def _positions(number: int, *pair: Any) -> tuple[Array, Array]:
+    train, test = map(np.asarray, pair)
+    if any(rows.ndim != 1 or not rows.size for rows in (train, test)):
+        found = f"shapes {train.shape} and {test.shape} in pair {number}"
+        raise _no_folds(found)
+    return train, test
+
+
+def _no_folds(found: str) -> ValueError:
+    return ValueError(
+        "Expected cv as (train, test) pairs of row positions, some in each, or a whole number a "
+        f"row for its fold; found {found}. Pass list(splitter.split(X))."
+    )

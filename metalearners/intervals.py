@@ -9,8 +9,10 @@ from scipy import stats
 from sklearn.base import clone
 
 from metalearners._typing import Floats, Matrix
-from metalearners.folds import draw_holdout
+from metalearners.aipw import check_level
+from metalearners.folds import draw_half
 from metalearners.metalearner import MetaLearner, Rows
+from metalearners.store import MemoryStore
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,13 +59,16 @@ def cate_intervals(
     from the truth: a regularised base model (trees, boosting, lasso, forests) is biased towards
     smooth and small effects, and no resampling sees that. Coverage at the stated level may be
     expected only of well-specified parametric base models, such as a linear model of a linear
-    effect. For averages use `DRLearner.average_effects`, whose intervals do cover.
+    effect. Where half of the rows are too few for stable nuisances, such as propensities without
+    a penalty, intervals are too wide. For averages use `DRLearner.average_effects`, whose
+    intervals do cover.
 
     Parameters
     ----------
     learner : what to fit; it isn't changed
     X_new : (m, p) features of the rows to estimate for
-    X, y, w, fit_params, rows : what to fit on, as for `MetaLearner.fit`
+    X, y, w, fit_params, rows : what to fit on, as for `MetaLearner.fit`; fits on half-samples are
+        kept only where a `store` is given
     draws : number of half-samples, B; each fits the learner once
     level : of the intervals
     n_jobs : workers, with scikit-learn's meaning of None, 1, N and -1
@@ -78,27 +83,28 @@ def cate_intervals(
     ----------
     Politis, Romano and Wolf (1999), "Subsampling", chapter 2.
     """
-    _check(draws, level)
+    _check(learner, draws)
+    check_level(level)
     whole = clone(learner)
-    synchronized = len({whole.n_folds_of(kind) for kind in whole.kinds}) == 1
-    job = whole.job(X, y, w, fit_params, synchronized, (n_jobs,), **rows)
+    job = whole.job(X, y, w, fit_params, False, (n_jobs,), **rows)
     estimate = whole.run(job).predict(X_new, is_oos=True, propensity=propensity_new)
     squares = np.zeros_like(estimate)
     d = job.d
     for draw in range(draws):
-        half = draw_holdout(d.strata, 0.5, d.seed + draw, d.groups)
-        part = replace(job, d=replace(d, held_out=~half, seed=d.seed + draw))
+        half = draw_half(d.strata, d.seed + draw, d.groups)
+        # No draw shares a fit or pseudo-outcomes with another: a store of its own frees them.
+        store = MemoryStore() if rows.get("store") is None else job.store
+        part = replace(job, d=replace(d, held_out=~half, seed=d.seed + draw), store=store)
         fitted = clone(learner).run(part)
         again = fitted.predict(X_new, is_oos=True, propensity=propensity_new)
         squares += (again - estimate) ** 2
-        part.store.forget_fits()  # no draw shares any
     error = np.sqrt(squares / draws)
     half_width = float(stats.norm.ppf((1 + level) / 2)) * error
     return Intervals(estimate, error, estimate - half_width, estimate + half_width)
 
 
-def _check(draws: int, level: float) -> None:
+def _check(learner: MetaLearner, draws: int) -> None:
+    if not isinstance(learner, MetaLearner):
+        raise ValueError(f"Expected a learner; found {learner!r}. Pass an instance, no class.")
     if not isinstance(draws, (int, np.integer)) or draws < 2:
         raise ValueError(f"Expected draws as a whole number of 2 or more; found {draws!r}.")
-    if not 0 < level < 1:
-        raise ValueError(f"Expected a level between 0 and 1, such as .95; found {level!r}.")

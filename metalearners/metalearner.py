@@ -2,18 +2,20 @@
 
 import copy
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypedDict, Unpack
 
 import numpy as np
+import pandas as pd
 from joblib import cpu_count, effective_n_jobs
 from sklearn.utils.validation import validate_data
 
 from metalearners._typing import Array, Columns, Floats, Matrix, Name
-from metalearners.containers import check_matrix, select
+from metalearners.choices import check_n_jobs
+from metalearners.containers import check_matrix, column_names, select
 from metalearners.cross_fit_estimator import MEDIAN, OVERALL, CrossFitEstimator
-from metalearners.crossfit import CrossFit
+from metalearners.crossfit import OOS_METHODS, CrossFit
 from metalearners.dataset import Dataset
 from metalearners.declaration import (
     NUISANCE,
@@ -96,6 +98,7 @@ class MetaLearner(Explainable, Declaration):
     _nuisance_models: dict[str, list[CrossFitEstimator]]
     _treatment_models: dict[str, list[CrossFitEstimator]]
     _known: Floats | None
+    _columns_in: list[Any] | None
 
     def _begin(self) -> None:
         """Check the constructor's arguments and start with models that aren't fitted."""
@@ -274,13 +277,23 @@ class MetaLearner(Explainable, Declaration):
         **rows: Any,
     ) -> Job:
         """The rows and how to fit on them, checked; parameters and errors as for `fit`."""
+        if not isinstance(synchronize, (bool, np.bool_)):
+            raise ValueError(
+                f"Expected synchronize_cross_fitting as a bool; found {synchronize!r}."
+            )
+        if store is not None and not all(hasattr(store, name) for name in ("put", "find", "keep")):
+            raise ValueError(
+                f"Expected a store such as metalearners.store.DirectoryStore(folder); found "
+                f"{store!r}."
+            )
         d = self.dataset(X, y, w, **rows)
         if synchronize and d.cv is None:
             self._check_synchronized()
         self.check(d)
         _tell_uncovered(d)
         validate_data(self, X=X, skip_check_array=True)  # remembers the features' names
-        _check_fit_params(fit_params)
+        self._columns_in = column_names(X)
+        self._check_fit_params(fit_params)
         execute = joblib_executor(_pool(*n_jobs))
         return Job(d, fit_params or {}, MemoryStore() if store is None else store, execute)
 
@@ -294,8 +307,11 @@ class MetaLearner(Explainable, Declaration):
         groups: Any = None,
         propensity: Any = None,
         cv: Any = None,
+        judged: bool = False,
     ) -> Dataset:
         """The rows as the learner computes with them; parameters as for `fit`.
+
+        Rows that are `judged` are predicted and scored only: arms and classes may be absent.
 
         Raises
         ------
@@ -305,12 +321,14 @@ class MetaLearner(Explainable, Declaration):
             If X is of no container that base models can be given.
         """
         check_matrix(X)
-        check_same_rows(X=X, y=y, w=w, sample_weight=sample_weight, groups=groups)
+        beside = {"sample_weight": sample_weight, "groups": groups, "propensity": propensity}
+        check_same_rows(X=X, y=y, w=w, **beside, cv=cv)
         n = X.shape[0]
+        outcome = self._as_codes(as_vector("y", y, n), judged)
         return Dataset(
             X=X,
-            y=as_outcome(as_vector("y", y, n), self.is_classification),
-            w=arm_codes(as_vector("w", w, n), self.n_variants, self.arms),
+            y=as_outcome(outcome, self.is_classification),
+            w=arm_codes(as_vector("w", w, n), self.n_variants, self.arms, judged),
             n_variants=self.n_variants,
             is_classification=self.is_classification,
             weight=as_weight(sample_weight, n),
@@ -318,7 +336,27 @@ class MetaLearner(Explainable, Declaration):
             propensity=known_propensity(propensity, self.n_variants, X),
             seed=self.seed,
             cv=as_splits(cv, n),
+            judged=judged,
         )
+
+    def _as_codes(self, y: Array, judged: bool) -> Array:
+        """Classes that are texts as codes in their order, for learners of any classes."""
+        if not (self.is_classification and self.MULTI_CLASS and y.dtype.kind in "OU"):
+            return y
+        if not judged:
+            self._labels = np.unique(y.astype(str))
+        codes = pd.Index(self._labels).get_indexer(pd.Index(y.astype(str)))
+        if (codes < 0).any():
+            raise ValueError(
+                f"Expected classes among those fitted on, {self._labels.tolist()}; found "
+                f"{np.unique(y[codes < 0].astype(str))[:5].tolist()}. Leave those rows out."
+            )
+        return np.asarray(codes)
+
+    def classes_of(self, name: Name) -> Array | None:
+        """The classes that a base model's probabilities are of, in their order."""
+        models = {**self._nuisance_models, **self._treatment_models}
+        return models[name[0]][int(name[1])].classes_
 
     def run(self, job: Job) -> Self:
         """Fit both stages."""
@@ -331,11 +369,13 @@ class MetaLearner(Explainable, Declaration):
         missing = {name: r for name, r in asked.items() if name[0] not in self._prefitted}
         self._adopt(self._nuisance_models, self._run(missing, job))
         self._known = job.d.propensity
+        if self._prefitted:
+            self._out_of_fold(job.d)  # proves that they are models of these rows
 
     def _fit_treatments(self, job: Job) -> None:
         if self.TREATMENT_KINDS:
-            eta = self._out_of_fold(job.d)
-            self._adopt(self._treatment_models, self._run(self.treatments(job.d, eta), job))
+            asked = self.treatments(job.d, self._out_of_fold(job.d))
+            self._adopt(self._treatment_models, self._run(asked, job))
 
     def _run(self, asked: Mapping[Name, Regression], job: Job) -> dict[Name, CrossFit]:
         own = {name: self._with_fit_params(name[0], r, job) for name, r in asked.items()}
@@ -355,6 +395,36 @@ class MetaLearner(Explainable, Declaration):
         else:
             weight = as_weight(weight, len(job.d))
         return replace(r, weight=weight, fit_params=params, serve=True, keep=True)
+
+    def _check_fit_params(self, given: Any) -> None:
+        """Refuse fit_params that no model would get, or that aren't arguments."""
+        if given is None:
+            return
+        if not isinstance(given, Mapping):
+            raise ValueError(
+                "Expected fit_params as a dict of arguments, or a dict with the keys 'nuisance' "
+                f"and 'treatment' of such by model kind; found {type(given).__name__}."
+            )
+        stages = {NUISANCE: self.NUISANCE_KINDS, TREATMENT: self.TREATMENT_KINDS}
+        if set(self.kinds) & set(given):
+            raise ValueError(
+                "Expected model kinds in fit_params below the keys 'nuisance' and 'treatment'; "
+                f"found them at the top: {list(given)}."
+            )
+        for stage in set(stages) & set(given):
+            own = given[stage]
+            kinds = own if isinstance(own, Mapping) else {}
+            if (
+                not isinstance(own, Mapping)
+                or not set(kinds) <= set(stages[stage])
+                or not all(isinstance(arguments, Mapping) for arguments in kinds.values())
+                or not set(given) <= set(stages)
+            ):
+                raise ValueError(
+                    f"Expected fit_params[{stage!r}] as a dict of arguments by model kind, of "
+                    f"{list(stages[stage])}, and no other keys than {list(stages)} beside it; "
+                    f"found {given!r}."
+                )
 
     def _out_of_fold(self, d: Dataset) -> Columns:
         """The nuisances' out-of-fold predictions for the rows of a data set."""
@@ -489,7 +559,7 @@ class MetaLearner(Explainable, Declaration):
         By ``{kind}_{scorer}``, with the arm between where there is one model an arm:
         ``{kind}_{arm}_{scorer}``, ``{kind}_{arm}_vs_0_{scorer}``
         """
-        d = self.dataset(X, y, w, sample_weight=sample_weight, propensity=propensity)
+        d = self.dataset(X, y, w, sample_weight=sample_weight, propensity=propensity, judged=True)
         made = self._predictions(X, is_oos, oos_method, propensity)
         return {**evaluate(self, d, made, scoring), **self.losses(d, made)}
 
@@ -541,36 +611,61 @@ class MetaLearner(Explainable, Declaration):
     @property
     def in_sample_(self) -> Floats:
         """CATE estimates of the rows fitted on, (n, K-1, 1 or n_classes)."""
-        made = self._predictions(None, False, OVERALL)
+        self._check_fitted()
+        made = self._made(None, False, lambda kind: OVERALL, self._known)
         return self.cate(made, made)
 
     def _predictions(
         self,
-        X: Matrix | None,
+        X: Matrix,
         is_oos: bool,
         oos_method: str,
         propensity: Any = None,
         lenient: bool = False,
     ) -> Predictions:
         self._check_fitted()
-        if X is not None:
-            check_matrix(X)
-            if hasattr(self, "n_features_in_"):
-                validate_data(self, X=X, reset=False, skip_check_array=True)
-        known = self._known_of(X, is_oos, propensity)
+        self._check_features(X)
+        if not isinstance(is_oos, (bool, np.bool_)):
+            raise ValueError(
+                "Expected is_oos as True, for other rows than those fitted on, or False; found "
+                f"{is_oos!r}."
+            )
+        if oos_method not in OOS_METHODS:
+            raise ValueError(
+                f"oos_method {oos_method!r} not supported. Supported values are {OOS_METHODS}."
+            )
 
         def method(kind: str) -> str:
             overall = lenient and kind == PROPENSITY_MODEL and oos_method == MEDIAN
             return OVERALL if overall else oos_method
 
+        known = self._known_of(X, bool(is_oos), propensity)
+        return self._made(X, bool(is_oos), method, known)
+
+    def _made(
+        self, X: Matrix | None, is_oos: bool, method: Callable[[str], str], known: Floats | None
+    ) -> Predictions:
         models = {**self._nuisance_models, **self._treatment_models}
         return Predictions(models, X, self.columns, is_oos, method, self.with_known({}, known))
 
-    def _known_of(self, X: Matrix | None, is_oos: bool, propensity: Any) -> Floats | None:
+    def _check_features(self, X: Matrix) -> None:
+        """Refuse features of other number or names than those fitted on."""
+        check_matrix(X)
+        if not hasattr(self, "n_features_in_"):  # fitted by others, who know the features
+            return
+        validate_data(self, X=X, reset=False, skip_check_array=True)
+        names, expected = column_names(X), self._columns_in
+        if names is not None and expected is not None and names != expected:
+            raise ValueError(
+                f"Expected the columns fitted on, {expected[:5]}, in their order; found "
+                f"{names[:5]}. Select and rename them."
+            )
+
+    def _known_of(self, X: Matrix, is_oos: bool, propensity: Any) -> Floats | None:
         """Known propensities of rows to predict."""
         if propensity is not None:
             return known_propensity(propensity, self.n_variants, X)
-        if self._known is None or not is_oos or X is None:
+        if self._known is None or not is_oos:
             return self._known
         constant = (self._known == self._known[0]).all()
         return np.tile(self._known[0], (X.shape[0], 1)) if constant else None
@@ -603,8 +698,8 @@ class MetaLearner(Explainable, Declaration):
                 f"Expected a model_kind of {type(self).__name__} among {sorted(models)}; found "
                 f"{kind!r}."
             )
-        whole = isinstance(ordinal, (int, np.integer)) and 0 <= ordinal < len(models[kind])
-        if not whole:
+        whole = isinstance(ordinal, (int, np.integer)) and not isinstance(ordinal, bool)
+        if not whole or not 0 <= ordinal < len(models[kind]):
             raise ValueError(
                 f"{kind} has cardinality {len(models[kind])} and model_ord is {ordinal!r}: use 0 "
                 f"to {len(models[kind]) - 1}."
@@ -638,14 +733,6 @@ def _tell_uncovered(d: Dataset) -> None:
         )
 
 
-def _check_fit_params(given: Any) -> None:
-    if given is not None and not isinstance(given, Mapping):
-        raise ValueError(
-            "Expected fit_params as a dict of arguments, or a dict with the keys 'nuisance' and "
-            f"'treatment' of such by model kind; found {type(given).__name__}."
-        )
-
-
 def _fit_params_of(given: Mapping[str, Any], stage: str, kind: str) -> dict[str, Any]:
     by_stage = bool(given) and set(given) <= {NUISANCE, TREATMENT}
     return dict(given.get(stage, {}).get(kind, {}) if by_stage else given)
@@ -656,6 +743,8 @@ def _pool(*n_jobs: int | None) -> int | None:
 
     Their product; but no more than the cores, unless one level alone asks for more.
     """
+    for n in n_jobs:
+        check_n_jobs("n_jobs", n)
     if all(n is None for n in n_jobs):
         return None
     levels = [effective_n_jobs(n) for n in n_jobs if n is not None]

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from metalearners._typing import Floats
 
 
@@ -27,12 +29,15 @@ class Overlap:
 def overlap(propensity: Floats, clip: float) -> Overlap:
     """Overlap of (n, K) propensities, clipped into [clip, 1 - clip].
 
+    Rows without propensities (NaN: no fold predicts them) are left out.
+
     Examples
     --------
     >>> import numpy as np
     >>> overlap(np.array([[0.5, 0.5], [0.999, 0.001]]), clip=0.01).share
     0.5
     """
+    propensity = propensity[~np.isnan(propensity).any(axis=1)]
     outside = ((propensity < clip) | (propensity > 1 - clip)).any(axis=1)
     return Overlap(
         smallest=propensity.min(axis=0),

@@ -19,7 +19,7 @@ from metalearners.digest import combine
 from metalearners.estimators import EstimatorSpec
 from metalearners.folds import Splits
 from metalearners.store import Store
-from metalearners.unit import Fit, FitParam, FitUnit
+from metalearners.unit import Fit, FitParam, FitUnit, as_mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,27 +123,24 @@ def _ask(name: Name, r: Regression, d: Dataset, store: Store) -> Asked:
     rows = d.train if r.rows is None else r.rows & d.train
     base = _base(r, rows, d, store)
     # One fold is none: the model of all rows predicts them all.
-    splits = [] if r.n_folds == 1 and d.cv is None else _own_splits(rows, d.splits(r.n_folds))
-    folds = []
+    splits: Splits = () if r.n_folds == 1 and d.cv is None else d.splits(r.n_folds)
+    folds, tests = [], []
     for k, (train, test) in enumerate(splits, start=1):
-        unit = replace(base, train=store.put(train), test=store.put(test), keep=r.keep)
-        folds.append(_seeded(unit, d.seed, f"{' '.join(name)} fold {k}/{len(splits)}"))
-    others = np.flatnonzero(~d.train) if splits else np.arange(len(d))
+        own = train[rows[train]]
+        if not len(own):  # before the first fold in time there is nothing to learn from
+            continue
+        unit = replace(base, train=store.put(as_mask(own, len(d))), test=store.put(test))
+        folds.append(
+            _seeded(replace(unit, keep=r.keep), d, f"{' '.join(name)} fold {k}/{len(splits)}")
+        )
+        tests.append(test)
+    others = np.flatnonzero(~d.train) if folds else np.arange(len(d))
     overall = None
-    if r.serve or not splits:
+    if r.serve or not folds:
         predicted = store.put(others) if len(others) else None
-        unit = replace(base, train=store.put(np.flatnonzero(rows)), test=predicted, keep=r.serve)
-        overall = _seeded(unit, d.seed, f"{' '.join(name)} all rows")
-    return Asked(tuple(folds), overall, tuple(test for _, test in splits), others, len(d))
-
-
-def _own_splits(rows: Array, splits: Splits) -> Splits:
-    """The folds with their training rows cut to those of a regression; empty ones left out.
-
-    Only folds that follow time can be empty: before the first, nothing is known to learn from.
-    """
-    own = ((train[rows[train]], test) for train, test in splits)
-    return [(train, test) for train, test in own if len(train)]
+        unit = replace(base, train=store.put(np.packbits(rows)), test=predicted, keep=r.serve)
+        overall = _seeded(unit, d, f"{' '.join(name)} all rows")
+    return Asked(tuple(folds), overall, tuple(tests), others, len(d))
 
 
 def _base(r: Regression, rows: Array, d: Dataset, store: Store) -> FitUnit:
@@ -171,8 +168,8 @@ def _fit_param(name: str, value: Any, d: Dataset, store: Store) -> FitParam:
     return FitParam(name, store.put(np.asarray(value) if by_row else value), by_row)
 
 
-def _seeded(unit: FitUnit, seed: int, label: str) -> FitUnit:
+def _seeded(unit: FitUnit, d: Dataset, label: str) -> FitUnit:
     """The unit with a seed of its own, derived from what it learns, not from who asks or when."""
     content = [unit.content, unit.target, unit.train, str(unit.weight), str(unit.arm)]
-    drawn = combine("seed", [unit.estimator.digest, str(seed), *content])
+    drawn = combine("seed", [unit.estimator.digest, str(d.seed), *content])
     return replace(unit, seed=int(drawn[:7], 16), label=label)

@@ -1,14 +1,17 @@
 """The R-learner."""
 
-from collections.abc import Sequence
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, Self, Unpack
 
 import numpy as np
+import pandas as pd
 
-from metalearners._typing import Array, Columns, Floats, Name
+from metalearners._typing import Array, Columns, Floats, Matrix, Name
+from metalearners.aipw import same_rows
+from metalearners.arguments import number
 from metalearners.dataset import Dataset
-from metalearners.inputs import as_array, as_vector, check_same_rows
-from metalearners.metalearner import PROPENSITY_MODEL, TREATMENT_MODEL, MetaLearner
+from metalearners.inputs import check_same_rows
+from metalearners.metalearner import PROPENSITY_MODEL, TREATMENT_MODEL, MetaLearner, Rows
 from metalearners.plan import Regression
 
 OUTCOME_MODEL = "outcome_model"
@@ -106,18 +109,32 @@ class RLearner(MetaLearner):
     def _pooled(self) -> bool:
         return self.outcome_rows == "all"
 
-    def fit_all_treatment(self, *args: Any, epsilon: float = _EPSILON, **more: Any) -> Self:
-        """Fit the treatment models.
+    def fit_all_treatment(  # type: ignore[override] # an argument more, as in the published API
+        self,
+        X: Matrix,
+        y: Any,
+        w: Any,
+        n_jobs_cross_fitting: int | None = None,
+        fit_params: Mapping[str, Any] | None = None,
+        synchronize_cross_fitting: bool = True,
+        n_jobs_base_learners: int | None = None,
+        epsilon: float = _EPSILON,
+        **rows: Unpack[Rows],
+    ) -> Self:
+        """Fit the treatment models on the rows that the nuisance models were fitted on.
 
         Parameters
         ----------
-        args, more : as for `fit`
-        epsilon : least absolute value of the treatment's residual that is divided by
+        epsilon : least absolute value of the treatment's residual that is divided by; the others
+            are as for `fit`
         """
-        if not epsilon > 0:
-            raise ValueError(f"Expected an epsilon above 0; found {epsilon!r}.")
-        self._epsilon = epsilon
-        return super().fit_all_treatment(*args, **more)
+        allowed = pd.Interval(0, np.inf, closed="neither")
+        self._epsilon = number(
+            epsilon, allowed, "Expected an epsilon above 0", f"The default is {_EPSILON}."
+        )
+        jobs = (n_jobs_cross_fitting, n_jobs_base_learners)
+        self._fit_treatments(self.job(X, y, w, fit_params, synchronize_cross_fitting, jobs, **rows))
+        return self
 
     def treatments(self, d: Dataset, eta: Columns) -> dict[Name, Regression]:
         """The weighted regressions of the pseudo-outcomes."""
@@ -173,13 +190,19 @@ class RLearner(MetaLearner):
         effects = self._effects(made)
         found = {}
         for k in range(1, self.n_variants):
-            own = (d.w == 0) | (d.w == k)
+            m, g = self._mean(made, k), self.propensity_among(made, k)
+            known = np.isfinite(effects[:, k - 1]) & np.isfinite(m) & np.isfinite(g)
+            own = known & ((d.w == 0) | (d.w == k))
+            if not own.any():
+                found[f"r_loss_{k}_vs_0"] = float("nan")
+                continue
             found[f"r_loss_{k}_vs_0"] = r_loss(
                 effects[own, k - 1],
-                self._mean(made, k)[own],
-                self.propensity_among(made, k)[own],
+                m[own],
+                g[own],
                 d.y[own],
                 d.w[own] == k,
+                None if d.weight is None else d.weight[own],
             )
         return found
 
@@ -198,6 +221,7 @@ def r_loss(
     propensity_scores: Any,
     outcomes: Any,
     treatments: Any,
+    sample_weight: Any = None,
 ) -> float:
     r"""Square root of the R-loss, in units of the outcome.
 
@@ -208,11 +232,13 @@ def r_loss(
     ----------
     cate_estimates, outcome_estimates, propensity_scores : (n,) estimates of tau, m and e
     outcomes, treatments : (n,) outcome, and treatment as 0 or 1
+    sample_weight : (n,) weights of the rows in the mean
 
     Raises
     ------
     ValueError
-        If they aren't of one length, or pandas series of different indexes.
+        If they aren't finite numbers of one length, are pandas series of different indexes, or
+        propensities are no probabilities, or treatments others than 0 and 1.
 
     References
     ----------
@@ -231,9 +257,18 @@ def r_loss(
         "treatments": treatments,
     }
     check_same_rows(**given)
-    n_rows = as_array(cate_estimates).shape[0]
-    tau, m, e, y, w = (as_vector(name, v, n_rows).astype(float) for name, v in given.items())
-    return float(np.sqrt(np.mean((y - m - (w - e) * tau) ** 2)))
+    (tau, m, e, y, w), weight, _ = same_rows(sample_weight, None, **given)
+    _check_range("propensity_scores from 0 to 1", e, (e >= 0) & (e <= 1))
+    _check_range("treatments of 0 or 1", w, (w == 0) | (w == 1))
+    return float(np.sqrt(np.average((y - m - (w - e) * tau) ** 2, weights=weight)))
+
+
+def _check_range(expected: str, values: Floats, fits: Array) -> None:
+    if not fits.all():
+        raise ValueError(
+            f"Expected {expected}; found {int((~fits).sum())} others, such as "
+            f"{values[~fits][0]:.4g}. Pass those of one arm and the control."
+        )
 
 
 def pseudo_outcome(

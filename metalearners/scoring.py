@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.metrics import get_scorer
+from sklearn.metrics import get_scorer, get_scorer_names, log_loss
 
 from metalearners._typing import Array, Columns, Floats, Matrix, Name
 from metalearners.containers import Features, select, take
@@ -33,6 +33,9 @@ class Learner(Protocol):
     def cardinality(self, kind: str) -> int:
         """Number of models of a kind."""
 
+    def classes_of(self, name: Name) -> Array | None:
+        """Classes that a model's probabilities are of."""
+
 
 def evaluate(
     learner: Learner,
@@ -46,15 +49,16 @@ def evaluate(
     ----------
     d : rows to score on
     made : the base models' predictions for these rows
-    scoring : names of scorers or functions of (estimator, X, y) by model kind
+    scoring : names of scorers or functions of (estimator, X, y) by model kind; those of other
+        kinds are ignored
     """
     _check_scoring(scoring)
     asked = {**learner.nuisances(d), **learner.treatments(d, made)}
     scores = {}
     for name, regression in asked.items():
-        judged = _Judged.of(regression, made[name], d)
+        judged = _Judged.of(regression, made[name], d, learner.classes_of(name))
         for label, scorer in _scorers(scoring, name[0], regression.method):
-            scores[f"{_prefix(learner, name)}_{label}"] = judged.score(scorer)
+            scores[f"{_prefix(learner, name)}_{label}"] = judged.score(label, scorer)
     return scores
 
 
@@ -87,36 +91,54 @@ def _check_scoring(scoring: Any) -> None:
             "Expected scoring as a dict from model kinds to lists of scorers' names or functions "
             f"of (estimator, X, y); found {scoring!r}."
         )
-    for one in (one for own in scoring.values() for one in own if not callable(one)):
-        try:
-            get_scorer(one)
-        except (ValueError, TypeError):
+    for one in (one for own in scoring.values() for one in own):
+        if not callable(one) and one not in get_scorer_names():
             raise ValueError(
                 f"Expected scikit-learn's name of a scorer or a function of (estimator, X, y); "
                 f"found {one!r}. sklearn.metrics.get_scorer_names() lists the names."
-            ) from None
+            )
 
 
 class _Judged:
     """One base model's predictions, with what they should have been."""
 
-    def __init__(self, X: Matrix, target: Array, values: Floats, weight: Array | None, method: str):
+    def __init__(
+        self,
+        X: Matrix,
+        target: Array,
+        values: Floats,
+        weight: Array | None,
+        classes: Array | None,
+    ) -> None:
         self.X, self.target, self.weight = X, target, weight
-        made = _Classifier if method == "predict_proba" else _Regressor
-        self.estimator = made(values, np.unique(target))
+        self.estimator = _Regressor(values) if classes is None else _Classifier(values, classes)
 
     @classmethod
-    def of(cls, r: Regression, values: Array, d: Dataset) -> "_Judged":
+    def of(cls, r: Regression, values: Array, d: Dataset, classes: Array | None) -> "_Judged":
         """The predictions for the rows that a regression is about."""
         if r.arm is not None:  # of an S-learner's predictions at every arm, those at the own
             values = values[np.arange(len(d)), d.w]
-        rows = np.flatnonzero(d.train if r.rows is None else r.rows)
+        # Rows that no fold predicts have nothing to be judged by.
+        known = ~np.isnan(values).any(axis=1) & ~np.isnan(r.target)
+        rows = np.flatnonzero(known & (d.train if r.rows is None else r.rows))
         weight = None if r.weight is None else r.weight[rows]
         X = take(select(d.X, r.columns), rows)
-        return cls(X, r.target[rows], values[rows], weight, r.method)
+        return cls(X, r.target[rows], values[rows], weight, classes)
 
-    def score(self, scorer: Any) -> float:
-        """A scorer's verdict, weighted where the regression is and the scorer can be."""
+    def score(self, label: str, scorer: Any) -> float:
+        """A scorer's verdict, weighted where the regression is and the scorer can be.
+
+        NaN where there are no rows to judge by.
+        """
+        if not len(self.target):
+            return float("nan")
+        if label == "neg_log_loss":  # which takes the classes of the target for all there are
+            labels = self.estimator.classes_
+            return -float(
+                log_loss(
+                    self.target, self.estimator.values, sample_weight=self.weight, labels=labels
+                )
+            )
         weighted = self.weight is not None and _takes_weights(scorer)
         more = {"sample_weight": self.weight} if weighted else {}
         return float(scorer(self.estimator, self.X, self.target, **more))
@@ -130,9 +152,8 @@ def _takes_weights(scorer: Any) -> bool:
 class _Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """Predictions that were made before, as scorers want them."""
 
-    def __init__(self, values: Floats, classes: Array) -> None:
+    def __init__(self, values: Floats) -> None:
         self.values = values
-        self.classes = classes
 
     def fit(self, X: Matrix, y: Array) -> "_Regressor":
         """Nothing to do: what is scored was fitted before."""

@@ -101,9 +101,8 @@ class SLearner(MetaLearner):
     def check(self, d: Dataset) -> None:
         """Refuse features with a name that the treatment is to have."""
         super().check(d)
-        as_category = not self.interactions and takes_arm_as_category(
-            self.spec(_BASE_MODEL).build()
-        )
+        fitted_here = _BASE_MODEL in self.unfitted and not self.interactions
+        as_category = fitted_here and takes_arm_as_category(self.spec(_BASE_MODEL).build())
         if as_category and isinstance(d.X, np.ndarray):
             warnings.warn(
                 "X is turned into a data frame, as the treatment is to be a category column.",

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
+import numpy as np
+
 from metalearners._typing import Array, Ref
 from metalearners.digest import combine
 from metalearners.estimators import EstimatorSpec
@@ -22,6 +24,9 @@ class FitParam:
 @dataclass(frozen=True, eq=False)
 class FitUnit:
     """One estimator and one training set, every input named by content.
+
+    The training set is a mask of the rows, a bit each (see `as_mask`): positions would weigh as
+    much as features do.
 
     Units are equal when their keys are: the key is the digest of what the fit depends on, and
     so its cache key. `label` says what the unit is for and is no part of it.
@@ -65,6 +70,18 @@ class FitUnit:
 
     def __hash__(self) -> int:
         return hash(self.key)
+
+
+def as_mask(positions: Array, n_rows: int) -> Array:
+    """A mask of rows, eight to a byte."""
+    mask = np.zeros(n_rows, dtype=bool)
+    mask[positions] = True
+    return np.packbits(mask)
+
+
+def as_positions(mask: Array, n_rows: int) -> Array:
+    """Positions of the rows of a mask, ascending."""
+    return np.flatnonzero(np.unpackbits(mask, count=n_rows))
 
 
 # What a fit makes of its unit is code of ours: edited, it must not find its older results.

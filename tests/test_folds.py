@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metalearners.folds import draw_folds, draw_holdout, splits_of
+from metalearners.folds import FoldSplits, draw_folds, draw_holdout
 
 rows = st.integers(min_value=20, max_value=120)
 seeds = st.integers(min_value=0, max_value=2**31)
@@ -28,7 +28,7 @@ def _grouped(n, seed):
 
 @given(rows, numbers, seeds)
 def test_folds_are_disjoint_and_cover_all_rows(n, n_folds, seed):
-    splits = splits_of(draw_folds(_strata(n, seed), n_folds, seed))
+    splits = FoldSplits(draw_folds(_strata(n, seed), n_folds, seed))
 
     assert len(splits) == n_folds
     tests = np.concatenate([test for _, test in splits])
@@ -40,7 +40,7 @@ def test_folds_are_disjoint_and_cover_all_rows(n, n_folds, seed):
 def test_rows_of_no_fold_are_in_no_split():
     folds = np.array([0, -1, 1, 0, -1, 1])
 
-    (train, test), (other_train, other_test) = splits_of(folds)
+    (train, test), (other_train, other_test) = FoldSplits(folds)
 
     assert (train.tolist(), test.tolist()) == ([2, 5], [0, 3])
     assert (other_train.tolist(), other_test.tolist()) == ([0, 3], [2, 5])

@@ -68,7 +68,7 @@ REGRESSORS = {
     "a random search": RandomizedSearchCV(
         Ridge(), {"alpha": loguniform(0.01, 10)}, n_iter=3, cv=SHUFFLED
     ),
-    "a halving search": HALVING(Ridge(), ALPHAS, cv=SHUFFLED, min_resources=60),
+    "a halving search": HALVING(Ridge(), ALPHAS, cv=SHUFFLED, min_resources=200),
     "selected features": RFECV(LinearRegression(), cv=SHUFFLED),
     "bagging": BaggingRegressor(Ridge(), 10),
     "a stack": StackingRegressor([("a", SCALED), ("b", TREE)], cv=SHUFFLED),

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import yaml
 
@@ -21,6 +22,22 @@ def test_python_example_runs():
 
     assert names["effects"].shape == (1000, 1, 1)
     assert names["effects"].mean() == pytest.approx(1, abs=0.4)
+
+
+def test_the_library_s_page_runs():
+    page = (REPOSITORY / "docs" / "library.md").read_text()
+    names = {}
+    for code in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):
+        exec(code, names)
+
+    assert names["effects"].shape == (*names["tau"].shape, 1) == (1000, 2, 1)
+    assert np.abs(names["effects"][:, :, 0] - names["tau"]).mean() < names["tau"].std()
+    low, high = names["first"].effect.ci_low, names["first"].effect.ci_high
+    assert low < names["tau"][:, 0].mean() < high
+    assert names["search"].grid_size_ == len(names["search"].results_) == 2
+    np.testing.assert_array_equal(
+        names["loaded"], names["learner"].predict(names["X"][:10], True)[:, :, 0]
+    )
 
 
 def test_commands_for_ones_own_data_run(api, tmp_path):
