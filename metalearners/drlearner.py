@@ -40,6 +40,10 @@ class DRLearner(MetaLearner):
     .. math:: \hat\tau_k(x) = E[\hat\Gamma_k - \hat\Gamma_0 \mid X = x], \quad
         \hat\Gamma_k = \hat\mu_k(X) + \frac{1[W = k]}{\hat e_k(X)} (Y - \hat\mu_k(X))
 
+    Shapes and errors are those of `MetaLearner`: estimates are (n, K-1, 1) for a numeric outcome,
+    (n, K-1, n_classes) for classes. Arguments and data that can't be used raise ValueError before
+    anything is fitted.
+
     Base models
     -----------
     variant_outcome_model : :math:`\mu_k(x) = E[Y \mid X = x, W = k]`, one an arm
@@ -55,6 +59,21 @@ class DRLearner(MetaLearner):
     ----------
     Kennedy (2023), "Towards optimal doubly robust estimation of heterogeneous causal effects",
     Electronic Journal of Statistics 17(2), algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LinearRegression, LogisticRegression
+    >>> rng = np.random.default_rng(0)
+    >>> X, w = rng.normal(size=(200, 2)), np.arange(200) % 2
+    >>> y = X[:, 0] + w * (1 + X[:, 1])
+    >>> bases = (LinearRegression, LinearRegression, LogisticRegression)
+    >>> learner = DRLearner(False, 2, *bases, n_folds=5).fit(X, y, w)
+    >>> learner.predict(np.array([[0.0, 2.0]]), is_oos=True).round(6)
+    array([[[3.]]])
+    >>> effect, error = learner.average_treatment_effect(X, y, w, is_oos=False)
+    >>> bool(abs(effect - (1 + X[:, 1].mean())).item() < 1e-6)
+    True
     """
 
     NUISANCE_KINDS = (PROPENSITY_MODEL, VARIANT_OUTCOME_MODEL)

@@ -28,6 +28,10 @@ class RLearner(MetaLearner):
     fitted as a regression of the pseudo-outcome (Y - m)/(1[W = k] - g) with the squared
     denominator as weight.
 
+    Shapes and errors are those of `MetaLearner`: estimates are (n, K-1, 1) for a numeric outcome,
+    (n, K-1, n_classes) for classes. Arguments and data that can't be used raise ValueError before
+    anything is fitted.
+
     Base models
     -----------
     propensity_model : :math:`e_k(x) = P(W = k \mid X = x)`
@@ -46,6 +50,18 @@ class RLearner(MetaLearner):
     ----------
     Nie and Wager (2021), "Quasi-oracle estimation of heterogeneous treatment effects",
     Biometrika 108(2), equation 4.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LinearRegression, LogisticRegression
+    >>> rng = np.random.default_rng(0)
+    >>> X, w = rng.normal(size=(2000, 2)), rng.integers(0, 2, size=2000)
+    >>> y = X[:, 0] + w * (1 + X[:, 1])
+    >>> bases = (LinearRegression, LinearRegression, LogisticRegression)
+    >>> learner = RLearner(False, 2, *bases, n_folds=5).fit(X, y, w)
+    >>> learner.predict(np.array([[0.0, 2.0]]), is_oos=True).round(1)
+    array([[[3.]]])
     """
 
     NUISANCE_KINDS = (PROPENSITY_MODEL, OUTCOME_MODEL)

@@ -21,6 +21,10 @@ class SLearner(MetaLearner):
 
     .. math:: \hat\tau_k(x) = \hat\mu(x, k) - \hat\mu(x, 0)
 
+    Shapes and errors are those of `MetaLearner`: estimates are (n, K-1, 1) for a numeric outcome,
+    (n, K-1, n_classes) for classes. Arguments and data that can't be used raise ValueError before
+    anything is fitted.
+
     Base models
     -----------
     base_model : :math:`\mu(x, k) = E[Y \mid X = x, W = k]`
@@ -39,6 +43,19 @@ class SLearner(MetaLearner):
     ----------
     Künzel, Sekhon, Bickel and Yu (2019), "Metalearners for estimating heterogeneous treatment
     effects using machine learning", PNAS 116(10), p. 4157.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LinearRegression
+    >>> rng = np.random.default_rng(0)
+    >>> X, w = rng.normal(size=(200, 2)), np.arange(200) % 2
+    >>> y = X[:, 0] + w * (1 + X[:, 1])
+    >>> learner = SLearner(False, 2, LinearRegression, n_folds=5, interactions=True)
+    >>> learner.fit(X, y, w).predict(X, is_oos=False).shape
+    (200, 1, 1)
+    >>> learner.predict(np.array([[0.0, 2.0]]), is_oos=True).round(6)
+    array([[[3.]]])
     """
 
     NUISANCE_KINDS = (_BASE_MODEL,)

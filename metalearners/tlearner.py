@@ -11,6 +11,10 @@ class TLearner(MetaLearner):
 
     .. math:: \hat\tau_k(x) = \hat\mu_k(x) - \hat\mu_0(x)
 
+    Shapes and errors are those of `MetaLearner`: estimates are (n, K-1, 1) for a numeric outcome,
+    (n, K-1, n_classes) for classes. Arguments and data that can't be used raise ValueError before
+    anything is fitted.
+
     Base models
     -----------
     variant_outcome_model : :math:`\mu_k(x) = E[Y \mid X = x, W = k]`, one an arm
@@ -18,6 +22,17 @@ class TLearner(MetaLearner):
     References
     ----------
     Künzel, Sekhon, Bickel and Yu (2019), PNAS 116(10), p. 4157.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LinearRegression
+    >>> rng = np.random.default_rng(0)
+    >>> X, w = rng.normal(size=(200, 2)), np.arange(200) % 2
+    >>> y = X[:, 0] + w * (1 + X[:, 1])
+    >>> learner = TLearner(False, 2, LinearRegression, n_folds=5).fit(X, y, w)
+    >>> learner.predict(np.array([[0.0, 2.0]]), is_oos=True).round(6)
+    array([[[3.]]])
     """
 
     NUISANCE_KINDS = (VARIANT_OUTCOME_MODEL,)

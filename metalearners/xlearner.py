@@ -17,6 +17,10 @@ class XLearner(MetaLearner):
     .. math:: \hat\tau_k(x) = g(x) \hat\tau_{0k}(x) + (1 - g(x)) \hat\tau_{kk}(x), \quad
         g = \frac{\hat e_k}{\hat e_0 + \hat e_k}
 
+    Shapes and errors are those of `MetaLearner`: estimates are (n, K-1, 1) for a numeric outcome,
+    (n, K-1, n_classes) for classes. Arguments and data that can't be used raise ValueError before
+    anything is fitted.
+
     Base models
     -----------
     variant_outcome_model : :math:`\mu_k(x) = E[Y \mid X = x, W = k]`, one an arm
@@ -28,6 +32,18 @@ class XLearner(MetaLearner):
     References
     ----------
     Künzel, Sekhon, Bickel and Yu (2019), PNAS 116(10), equations 6 to 9.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LinearRegression, LogisticRegression
+    >>> rng = np.random.default_rng(0)
+    >>> X, w = rng.normal(size=(200, 2)), np.arange(200) % 2
+    >>> y = X[:, 0] + w * (1 + X[:, 1])
+    >>> bases = (LinearRegression, LinearRegression, LogisticRegression)
+    >>> learner = XLearner(False, 2, *bases, n_folds=5).fit(X, y, w)
+    >>> learner.predict(np.array([[0.0, 2.0]]), is_oos=True).round(6)
+    array([[[3.]]])
     """
 
     NUISANCE_KINDS = (VARIANT_OUTCOME_MODEL, PROPENSITY_MODEL)

@@ -1,5 +1,6 @@
 """Stored models: what they predict after loading, and what is refused before it is unpickled."""
 
+import dataclasses
 import json
 import pickle
 from hashlib import sha256
@@ -7,10 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 
 from metalearners import DRLearner, SLearner, TLearner, XLearner
-from metalearners.bundle import Bundle, BundleError, arm_name, estimate_columns
+from metalearners.bundle import (
+    Bundle,
+    BundleError,
+    VersionWarning,
+    arm_name,
+    estimate_columns,
+    versions,
+)
 from metalearners.schema import Feature, Schema, SchemaError
 from metalearners.store import write_whole
 from tests.simulate import draw, three_outcomes, three_propensities, tree_learner
@@ -43,7 +52,7 @@ def bundle():
         one.__name__: tree_learner(one, n_variants=3).fit(X, s.y, s.w)
         for one in (SLearner, TLearner, XLearner, DRLearner)
     }
-    return Bundle(learners, ["none", "mail", "call"], Schema.of(X), {"versions": {"numpy": "2"}})
+    return Bundle(learners, ["none", "mail", "call"], Schema.of(X), {"versions": versions()})
 
 
 @pytest.fixture
@@ -346,3 +355,24 @@ def test_numbers_of_another_width_keep_their_value():
     assert found["whole"].tolist() == X["whole"].tolist()
     narrow = Schema.of(X.astype({"whole": "int8"}))
     assert narrow.conform(X.assign(whole=1000))["whole"].tolist() == [1000] * len(X)
+
+
+def test_a_model_made_with_other_packages_says_so(bundle, tmp_path):
+    other = dataclasses.replace(bundle, about={"versions": {**versions(), "numpy": "1.26.4"}})
+    other.save(tmp_path)
+
+    with pytest.warns(VersionWarning, match=r"numpy 1\.26\.4 \(here 2"):
+        Bundle.load(tmp_path)
+
+
+@pytest.mark.parametrize("container", [np.asarray, pl.from_pandas])
+def test_features_without_a_schema_are_passed_on_as_they_are(container, tmp_path):
+    X, s = features()
+    X = container(X.select_dtypes("number"))
+    learner = tree_learner(TLearner, n_variants=3).fit(X, s.y, s.w)
+    Bundle.of(learner, X).save(tmp_path)
+
+    found = Bundle.load(tmp_path).predict(X)
+
+    np.testing.assert_array_equal(found, learner.predict(X, True)[:, :, 0])
+    assert list(found) == ["cate.TLearner.1", "cate.TLearner.2"]

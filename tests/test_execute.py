@@ -210,7 +210,7 @@ def test_fits_kept_in_files_give_the_same_columns(tmp_path):
 # What a regression's fits are
 
 
-def by_column(X, chosen):
+def cols(X, chosen):
     """Rows laid out by columns, as base models get them: sums in another order differ in bits."""
     return np.asfortranarray(X[chosen])
 
@@ -221,7 +221,7 @@ def test_each_row_is_predicted_by_the_model_that_has_not_seen_it():
     fitted = run_one(regression(s, n_folds=4), d)
 
     for train, test in d.splits(4):
-        by_hand = LinearRegression().fit(by_column(s.X, train), s.y[train]).predict(by_column(s.X, test))
+        by_hand = LinearRegression().fit(cols(s.X, train), s.y[train]).predict(cols(s.X, test))
         np.testing.assert_array_equal(fitted.column[test, 0], by_hand)
 
 
@@ -233,7 +233,7 @@ def test_only_rows_asked_for_are_learnt_from_and_all_are_predicted():
 
     for train, test in d.splits(3):
         own = train[rows[train]]
-        by_hand = LinearRegression().fit(by_column(s.X, own), s.y[own]).predict(by_column(s.X, test))
+        by_hand = LinearRegression().fit(cols(s.X, own), s.y[own]).predict(cols(s.X, test))
         np.testing.assert_array_equal(fitted.column[test, 0], by_hand)
 
 
@@ -243,7 +243,7 @@ def test_a_fold_model_that_is_kept_is_the_one_that_predicted():
     kept, dropped = run_one(regression(s, keep=True), d), run_one(regression(s), d)
 
     for fit, other, (_, test) in zip(kept.folds, dropped.folds, d.splits(3), strict=True):
-        np.testing.assert_array_equal(fit.predictions[:, 0], fit.model.predict(by_column(s.X, test)))
+        np.testing.assert_array_equal(fit.predictions[:, 0], fit.model.predict(cols(s.X, test)))
         np.testing.assert_array_equal(fit.predictions, other.predictions)
         assert other.model is None
 
@@ -253,10 +253,10 @@ def test_a_served_model_has_all_training_rows_besides_the_folds():
     held_out = np.arange(200) % 5 == 0
     d = s.dataset(held_out=held_out)
     served, folds = run_one(regression(s, serve=True), d), run_one(regression(s), d)
-    by_hand = LinearRegression().fit(by_column(s.X, ~held_out), s.y[~held_out])
+    by_hand = LinearRegression().fit(cols(s.X, ~held_out), s.y[~held_out])
 
     np.testing.assert_array_equal(served.model.predict(s.X), by_hand.predict(s.X))
-    np.testing.assert_array_equal(served.column[held_out, 0], by_hand.predict(by_column(s.X, held_out)))
+    np.testing.assert_array_equal(served.column[held_out, 0], by_hand.predict(cols(s.X, held_out)))
     np.testing.assert_array_equal(served.column[~held_out], folds.column[~held_out])
     assert np.isnan(folds.column[held_out]).all()
     with pytest.raises(ValueError, match="keeps no served model"):
@@ -266,7 +266,7 @@ def test_a_served_model_has_all_training_rows_besides_the_folds():
 def test_one_fold_predicts_the_rows_it_was_fitted_on():
     s = draw(100)
     fitted = run_one(regression(s, n_folds=1, serve=True), s.dataset())
-    X = by_column(s.X, slice(None))
+    X = cols(s.X, slice(None))
     by_hand = LinearRegression().fit(X, s.y).predict(X)
 
     np.testing.assert_array_equal(fitted.column[:, 0], by_hand)
@@ -313,8 +313,8 @@ def test_probabilities_are_predicted_by_class():
     assert fitted.column.shape == (300, 3)
     np.testing.assert_allclose(fitted.column.sum(axis=1), 1)
     for train, test in d.splits(3):
-        by_hand = LogisticRegression(**EXACT).fit(by_column(s.X, train), s.w[train])
-        np.testing.assert_array_equal(fitted.column[test], by_hand.predict_proba(by_column(s.X, test)))
+        by_hand = LogisticRegression(**EXACT).fit(cols(s.X, train), s.w[train])
+        np.testing.assert_array_equal(fitted.column[test], by_hand.predict_proba(cols(s.X, test)))
 
 
 @pytest.mark.parametrize("container", [np.asarray, pd.DataFrame])
