@@ -21,8 +21,8 @@ setup: $(VENV)/.dev ## the environment alone
 test: $(VENV)/.dev ## under 10 minutes on 2 cores
 	$(PYTEST) -m "not slow"
 
-test-slow: $(VENV)/.dev ## fault injection, coverage, browser
-	$(PYTEST) -m slow
+test-slow: $(VENV)/.dev ## fault injection, coverage, browser; shows what simulations print
+	$(PYTEST) -m slow -rP
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -31,6 +31,7 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/memory.py
 
 constraints: ## the newest allowed versions, on each supported Python
 	$(PYTHON) .ci/constraints.py

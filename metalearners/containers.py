@@ -178,7 +178,12 @@ def _check_columns(X: Matrix, columns: Sequence[Any]) -> bool:
 
 
 def with_arm(
-    X: Matrix, arm: Array, n_arms: int, categorical: bool, interactions: bool = False
+    X: Matrix,
+    arm: Array,
+    n_arms: int,
+    categorical: bool,
+    interactions: bool = False,
+    rows: Array | None = None,
 ) -> Matrix:
     """Features with the treatment appended, for a learner that treats it as one of them.
 
@@ -186,25 +191,42 @@ def with_arm(
     pyarrow frames then become pandas ones, which models read category types from), else one 0/1
     column ``treatment_k`` an arm but the control, and with `interactions` each feature times each
     of these too. Columns of a frame get strings for names, as base models refuse a mixture.
+
+    Parameters
+    ----------
+    rows : positions of the rows that `arm` is of, where these are some of X's
     """
+    if isinstance(X, np.ndarray) and not categorical:
+        return _array_with(X, arm, n_arms, interactions, rows)
+    if rows is not None:
+        X = take(X, rows)
     if categorical and not sparse.issparse(X):
         levels = pd.Categorical(arm, categories=range(n_arms))
         return as_pandas(X).rename(columns=str).assign(treatment=levels)
-    indicators = (arm[:, None] == np.arange(1, n_arms)).astype(np.int8)
+    indicators = _indicators(arm, n_arms)
     if as_frame(X) is not None:
         return _frame_with(X, indicators, interactions)
-    if sparse.issparse(X):
-        return sparse.hstack(_beside(X, indicators, interactions), format="csr")
+    return sparse.hstack(_beside(X, indicators, interactions), format="csr")
+
+
+def _indicators(arm: Array, n_arms: int) -> Array:
+    return (arm[:, None] == np.arange(1, n_arms)).astype(np.int8)
+
+
+def _array_with(X: Array, arm: Array, n_arms: int, interactions: bool, rows: Array | None) -> Array:
+    """`with_arm` for arrays, in parts, so that features are copied once."""
+    rows = np.arange(len(X)) if rows is None else rows
     n_features = X.shape[1] * (n_arms if interactions else 1) + n_arms - 1
-    kind = _beside(X[:1], indicators[:1], interactions)[-1].dtype
-    wide = np.empty((len(X), n_features), kind, order="F")  # as `take` lays out its rows
-    for begin in range(0, len(X), _AT_ONCE):
+    kind = _beside(X[:1], _indicators(arm[:1], n_arms), interactions)[-1].dtype
+    wide = np.empty((len(rows), n_features), kind, order="F")  # as `take` lays out its rows
+    for begin in range(0, len(rows), _AT_ONCE):
         part = slice(begin, begin + _AT_ONCE)
-        wide[part] = np.hstack(_beside(X[part], indicators[part], interactions))
+        own = _beside(X[rows[part]], _indicators(arm[part], n_arms), interactions)
+        wide[part] = np.hstack(own)
     return wide
 
 
-_AT_ONCE = 65_536  # rows, so that parts of a large array are small beside it
+_AT_ONCE = 1_024  # rows, so that a part of a large array is small beside it
 
 
 def _beside(X: Matrix, indicators: Array, interactions: bool) -> list[Matrix]:

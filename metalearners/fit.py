@@ -44,11 +44,11 @@ def fit_unit(unit: FitUnit, store: Store, threads: int | None = None) -> Fit:
 def _train(estimator: Any, unit: FitUnit, store: Store) -> None:
     X = store.get(unit.X)
     train = as_positions(store.get(unit.train), X.shape[0])
-    rows = _rows(X, train)
-    if unit.arm is not None:
-        categorical = _as_category(estimator, unit.interactions)
-        arm = store.get(unit.arm)[train]
-        rows = with_arm(rows, arm, unit.n_arms, categorical, unit.interactions)
+    if unit.arm is None:
+        rows = _rows(X, train)
+    else:
+        arm, categorical = store.get(unit.arm)[train], _as_category(estimator, unit.interactions)
+        rows = with_arm(X, arm, unit.n_arms, categorical, unit.interactions, train)
     y = store.get(unit.target)[train]
     if unit.method == "predict_proba":
         y = y.astype(np.int64)

@@ -60,14 +60,15 @@ class Rows(TypedDict, total=False):
     """What may be known about the rows besides features, outcome and treatment.
 
     sample_weight : (n,) sampling weights: how many units of the population a row stands for
-    groups : (n,) labels of clusters that folds must not split; or each row's identity, so that
-        the folds don't depend on the rows' order
+    groups : (n,) labels of clusters that folds must not split (given folds are taken as they are);
+        or each row's identity, so that the folds don't depend on the rows' order
     propensity : known probabilities of the arms, used in place of a propensity model: P(W = 1) of
         two arms, as a number or an (n,) column; K numbers, one an arm; an (n, K) array; or a
         column of X by its name, or one an arm
     cv : folds to use: (train, test) pairs of row positions, as a splitter's ``split`` gives them,
         or (n,) fold numbers. Rows that no fold tests, such as those before the first fold in
-        time, have no out-of-fold predictions and take no part in the treatment stage
+        time, have no out-of-fold predictions and take no part in the treatment stage. See
+        `metalearners.folds.forward_chaining`
     store : where fits are looked up by what they depend on, and kept; a new one by default
     """
 

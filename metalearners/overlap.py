@@ -16,7 +16,8 @@ class Overlap:
     smallest, largest : (K,) propensities by arm, before clipping
     clipped : number of rows with a propensity outside [clip, 1 - clip]. Their effects are
         estimated as if they were likelier to be in the arm than they are: the more such rows, the
-        further the estimand moves from the effect on all rows
+        further the estimand of a DR-learner moves from the effect on all rows. (An R-learner clips
+        propensities among two arms, and an X-learner none)
     share : the same as a share of the rows
     """
 

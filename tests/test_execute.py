@@ -1,19 +1,23 @@
 """Executors, and what fits of units are: the same bits whoever runs them."""
 
 import os
+import time
+import tracemalloc
 
 import numpy as np
 import pandas as pd
 import pytest
 from joblib import cpu_count, parallel_config
 from lightgbm import LGBMRegressor
+from scipy import sparse
 from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from metalearners import TLearner, XLearner
+from metalearners import TLearner, XLearner, containers
 from metalearners.containers import take, with_arm
 from metalearners.crossfit import CrossFit
 from metalearners.estimators import EstimatorSpec
@@ -388,3 +392,35 @@ def test_models_without_n_jobs_get_their_share_of_the_cores():
 
     assert fit_unit(unit, store, threads=1).model.threads_ == 1
     assert fit_unit(unit, store).model.threads_ > 1
+
+
+class Weigher(DummyRegressor):
+    """Measures what copies of features there are while it is fitted."""
+
+    most = 0
+
+    def fit(self, X, y, sample_weight=None):
+        time.sleep(0.02)  # so that fits run side by side
+        own = tracemalloc.Filter(True, containers.__file__)
+        held = sum(trace.size for trace in tracemalloc.take_snapshot().filter_traces([own]).traces)
+        Weigher.most = max(Weigher.most, held)
+        return super().fit(X, y, sample_weight)
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+@pytest.mark.parametrize("container", [np.asarray, pd.DataFrame, sparse.csr_matrix])
+def test_features_are_held_three_times_at_most(learner, container):
+    """As given, and the rows of one fit for each of two workers."""
+    rng = np.random.default_rng(0)
+    X = container(rng.normal(size=(20_000, 50)).astype(np.float32))
+    w = np.arange(20_000) % 2
+    made = learner(False, 2, Weigher, Weigher, DummyClassifier, n_folds=5)
+    size = 20_000 * 50 * 4 * (2 if sparse.issparse(X) else 1)  # with as many positions
+    Weigher.most = 0
+    tracemalloc.start()
+    try:
+        made.fit(X, rng.normal(size=20_000), w, n_jobs_cross_fitting=2)
+    finally:
+        tracemalloc.stop()
+
+    assert 0 < 1 + Weigher.most / size < 3.1  # the treatment among the features adds a column
