@@ -44,9 +44,9 @@ def score_file(model: Path, source: str, output: Path) -> int:
 
 
 def _estimates(bundle: Bundle, source: str) -> pd.DataFrame:
-    data = DataConfig.model_validate(bundle.about["config"]["data"])
-    if bundle.schema is None:
+    if bundle.schema is None or "config" not in bundle.about:
         raise InputError("Expected the model of a run, which knows its features; found another.")
+    data = DataConfig.model_validate(bundle.about["config"]["data"])
     dataset = open_source(source)
     # Other learners have no use for known probabilities of new rows.
     designed = any(PROPENSITY_MODEL in learner.SERVED for learner in bundle.learners.values())

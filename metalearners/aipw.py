@@ -20,7 +20,8 @@ class Estimate:
     Parameters
     ----------
     estimate, std_error : in units of the outcome
-    ci_low, ci_high : 95 % interval, by Student's t with one degree fewer than there are clusters
+    ci_low, ci_high : interval at the level asked for, 95 % by default, by Student's t with one
+        degree fewer than there are clusters
     """
 
     estimate: float
@@ -81,15 +82,15 @@ def mean_with_error(
     (scores,), w, groups = same_rows(weight, groups, scores=scores)
     mean = float(np.average(scores, weights=w))
     sums = cluster_sums(w * (scores - mean), groups)
-    n_clusters = _n_clusters(w, groups)
-    if n_clusters < 2:
+    clusters = n_clusters(w, groups)
+    if clusters < 2:
         raise ValueError(
-            f"Expected two rows or clusters or more for a standard error; found {n_clusters}. "
+            f"Expected two rows or clusters or more for a standard error; found {clusters}. "
             "Cluster by a finer group."
         )
-    correction = n_clusters / (n_clusters - ddof)
+    correction = clusters / (clusters - ddof)
     error = float(np.sqrt(correction * np.sum(sums**2)) / w.sum())
-    half = float(stats.t.ppf((1 + level) / 2, n_clusters - 1)) * error
+    half = float(stats.t.ppf((1 + level) / 2, clusters - 1)) * error
     return Estimate(mean, error, mean - half, mean + half)
 
 
@@ -132,7 +133,7 @@ def simultaneous_intervals(
     correlation = sums.T @ sums / np.where(norms > 0, np.outer(norms, norms), 1)
     rng = np.random.default_rng(0)
     normal = rng.multivariate_normal(np.zeros(len(means)), correlation, draws)
-    freedom = _n_clusters(w, groups) - 1
+    freedom = n_clusters(w, groups) - 1
     chi = np.sqrt(rng.chisquare(freedom, draws) / freedom)
     drawn = float(np.quantile(np.abs(normal).max(axis=1) / chi, level))
     # Never narrower than for one mean alone, nor wider than Bonferroni's, by an accident of draws.
@@ -166,7 +167,7 @@ def difference_in_means(
     return mean_with_error(difference + scores, None if weight is None else v, clusters)
 
 
-def _n_clusters(weight: Floats, groups: Array | None) -> int:
+def n_clusters(weight: Floats, groups: Array | None) -> int:
     """Number of clusters with any weight."""
     return int(np.count_nonzero(cluster_sums(weight, groups)))
 

@@ -242,6 +242,8 @@ class CrossFitEstimator:
                 "Cannot create a mean of classes. Please use a different oos_method, or the mean "
                 "of predict_proba."
             )
+        if not is_oos:
+            self._check_covered(X)
         return self.classes_[self._codes(X, is_oos, oos_method)]
 
     def predict_proba(self, X: Matrix, is_oos: bool, oos_method: str | None = None) -> Array:
@@ -270,6 +272,15 @@ class CrossFitEstimator:
         weight = as_weight(sample_weight, len(predicted))
         check_weight(weight)
         return float(measure(target, predicted, sample_weight=weight))
+
+    def _check_covered(self, X: Matrix) -> None:
+        """Refuse to name classes of rows that no fold predicts."""
+        absent = int(np.isnan(self.values(X, False, None)[..., 0]).sum())
+        if absent:
+            raise ValueError(
+                f"Expected rows that some fold tests; found {absent} in no test of cv, whose class "
+                "isn't known. Use predict_proba, which is NaN there, or is_oos=True."
+            )
 
     def _codes(self, X: Matrix, is_oos: bool, oos_method: str | None) -> Array:
         fitted = self.fitted()
@@ -307,7 +318,7 @@ class CrossFitEstimator:
                 "In order to use 'overall' prediction method, the estimator's enable_overall "
                 "property has to be set to True. Use 'mean' or 'median', or fit it so."
             )
-        if self.n_folds == 1 and oos_method != OVERALL:
+        if self.n_folds == 1 and not self.fitted().folds and oos_method != OVERALL:
             raise ValueError(
                 f"Cross-fitting is deactivated and therefore only the {OVERALL!r} prediction "
                 f"method can be used; found {oos_method!r}."

@@ -157,7 +157,8 @@ class CrossFit:
 
     def served(self) -> "CrossFit":
         """The same for new rows alone: without fold models and estimates of rows fitted on."""
-        return replace(self, folds=(), tests=(), overall=Fit(None, self.model))
+        none = np.empty(0, dtype=np.int64)
+        return replace(self, folds=(), tests=(), held_out=none, overall=Fit(None, self.model))
 
     def within(self, rows: Array, others: Array, X: Matrix, content: str) -> "CrossFit":
         """The same for a larger data set, of which this one was a part.

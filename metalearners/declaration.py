@@ -75,6 +75,8 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
     """Model kinds that effects of new rows need."""
     WEIGHTED: ClassVar[frozenset[str]] = frozenset()
     """Model kinds that are always fitted with row weights."""
+    SWEPT: ClassVar[frozenset[str]] = frozenset()
+    """Model kinds with the arm among their features, which predict at every arm."""
     MULTI_CLASS: ClassVar[bool] = False
 
     def __init__(
@@ -387,6 +389,12 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"Expected fitted models as the prefitted {kind}; call their fit.")
         method = self.predict_method(kind)
         for model in models:
+            if bool(model.fitted().unit.n_arms) != (kind in self.SWEPT):
+                raise ValueError(
+                    f"Expected as the prefitted {kind} a model that an S-learner fitted, with the "
+                    "arm among its features, for an S-learner and no other; found "
+                    f"{model.estimator_factory.__name__}. Take it from such a learner."
+                )
             if model.fitted().unit.method != method:
                 raise ValueError(
                     f"The model {kind} is supposed to be used with the predict method '{method}'; "

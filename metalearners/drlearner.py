@@ -202,7 +202,8 @@ class DRLearner(MetaLearner):
         self, X: Matrix, y: Any, w: Any, is_oos: bool, weight: Any, groups: Any, propensity: Any
     ) -> tuple[Floats, Dataset]:
         """(n, K-1) scores of the effects, and the rows; those without nuisances left out."""
-        if any(m.crossfit is None for m in self._nuisance_models[VARIANT_OUTCOME_MODEL]):
+        models = self._nuisance_models.get(VARIANT_OUTCOME_MODEL, [])
+        if not models or any(model.crossfit is None for model in models):
             raise ValueError(
                 "The nuisance models need to be fitted before average effects are estimated. "
                 "Call fit_all_nuisance first, or fit."

@@ -7,7 +7,7 @@ import numpy as np
 from scipy import sparse
 
 from metalearners._typing import Array, Floats, Matrix
-from metalearners.aipw import Estimate, mean_with_error, same_rows
+from metalearners.aipw import Estimate, mean_with_error, n_clusters, same_rows
 from metalearners.arguments import check_shape, count, numbers
 from metalearners.containers import as_frame, as_pandas, check_matrix, take
 from metalearners.dataset import check_weight
@@ -127,9 +127,7 @@ def calibration(
         rows = member == number
         own = w[rows]
         clusters = None if groups is None else groups[rows]
-        if not own.any():
-            continue
-        if len(np.unique(clusters) if clusters is not None else scores[rows]) < 2:
+        if n_clusters(own, clusters) < 2:  # there is no error to estimate
             continue
         actual = mean_with_error(scores[rows], own, clusters)
         mean = float(np.average(predicted[rows], weights=own))

@@ -106,5 +106,10 @@ def cate_intervals(
 def _check(learner: MetaLearner, draws: int) -> None:
     if not isinstance(learner, MetaLearner):
         raise ValueError(f"Expected a learner; found {learner!r}. Pass an instance, no class.")
+    if learner.unfitted != list(learner.kinds):
+        raise ValueError(
+            "Expected a learner without prefitted models, as each half-sample fits all of them; "
+            f"found {sorted(set(learner.kinds) - set(learner.unfitted))}. Pass factories."
+        )
     if not isinstance(draws, (int, np.integer)) or draws < 2:
         raise ValueError(f"Expected draws as a whole number of 2 or more; found {draws!r}.")

@@ -16,7 +16,7 @@ from metalearners.choices import check_n_jobs
 from metalearners.containers import check_matrix, column_names, select
 from metalearners.cross_fit_estimator import MEDIAN, OVERALL, CrossFitEstimator
 from metalearners.crossfit import OOS_METHODS, CrossFit
-from metalearners.dataset import Dataset
+from metalearners.dataset import Dataset, check_weight
 from metalearners.declaration import (
     NUISANCE,
     PROPENSITY_MODEL,
@@ -100,10 +100,18 @@ class MetaLearner(Explainable, Declaration):
     _treatment_models: dict[str, list[CrossFitEstimator]]
     _known: Floats | None
     _columns_in: list[Any] | None
+    _labels: Array | None
 
     def _begin(self) -> None:
         """Check the constructor's arguments and start with models that aren't fitted."""
         super()._begin()
+        for name in ("n_features_in_", "feature_names_in_"):  # scikit-learn's, of an earlier fit
+            self.__dict__.pop(name, None)
+        self._columns_in = self._labels = None
+        self._forget()
+
+    def _forget(self) -> None:
+        """Start with models that aren't fitted."""
         self._known = None
         self._nuisance_models = {k: self._models_of(k) for k in self.NUISANCE_KINDS}
         self._treatment_models = {k: self._models_of(k) for k in self.TREATMENT_KINDS}
@@ -254,8 +262,9 @@ class MetaLearner(Explainable, Declaration):
     ) -> Self:
         self._check_name(models, kind, ordinal)
         check_matrix(X)
-        if kind in self._prefitted:
-            raise ValueError(f"Expected a kind that isn't prefitted; {kind} is. Leave it as it is.")
+        if kind in self._prefitted or kind in self.SWEPT:
+            why = "prefitted" if kind in self._prefitted else "fitted with the arms as features"
+            raise ValueError(f"Expected a kind that can be fitted alone; {kind} is {why}. Use fit.")
         made = CrossFitEstimator(
             self.n_folds_of(kind),
             self.spec(kind).factory,
@@ -288,14 +297,16 @@ class MetaLearner(Explainable, Declaration):
                 f"{store!r}."
             )
         d = self.dataset(X, y, w, **rows)
+        self._check_fit_params(fit_params)
+        self._check_weighted_once(fit_params or {}, d)
         if synchronize and d.cv is None:
             self._check_synchronized()
         self.check(d)
         _tell_uncovered(d)
-        validate_data(self, X=X, skip_check_array=True)  # remembers the features' names
-        self._columns_in = column_names(X)
-        self._check_fit_params(fit_params)
         execute = joblib_executor(_pool(*n_jobs))
+        # Only now, as a refused fit must leave the learner as it was: the features' names.
+        validate_data(self, X=X, skip_check_array=True)
+        self._columns_in = column_names(X)
         return Job(d, fit_params or {}, MemoryStore() if store is None else store, execute)
 
     def dataset(
@@ -342,10 +353,12 @@ class MetaLearner(Explainable, Declaration):
 
     def _as_codes(self, y: Array, judged: bool) -> Array:
         """Classes that are texts as codes in their order, for learners of any classes."""
-        if not (self.is_classification and self.MULTI_CLASS and y.dtype.kind in "OU"):
-            return y
+        texts = all(isinstance(value, str) for value in y) if y.dtype.kind in "OU" else False
         if not judged:
-            self._labels = np.unique(y.astype(str))
+            encoded = texts and self.is_classification and self.MULTI_CLASS
+            self._labels = np.unique(y.astype(str)) if encoded else None
+        if self._labels is None or not texts:
+            return y
         codes = pd.Index(self._labels).get_indexer(pd.Index(y.astype(str)))
         if (codes < 0).any():
             raise ValueError(
@@ -366,6 +379,7 @@ class MetaLearner(Explainable, Declaration):
         return self
 
     def _fit_nuisances(self, job: Job) -> None:
+        self._forget()
         asked = self.nuisances(job.d)
         missing = {name: r for name, r in asked.items() if name[0] not in self._prefitted}
         self._adopt(self._nuisance_models, self._run(missing, job))
@@ -374,6 +388,12 @@ class MetaLearner(Explainable, Declaration):
             self._out_of_fold(job.d)  # proves that they are models of these rows
 
     def _fit_treatments(self, job: Job) -> None:
+        if (self._known is None) != (job.d.propensity is None) and self.TREATMENT_KINDS:
+            given, expected = ("known", "no") if self._known is None else ("no", "known")
+            raise ValueError(
+                f"Expected {expected} propensities, as the nuisance stage was given; found {given} "
+                "ones. Pass the same to both stages."
+            )
         if self.TREATMENT_KINDS:
             asked = self.treatments(job.d, self._out_of_fold(job.d))
             self._adopt(self._treatment_models, self._run(asked, job))
@@ -384,17 +404,10 @@ class MetaLearner(Explainable, Declaration):
 
     def _with_fit_params(self, kind: str, r: Regression, job: Job) -> Regression:
         params = _fit_params_of(job.fit_params, self._stage(kind), kind)
-        weight = params.pop("sample_weight", None)
+        weight = as_weight(params.pop("sample_weight", None), len(job.d))
+        check_weight(weight)
         if weight is None:
             weight = r.weight
-        elif kind in self.WEIGHTED or r.weight is not None:
-            raise ValueError(
-                f"Expected fit_params without sample_weight for {kind}, whose weights "
-                f"{type(self).__name__} sets itself. Use the argument sample_weight, which all "
-                "stages respect."
-            )
-        else:
-            weight = as_weight(weight, len(job.d))
         return replace(r, weight=weight, fit_params=params, serve=True, keep=True)
 
     def _check_fit_params(self, given: Any) -> None:
@@ -425,6 +438,17 @@ class MetaLearner(Explainable, Declaration):
                     f"Expected fit_params[{stage!r}] as a dict of arguments by model kind, of "
                     f"{list(stages[stage])}, and no other keys than {list(stages)} beside it; "
                     f"found {given!r}."
+                )
+
+    def _check_weighted_once(self, fit_params: Mapping[str, Any], d: Dataset) -> None:
+        """Refuse weights in fit_params for models that have others."""
+        for kind in self.unfitted:
+            given = _fit_params_of(fit_params, self._stage(kind), kind)
+            if "sample_weight" in given and (kind in self.WEIGHTED or d.weight is not None):
+                raise ValueError(
+                    f"Expected fit_params without sample_weight for {kind}, whose weights "
+                    f"{type(self).__name__} sets itself. Use the argument sample_weight, which all "
+                    "stages respect."
                 )
 
     def _out_of_fold(self, d: Dataset) -> Columns:
@@ -560,8 +584,9 @@ class MetaLearner(Explainable, Declaration):
         By ``{kind}_{scorer}``, with the arm between where there is one model an arm:
         ``{kind}_{arm}_{scorer}``, ``{kind}_{arm}_vs_0_{scorer}``
         """
-        d = self.dataset(X, y, w, sample_weight=sample_weight, propensity=propensity, judged=True)
         made = self._predictions(X, is_oos, oos_method, propensity)
+        known = self._known_of(X, bool(is_oos), propensity)
+        d = self.dataset(X, y, w, sample_weight=sample_weight, propensity=known, judged=True)
         return {**evaluate(self, d, made, scoring), **self.losses(d, made)}
 
     def overlap(

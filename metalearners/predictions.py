@@ -62,11 +62,13 @@ class Predictions(Mapping[Name, Array]):
 
     def _predict(self, name: Name) -> Array:
         kind, ordinal = name
-        model = self._models[kind][int(ordinal)]
-        if model.crossfit is None:
+        own = self._models.get(kind, ())
+        model = own[int(ordinal)] if own else None
+        if model is None or model.crossfit is None:
             raise ValueError(
-                f"Expected a fitted {kind}; it isn't. Call fit; a learner that was fitted with "
-                "known propensities that differ by row needs those of the new rows as `propensity`."
+                f"Expected a fitted {kind}; it isn't, or wasn't stored. Call fit; a learner that "
+                "was fitted with known propensities that differ by row needs those of the new rows "
+                "as `propensity`."
             )
         if self._X is None:
             return model.crossfit.column

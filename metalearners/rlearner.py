@@ -90,7 +90,6 @@ class RLearner(MetaLearner):
         outcome_rows: str = "pair",
     ) -> None:
         self.outcome_rows = outcome_rows
-        self._epsilon = _EPSILON
         super().__init__(
             is_classification,
             n_variants,
@@ -164,6 +163,10 @@ class RLearner(MetaLearner):
             regression = self.regression(d, TREATMENT_MODEL, target, rows=rows, weight=weight)
             asked[TREATMENT_MODEL, str(k - 1)] = regression
         return asked
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._epsilon = _EPSILON
 
     def _mean(self, eta: Columns, k: int) -> Floats:
         """(n,) m_k(x)."""

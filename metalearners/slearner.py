@@ -61,6 +61,7 @@ class SLearner(MetaLearner):
     NUISANCE_KINDS = (_BASE_MODEL,)
     TREATMENT_KINDS = ()
     SERVED = frozenset({_BASE_MODEL})
+    SWEPT = frozenset({_BASE_MODEL})
     MULTI_CLASS = True
 
     def __init__(

@@ -108,6 +108,7 @@ def test_errors_with_weights_are_those_of_weighted_rows():
     assert found.std_error.mean() > 1.2 * plain.std_error.mean()
 
 
+@pytest.mark.slow
 def test_errors_of_a_dr_learner_are_the_spread_of_its_estimates():
     """Over samples, at points where the effect isn't extrapolated."""
     at = NEW.X[:10] * 0.5

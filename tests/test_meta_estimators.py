@@ -546,6 +546,7 @@ def test_classifiers_nest_in_a_config_too(model):
     assert np.isfinite(effects(learner, draw(200))).all()
 
 
+@pytest.mark.slow
 def test_run_with_a_search_of_pipelines(run, settings):
     settings["models"] = {"outcome": SEARCH, "propensity": LOGIT, "treatment": SEARCH}
     first, second = run(settings), run(settings)
