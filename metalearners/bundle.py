@@ -47,6 +47,11 @@ class Bundle:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "arms", [_plain(label) for label in self.arms])
+        if len({arm_name(label) for label in self.arms}) < len(self.arms):
+            raise BundleError(
+                "Expected arms whose labels are written differently, as they name columns; "
+                f"found {self.arms}. Use other labels."
+            )
 
     @classmethod
     def of(cls, learner: MetaLearner, X: Matrix) -> "Bundle":
@@ -80,8 +85,13 @@ class Bundle:
         features = X if self.schema is None else self.schema.conform(_as_frame(X))
         columns: dict[str, Floats] = {}
         for name, learner in self.learners.items():
-            estimates = learner.predict(features, is_oos=True, propensity=propensity)[:, :, -1]
-            columns |= estimate_columns(name, self.arms, estimates)
+            estimates = learner.predict(features, is_oos=True, propensity=propensity)
+            if estimates.shape[2] > 2:
+                raise BundleError(
+                    f"Expected effects on one number, or on the second of two classes; {name} has "
+                    f"{estimates.shape[2]} classes. Call its own predict."
+                )
+            columns |= estimate_columns(name, self.arms, estimates[:, :, -1])
         return pd.DataFrame(columns, index=X.index if isinstance(X, pd.DataFrame) else None)
 
     def save(self, folder: str | Path) -> None:

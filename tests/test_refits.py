@@ -113,3 +113,14 @@ def test_what_a_bundle_hasn_t_stored_is_named(tmp_path):
             ask(S.X, True)
     with pytest.raises(ValueError, match="nuisance models need to be fitted"):
         loaded.average_treatment_effect(S.X, S.y, S.w, True)
+
+
+def test_a_bundle_drops_no_class_and_no_arm():
+    b = draw_classes(300, n_classes=3)
+    made = linear_learner(TLearner, True).fit(b.X, b.y, b.w)
+    named = linear_learner(TLearner, arms=[0, "0"]).fit(S.X, S.y, np.array([0, "0"], object)[S.w])
+
+    with pytest.raises(ValueError, match="has 3 classes"):
+        Bundle.of(made, b.X).predict(b.X)
+    with pytest.raises(ValueError, match="written differently"):
+        Bundle.of(named, S.X)
