@@ -31,7 +31,6 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/overhead.py
-	$(BIN)/python benchmarks/memory.py
 
 constraints: ## the newest allowed versions, on each supported Python
 	$(PYTHON) .ci/constraints.py
