@@ -25,6 +25,7 @@ from metalearners.evaluation import (
     standardized_differences,
 )
 from metalearners.metalearner import PROPENSITY_MODEL, VARIANT_OUTCOME_MODEL
+from metalearners.overlap import overlap
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +111,6 @@ def evaluate(study: Study, fitted: dict[Name, CrossFit], versions: dict[str, str
     shared = {key[1:]: f.column for key, f in fitted.items() if key[0] == EVALUATION}
     scores = study.reference.scores(d, shared)
     propensity = study.reference.with_known(shared, d.propensity)[PROPENSITY_MODEL, "0"]
-    clip = study.config.clip
     about = {
         "versions": versions,
         "data": study.digest,
@@ -121,7 +121,7 @@ def evaluate(study: Study, fitted: dict[Name, CrossFit], versions: dict[str, str
         arms=_arm_results(study, scores),
         learners={name: _learner_result(study, name, scores) for name in study.learners},
         propensity=propensity,
-        clipped=int(((propensity < clip) | (propensity > 1 - clip)).any(axis=1).sum()),
+        clipped=overlap(propensity, study.config.clip).clipped,
         balance=standardized_differences(d.X, d.w, d.n_variants, d.weight),
         losses=_losses(study, shared),
         estimates=_estimates(study, bundle),

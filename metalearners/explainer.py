@@ -119,6 +119,8 @@ class Explainable:
     """Explanations as methods of a learner."""
 
     TREATMENT_KINDS: ClassVar[tuple[str, ...]]
+    SERVED: ClassVar[frozenset[str]]
+    is_classification: bool
 
     @abstractmethod
     def overall_models(self) -> dict[str, list[Any]]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from metalearners.metalearner import MetaLearner
+    from metalearners.declaration import Declaration
+    from metalearners.explainer import Explainable
     from metalearners.onnx_graph import Graph
 
 PROBABILITIES = ["probabilities", "output_probability"]
@@ -23,7 +24,7 @@ Formula: TypeAlias = Callable[["Graph", Values], str]
 """Adds nodes that make (n, K-1, c) effects of the outputs, and yields the effects' name."""
 
 
-def necessary_onnx_models(learner: "MetaLearner") -> dict[str, list[Any]]:
+def necessary_onnx_models(learner: "Explainable") -> dict[str, list[Any]]:
     """The fitted base models that the caller is to convert for `build_onnx`.
 
     Returns
@@ -42,7 +43,7 @@ def necessary_onnx_models(learner: "MetaLearner") -> dict[str, list[Any]]:
 
 
 def build_onnx(
-    learner: "MetaLearner", models: Mapping[str, Sequence["ModelProto"]], output_name: str = "tau"
+    learner: "Declaration", models: Mapping[str, Sequence["ModelProto"]], output_name: str = "tau"
 ) -> "ModelProto":
     """One ONNX model of the effects of all arms.
 
@@ -128,7 +129,7 @@ def _of_classes(formula: Formula) -> Formula:
     return both
 
 
-def _formula(learner: "MetaLearner") -> Formula:
+def _formula(learner: "Declaration | Explainable") -> Formula:
     """The formula by the kinds of models that predictions for new rows need."""
     if "variant_outcome_model" in learner.SERVED:
         return _differences  # of probabilities, where outcomes are classes
@@ -145,7 +146,7 @@ def _formula(learner: "MetaLearner") -> Formula:
 
 
 def _include(
-    graph: "Graph", learner: "MetaLearner", kind: str, models: Sequence["ModelProto"]
+    graph: "Graph", learner: "Declaration", kind: str, models: Sequence["ModelProto"]
 ) -> list[str]:
     """Add the models of a kind to the graph, and yield their predictions."""
     found = []
@@ -198,7 +199,7 @@ def _onnx_graph() -> Any:
     return onnx_graph
 
 
-def _check_feature_sets(learner: "MetaLearner") -> None:
+def _check_feature_sets(learner: "Declaration") -> None:
     chosen = [kind for kind in learner.kinds if learner.columns(kind) is not None]
     if chosen:
         raise ValueError(
@@ -207,15 +208,14 @@ def _check_feature_sets(learner: "MetaLearner") -> None:
         )
 
 
-def _check_kinds(learner: "MetaLearner", models: Mapping[str, Sequence["ModelProto"]]) -> None:
+def _check_kinds(learner: "Declaration", models: Mapping[str, Sequence["ModelProto"]]) -> None:
     if set(models) != learner.SERVED:
         raise ValueError(
             f"Expected models of {sorted(learner.SERVED)}, which should equal to keys present in "
             f"models dictionary; found {sorted(models)}. See _necessary_onnx_models."
         )
-    special = {"variant_outcome_model": learner.n_variants, "propensity_model": 1}
     for kind, converted in models.items():
-        expected = special.get(kind, learner.n_variants - 1)
+        expected = learner.cardinality(kind)
         if len(converted) != expected:
             raise ValueError(
                 f"{kind} cardinality does not match the expected cardinality {expected}; found "

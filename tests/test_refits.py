@@ -1,6 +1,9 @@
-"""What a learner keeps of an earlier fit: nothing; and of a refused one: all."""
+"""What a learner keeps of an earlier fit (nothing) and of a refused one (all), and what it says."""
+
+import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
@@ -9,7 +12,7 @@ from metalearners.bundle import Bundle
 from metalearners.cross_fit_estimator import CrossFitEstimator
 from metalearners.folds import forward_chaining
 from metalearners.intervals import cate_intervals
-from tests.simulate import draw, draw_classes, linear_learner
+from tests.simulate import draw, draw_classes, linear_learner, tree_learner
 
 S = draw(200)
 
@@ -124,3 +127,16 @@ def test_a_bundle_drops_no_class_and_no_arm():
         Bundle.of(made, b.X).predict(b.X)
     with pytest.raises(ValueError, match="written differently"):
         Bundle.of(named, S.X)
+
+
+def test_an_s_learner_says_that_an_array_becomes_a_frame():
+    made = tree_learner(SLearner)
+    frame = pd.DataFrame(S.X, columns=list("abcde"))
+
+    with pytest.warns(UserWarning, match="turned into a data frame"):
+        made.fit(S.X, S.y, S.w)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        made.fit(frame, S.y, S.w)
+        linear_learner(SLearner).fit(S.X, S.y, S.w)
+    assert not caught
