@@ -49,6 +49,22 @@ _SECRETS = re.compile(
 )
 
 
+def _without_secrets(location: str) -> str:
+    if _SECRETS.search(location):
+        raise ValueError(
+            "a URL without credentials is expected, as configs are kept with each run: give them "
+            "in the environment or in fsspec's own configuration."
+        )
+    return location
+
+
+def _folder_or_url(location: str) -> str:
+    return _without_secrets(location) if "://" in location else _local(location)
+
+
+Place = Annotated[str, AfterValidator(_folder_or_url)]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -92,12 +108,7 @@ class DataConfig(_Section):
     @field_validator("source")
     @classmethod
     def _no_secrets(cls, value: str) -> str:
-        if _SECRETS.search(value):
-            raise ValueError(
-                "a URL without credentials is expected, as configs are kept with each run: give "
-                "them in the environment or in fsspec's own configuration."
-            )
-        return value
+        return _without_secrets(value)
 
     @field_validator("arms", "features")
     @classmethod
@@ -195,25 +206,49 @@ class FoldsConfig(_Section):
 class ParallelismConfig(_Section):
     """How fits are spread over the cores."""
 
-    runner: Literal["thread", "serial"] = Field("thread", description="thread or serial")
+    runner: Literal["thread", "process", "dask", "serial"] = Field(
+        "thread", description="thread, process, dask or serial"
+    )
     workers: Whole | None = Field(
         None, ge=1, le=1024, description="Fits at a time; empty for the cores"
     )
     base_model_threads: Whole = Field(1, ge=1, le=1024, description="Threads inside one fit")
+    unit_seconds: Number | None = Field(
+        None, gt=0, description="Longest time for one fit, with process and dask; empty for none"
+    )
+    address: str | None = Field(
+        None, description="Of a Dask scheduler, such as tcp://host:8786; empty for one made here"
+    )
 
     @field_validator("runner", mode="before")
     @classmethod
     def _not_yet(cls, value: Any) -> Any:
-        if value in ("process", "dask"):
-            raise ValueError(f"{value!r} is not available yet. Use thread or serial.")
+        if value == "dask":
+            raise ValueError("'dask' is not available yet. Use thread, process or serial.")
         return value
+
+    @model_validator(mode="after")
+    def _of_runner(self) -> Self:
+        if self.unit_seconds is not None and self.runner in ("thread", "serial"):
+            raise ValueError(
+                f"unit_seconds: a fit can be stopped with the runners process and dask; found "
+                f"{self.runner}. Choose one of these, or set it to null."
+            )
+        if self.address is not None and self.runner != "dask":
+            raise ValueError(
+                f"address: expected with the runner dask; found {self.runner}. Set it to null."
+            )
+        return self
 
 
 class CacheConfig(_Section):
     """Where fits are kept for later runs."""
 
     enabled: Flag = True
-    storage: Folder = Field(".uplift/cache", description="Folder of the fits")
+    storage: Place = Field(".uplift/cache", description="Folder or fsspec URL of the fits")
+    max_age_days: Number | None = Field(
+        None, gt=0, description="Older fits are not used; empty for any age"
+    )
 
 
 class EvaluationConfig(_Section):
@@ -434,7 +469,7 @@ def _place(problem: Any) -> list[str]:
 def _is_branch(part: Any) -> bool:
     return isinstance(part, str) and (
         part in {"ParallelismConfig", "bool", "int", "float", "str", "literal['auto']"}
-        or re.fullmatch(r"dict\[.*\]|\[key\]", part) is not None
+        or re.fullmatch(r"(dict|function-after)\[.*\]|\[key\]", part) is not None
     )
 
 

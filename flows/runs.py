@@ -17,7 +17,7 @@ from typing import Any
 
 from flows import progress
 from flows.errors import InputError
-from metalearners.store import write_whole
+from metalearners.storage import write_whole
 
 FORMAT_VERSION = 1
 LATEST = "latest"

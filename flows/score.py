@@ -12,7 +12,7 @@ from flows.runs import check_file
 from flows.source import open_source, read_rows
 from metalearners.bundle import Bundle
 from metalearners.metalearner import PROPENSITY_MODEL
-from metalearners.store import write_whole
+from metalearners.storage import write_whole
 
 
 def score_file(model: Path, source: str, output: Path) -> int:

@@ -12,11 +12,10 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import progress
 from flows.storage import FitStorage
-from flows.workspace import find_workspace
+from flows.workspace import Workspace, find_workspace
 from metalearners._typing import Name, Ref
 from metalearners.crossfit import CrossFit
 from metalearners.dataset import Dataset
-from metalearners.fit import fit_unit
 from metalearners.plan import Regression, plan_stage
 
 # Faults that may have passed at the next try; any other would only come again.
@@ -69,70 +68,53 @@ def _unit_key(context: Any, parameters: dict[str, Any]) -> str:
     retry_delay_seconds=[1, 5],
     retry_condition_fn=_passing,
 )
-def fit(key: Ref, label: str, workspace: str, threads: int) -> Ref:
-    """Fit one unit and keep the fit.
+def fit(key: Ref, label: str, workspace: str) -> Ref:
+    """Have one unit fitted and the fit kept.
 
     Parameters
     ----------
     key : of the unit
     label : what the unit is for, as the UI shows it
     workspace : handle
-    threads : inside the base model
 
     Returns
     -------
     The key, under which the store has the fit
     """
-    place = find_workspace(workspace)
-    place.attempts.append(key)
-    place.store.keep(key, fit_unit(place.units[key], place.store, threads))
+    find_workspace(workspace).obtain(key)
     return key
 
 
 @flow(name="nuisance-stage", flow_run_name="nuisance-stage", validate_parameters=False)
-def nuisance_stage(plan: Ref, workspace: str, threads: int) -> Counts:
+def nuisance_stage(plan: Ref, workspace: str) -> Counts:
     """Fit the units of a plan of nuisance models."""
-    return _fit_units("nuisance", plan, workspace, threads)
+    return _fit_units("nuisance", plan, workspace)
 
 
 @flow(name="treatment-stage", flow_run_name="treatment-stage", validate_parameters=False)
-def treatment_stage(plan: Ref, workspace: str, threads: int) -> Counts:
+def treatment_stage(plan: Ref, workspace: str) -> Counts:
     """Fit the units of a plan of treatment models."""
-    return _fit_units("treatment", plan, workspace, threads)
-
-
-@dataclass(frozen=True)
-class Workers:
-    """How a stage's fits are spread over the cores, and who chose that."""
-
-    runner: str
-    workers: int
-    base_model_threads: int
-    chosen_by: str
+    return _fit_units("treatment", plan, workspace)
 
 
 def run_stage(
     stage: Flow[..., Counts],
     asked: Mapping[Name, Regression],
     d: Dataset,
-    workspace: str,
-    workers: Workers,
+    place: Workspace,
 ) -> tuple[dict[Name, CrossFit], Counts]:
     """Run a stage's regressions as a sub-flow; what `metalearners.execute.run_stage` is there."""
-    place = find_workspace(workspace)
     plan = plan_stage(asked, d, place.store)
     place.plans[plan.key] = plan
     place.units.update((unit.key, unit) for unit in plan.units)
-    runner: Any = ThreadPoolTaskRunner(max_workers=workers.workers)
+    runner: Any = ThreadPoolTaskRunner(max_workers=place.workers.concurrency)
     # A flow that sends heartbeats waits up to a second for them to stop; the parent's are enough.
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        counts = stage.with_options(task_runner=runner)(
-            plan.key, workspace, workers.base_model_threads
-        )
+        counts = stage.with_options(task_runner=runner)(plan.key, place.handle)
     return plan.gather({unit: place.store.fetch(unit.key) for unit in plan.units}), counts
 
 
-def _fit_units(stage: str, plan_key: Ref, workspace: str, threads: int) -> Counts:
+def _fit_units(stage: str, plan_key: Ref, workspace: str) -> Counts:
     place = find_workspace(workspace)
     plan = place.plans[plan_key]
     units = plan.units
@@ -142,22 +124,22 @@ def _fit_units(stage: str, plan_key: Ref, workspace: str, threads: int) -> Count
     # readers elsewhere; this one is a view for this process alone.
     cached_fit.result_storage = FitStorage(workspace=workspace)
     progress.advance(stage, 0, len(units))
-    futures = [cached_fit.submit(unit.key, unit.label, workspace, threads) for unit in units]
+    futures = [cached_fit.submit(unit.key, unit.label, workspace) for unit in units]
     labels = {future.task_run_id: unit.label for future, unit in zip(futures, units, strict=True)}
-    reused = 0
     for done, future in enumerate(as_completed(futures), start=1):
-        reused += _was_cached(future, labels[future.task_run_id])
+        _check_fitted(future, labels[future.task_run_id])
         progress.advance(stage, done, len(units))
-    executed = len(units) - reused
-    retried = len(place.attempts) - begun - executed
+    attempts = place.attempts[begun:]
+    executed = len(set(attempts))  # the others were found, before or while waiting for their turn
+    reused, retried = len(units) - executed, len(attempts) - executed
     return Counts(plan.planned, len(units), executed, reused, retried)
 
 
-def _was_cached(future: PrefectFuture[Ref], label: str) -> bool:
+def _check_fitted(future: PrefectFuture[Ref], label: str) -> None:
     future.wait()
     state = future.state
     if state.is_completed():
-        return state.name == "Cached"
+        return
     try:
         future.result()
     except Exception as error:

@@ -22,6 +22,7 @@ from flows.columns import (
 )
 from flows.config import Config, DataConfig
 from flows.errors import InputError
+from flows.fit_cache import check_cache
 from flows.models import learners_of, make_learner
 from flows.runs import check_folder
 from flows.source import check_allowed, open_source, read_rows
@@ -133,7 +134,7 @@ def check_folders(config: Config) -> None:
     check_folder(config.output, "output")
     if config.cache.enabled:
         check_allowed(config.cache.storage)
-        check_folder(config.cache.storage, "cache.storage", mode=0o700)
+        check_cache(config.cache)
 
 
 @dataclass

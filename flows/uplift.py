@@ -2,16 +2,15 @@
 
 import dataclasses
 import platform
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from joblib import cpu_count
 from prefect import flow, get_run_logger, runtime
 
 from flows.config import (
     CacheConfig,
-    Config,
     DataConfig,
     EvaluationConfig,
     FoldsConfig,
@@ -20,6 +19,7 @@ from flows.config import (
     ParallelismConfig,
     parse_config,
 )
+from flows.parallelism import Parallelism, choose
 from flows.report import render
 from flows.results import EVALUATION, Results, evaluate, summary_of
 from flows.runs import (
@@ -31,11 +31,13 @@ from flows.runs import (
     whole_folder,
     write_json,
 )
-from flows.stages import Workers, nuisance_stage, run_stage, treatment_stage
+from flows.stages import nuisance_stage, run_stage, treatment_stage
 from flows.study import Study, check_folders, take_study
 from flows.workspace import workspace
 from metalearners._typing import Name
+from metalearners.bundle import arm_name
 from metalearners.crossfit import CrossFit
+from metalearners.metalearner import MetaLearner
 from metalearners.plan import Regression
 
 _PACKAGES = ("prefect", "lightgbm", "scikit-learn", "numpy", "pandas", "pyarrow")
@@ -92,26 +94,27 @@ def uplift_run(
         }
     )
     check_folders(config)
-    workers = choose_workers(config)
     name = str(runtime.flow_run.name)
     with recorded(output, name) as run, workspace(cache, refresh) as place:
         with run.stage("load") as stage:
             study, run.earlier = take_study(config)
             stage["seconds"] = run.earlier
-        with run.stage("nuisance") as stage:
-            asked = ask_nuisances(study)
-            nuisances, counts = run_stage(nuisance_stage, asked, study.dataset, place, workers)
-            stage |= vars(counts)
-        with run.stage("treatment") as stage:
-            asked = ask_treatments(study, nuisances)
-            treatments, counts = run_stage(treatment_stage, asked, study.dataset, place, workers)
-            stage |= vars(counts)
+        chosen = choose(config.parallelism)
+        with place.working(chosen):
+            with run.stage("nuisance") as stage:
+                asked = ask_nuisances(study)
+                nuisances, counts = run_stage(nuisance_stage, asked, study.dataset, place)
+                stage |= vars(counts)
+            with run.stage("treatment") as stage:
+                asked = ask_treatments(study, nuisances)
+                treatments, counts = run_stage(treatment_stage, asked, study.dataset, place)
+                stage |= vars(counts)
         with run.stage("evaluate"):
             results = evaluate(study, nuisances | treatments, versions())
         with whole_folder(run) as folder:
             with run.stage("report"):
-                write_files(folder, run, study, results, workers)
-            summary = summarize(run, study, results, workers)
+                write_files(folder, run, study, results, chosen)
+            summary = summarize(run, study, results, chosen)
             write_json(folder / "summary.json", summary)
     get_run_logger().info("\n".join([*map(describe_stage, run.stages), *outcome_lines(summary)]))
     return str(run.folder)
@@ -123,9 +126,10 @@ def ask_nuisances(study: Study) -> dict[Name, Regression]:
     asked = {
         (name, *key): regression
         for name, learner in study.learners.items()
-        for key, regression in learner.nuisances(d).items()
+        for key, regression in _labelled(name, learner, learner.nuisances(d), study).items()
     }
-    for key, regression in study.reference.nuisances(d).items():
+    shared = study.reference.nuisances(d)
+    for key, regression in _labelled(EVALUATION, study.reference, shared, study).items():
         # Held-out rows enter average effects and evaluation with nuisances of all training rows.
         served = dataclasses.replace(regression, serve=d.held_out is not None)
         asked[EVALUATION, *key] = served
@@ -138,42 +142,48 @@ def ask_treatments(study: Study, nuisances: dict[Name, CrossFit]) -> dict[Name, 
     for name, learner in study.learners.items():
         eta = {key[1:]: fits.column for key, fits in nuisances.items() if key[0] == name}
         known = learner.with_known(eta, study.dataset.propensity)
-        for key, regression in learner.treatments(study.dataset, known).items():
+        treatments = learner.treatments(study.dataset, known)
+        for key, regression in _labelled(name, learner, treatments, study).items():
             asked[name, *key] = regression
     return asked
 
 
-def choose_workers(config: Config) -> Workers:
-    """How fits are spread: as the config says, or one single-threaded fit a core."""
-    chosen = config.parallelism
-    if chosen == "auto":
-        return Workers("thread", cpu_count(), 1, "default")
-    if chosen.runner == "serial":
-        return Workers("serial", 1, chosen.base_model_threads, "config")
-    return Workers("thread", chosen.workers or cpu_count(), chosen.base_model_threads, "config")
+def _labelled(
+    name: str, learner: MetaLearner, asked: Mapping[Name, Regression], study: Study
+) -> dict[Name, Regression]:
+    """Regressions that say learner, model kind and arm, in the data's own labels."""
+    labelled: dict[Name, Regression] = {}
+    for (kind, ordinal), regression in asked.items():
+        code = learner.arm_of(kind, int(ordinal))
+        arm = "" if code is None else f" arm {arm_name(study.arms[code])}"
+        label = f"{name} {kind}{arm}"
+        labelled[kind, ordinal] = dataclasses.replace(regression, label=label)
+    return labelled
 
 
-def write_files(folder: Path, run: Run, study: Study, results: Results, workers: Workers) -> None:
+def write_files(
+    folder: Path, run: Run, study: Study, results: Results, chosen: Parallelism
+) -> None:
     """A run's files but its summary."""
     results.estimates.to_parquet(folder / "estimates.parquet", index=False)
     (folder / "config.yaml").write_text(study.config.to_yaml(), encoding="utf-8")
     results.bundle.save(folder / "model")
-    facts = {**run.facts(), **_measured(run, workers)}
+    facts = {**run.facts(), **_measured(run, chosen)}
     (folder / "report.html").write_text(render(study, results, facts), encoding="utf-8")
 
 
-def summarize(run: Run, study: Study, results: Results, workers: Workers) -> dict[str, Any]:
+def summarize(run: Run, study: Study, results: Results, chosen: Parallelism) -> dict[str, Any]:
     """The content of `summary.json`."""
-    measured = {**_measured(run, workers), "peak_rss_bytes": peak_rss_bytes()}
+    measured = {**_measured(run, chosen), "peak_rss_bytes": peak_rss_bytes()}
     return {**run.facts(), "status": "done", **measured, **summary_of(study, results)}
 
 
-def _measured(run: Run, workers: Workers) -> dict[str, Any]:
+def _measured(run: Run, chosen: Parallelism) -> dict[str, Any]:
     return {
         "seconds": run.seconds,
         "fits": run.fits,
         "stages": run.stages,
-        "parallelism": vars(workers),
+        "parallelism": vars(chosen),
         "versions": versions(),
     }
 

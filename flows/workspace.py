@@ -6,42 +6,69 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 from flows.config import CacheConfig
+from flows.fit_cache import open_cache
+from flows.parallelism import Parallelism
 from metalearners._typing import Ref
 from metalearners.plan import Plan
-from metalearners.store import DirectoryStore, MemoryStore
-from metalearners.unit import FitUnit
+from metalearners.store import CachedStore, MemoryStore, Store, obtain
+from metalearners.unit import Fit, FitUnit
+from metalearners.workers import InProcess, Workers, limited_blas
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Workspace:
     """A run's store, plans and tally.
 
     Parameters
     ----------
+    handle : that it is found by
     store : inputs and fits
+    workers : where units are fitted
     plans, units : by key
     attempts : a unit's key for each time its fit was begun
     """
 
+    handle: str
     store: MemoryStore
+    workers: Workers = field(default_factory=lambda: InProcess(1, 1))
     plans: dict[Ref, Plan] = field(default_factory=dict)
     units: dict[Ref, FitUnit] = field(default_factory=dict)
     attempts: list[Ref] = field(default_factory=list)
+
+    def obtain(self, key: Ref) -> None:
+        """Have a unit's fit in the store."""
+        obtain(self.units[key], self.store, self._fit)
+
+    def _fit(self, unit: FitUnit, store: Store) -> Fit:
+        self.attempts.append(unit.key)
+        return self.workers.fit(unit, store)
+
+    @contextlib.contextmanager
+    def working(self, parallelism: Parallelism) -> Iterator[None]:
+        """Have workers for the time of the context."""
+        self.workers = parallelism.open_workers(self.handle)
+        try:
+            with limited_blas(parallelism.base_model_threads):
+                yield
+        finally:
+            self.workers.close()
 
 
 _open: dict[str, Workspace] = {}
 
 
 @contextlib.contextmanager
-def workspace(cache: CacheConfig, refresh: bool = False) -> Iterator[str]:
-    """Handle of a workspace, open in this process for the time of the context."""
-    store = DirectoryStore(cache.storage, refresh) if cache.enabled else MemoryStore()
-    handle = uuid4().hex
-    _open[handle] = Workspace(store)
+def workspace(cache: CacheConfig, refresh: bool = False) -> Iterator[Workspace]:
+    """A workspace, which this process finds by its handle for the time of the context."""
+    store = CachedStore(open_cache(cache), refresh) if cache.enabled else MemoryStore()
+    place = Workspace(uuid4().hex, store)
+    _open[place.handle] = place
     try:
-        yield handle
+        yield place
     finally:
-        del _open[handle]
+        del _open[place.handle]
+        if isinstance(store, CachedStore):
+            store.cache.record_hits()
 
 
 def find_workspace(handle: str) -> Workspace:

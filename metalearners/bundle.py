@@ -17,7 +17,7 @@ from metalearners._typing import Floats, Matrix
 from metalearners.containers import check_matrix, column_names
 from metalearners.metalearner import MetaLearner
 from metalearners.schema import Schema, SchemaError
-from metalearners.store import write_whole
+from metalearners.storage import write_whole
 
 _MANIFEST = "manifest.json"
 _FORMAT = 1

@@ -178,6 +178,16 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
         """Model kinds of both stages."""
         return self.NUISANCE_KINDS + self.TREATMENT_KINDS
 
+    def is_pairwise(self, kind: str) -> bool:
+        """Whether each model of a kind is of one arm and the control."""
+        return kind in self.TREATMENT_KINDS or 1 < self.cardinality(kind) < self.n_variants
+
+    def arm_of(self, kind: str, ordinal: int) -> int | None:
+        """Code of the arm that a model is of, itself or against the control; None where of all."""
+        if self.is_pairwise(kind):
+            return ordinal + 1
+        return None if self.cardinality(kind) == 1 else ordinal
+
     def predict_method(self, kind: str) -> str:
         """How a model kind predicts: ``predict`` or ``predict_proba``."""
         if kind == PROPENSITY_MODEL:

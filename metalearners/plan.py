@@ -41,6 +41,7 @@ class Regression:
         are cut to the rows learnt from
     serve : also fit on all training rows, keep that model, and predict held-out rows with it
     keep : keep the fold models too
+    label : what its units are called, with their fold; empty for the name it is asked for by
     """
 
     estimator: EstimatorSpec
@@ -55,6 +56,7 @@ class Regression:
     fit_params: Mapping[str, Any] = field(default_factory=dict)
     serve: bool = False
     keep: bool = False
+    label: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +123,7 @@ def plan_stage(asked: Mapping[Name, Regression], d: Dataset, store: Store) -> Pl
 
 def _ask(name: Name, r: Regression, d: Dataset, store: Store) -> Asked:
     rows = d.train if r.rows is None else r.rows & d.train
+    label = r.label or " ".join(name)
     base = _base(r, rows, d, store)
     # One fold is none: the model of all rows predicts them all.
     splits: Splits = () if r.n_folds == 1 and d.cv is None else d.splits(r.n_folds)
@@ -130,16 +133,14 @@ def _ask(name: Name, r: Regression, d: Dataset, store: Store) -> Asked:
         if not len(own):  # before the first fold in time there is nothing to learn from
             continue
         unit = replace(base, train=store.put(as_mask(own, len(d))), test=store.put(test))
-        folds.append(
-            _seeded(replace(unit, keep=r.keep), d, f"{' '.join(name)} fold {k}/{len(splits)}")
-        )
+        folds.append(_seeded(replace(unit, keep=r.keep), d, f"{label} fold {k}/{len(splits)}"))
         tests.append(test)
     others = np.flatnonzero(~d.train) if folds else np.arange(len(d))
     overall = None
     if r.serve or not folds:
         predicted = store.put(others) if len(others) else None
         unit = replace(base, train=store.put(np.packbits(rows)), test=predicted, keep=r.serve)
-        overall = _seeded(unit, d, f"{' '.join(name)} all rows")
+        overall = _seeded(unit, d, f"{label} all rows")
     return Asked(tuple(folds), overall, tuple(tests), others, len(d))
 
 

@@ -17,10 +17,6 @@ from metalearners.plan import Regression
 class Learner(Protocol):
     """What is asked of a learner: its regressions, and how many of each kind there are."""
 
-    NUISANCE_KINDS: tuple[str, ...]
-    TREATMENT_KINDS: tuple[str, ...]
-    n_variants: int
-
     def nuisances(self, d: Dataset) -> dict[Name, Regression]:
         """Regressions of the first stage."""
 
@@ -32,6 +28,9 @@ class Learner(Protocol):
 
     def cardinality(self, kind: str) -> int:
         """Number of models of a kind."""
+
+    def is_pairwise(self, kind: str) -> bool:
+        """Whether each model of a kind is of one arm and the control."""
 
     def classes_of(self, name: Name) -> Array | None:
         """Classes that a model's probabilities are of."""
@@ -64,7 +63,7 @@ def evaluate(
 
 def _prefix(learner: Learner, name: Name) -> str:
     kind, ordinal = name
-    if kind in learner.TREATMENT_KINDS or 1 < learner.cardinality(kind) < learner.n_variants:
+    if learner.is_pairwise(kind):
         return f"{kind}_{int(ordinal) + 1}_vs_0"
     return kind if learner.cardinality(kind) == 1 else f"{kind}_{ordinal}"
 

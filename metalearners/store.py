@@ -1,20 +1,18 @@
 """Where values lie under the digest of their content, and fits under their unit's key."""
 
-import io
-import os
-import pickle
-from collections.abc import Iterable
-from hashlib import blake2b
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
-from uuid import uuid4
 
 import numpy as np
 
-from metalearners._typing import Array, Ref
+from metalearners._typing import Ref
 from metalearners.containers import is_matrix
 from metalearners.digest import digest, matrix_digest
-from metalearners.unit import Fit
+from metalearners.fit_cache import FitCache
+from metalearners.storage import open_storage
+from metalearners.unit import Fit, FitUnit
 
 
 class Store(Protocol):
@@ -35,8 +33,11 @@ class Store(Protocol):
     def find(self, key: Ref) -> Fit | None:
         """The fit kept under a key; None if there is none, or none that is whole."""
 
-    def keep(self, key: Ref, fit: Fit) -> None:
-        """Keep a fit."""
+    def keep(self, key: Ref, fit: Fit, label: str = "") -> None:
+        """Keep a fit; the label says what its unit is for."""
+
+    def claim(self, key: Ref) -> AbstractContextManager[None]:
+        """Wait until nobody else fits a key's unit, and have it for oneself."""
 
 
 class MemoryStore:
@@ -94,93 +95,68 @@ class MemoryStore:
             raise KeyError(f"No fit under {key}.")
         return fit
 
-    def keep(self, key: Ref, fit: Fit) -> None:
+    def keep(self, key: Ref, fit: Fit, label: str = "") -> None:
         """Keep a fit."""
         self._fits[key] = fit
 
+    def claim(self, key: Ref) -> AbstractContextManager[None]:
+        """Nothing: nobody else has this store."""
+        return nullcontext()
 
-class DirectoryStore(MemoryStore):
-    """A store whose fits outlive the process, in files of a folder.
 
-    Each fit is one file, written under a temporary name and renamed, which begins with a digest
-    of its key and content. A file is read only after that digest is verified: one that is
-    missing, cut short, altered or misplaced is no hit. Whoever may write to the folder may make
-    files that verify; it is created for its owner alone.
+def obtain(unit: FitUnit, store: Store, fit: Callable[[FitUnit, Store], Fit]) -> None:
+    """Have a unit's fit in a store: one that is there, whoever made it, or else a new one.
 
     Parameters
     ----------
-    folder : made if it doesn't exist
+    fit : makes it; not called where another process has meanwhile
+    """
+    with store.claim(unit.key):
+        if store.find(unit.key) is None:
+            store.keep(unit.key, fit(unit, store), unit.label)
+
+
+class CachedStore(MemoryStore):
+    """A store whose fits outlive the process, in a cache.
+
+    Parameters
+    ----------
+    cache : where they are kept
     refresh : find only what this object kept itself, so that every unit is fitted anew
     """
 
-    def __init__(self, folder: Path | str, refresh: bool = False) -> None:
+    def __init__(self, cache: FitCache, refresh: bool = False) -> None:
         super().__init__()
-        self.folder = Path(folder)
+        self.cache = cache
         self.refresh = refresh
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def find(self, key: Ref) -> Fit | None:
         """The fit kept under a key, by this process or another, if it is whole."""
         fit = super().find(key)
         if fit is None and not self.refresh:
-            fit = self._read(key)
+            fit = self.cache.read(key)
             if fit is not None:
                 super().keep(key, fit)
         return fit
 
-    def keep(self, key: Ref, fit: Fit) -> None:
-        """Write a fit to its file; visible whole or not at all."""
-        content = _pack(fit)
-        write_whole(self.path(key), _checksum(key, content) + content)
+    def keep(self, key: Ref, fit: Fit, label: str = "") -> None:
+        """Keep a fit here, and in the cache if that can be written to."""
         super().keep(key, fit)
+        self.cache.write(key, fit, label)
 
-    def path(self, key: Ref) -> Path:
-        """File of a key's fit."""
-        return self.folder / key[:2] / f"{key}.fit"
-
-    def _read(self, key: Ref) -> Fit | None:
-        try:
-            raw = self.path(key).read_bytes()
-        except OSError:
-            return None
-        checksum, content = raw[:_CHECKSUM_BYTES], raw[_CHECKSUM_BYTES:]
-        return _unpack(content) if checksum == _checksum(key, content) else None
+    def claim(self, key: Ref) -> AbstractContextManager[None]:
+        """Wait until nobody else fits a key's unit, and have it for oneself."""
+        return self.cache.claim(key)
 
 
-_CHECKSUM_BYTES = 32
+class DirectoryStore(CachedStore):
+    """A store whose fits outlive the process, in a folder, or at an fsspec URL.
 
+    Parameters
+    ----------
+    location : a folder, made for its owner alone if it doesn't exist, or a URL
+    refresh : find only what this object kept itself, so that every unit is fitted anew
+    """
 
-def _checksum(key: Ref, content: bytes) -> bytes:
-    return blake2b(content, digest_size=_CHECKSUM_BYTES, key=key.encode()).digest()
-
-
-def _pack(fit: Fit) -> bytes:
-    arrays: dict[str, Array] = {}
-    if fit.predictions is not None:
-        arrays["predictions"] = fit.predictions
-    if fit.model is not None:
-        arrays["model"] = np.frombuffer(pickle.dumps(fit.model, protocol=5), dtype=np.uint8)
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
-    return buffer.getvalue()
-
-
-def _unpack(content: bytes) -> Fit:
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        model = pickle.loads(arrays["model"].tobytes()) if "model" in arrays else None
-        return Fit(arrays.get("predictions"), model)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that is seen whole or not at all, also after a crash of the machine."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{uuid4().hex}.tmp"
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    def __init__(self, location: Path | str, refresh: bool = False) -> None:
+        super().__init__(FitCache(open_storage(location)), refresh)

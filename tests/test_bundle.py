@@ -21,7 +21,7 @@ from metalearners.bundle import (
     versions,
 )
 from metalearners.schema import Feature, Schema, SchemaError
-from metalearners.store import write_whole
+from metalearners.storage import write_whole
 from tests.simulate import draw, three_outcomes, three_propensities, tree_learner
 
 

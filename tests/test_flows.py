@@ -58,20 +58,17 @@ def test_flow_and_library_give_the_same_bits(run, settings, frame, name, binary)
     np.testing.assert_array_equal(found.to_numpy(), expected)
 
 
-def test_serial_and_threads_give_the_same_bits(run, settings):
+@pytest.mark.parametrize("runner", ["serial", "process"])
+def test_other_runners_give_the_same_bits_as_threads(run, settings, runner):
     settings["cache"] = {"enabled": False}
     threads = run(settings)
-    settings["parallelism"] = {"runner": "serial"}
-    serial = run(settings)
+    settings["parallelism"] = {"runner": runner}
+    other = run(settings)
 
-    pd.testing.assert_frame_equal(threads.estimates, serial.estimates, check_exact=True)
-    assert threads.summary["parallelism"]["chosen_by"] == "default"
-    assert serial.summary["parallelism"] == {
-        "runner": "serial",
-        "workers": 1,
-        "base_model_threads": 1,
-        "chosen_by": "config",
-    }
+    pd.testing.assert_frame_equal(threads.estimates, other.estimates, check_exact=True)
+    assert other.summary["parallelism"]["runner"] == runner
+    assert other.summary["parallelism"]["chosen_by"] == "config"
+    assert threads.summary["parallelism"]["chosen_by"] == "rule"
 
 
 def test_without_a_cache_every_unit_is_fitted_again(run, settings, tmp_path):
@@ -177,7 +174,7 @@ def test_a_lasting_fault_fails_the_run_at_once_and_keeps_what_was_fitted(
     good = dict(settings["models"]["treatment"])
     settings["models"]["treatment"] = {"estimator": "tests.faulty.NeverFits"}
     with pytest.raises(
-        Exception, match=r"treatment_model 0 fold \d/5 failed: ValueError: this mod"
+        Exception, match=r"treatment_model arm 1 fold \d/5 failed: ValueError: this mod"
     ):
         run(settings)
 
@@ -202,7 +199,7 @@ def test_stages_are_sub_flows_whose_cached_tasks_are_seen_as_such(run, settings,
     assert {stage["state_type"] for stage in stages} == {"COMPLETED"}
     tasks = _tasks(api, stages, expected=second.fits["unique"])
     assert {task["state_name"] for task in tasks} == {"Cached"}
-    assert "DRLearner treatment_model 0 fold 2/5" in {task["name"] for task in tasks}
+    assert "DRLearner treatment_model arm 1 fold 2/5" in {task["name"] for task in tasks}
 
 
 def test_only_handles_cross_flow_and_task_boundaries(run, settings, api):
@@ -212,7 +209,7 @@ def test_only_handles_cross_flow_and_task_boundaries(run, settings, api):
     )
 
     for stage in stages:
-        assert set(stage["parameters"]) == {"plan", "workspace", "threads"}
+        assert set(stage["parameters"]) == {"plan", "workspace"}
         assert len(json.dumps(stage["parameters"])) < 200
     assert len(json.dumps(parent["parameters"])) < 5000
 

@@ -13,7 +13,11 @@ PACKAGE = Path(metalearners.__file__).parent
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 LEARNERS = ["slearner", "tlearner", "xlearner", "rlearner", "drlearner"]
 ALLOWED = {
+    "fsspec",
     "joblib",
+    "loky",
+    "psutil",
+    "tenacity",
     "threadpoolctl",
     "narwhals",
     "numpy",

@@ -12,7 +12,8 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 import metalearners.store
-from metalearners.store import DirectoryStore, MemoryStore, write_whole
+from metalearners.storage import write_whole
+from metalearners.store import DirectoryStore, MemoryStore
 from metalearners.unit import Fit
 
 KEY, OTHER = "a" * 40, "ab" + "c" * 38
@@ -43,7 +44,11 @@ def file(folder, marker):
     """The file of a fit whose model explodes when unpickled."""
     store = DirectoryStore(folder)
     store.keep(KEY, Fit(np.arange(6.0).reshape(3, 2), Bomb(marker)))
-    return store.path(KEY)
+    return path_of(folder, KEY)
+
+
+def path_of(folder, key):
+    return folder / key[:2] / f"{key}.fit"
 
 
 def test_a_whole_file_is_unpickled(folder, file, marker):
@@ -218,9 +223,8 @@ def test_a_folder_in_place_of_a_file_is_no_hit(folder, file, marker):
 
 
 def test_another_key_s_file_is_no_hit(folder, file, marker):
-    store = DirectoryStore(folder)
-    store.path(OTHER).parent.mkdir(exist_ok=True)
-    file.rename(store.path(OTHER))
+    path_of(folder, OTHER).parent.mkdir(exist_ok=True)
+    file.rename(path_of(folder, OTHER))
 
     assert_no_hit(folder, marker, OTHER)
     assert_no_hit(folder, marker, KEY)

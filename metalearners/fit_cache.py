@@ -1,0 +1,230 @@
+"""Fits by their unit's key on a storage, each verified before anything of it is unpickled."""
+
+import contextlib
+import errno
+import io
+import json
+import pickle
+import struct
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+
+from metalearners._typing import Array, Ref
+from metalearners.storage import Storage
+from metalearners.unit import Fit
+
+_MAGIC = b"uplift\x00\x02"
+_DIGEST_BYTES = 32
+_HEAD = struct.Struct(f"<8s{_DIGEST_BYTES}sI")
+_HITS = "hits"
+# A second try wouldn't mend these.
+_LASTING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+_LASTING_ERRORS = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A kept fit, as far as its head says.
+
+    Parameters
+    ----------
+    key : of its unit
+    size : in bytes
+    label : what the unit was for; empty where the head can't be read
+    written : seconds since the epoch; None where the head can't be read
+    hits : times that it was reused
+    """
+
+    key: Ref
+    size: int
+    label: str
+    written: float | None
+    hits: int
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since it was written; none below 0, should a clock have been moved back."""
+        return None if self.written is None else max(0.0, time.time() - self.written)
+
+
+@dataclass(eq=False)
+class FitCache:
+    """Fits on a storage, a file each: a digest of key and content, then head and content.
+
+    Whoever may write to the storage may make files that verify, unless there is a signing key.
+
+    Parameters
+    ----------
+    storage : where the files are
+    signing_key : a secret; files are only valid if they were written with the same one
+    max_age : seconds; older fits are not found
+    hits, damaged, expired : keys that were found, found damaged, and found too old
+    unkept : what was wrong, by key, with fits that couldn't be written
+    unreachable : what was wrong, by key, with fits that couldn't be looked up
+    """
+
+    storage: Storage
+    signing_key: bytes = b""
+    max_age: float | None = None
+    hits: set[Ref] = field(default_factory=set)
+    damaged: set[Ref] = field(default_factory=set)
+    expired: set[Ref] = field(default_factory=set)
+    unkept: dict[Ref, str] = field(default_factory=dict)
+    unreachable: dict[Ref, str] = field(default_factory=dict)
+
+    def read(self, key: Ref) -> Fit | None:
+        """The fit of a key; None if there is none that is whole, its own, and young enough."""
+        try:
+            raw = _patiently(self.storage.read, _name(key))
+        except FileNotFoundError:
+            return None
+        except (IsADirectoryError, NotADirectoryError):
+            self.damaged.add(key)
+            return None
+        except OSError as error:
+            self.unreachable[key] = str(error)
+            return None
+        found = self._verified(key, raw)
+        if found is None:
+            self.damaged.add(key)
+            return None
+        head, content = found
+        if self.max_age is not None and time.time() - head["written"] > self.max_age:
+            self.expired.add(key)
+            return None
+        self.hits.add(key)
+        return _unpack(content)
+
+    def write(self, key: Ref, fit: Fit, label: str = "") -> None:
+        """Keep a fit; where the storage fails, that is noted and the fit isn't kept."""
+        content = _pack(fit)
+        head = json.dumps({"label": label, "written": time.time()}).encode()
+        digest = self._digest(key, head + content)
+        raw = b"".join([_HEAD.pack(_MAGIC, digest, len(head)), head, content])
+        try:
+            _patiently(self.storage.write, _name(key), raw)
+        except OSError as error:
+            self.unkept[key] = str(error)
+
+    def claim(self, key: Ref) -> AbstractContextManager[None]:
+        """Wait until nobody else works on a key's unit, and have it for oneself."""
+        return self.storage.claim(key)
+
+    def record_hits(self) -> None:
+        """Leave word of what was reused, for `entries`."""
+        if self.hits:
+            content = json.dumps(dict.fromkeys(sorted(self.hits), 1)).encode()
+            with contextlib.suppress(OSError):
+                self.storage.write(f"{_HITS}/{uuid4().hex}.json", content)
+            self.hits.clear()
+
+    def entries(self) -> Iterator[Entry]:
+        """All kept fits.
+
+        Raises
+        ------
+        OSError
+            If the storage fails.
+        """
+        hits = self._recorded_hits()
+        for item in self.storage.items():
+            folder, _, name = item.name.rpartition("/")
+            key = name.removesuffix(".fit")
+            if name != key and folder == key[:2]:
+                head = self._head(item.name)
+                label, written = str(head.get("label", "")), head.get("written")
+                yield Entry(key, item.size, label, written, hits[key])
+
+    def is_whole(self, key: Ref) -> bool:
+        """Whether a key's file is whole and its own; nothing is unpickled."""
+        return self._verified(key, self.storage.read(_name(key))) is not None
+
+    def remove(self, key: Ref) -> None:
+        """Delete a key's fit."""
+        self.storage.remove(_name(key))
+
+    def tidy(self) -> None:
+        """Sum up the records of hits, and forget those of fits that are gone."""
+        present = {entry.key for entry in self.entries()}
+        names = [item.name for item in self.storage.items(_HITS)]
+        hits = {key: n for key, n in self._recorded_hits().items() if key in present}
+        self.storage.write(f"{_HITS}/{uuid4().hex}.json", json.dumps(hits).encode())
+        for name in names:
+            self.storage.remove(name)
+
+    def _recorded_hits(self) -> Counter[Ref]:
+        hits: Counter[Ref] = Counter()
+        for item in self.storage.items(_HITS):
+            with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+                hits.update(json.loads(self.storage.read(item.name)))
+        return hits
+
+    def _head(self, name: str) -> dict[str, Any]:
+        with contextlib.suppress(OSError, ValueError, struct.error):
+            raw = self.storage.read(name, end=4096)
+            _, _, length = _HEAD.unpack_from(raw)
+            head = json.loads(raw[_HEAD.size : _HEAD.size + length])
+            return head if isinstance(head, dict) else {}
+        return {}
+
+    def _verified(self, key: Ref, raw: bytes) -> tuple[dict[str, Any], bytes] | None:
+        """Head and content of a file, if it is what was written under the key."""
+        if len(raw) < _HEAD.size:
+            return None
+        magic, digest, length = _HEAD.unpack_from(raw)
+        rest = memoryview(raw)[_HEAD.size :]
+        if magic != _MAGIC or digest != self._digest(key, rest):
+            return None
+        return json.loads(bytes(rest[:length])), bytes(rest[length:])
+
+    def _digest(self, key: Ref, content: bytes | memoryview) -> bytes:
+        secret = blake2b(self.signing_key).digest() if self.signing_key else b""
+        own = blake2b(key.encode(), key=secret).digest()
+        return blake2b(content, digest_size=_DIGEST_BYTES, key=own).digest()
+
+
+def _name(key: Ref) -> str:
+    return f"{key[:2]}/{key}.fit"
+
+
+def _patiently(call: Any, *arguments: Any) -> Any:
+    """Call a storage, again after a while where it fails in a way that may pass."""
+    retrying = Retrying(
+        retry=retry_if_exception(_may_pass),
+        stop=stop_after_attempt(4),
+        wait=wait_exponential_jitter(multiplier=0.2, max=5, jitter=0.5),
+        reraise=True,
+    )
+    return retrying(call, *arguments)
+
+
+def _may_pass(error: BaseException) -> bool:
+    if not isinstance(error, OSError) or isinstance(error, _LASTING_ERRORS):
+        return False
+    return error.errno not in _LASTING
+
+
+def _pack(fit: Fit) -> bytes:
+    arrays: dict[str, Array] = {}
+    if fit.predictions is not None:
+        arrays["predictions"] = fit.predictions
+    if fit.model is not None:
+        arrays["model"] = np.frombuffer(pickle.dumps(fit.model, protocol=5), dtype=np.uint8)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _unpack(content: bytes) -> Fit:
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        model = pickle.loads(arrays["model"].tobytes()) if "model" in arrays else None
+        return Fit(arrays.get("predictions"), model)

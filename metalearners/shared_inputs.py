@@ -1,0 +1,128 @@
+"""Inputs of units for workers in other processes: in files, read once a worker and mapped."""
+
+import hashlib
+import tempfile
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+
+from metalearners._typing import Ref
+from metalearners.containers import is_matrix
+from metalearners.fit import fit_unit
+from metalearners.storage import Storage, open_storage
+from metalearners.store import MemoryStore, Store
+from metalearners.unit import Fit, FitUnit
+
+_INLINE_BYTES = 1 << 16  # what is smaller goes with the unit
+
+
+@dataclass(frozen=True, eq=False)
+class Shipment:
+    """A unit with what its fit reads: all that a worker elsewhere is sent.
+
+    Parameters
+    ----------
+    unit : to fit
+    inline : small inputs
+    files : digest of the file of each of the others
+    location : of the storage that has the files
+    """
+
+    unit: FitUnit
+    inline: Mapping[Ref, Any]
+    files: Mapping[Ref, str]
+    location: str
+
+
+@dataclass(eq=False)
+class SharedInputs:
+    """Writes inputs to a storage, each once.
+
+    Parameters
+    ----------
+    storage : that workers can read; `clear` deletes what was written
+    """
+
+    storage: Storage
+    _files: dict[Ref, str] = field(default_factory=dict)
+    _small: dict[Ref, Any] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def ship(self, unit: FitUnit, store: Store) -> Shipment:
+        """A unit ready to be sent; what is large lies in the storage then."""
+        with self._lock:
+            for ref in unit.inputs:
+                if ref not in self._files and ref not in self._small:
+                    self._share(ref, store.get(ref))
+        inline = {ref: self._small[ref] for ref in unit.inputs if ref in self._small}
+        files = {ref: self._files[ref] for ref in unit.inputs if ref in self._files}
+        return Shipment(unit, inline, files, self.storage.location)
+
+    def clear(self) -> None:
+        """Delete the files; workers that have mapped them keep what they have."""
+        for ref in self._files:
+            self.storage.remove(ref)
+        self._files.clear()
+
+    def _share(self, ref: Ref, value: Any) -> None:
+        small = value.nbytes < _INLINE_BYTES if isinstance(value, np.ndarray) else None
+        if small or (small is None and not is_matrix(value)):
+            self._small[ref] = value
+            return
+        with self.storage.writing(ref) as path:
+            joblib.dump(value, path)
+            self._files[ref] = _digest(path)
+
+
+def fit_shipment(shipment: Shipment, threads: int | None) -> Fit:
+    """Fit a unit in a worker; what `SharedInputs.ship` sent it is read from the storage once."""
+    return fit_unit(shipment.unit, _Received(shipment), threads)
+
+
+class _Received(MemoryStore):
+    """The inputs of a shipment."""
+
+    def __init__(self, shipment: Shipment) -> None:
+        super().__init__()
+        self._shipment = shipment
+
+    def get(self, ref: Ref) -> Any:
+        if ref in self._shipment.inline:
+            return self._shipment.inline[ref]
+        return _place(self._shipment.location).get(ref, self._shipment.files[ref])
+
+
+class _Place:
+    """What this process has read from a storage."""
+
+    def __init__(self, location: str) -> None:
+        self._storage = open_storage(location)
+        self._copies = tempfile.TemporaryDirectory()
+        self._values: dict[Ref, Any] = {}
+        self._lock = threading.Lock()
+
+    def get(self, ref: Ref, digest: str) -> Any:
+        """An input, mapped into memory."""
+        with self._lock:
+            if ref not in self._values:
+                path = self._storage.local(ref, Path(self._copies.name))
+                if _digest(path) != digest:
+                    raise OSError(f"The input {ref} in {self._storage.location} was altered.")
+                self._values[ref] = joblib.load(path, mmap_mode="r")
+            return self._values[ref]
+
+
+@lru_cache(maxsize=4)  # a worker may serve several runs at a time; older ones are let go
+def _place(location: str) -> _Place:
+    return _Place(location)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()

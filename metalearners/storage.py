@@ -1,0 +1,322 @@
+"""Where bytes lie under a name, whole or not at all: a folder, or any place that fsspec reaches."""
+
+import contextlib
+import fcntl
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import uuid4
+
+import fsspec
+
+_CLAIMS = "claims"
+
+
+@dataclass(frozen=True)
+class Item:
+    """What a storage has under a name.
+
+    Parameters
+    ----------
+    name : with ``/`` between folders
+    size : in bytes
+    """
+
+    name: str
+    size: int
+
+
+class Storage(Protocol):
+    """Bytes by name, shared between processes.
+
+    All methods raise an OSError where the place fails, FileNotFoundError for a name without bytes.
+    """
+
+    location: str
+
+    def read(self, name: str, end: int | None = None) -> bytes:
+        """The bytes under a name, or the first of them."""
+
+    def write(self, name: str, content: bytes) -> None:
+        """Put bytes under a name; a reader sees all of them or those from before."""
+
+    def writing(self, name: str) -> contextlib.AbstractContextManager[Path]:
+        """A local file to be written, whose bytes are under the name when the context ends."""
+
+    def local(self, name: str, folder: Path) -> Path:
+        """A local file with the bytes of a name: the storage's own, or a copy in a folder."""
+
+    def remove(self, name: str) -> None:
+        """Take the bytes from a name, if it has any."""
+
+    def items(self, folder: str = "") -> Iterator[Item]:
+        """All names in a folder of the storage and below."""
+
+    def claim(self, name: str) -> contextlib.AbstractContextManager[None]:
+        """Wait until no other process, nor thread, works on a name, and have it for oneself.
+
+        Where nothing can be written there are no claims, and no wait.
+        """
+
+    def sub(self, folder: str) -> "Storage":
+        """A folder of the storage as one of its own."""
+
+
+def open_storage(location: str | Path) -> Storage:
+    """The storage at a place.
+
+    Parameters
+    ----------
+    location : a folder, made if it doesn't exist, or an fsspec URL
+
+    Raises
+    ------
+    ValueError, ImportError
+        If the URL's protocol is unknown, or its package isn't installed.
+    """
+    if isinstance(location, Path) or "://" not in location:
+        return FolderStorage(location)
+    filesystem, path = fsspec.core.url_to_fs(location)
+    if "file" in _protocols(filesystem):
+        return FolderStorage(path)
+    return RemoteStorage(location, filesystem, path)
+
+
+class FolderStorage:
+    """Files of a folder, which is made for its owner alone.
+
+    A claim is a lock on a file, so the kernel ends it with its process, however that ends.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        self.location = str(folder)
+        with contextlib.suppress(FileExistsError):  # what is there instead shows when it is used
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def read(self, name: str, end: int | None = None) -> bytes:
+        """The bytes of a file."""
+        with (self.folder / name).open("rb") as file:
+            return file.read(-1 if end is None else end)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file under a temporary name, and rename it."""
+        write_whole(self.folder / name, content)
+
+    @contextlib.contextmanager
+    def writing(self, name: str) -> Iterator[Path]:
+        """A file under a temporary name, renamed in the end."""
+        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".") as folder:
+            yield Path(folder, "value")
+            Path(folder, "value").replace(self.folder / name)
+
+    def local(self, name: str, folder: Path) -> Path:
+        """The file itself."""
+        return self.folder / name
+
+    def remove(self, name: str) -> None:
+        """Delete a file."""
+        (self.folder / name).unlink(missing_ok=True)
+
+    def items(self, folder: str = "") -> Iterator[Item]:
+        """All files."""
+        for path in sorted((self.folder / folder).rglob("*")):
+            with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+                if path.is_file():
+                    yield Item(path.relative_to(self.folder).as_posix(), path.stat().st_size)
+
+    @contextlib.contextmanager
+    def claim(self, name: str) -> Iterator[None]:
+        """Lock a file of that name; it is gone when nobody wants it."""
+        path = self.folder / _CLAIMS / name
+        lock = None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = _locked(path)
+        except OSError:  # a full disk, or one that can only be read
+            yield
+            return
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink()
+            os.close(lock)
+
+    def sub(self, folder: str) -> "FolderStorage":
+        """A folder in the folder."""
+        return FolderStorage(self.folder / folder)
+
+
+def _locked(path: Path) -> int:
+    """A descriptor that holds the lock on the file that is at the path now."""
+    while True:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock), os.stat(path)):
+                return lock
+        os.close(lock)  # who had it before has deleted that file
+
+
+# They show an object once it is whole. Elsewhere a file is written beside, and moved.
+_OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "memory"}
+_LEASE_SECONDS = 15.0
+_BEAT_SECONDS = 3.0
+_POLL_SECONDS = 0.5
+
+
+class RemoteStorage:
+    """Files of an fsspec file system.
+
+    A claim is a small file that its holder writes anew every few seconds. One that stays the same
+    for longer, by the clock of who waits, belongs to nobody any more.
+    """
+
+    def __init__(self, location: str, filesystem: Any, path: str) -> None:
+        self.location = location
+        self._fs = filesystem
+        self._path = path.rstrip("/")
+        self._objects = bool(_OBJECT_STORES & _protocols(filesystem))
+
+    def read(self, name: str, end: int | None = None) -> bytes:
+        """The bytes of a file."""
+        with self._reaching():
+            return bytes(self._fs.cat_file(self._at(name), end=end))
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file, at once or under a temporary name."""
+        with self._reaching():
+            if self._objects:
+                self._fs.pipe_file(self._at(name), content)
+                return
+            temporary = self._at(f"{name}.{uuid4().hex}.tmp")
+            self._fs.makedirs(temporary.rpartition("/")[0], exist_ok=True)
+            self._fs.pipe_file(temporary, content)
+            self._fs.mv(temporary, self._at(name))
+
+    @contextlib.contextmanager
+    def writing(self, name: str) -> Iterator[Path]:
+        """A file of this machine, sent in the end."""
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder, "value")
+            with self._reaching():
+                self._fs.makedirs(self._at(name).rpartition("/")[0], exist_ok=True)
+                self._fs.put_file(str(Path(folder, "value")), self._at(name))
+
+    def local(self, name: str, folder: Path) -> Path:
+        """A copy of the file."""
+        with self._reaching():
+            self._fs.get_file(self._at(name), str(folder / name))
+        return folder / name
+
+    def remove(self, name: str) -> None:
+        """Delete a file."""
+        with self._reaching(), contextlib.suppress(FileNotFoundError):
+            self._fs.rm_file(self._at(name))
+
+    def items(self, folder: str = "") -> Iterator[Item]:
+        """All files."""
+        with self._reaching():
+            self._fs.invalidate_cache()
+            found = self._fs.find(self._at(folder), detail=True)
+        for path, about in sorted(found.items()):
+            yield Item(path.removeprefix(self._path).lstrip("/"), int(about["size"] or 0))
+
+    @contextlib.contextmanager
+    def claim(self, name: str) -> Iterator[None]:
+        """Have a file of that name that nobody else keeps alive."""
+        own, place = uuid4().hex, f"{_CLAIMS}/{name}"
+        try:
+            self._wait(place, own)
+        except OSError:
+            yield
+            return
+        ended = threading.Event()
+        beating = threading.Thread(target=self._beat, args=(place, own, ended), daemon=True)
+        beating.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            beating.join()
+            with contextlib.suppress(OSError):
+                if self.read(place).startswith(own.encode()):
+                    self.remove(place)
+
+    def sub(self, folder: str) -> "RemoteStorage":
+        """A folder in the storage."""
+        return RemoteStorage(f"{self.location}/{folder}", self._fs, self._at(folder))
+
+    def _wait(self, place: str, own: str) -> None:
+        seen, since = None, time.monotonic()
+        while not self._created(place, own):
+            found = self._claimed_by(place)
+            if found != seen:
+                seen, since = found, time.monotonic()
+            elif time.monotonic() - since > _LEASE_SECONDS:
+                self.remove(place)
+                continue
+            time.sleep(_POLL_SECONDS)
+
+    def _created(self, place: str, own: str) -> bool:
+        with self._reaching():
+            self._fs.invalidate_cache()
+            try:
+                self._fs.pipe_file(self._at(place), own.encode(), mode="create")
+            except Exception:  # each file system says in its own way that the file exists
+                if self._claimed_by(place) is None:
+                    raise
+        # Not every file system decides between two who create the same file.
+        return self._claimed_by(place) == own.encode()
+
+    def _claimed_by(self, place: str) -> bytes | None:
+        try:
+            return self.read(place)
+        except FileNotFoundError:
+            return None
+
+    def _beat(self, place: str, own: str, ended: threading.Event) -> None:
+        beats = 0
+        while not ended.wait(_BEAT_SECONDS):
+            beats += 1
+            with contextlib.suppress(OSError):
+                self.write(place, f"{own} {beats}".encode())
+
+    def _at(self, name: str) -> str:
+        return f"{self._path}/{name}".rstrip("/")
+
+    @contextlib.contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """Turn what a file system's own packages raise into one kind of error."""
+        try:
+            yield
+        except OSError:
+            raise
+        except Exception as error:
+            raise OSError(f"{self.location}: {type(error).__name__}: {error}") from error
+
+
+def _protocols(filesystem: Any) -> set[str]:
+    named = filesystem.protocol
+    return {named} if isinstance(named, str) else set(named)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that is seen whole or not at all, also after a crash of the machine."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.{uuid4().hex}.tmp"
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,191 @@
+"""Where units are fitted: in this process, or in processes of their own."""
+
+import contextlib
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor, wait
+from functools import cache
+from typing import Protocol
+
+from loky.backend import get_context
+from loky.process_executor import ProcessPoolExecutor
+from threadpoolctl import ThreadpoolController
+
+from metalearners.fit import fit_unit
+from metalearners.shared_inputs import SharedInputs, Shipment, fit_shipment
+from metalearners.store import Store
+from metalearners.unit import Fit, FitUnit
+
+
+class WorkerLost(OSError):  # noqa: N818 - what happened, as the standard library has it
+    """A worker ended in the middle of a fit: killed, or out of memory."""
+
+
+class TimeLimitExceeded(RuntimeError):  # noqa: N818
+    """A fit was stopped, as it took longer than it may."""
+
+
+class Workers(Protocol):
+    """Fits units, one for each thread that asks.
+
+    `concurrency` is the number of threads that may ask at a time.
+    """
+
+    concurrency: int
+
+    def fit(self, unit: FitUnit, store: Store) -> Fit:
+        """The fit of a unit, whose inputs are in the store.
+
+        Raises
+        ------
+        WorkerLost
+            If its worker ended.
+        TimeLimitExceeded
+            If it took longer than it may.
+        """
+
+    def close(self) -> None:
+        """End what was started."""
+
+
+class InProcess:
+    """Fits in the thread that asks.
+
+    Parameters
+    ----------
+    concurrency : number of threads that ask
+    threads : inside one fit
+    """
+
+    def __init__(self, concurrency: int, threads: int) -> None:
+        self.concurrency = concurrency
+        self.threads = threads
+
+    def fit(self, unit: FitUnit, store: Store) -> Fit:
+        """The fit of a unit."""
+        return fit_unit(unit, store, self.threads)
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+class Processes:
+    """Fits in processes, each its own pool of one: what ends one is no other's loss.
+
+    Parameters
+    ----------
+    n : number of processes
+    threads : inside one fit
+    inputs : by which the processes get what they read
+    time_limit : seconds for one fit; its process is ended then
+    """
+
+    def __init__(
+        self, n: int, threads: int, inputs: SharedInputs, time_limit: float | None = None
+    ) -> None:
+        self.concurrency = n
+        self.threads = threads
+        self.inputs = inputs
+        self.time_limit = time_limit
+        self._idle: queue.SimpleQueue[_Process | None] = queue.SimpleQueue()
+        self._all: list[_Process] = []
+        self._closed = False
+        for _ in range(n):
+            self._all.append(_Process(threads))
+            self._idle.put(self._all[-1])
+
+    def fit(self, unit: FitUnit, store: Store) -> Fit:
+        """The fit of a unit, made by the next process that is free."""
+        shipment = self.inputs.ship(unit, store)
+        process = self._idle.get()
+        if process is None:
+            self._idle.put(None)  # for the next who waits
+            raise RuntimeError("These workers were closed.")
+        try:
+            return process.fit(shipment, self.threads, self.time_limit)
+        except (WorkerLost, TimeLimitExceeded):
+            process = self._replaced(process)
+            raise
+        finally:
+            self._idle.put(process)
+
+    def close(self) -> None:
+        """End the processes, and delete their inputs."""
+        self._closed = True
+        self._idle.put(None)
+        for process in self._all:
+            process.end()
+        self.inputs.clear()
+
+    def _replaced(self, process: "_Process") -> "_Process | None":
+        process.end()
+        self._all.remove(process)
+        if self._closed:
+            return None
+        self._all.append(_Process(self.threads))
+        return self._all[-1]
+
+
+class _Process:
+    """A process that fits, one unit at a time."""
+
+    def __init__(self, threads: int) -> None:
+        self._pool = ProcessPoolExecutor(
+            max_workers=1,
+            context=get_context("loky"),
+            initializer=_begin_worker,
+            initargs=(os.getpid(), threads),
+        )
+        self._started = self._pool.submit(_ready)
+
+    def fit(self, shipment: Shipment, threads: int, time_limit: float | None) -> Fit:
+        try:
+            self._started.result()  # a limit is for the fit alone
+            future = self._pool.submit(fit_shipment, shipment, threads)
+            if not wait([future], time_limit).done:
+                raise TimeLimitExceeded(f"It was stopped after {time_limit:g} s.")
+            return future.result()
+        except BrokenExecutor:
+            raise WorkerLost("Its worker process was killed, or ran out of memory.") from None
+
+    def end(self) -> None:
+        self._pool.shutdown(wait=False, kill_workers=True)
+
+
+def _begin_worker(parent: int, threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    _pools().limit(limits=threads, user_api="blas")
+
+
+def _end_with(parent: int) -> None:
+    # A parent that was killed can't end its workers.
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def _ready() -> None:
+    """Nothing; a worker that has run it has imported what fits need."""
+
+
+@contextlib.contextmanager
+def limited_blas(threads: int | None) -> Iterator[None]:
+    """Have linear algebra use so many threads in this process; None leaves it as it is.
+
+    It has one number for a whole process: set around fits that run side by side, not in each.
+    """
+    if threads is None:
+        yield
+        return
+    with _pools().limit(limits=threads, user_api="blas"):
+        yield
+
+
+@cache
+def _pools() -> ThreadpoolController:
+    return ThreadpoolController()
