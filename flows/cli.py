@@ -46,15 +46,22 @@ def main() -> None:
     app()
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"uplift-flows {version('uplift-flows')}")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     show_version: Annotated[
-        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", is_eager=True, callback=_show_version
+        ),
     ] = False,
 ) -> None:
-    if show_version:
-        print(f"uplift-flows {version('uplift-flows')}")
-        raise typer.Exit
+    pass
 
 
 @app.command()

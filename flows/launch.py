@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def launch(
     path: Path, changes: Iterable[str], output: str | None, refresh: bool, quiet: bool = False
 ) -> Path:
-    """Run a config: its data are loaded and checked before a server is needed.
+    """Run a config: its data are loaded and checked while a new server starts.
 
     Returns
     -------
@@ -40,22 +40,22 @@ def launch(
     """
     environment.prepare()
     config = load_config(path, changes, output)
+    address = connect()
     prepared = prepare(config)
     if not quiet:
         for warning in prepared.study.warnings:
             say(f"Warning: {warning}")
     try:
-        flow = _connected(prepared)
+        flow = _connected(address, prepared)
         return Path(flow(**parameters(config), refresh=refresh))
     except Exception as error:
         record_failure(config.output, error)
         raise
 
 
-def _connected(prepared: Prepared) -> "Flow[..., str]":
-    """The parent flow, ready to run; a new server starts while Prefect is imported."""
+def _connected(address: str, prepared: Prepared) -> "Flow[..., str]":
+    """The parent flow, ready to run once the server at an address is."""
     begun = time.perf_counter()
-    address = connect()
     ready = answers(address)
     # Errors are told once, in our words; the server keeps Prefect's logs for the UI.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")

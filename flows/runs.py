@@ -169,11 +169,6 @@ def interrupted(error: BaseException) -> bool:
     return isinstance(error, (KeyboardInterrupt, TerminationSignal))
 
 
-def describe_stage(entry: dict[str, Any]) -> str:
-    """A stage's entry in a line."""
-    return progress.describe(entry["name"], entry["seconds"], entry["executed"], entry["reused"])
-
-
 def outcome_lines(summary: dict[str, Any]) -> list[str]:
     """What a finished run found and where, for terminals and logs."""
     fits, folder = summary["fits"], Path(summary["folder"])

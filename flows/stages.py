@@ -19,7 +19,8 @@ from metalearners.dataset import Dataset
 from metalearners.plan import Regression, plan_stage
 
 # Faults that may have passed at the next try; any other would only come again.
-PASSING_FAULTS = (OSError, MemoryError, TimeoutError)
+PASSING_FAULTS = (OSError, MemoryError)
+LASTING_FAULTS = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError)
 
 
 class FitError(RuntimeError):
@@ -48,6 +49,8 @@ def _passing(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
     # A plain function: Prefect silently ignores any other callable here.
     try:
         state.result()
+    except LASTING_FAULTS:
+        return False
     except PASSING_FAULTS:
         return True
     except BaseException:
@@ -64,8 +67,9 @@ def _unit_key(context: Any, parameters: dict[str, Any]) -> str:
     cache_key_fn=_unit_key,
     persist_result=True,
     cache_result_in_memory=False,
-    retries=2,
-    retry_delay_seconds=[1, 5],
+    retries=3,
+    retry_delay_seconds=[1, 4, 16],
+    retry_jitter_factor=0.5,
     retry_condition_fn=_passing,
 )
 def fit(key: Ref, label: str, workspace: str) -> Ref:
@@ -85,13 +89,13 @@ def fit(key: Ref, label: str, workspace: str) -> Ref:
     return key
 
 
-@flow(name="nuisance-stage", flow_run_name="nuisance-stage", validate_parameters=False)
+@flow(name="nuisance-stage", validate_parameters=False)
 def nuisance_stage(plan: Ref, workspace: str) -> Counts:
     """Fit the units of a plan of nuisance models."""
     return _fit_units("nuisance", plan, workspace)
 
 
-@flow(name="treatment-stage", flow_run_name="treatment-stage", validate_parameters=False)
+@flow(name="treatment-stage", validate_parameters=False)
 def treatment_stage(plan: Ref, workspace: str) -> Counts:
     """Fit the units of a plan of treatment models."""
     return _fit_units("treatment", plan, workspace)
@@ -110,8 +114,14 @@ def run_stage(
     runner: Any = ThreadPoolTaskRunner(max_workers=place.workers.concurrency)
     # A flow that sends heartbeats waits up to a second for them to stop; the parent's are enough.
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        counts = stage.with_options(task_runner=runner)(plan.key, place.handle)
+        named = stage.with_options(task_runner=runner, flow_run_name=f"{stage.name} {_of(asked)}")
+        counts = named(plan.key, place.handle)
     return plan.gather({unit: place.store.fetch(unit.key) for unit in plan.units}), counts
+
+
+def _of(asked: Mapping[Name, Regression]) -> str:
+    """Whose regressions these are, for the name of a stage's run."""
+    return ", ".join(dict.fromkeys(name[0] for name in asked))
 
 
 def _fit_units(stage: str, plan_key: Ref, workspace: str) -> Counts:

@@ -22,9 +22,9 @@ from flows.config import (
 from flows.parallelism import Parallelism, choose
 from flows.report import render
 from flows.results import EVALUATION, Results, evaluate, summary_of
+from flows.run_page import run_page
 from flows.runs import (
     Run,
-    describe_stage,
     outcome_lines,
     peak_rss_bytes,
     recorded,
@@ -95,7 +95,7 @@ def uplift_run(
     )
     check_folders(config)
     name = str(runtime.flow_run.name)
-    with recorded(output, name) as run, workspace(cache, refresh) as place:
+    with recorded(output, name) as run, run_page(run), workspace(cache, refresh) as place:
         with run.stage("load") as stage:
             study, run.earlier = take_study(config)
             stage["seconds"] = run.earlier
@@ -116,7 +116,7 @@ def uplift_run(
                 write_files(folder, run, study, results, chosen)
             summary = summarize(run, study, results, chosen)
             write_json(folder / "summary.json", summary)
-    get_run_logger().info("\n".join([*map(describe_stage, run.stages), *outcome_lines(summary)]))
+    get_run_logger().info("\n".join(outcome_lines(summary)))
     return str(run.folder)
 
 

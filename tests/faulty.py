@@ -1,6 +1,7 @@
 """Base models that fail, for tests that need a fault; the process must allow this import root."""
 
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -42,3 +43,39 @@ class Counts(LinearRegression):
     def fit(self, X, y, sample_weight=None):
         Path(self.folder, f"{np.random.default_rng().integers(1 << 60)}").touch()
         return super().fit(X, y, sample_weight)
+
+
+class Sleeps(LinearRegression):
+    """Takes its time; leaves a file with its process while it does."""
+
+    def __init__(
+        self, folder: str = "", seconds: float = 100.0, *, fit_intercept: bool = True
+    ) -> None:
+        super().__init__(fit_intercept=fit_intercept)
+        self.folder = folder
+        self.seconds = seconds
+
+    def fit(self, X, y, sample_weight=None):
+        mark = Path(self.folder, f"{os.getpid()}-{np.random.default_rng().integers(1 << 60)}")
+        mark.touch()
+        time.sleep(self.seconds)
+        mark.unlink()
+        return super().fit(X, y, sample_weight)
+
+
+class SleepsOnce(LinearRegression):
+    """Leaves a file with its process and sleeps, the first time in all."""
+
+    def __init__(self, marker: str = "", *, fit_intercept: bool = True) -> None:
+        super().__init__(fit_intercept=fit_intercept)
+        self.marker = marker
+
+    def fit(self, X, y, sample_weight=None):
+        try:
+            marker = os.open(self.marker, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        except FileExistsError:
+            return super().fit(X, y, sample_weight)
+        os.write(marker, str(os.getpid()).encode())
+        os.close(marker)
+        time.sleep(100)
+        raise ValueError("nobody ended this process")

@@ -195,7 +195,10 @@ def test_stages_are_sub_flows_whose_cached_tasks_are_seen_as_such(run, settings,
         api, "flow_runs", {"flow_runs": {"parent_flow_run_id": {"any_": [parent["id"]]}}}
     )
 
-    assert {stage["name"] for stage in stages} == {"nuisance-stage", "treatment-stage"}
+    assert {stage["name"] for stage in stages} == {
+        "nuisance-stage DRLearner, evaluation",
+        "treatment-stage DRLearner",
+    }
     assert {stage["state_type"] for stage in stages} == {"COMPLETED"}
     tasks = _tasks(api, stages, expected=second.fits["unique"])
     assert {task["state_name"] for task in tasks} == {"Cached"}
