@@ -1,29 +1,39 @@
-"""What orchestration costs: many small runs in a row on the embedded server.
+"""What orchestration costs: flows against the library on the same plan, in one run.
 
-2,000 rows, five learners, 3 trees a fit, no hold-out: the fits are so short that what remains is
-the price of flows, tasks, cache and report. Run by `make bench`; prints JSON.
+``python benchmarks/overhead.py [SECTION ...]`` prints JSON, a section each: ``runs`` (many small
+runs in a row), ``stage`` (an empty sub-flow), ``task`` (a fold task beyond its fit), ``small`` and
+``large`` (a plan whose fits take almost nothing, and one of a minute or so, as a flow and under
+the library's joblib executor), ``command`` (`uplift run`, imports and all) and ``second`` (a run
+of a minute, again). Without arguments: the first four. The server is the embedded one, warm; with
+PREFECT_API_DATABASE_CONNECTION_URL it uses that database.
 """
 
 import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-RUNS = 20
+RUNS = 50
 WAIT_SECONDS = 1.5  # a client that was told to come again later waits 2 s
+DEFAULT = ("runs", "stage", "task", "small")
+_SMALL = {"n_estimators": 3}
+_LARGE = {"n_estimators": 150, "num_leaves": 63}
 
 
-def main() -> None:
+def main(sections: list[str]) -> None:
     """Run, measure, print."""
     os.chdir(tempfile.mkdtemp())
-    _data().to_parquet("data.parquet")
+    _data(2000).to_parquet("data.parquet")
+    _data(40_000).to_parquet("large.parquet")
     from flows.environment import prepare
     from flows.server import connect, wait_for
 
@@ -31,9 +41,13 @@ def main() -> None:
     os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
     wait_for(connect())
     _run()  # the first of a process also imports and connects
-    summaries = [_run() for _ in range(RUNS)]
-    json.dump({**figures(summaries), "empty sub-flow": _empty_stages()}, sys.stdout, indent=2)
-    print()
+    for section in sections or DEFAULT:
+        json.dump({section: _SECTIONS[section]()}, sys.stdout, indent=2)
+        print(flush=True)
+
+
+def _runs() -> dict[str, Any]:
+    return figures([_run() for _ in range(RUNS)])
 
 
 def figures(summaries: list[dict[str, Any]]) -> dict[str, Any]:
@@ -54,61 +68,227 @@ def figures(summaries: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _spread(values: list[float]) -> dict[str, float]:
     found = {"min": min(values), "median": statistics.median(values), "max": max(values)}
-    return {name: round(value, 3) for name, value in found.items()}
+    return {name: round(value, 4) for name, value in found.items()}
 
 
-def _data() -> pd.DataFrame:
+def _data(n_rows: int) -> pd.DataFrame:
     rng = np.random.default_rng(0)
-    data = pd.DataFrame(rng.normal(size=(2000, 5)), columns=list("abcde"))
-    data["w"] = rng.integers(0, 2, 2000)
-    data["y"] = data["a"] + data["w"] * (1 + data["b"]) + rng.normal(size=2000)
+    data = pd.DataFrame(rng.normal(size=(n_rows, 5)), columns=list("abcde"))
+    data["w"] = rng.integers(0, 2, n_rows)
+    data["y"] = data["a"] + data["w"] * (1 + data["b"]) + rng.normal(size=n_rows)
     return data
 
 
-def _run() -> dict[str, Any]:
-    from flows import uplift_run
-    from flows.config import LEARNERS, parse_config
-    from flows.launch import parameters
+def _config(trees: dict[str, int] = _SMALL, source: str = "data.parquet") -> dict[str, Any]:
+    from flows.config import LEARNERS
 
-    trees = {"n_estimators": 3}
-    config = {
-        "data": {"source": "data.parquet", "outcome": "y", "treatment": "w", "control": 0},
-        "learners": list(LEARNERS),
-        "models": {
-            "outcome": {"estimator": "lightgbm.LGBMRegressor", "params": trees},
-            "propensity": {"estimator": "lightgbm.LGBMClassifier", "params": trees},
-            "treatment": {"estimator": "lightgbm.LGBMRegressor", "params": trees},
+    regressor = {"estimator": "lightgbm.LGBMRegressor", "params": trees}
+    classifier = {"estimator": "lightgbm.LGBMClassifier", "params": trees}
+    return {
+        "data": {
+            "source": source,
+            "outcome": "y",
+            "treatment": "w",
+            "control": 0,
+            "features": list("abcde"),
         },
+        "learners": list(LEARNERS),
+        "models": {"outcome": regressor, "propensity": classifier, "treatment": regressor},
+        "parallelism": {"runner": "thread", "workers": _workers(), "base_model_threads": 1},
         "evaluation": {"holdout": 0, "bootstrap": 0},
     }
-    folder = uplift_run(**parameters(parse_config(config)), refresh=True)
+
+
+def _workers() -> int:
+    from joblib import cpu_count
+
+    return int(cpu_count())
+
+
+def _run(refresh: bool = True, **config: Any) -> dict[str, Any]:
+    from flows import uplift_run
+    from flows.config import parse_config
+    from flows.launch import parameters
+
+    folder = uplift_run(**parameters(parse_config(_config(**config))), refresh=refresh)
     summary: dict[str, Any] = json.loads(Path(folder, "summary.json").read_text())
     return summary
 
 
-def _empty_stages() -> dict[str, float]:
+def _stage() -> dict[str, float]:
     """Seconds of a sub-flow that has nothing to fit: its own cost."""
+    return _spread([_flow_of({}) for _ in range(20)])
+
+
+def _task() -> dict[str, float]:
+    """Milliseconds of a fold task beyond its fit: the same units as tasks and in a joblib pool.
+
+    The stage's own cost is taken off.
+    """
+    beyond = []
+    for _ in range(5):
+        empty, flow = _flow_of({}), _flow_of(_trivial(300))
+        library = _timed(lambda: _library_of(_trivial(300)))
+        beyond.append(1000 * (flow - empty - library) / 300)
+    return _spread(beyond)
+
+
+def _timed(call: Callable[[], Any]) -> float:
+    begun = time.perf_counter()
+    call()
+    return time.perf_counter() - begun
+
+
+def _trivial(n_units: int) -> dict[Any, Any]:
+    """Regressions that are no work: means of 100 rows."""
+    from sklearn.dummy import DummyRegressor
+
+    from metalearners.estimators import EstimatorSpec
+    from metalearners.plan import Regression
+
+    rng = np.random.default_rng(0)
+    spec = EstimatorSpec(DummyRegressor)
+    return {(f"{i}",): Regression(spec, rng.normal(size=100), 5) for i in range(n_units // 5)}
+
+
+def _toy() -> Any:
+    from metalearners.dataset import Dataset
+
+    rng = np.random.default_rng(0)
+    return Dataset(rng.normal(size=(100, 2)), rng.normal(size=100), np.arange(100) % 2, 2)
+
+
+def _flow_of(asked: dict[Any, Any]) -> float:
+    """Seconds of a stage as a sub-flow of a flow, without a cache."""
     from prefect import flow
 
     from flows.config import CacheConfig
-    from flows.stages import Workers, nuisance_stage, run_stage
+    from flows.parallelism import Parallelism
+    from flows.stages import nuisance_stage, run_stage
     from flows.workspace import workspace
-    from metalearners.dataset import Dataset
-
-    dataset = Dataset(np.zeros((4, 1)), np.zeros(4), np.array([0, 1, 0, 1]), 2)
 
     @flow
-    def parent() -> list[float]:
-        seconds = []
+    def parent() -> float:
         with workspace(CacheConfig(enabled=False)) as place:
-            for _ in range(RUNS):
-                begun = time.perf_counter()
-                run_stage(nuisance_stage, {}, dataset, place, Workers("thread", 2, 1, "default"))
-                seconds.append(time.perf_counter() - begun)
-        return seconds
+            with place.working(Parallelism("thread", _workers(), 1, "config")):
+                return _timed(lambda: run_stage(nuisance_stage, asked, _toy(), place))
 
-    return _spread(parent())
+    return float(parent())
 
+
+def _library_of(asked: dict[Any, Any]) -> None:
+    from metalearners.execute import joblib_executor, run_stage
+    from metalearners.store import MemoryStore
+
+    run_stage(asked, _toy(), MemoryStore(), joblib_executor(_workers()))
+
+
+def _small() -> dict[str, Any]:
+    return _against_library(9)
+
+
+def _large() -> dict[str, Any]:
+    return _against_library(3, trees=_LARGE, source="large.parquet")
+
+
+def _against_library(repeats: int, **config: Any) -> dict[str, Any]:
+    """Both stages of a run's plan: as a flow with its sub-flows, and under the joblib executor."""
+    flows, library = [], []
+    for _ in range(repeats):
+        library.append(_timed(lambda: _both_stages_in_the_library(**config)))
+        flows.append(_timed(lambda: _both_stages_as_a_flow(**config)))
+    pairs = list(zip(flows, library, strict=True))
+    return {
+        "flow": _spread(flows),
+        "library": _spread(library),
+        "ratio": _spread([flow / own for flow, own in pairs]),
+        "difference": _spread([flow - own for flow, own in pairs]),
+    }
+
+
+def _study(**config: Any) -> Any:
+    from flows.config import parse_config
+    from flows.study import load_study
+
+    return load_study(parse_config(_config(**config)))
+
+
+def _both_stages_in_the_library(**config: Any) -> None:
+    from flows.uplift import ask_nuisances, ask_treatments
+    from metalearners.execute import joblib_executor, run_stage
+    from metalearners.store import MemoryStore
+
+    study, store, executor = _study(**config), MemoryStore(), joblib_executor(_workers())
+    nuisances = run_stage(ask_nuisances(study), study.dataset, store, executor)
+    run_stage(ask_treatments(study, nuisances), study.dataset, store, executor)
+
+
+def _both_stages_as_a_flow(**config: Any) -> None:
+    from prefect import flow
+
+    from flows.config import CacheConfig
+    from flows.parallelism import Parallelism
+    from flows.stages import nuisance_stage, run_stage, treatment_stage
+    from flows.uplift import ask_nuisances, ask_treatments
+    from flows.workspace import workspace
+
+    @flow
+    def parent() -> None:
+        study = _study(**config)
+        cache = CacheConfig(storage=tempfile.mkdtemp(dir="."))  # writes each fit, finds none
+        with workspace(cache) as place:
+            with place.working(Parallelism("thread", _workers(), 1, "config")):
+                asked = ask_nuisances(study)
+                nuisances, _ = run_stage(nuisance_stage, asked, study.dataset, place)
+                asked = ask_treatments(study, nuisances)
+                run_stage(treatment_stage, asked, study.dataset, place)
+
+    parent()
+
+
+def _second() -> dict[str, Any]:
+    """A run of a minute, and the same again."""
+    config = {"trees": _LARGE, "source": "large.parquet"}
+    first = _run(**config)
+    again = _run(refresh=False, **config)
+    return {
+        "first": first["seconds"],
+        "second": again["seconds"],
+        "executed": again["fits"]["executed"],
+        "share": again["seconds"] / first["seconds"],
+    }
+
+
+def _command() -> dict[str, Any]:
+    """Wall time of `uplift run`, in a folder whose server is up, and in new folders without."""
+    import yaml
+
+    def timed(folder: str) -> float:
+        command = [sys.executable, "-m", "flows.cli", "run", str(config), "--refresh", "--quiet"]
+        return _timed(lambda: subprocess.run(command, cwd=folder, check=True))
+
+    config = Path("config.yaml").resolve()
+    source = str(Path("data.parquet").resolve())
+    config.write_text(yaml.safe_dump(_config(source=source)))
+    with_server = [timed(".") for _ in range(5)]
+    os.environ.pop("PREFECT_API_URL")  # commands in other folders start servers of their own
+    os.environ.pop("PREFECT_HOME", None)
+    new = [tempfile.mkdtemp() for _ in range(3)]
+    first = [timed(folder) for folder in new]
+    later = [timed(folder) for folder in new]  # the server of the first has ended by itself
+    found = {"server running": with_server, "first in a folder": first, "no server": later}
+    return {name: _spread(seconds) for name, seconds in found.items()}
+
+
+_SECTIONS: dict[str, Callable[[], dict[str, Any]]] = {
+    "runs": _runs,
+    "stage": _stage,
+    "task": _task,
+    "small": _small,
+    "large": _large,
+    "command": _command,
+    "second": _second,
+}
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
