@@ -167,11 +167,12 @@ def _flow_of(asked: dict[Any, Any]) -> float:
     from flows.stages import nuisance_stage, run_stage
     from flows.workspace import workspace
 
+    threads = Parallelism("thread", _workers(), 1, "config")
+
     @flow
     def parent() -> float:
-        with workspace(CacheConfig(enabled=False)) as place:
-            with place.working(Parallelism("thread", _workers(), 1, "config")):
-                return _timed(lambda: run_stage(nuisance_stage, asked, _toy(), place))
+        with workspace(CacheConfig(enabled=False)) as place, place.working(threads):
+            return _timed(lambda: run_stage(nuisance_stage, asked, _toy(), place))
 
     return float(parent())
 
@@ -232,16 +233,17 @@ def _both_stages_as_a_flow(**config: Any) -> None:
     from flows.uplift import ask_nuisances, ask_treatments
     from flows.workspace import workspace
 
+    threads = Parallelism("thread", _workers(), 1, "config")
+
     @flow
     def parent() -> None:
         study = _study(**config)
         cache = CacheConfig(storage=tempfile.mkdtemp(dir="."))  # writes each fit, finds none
-        with workspace(cache) as place:
-            with place.working(Parallelism("thread", _workers(), 1, "config")):
-                asked = ask_nuisances(study)
-                nuisances, _ = run_stage(nuisance_stage, asked, study.dataset, place)
-                asked = ask_treatments(study, nuisances)
-                run_stage(treatment_stage, asked, study.dataset, place)
+        with workspace(cache) as place, place.working(threads):
+            asked = ask_nuisances(study)
+            nuisances, _ = run_stage(nuisance_stage, asked, study.dataset, place)
+            asked = ask_treatments(study, nuisances)
+            run_stage(treatment_stage, asked, study.dataset, place)
 
     parent()
 

@@ -7,10 +7,9 @@ from typing import Any
 from prefect import Flow, Task, flow, task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture, as_completed
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows import progress
+from flows import heartbeats, progress
 from flows.storage import FitStorage
 from flows.workspace import Workspace, find_workspace
 from metalearners._typing import Name, Ref
@@ -21,6 +20,8 @@ from metalearners.plan import Regression, plan_stage
 # Faults that may have passed at the next try; any other would only come again.
 PASSING_FAULTS = (OSError, MemoryError)
 LASTING_FAULTS = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError)
+
+heartbeats.end_at_once()
 
 
 class FitError(RuntimeError):
@@ -112,10 +113,8 @@ def run_stage(
     place.plans[plan.key] = plan
     place.units.update((unit.key, unit) for unit in plan.units)
     runner: Any = ThreadPoolTaskRunner(max_workers=place.workers.concurrency)
-    # A flow that sends heartbeats waits up to a second for them to stop; the parent's are enough.
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        named = stage.with_options(task_runner=runner, flow_run_name=f"{stage.name} {_of(asked)}")
-        counts = named(plan.key, place.handle)
+    named = stage.with_options(task_runner=runner, flow_run_name=f"{stage.name} {_of(asked)}")
+    counts = named(plan.key, place.handle)
     return plan.gather({unit: place.store.fetch(unit.key) for unit in plan.units}), counts
 
 
