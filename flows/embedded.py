@@ -29,7 +29,8 @@ def main(folder: Path, port: int) -> None:
     _write_at_once()
     app = _own_pages_only(create_app(final=True), port)
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
-    watch = threading.Thread(target=_end_without_users, args=(server, folder))
+    address = f"http://127.0.0.1:{port}/api"
+    watch = threading.Thread(target=_watch, args=(server, folder, address))
     watch.start()
     server.run()
     server.should_exit = True
@@ -52,10 +53,15 @@ def _write_record(folder: Path, port: int) -> None:
     temporary.replace(folder / "server.json")
 
 
-def _end_without_users(server: Any, folder: Path) -> None:
+def _watch(server: Any, folder: Path, api: str) -> None:
+    """End dead runs, and the server when it has neither users nor a dead run left."""
+    from flows.liveness import mark_crashed
+
     users = os.open(folder / "server.users", os.O_RDWR | os.O_CREAT, 0o600)
     while not server.should_exit:
         time.sleep(_POLL_SECONDS)
+        if mark_crashed(folder, api):
+            continue
         try:
             fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

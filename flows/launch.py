@@ -15,6 +15,7 @@ from flows.config import Config, load_config
 from flows.display import say
 from flows.environment import state_folder
 from flows.errors import InputError
+from flows.liveness import mark_crashed
 from flows.runs import record_failure
 from flows.server import answers, connect, ui_address, wait_for
 from flows.source import DATA_ROOTS_VARIABLE
@@ -64,6 +65,7 @@ def _connected(address: str, prepared: Prepared) -> "Flow[..., str]":
     if not ready:
         wait_for(address)
         prepared.waited = time.perf_counter() - begun
+    mark_crashed(state_folder(), address)
     return uplift_run
 
 
@@ -88,6 +90,7 @@ def serve_deployments(port: int) -> None:
                 "already. Wait for the run that uses it, or name its port."
             )
         wait_for(api)
+        mark_crashed(state_folder(), api)
         from prefect import serve
 
         from deployments.uplift import deployments

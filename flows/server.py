@@ -108,7 +108,7 @@ def _running_or_new(folder: Path, port: int | None) -> str:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
         if _locked(folder / "server.alive"):
-            address = _recorded(folder)
+            address = recorded_address(folder)
             if address:
                 return address
         elif process is None:
@@ -130,7 +130,8 @@ def _locked(path: Path) -> bool:
     return False
 
 
-def _recorded(folder: Path) -> str | None:
+def recorded_address(folder: Path) -> str | None:
+    """Where the server of a state folder is, or was before it was killed."""
     try:
         return str(json.loads((folder / "server.json").read_text())["api"])
     except (OSError, ValueError, KeyError):

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from prefect import flow, get_run_logger, runtime
 
+from flows import liveness
 from flows.config import (
     CacheConfig,
     DataConfig,
@@ -43,7 +44,14 @@ from metalearners.plan import Regression
 _PACKAGES = ("prefect", "lightgbm", "scikit-learn", "numpy", "pandas", "pyarrow")
 
 
-@flow(name="uplift-run")
+@flow(
+    name="uplift-run",
+    on_running=[liveness.began],
+    on_completion=[liveness.ended],
+    on_failure=[liveness.ended],
+    on_crashed=[liveness.ended],
+    on_cancellation=[liveness.ended],
+)
 def uplift_run(
     data: DataConfig,
     learners: list[LearnerName] = ["DRLearner"],  # noqa: B006 - never changed

@@ -79,3 +79,26 @@ class SleepsOnce(LinearRegression):
         os.close(marker)
         time.sleep(100)
         raise ValueError("nobody ended this process")
+
+
+class TakesMinutes(LinearRegression):
+    """Is fitted in one call that nothing can stop, of a length that no test waits for."""
+
+    def __init__(self, *, fit_intercept: bool = True) -> None:
+        super().__init__(fit_intercept=fit_intercept)
+
+    def fit(self, X, y, sample_weight=None):
+        Path("fitting").touch()
+        time.sleep(120)
+        return super().fit(X, y, sample_weight)
+
+
+class TakesASecond(LinearRegression):
+    """Is fitted in a second, whatever the machine."""
+
+    def __init__(self, *, fit_intercept: bool = True) -> None:
+        super().__init__(fit_intercept=fit_intercept)
+
+    def fit(self, X, y, sample_weight=None):
+        time.sleep(1)
+        return super().fit(X, y, sample_weight)

@@ -1,0 +1,163 @@
+"""Runs whose process died are marked as crashed on the server, not left running for ever.
+
+A run holds the lock on a file named after its flow run. The lock ends with the process however
+that ends, so a file that nobody has locked is a dead run.
+"""
+
+import contextlib
+import fcntl
+import functools
+import logging
+import os
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from flows.environment import state_folder
+from flows.server import recorded_address
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun
+
+_FOLDER = "running"
+_OWN_SERVER = "own"  # its port may be another one each time
+_MESSAGE = "The process of this run ended without a word."
+# Task runs reach the server in batches, so some may turn up after their process has died.
+_QUIET_SECONDS = 3.0
+_UNFINISHED = ("SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING")
+_MANY = 200  # what is left is seen at the next look
+
+_locks: dict[str, int] = {}
+
+
+def began(flow: Any, flow_run: Any, state: Any) -> None:
+    """Note that a flow run is alive, as long as this process is; a hook of the flow."""
+    path = _path(flow_run)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    if path.name in _locks:
+        return
+    _locks[path.name] = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(_locks[path.name], fcntl.LOCK_EX)
+    path.write_text(_server_name(state_folder(), os.environ.get("PREFECT_API_URL", "")))
+
+
+def ended(flow: Any, flow_run: Any, state: Any) -> None:
+    """Take the note back; where fits may still be running, it is left to `mark_crashed`."""
+    path = _path(flow_run)
+    if state.is_completed() or state.is_failed():
+        path.unlink(missing_ok=True)
+    else:
+        path.touch()
+    with contextlib.suppress(KeyError):
+        os.close(_locks.pop(path.name))
+
+
+def mark_crashed(folder: Path, api: str) -> bool:
+    """End what dead runs of a state folder left running on a server.
+
+    Parameters
+    ----------
+    folder : state folder
+    api : address of the server's API
+
+    Returns
+    -------
+    Whether to look again in a moment, as something may still turn up. Never raises: no run fails
+    by what became of another.
+    """
+    try:
+        name = _server_name(folder, api)
+        dead = [path for path in (folder / _FOLDER).glob("*") if _is_dead(path, name)]
+        return bool(dead) and _bury(dead, api)
+    except Exception as error:
+        _warn_once(f"Dead runs couldn't be marked as crashed: {error}")
+        return False
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    logging.getLogger(__name__).warning(message)
+
+
+def _path(flow_run: Any) -> Path:
+    return state_folder() / _FOLDER / str(flow_run.id)
+
+
+def _server_name(folder: Path, api: str) -> str:
+    return _OWN_SERVER if api == recorded_address(folder) else re.sub(r"//[^/@]*@", "//", api)
+
+
+def _is_dead(path: Path, server: str) -> bool:
+    with _locked(path) as free:
+        return free and path.read_text() == server
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[bool]:
+    """Whether a file's lock was free; it is ours for the time of the context then."""
+    with path.open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def _bury(dead: list[Path], api: str) -> bool:
+    from prefect.client.orchestration import SyncPrefectClient
+
+    again = False
+    with SyncPrefectClient(api) as client:
+        for path in dead:
+            with _locked(path) as free:
+                again |= free and _end_run(path, client)
+    return again
+
+
+def _end_run(path: Path, client: "SyncPrefectClient") -> bool:
+    """End a dead run; whether to look again."""
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        run = client.read_flow_run(UUID(path.name))
+    except ObjectNotFound:
+        path.unlink()
+        return False
+    if run.state and (run.state.is_scheduled() or run.state.is_pending()):
+        return False  # it is to be tried again
+    if _end_unfinished(run, client):
+        path.touch()
+    elif time.time() > path.stat().st_mtime + _QUIET_SECONDS:
+        path.unlink()
+        return False
+    return True
+
+
+def _end_unfinished(run: "FlowRun", client: "SyncPrefectClient") -> int:
+    """Mark a run, its sub-flow runs and their tasks, those that aren't final; how many."""
+    from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
+    from prefect.client.schemas.sorting import FlowRunSort, TaskRunSort
+    from prefect.states import Cancelled, Crashed
+
+    parent = FlowRunFilter.model_validate({"parent_flow_run_id": {"any_": [run.id]}})
+    # Sort and limit are given, as the server refuses this client's own defaults.
+    children = client.read_flow_runs(flow_run_filter=parent, sort=FlowRunSort.ID_DESC, limit=_MANY)
+    runs = [*children, run]
+    inside = FlowRunFilter.model_validate({"id": {"any_": [each.id for each in runs]}})
+    unfinished = TaskRunFilter.model_validate({"state": {"type": {"any_": _UNFINISHED}}})
+    tasks = client.read_task_runs(
+        flow_run_filter=inside, task_run_filter=unfinished, sort=TaskRunSort.ID_DESC, limit=_MANY
+    )
+    runs = [each for each in runs if each.state and not each.state.is_final()]
+    asked = run.state and (run.state.is_cancelling() or run.state.is_cancelled())
+    final = Cancelled if asked else Crashed
+    for task in tasks:
+        client.set_task_run_state(task.id, final(message=_MESSAGE), force=True)
+    for each in runs:
+        client.set_flow_run_state(each.id, final(message=_MESSAGE), force=True)
+    return len(tasks) + len(runs)
