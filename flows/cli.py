@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from flows import interruption
 from flows.display import progress_display, say
 from flows.errors import InputError
 from flows.runs import (
@@ -43,7 +44,12 @@ RunsFolder = Annotated[Path, typer.Option("--output", help="Folder of all runs."
 def main() -> None:
     """Run the command; ends the process with its exit status."""
     signal.signal(signal.SIGTERM, _terminate)
-    app()
+    try:
+        app()
+    except SystemExit:
+        if interruption.begun.is_set():
+            interruption.end_process(130)
+        raise
 
 
 def _show_version(wanted: bool) -> None:
@@ -79,7 +85,7 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
 ) -> None:
     """Run uplift learners once: fit, evaluate, report, store the model."""
-    with _exit_status(json_file):
+    with _exit_status(json_file), interruption.prompt():
         from flows.launch import launch
 
         if json_file is not None:

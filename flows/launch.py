@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from flows.display import say
 from flows.environment import state_folder
 from flows.errors import InputError
 from flows.liveness import mark_crashed
-from flows.runs import record_failure
+from flows.runs import interrupted, record_failure
 from flows.server import answers, connect, ui_address, wait_for
 from flows.source import DATA_ROOTS_VARIABLE
 from flows.study import Prepared, prepare
@@ -49,9 +50,24 @@ def launch(
     try:
         flow = _connected(address, prepared)
         return Path(flow(**parameters(config), refresh=refresh))
-    except Exception as error:
-        record_failure(config.output, error)
+    except BaseException as error:
+        if interrupted(error):
+            settle()
+        else:
+            record_failure(config.output, error)
         raise
+
+
+def settle() -> None:
+    """Have the server know what became of an interrupted run, as far as a few seconds allow."""
+    if "prefect.events.worker" not in sys.modules:
+        return
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    EventsWorker.drain_all(timeout=1)
+    APILogWorker.drain_all(timeout=1)
+    mark_crashed(state_folder(), os.environ["PREFECT_API_URL"])
 
 
 def _connected(address: str, prepared: Prepared) -> "Flow[..., str]":

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from flows import progress
+from flows import interruption, progress
 from flows.errors import InputError
 from metalearners.storage import write_whole
 
@@ -128,7 +128,8 @@ def recorded(output: str, prefect_name: str) -> Iterator[Run]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         write_json(record, {**run.facts(), "status": "running"})
         try:
-            yield run
+            with interruption.last_words(lambda: _record_interruption(run, record)):
+                yield run
         except BaseException as error:
             error.run_record = failure(run, error)  # type: ignore[attr-defined]
             with contextlib.suppress(OSError):  # a full disk mustn't hide what went wrong first
@@ -137,6 +138,10 @@ def recorded(output: str, prefect_name: str) -> Iterator[Run]:
             raise
         record.unlink()
         record.with_suffix(".lock").unlink()
+
+
+def _record_interruption(run: Run, record: Path) -> None:
+    write_json(record, failure(run, KeyboardInterrupt()))
 
 
 def record_failure(output: str, error: BaseException) -> None:
@@ -161,7 +166,12 @@ def failure(run: Run, error: BaseException) -> dict[str, Any]:
 
 
 def interrupted(error: BaseException) -> bool:
-    """Whether an error is a Ctrl-C or a SIGTERM, which Prefect turns into one of its own."""
+    """Whether an error is a Ctrl-C or a SIGTERM, which Prefect turns into one of its own.
+
+    What goes wrong after one, as a server that doesn't answer in time, isn't worth a word.
+    """
+    if interruption.begun.is_set():
+        return True
     if "prefect.exceptions" not in sys.modules:
         return isinstance(error, KeyboardInterrupt)
     from prefect.exceptions import TerminationSignal

@@ -7,9 +7,9 @@ from typing import Any
 from prefect import Flow, Task, flow, task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture, as_completed
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import heartbeats, progress
+from flows.cancellation import PromptTaskRunner
 from flows.storage import FitStorage
 from flows.workspace import Workspace, find_workspace
 from metalearners._typing import Name, Ref
@@ -112,7 +112,7 @@ def run_stage(
     plan = plan_stage(asked, d, place.store)
     place.plans[plan.key] = plan
     place.units.update((unit.key, unit) for unit in plan.units)
-    runner: Any = ThreadPoolTaskRunner(max_workers=place.workers.concurrency)
+    runner: Any = PromptTaskRunner(max_workers=place.workers.concurrency)
     named = stage.with_options(task_runner=runner, flow_run_name=f"{stage.name} {_of(asked)}")
     counts = named(plan.key, place.handle)
     return plan.gather({unit: place.store.fetch(unit.key) for unit in plan.units}), counts

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from prefect import flow, get_run_logger, runtime
 
 from flows import liveness
+from flows.cancellation import interruptible
 from flows.config import (
     CacheConfig,
     DataConfig,
@@ -103,7 +104,12 @@ def uplift_run(
     )
     check_folders(config)
     name = str(runtime.flow_run.name)
-    with recorded(output, name) as run, run_page(run), workspace(cache, refresh) as place:
+    with (
+        interruptible(),
+        recorded(output, name) as run,
+        run_page(run),
+        workspace(cache, refresh) as place,
+    ):
         with run.stage("load") as stage:
             study, run.earlier = take_study(config)
             stage["seconds"] = run.earlier

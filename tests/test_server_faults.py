@@ -1,16 +1,21 @@
-"""Runs that are killed: real ones."""
+"""Runs that are killed, cancelled or interrupted: real ones."""
 
 import json
 import os
+import signal
+import socket
 import time
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from flows.liveness import mark_crashed
 from tests.conftest import REPOSITORY, write_config
 from tests.test_processes import finished_runs, server_pid, start, uplift, wait_for
+
+FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
 class Api:
@@ -36,6 +41,10 @@ class Api:
             {stage["state_type"] for stage in stages},
             {task["state_type"] for task in tasks},
         )
+
+    def cancel(self, run):
+        state = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
+        return self.post(f"flow_runs/{run}/set_state", state)
 
 
 @pytest.fixture
@@ -67,6 +76,10 @@ def flow_run():
 def own_server():
     """The server of the working folder."""
     return Api(json.loads(Path(".uplift/server.json").read_text())["api"])
+
+
+def records():
+    return [json.loads(path.read_text()) for path in Path().glob("runs/.records/*.json")]
 
 
 # -- runs that are killed -------------------------------------------------------------------------
@@ -133,3 +146,83 @@ def test_server_marks_a_killed_run_within_seconds_and_spares_one_that_lives(own_
     lives.communicate()
     wait_for(lambda: server_pid() is None, 30)
     assert not running_notes()
+
+
+# -- runs that are interrupted or cancelled -------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interruption_does_not_wait_for_long_fits(their_models, settings, number):
+    process = begin_long_fit(settings)
+    run = flow_run()
+    begun = time.monotonic()
+    process.send_signal(number)
+    time.sleep(0.3)
+    process.send_signal(number)  # somebody impatient
+    _, errors = process.communicate(timeout=30)
+    seconds = time.monotonic() - begun
+    print("ended after", seconds)
+
+    assert process.returncode == 130, errors
+    assert seconds < 6
+    assert "Traceback" not in errors
+    assert "interrupted" in errors
+    assert [(r["status"], r["error"]) for r in records()] == [("failed", "interrupted")]
+    parent, stages, _ = their_models.states(run)
+    assert (parent, stages) == ("CRASHED", {"CRASHED"})
+    wait_for(lambda: their_models.states(run)[2] <= FINAL, 5)
+
+
+def test_cancelled_run_ends_as_an_interrupted_one(their_models, settings):
+    process = begin_long_fit(settings)
+    run = flow_run()
+    begun = time.monotonic()
+    their_models.cancel(run)
+    _, errors = process.communicate(timeout=30)
+    seconds = time.monotonic() - begun
+    print("ended after", seconds)
+
+    assert process.returncode == 130, errors
+    assert seconds < 8
+    assert "Traceback" not in errors
+    assert [(r["status"], r["error"]) for r in records()] == [("failed", "interrupted")]
+    parent, stages, _ = their_models.states(run)
+    assert (parent, stages) == ("CANCELLED", {"CANCELLED"})
+    wait_for(lambda: their_models.states(run)[2] <= FINAL, 5)
+
+
+@pytest.mark.slow
+def test_run_of_a_deployment_is_cancelled_within_seconds(own_models, settings):
+    write_config(with_model(settings, "TakesMinutes"))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    served = start("serve", "--port", port)
+    api = Api(f"http://127.0.0.1:{port}/api")
+    wait_for(lambda: b"uplift-run" in deployment(api), 90)
+    path = f"deployments/{json.loads(deployment(api))['id']}/create_flow_run"
+    run = api.post(path, {"parameters": settings})["id"]
+    wait_for(Path("fitting").exists, 60)
+    (child,) = [
+        p for p in psutil.Process(served.pid).children() if "flows.embedded" not in p.cmdline()
+    ]
+    begun = time.monotonic()
+    api.cancel(run)
+    wait_for(lambda: not child.is_running(), 20)
+    print("ended after", time.monotonic() - begun)
+    cancelled = {"CANCELLED"}
+    wait_for(lambda: api.states(run) == ("CANCELLED", cancelled, cancelled), 15)
+    print("recorded after", time.monotonic() - begun)
+
+    assert [(r["status"], r["error"]) for r in records()] == [("failed", "interrupted")]
+    wait_for(lambda: not running_notes(), 15)
+    served.send_signal(signal.SIGINT)
+    served.communicate(timeout=30)
+    assert served.returncode == 0
+
+
+def deployment(api):
+    try:
+        return httpx.get(f"{api.address}/deployments/name/uplift-run/uplift-run").content
+    except httpx.HTTPError:
+        return b""
