@@ -12,8 +12,10 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -22,6 +24,7 @@ from flows.environment import server_environment, state_folder
 from flows.errors import InputError
 
 _START_SECONDS = 120.0
+_POLL_SECONDS = 1.0
 
 # Kept, as Python warns of children it forgets; they may outlive this process.
 _started: list["subprocess.Popen[bytes]"] = []
@@ -57,8 +60,11 @@ def connect(port: int | None = None) -> str:
         return given
     folder = state_folder()
     users = os.open(folder / "server.users", os.O_RDWR | os.O_CREAT, 0o600)
+    _forget_dead_server(folder, users)
     fcntl.flock(users, fcntl.LOCK_SH)  # until the process ends; waits for a server going down
-    os.environ["PREFECT_API_URL"] = _running_or_new(folder, port)
+    address = _running_or_new(folder, port)
+    _keep_running(folder, address)
+    os.environ["PREFECT_API_URL"] = address
     for name in ("NO_PROXY", "no_proxy"):
         others = os.environ.get(name)
         os.environ[name] = ",".join(filter(None, [others, "127.0.0.1", "localhost"]))
@@ -103,6 +109,34 @@ def _without_secrets(address: str) -> str:
     return re.sub(r"//[^/@]*@", "//", address)
 
 
+def _forget_dead_server(folder: Path, users: int) -> None:
+    """Where nobody uses one, a new server needn't be at the port of one that was killed."""
+    try:
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return
+    if not _locked(folder / "server.alive"):
+        (folder / "server.json").unlink(missing_ok=True)
+
+
+def _keep_running(folder: Path, address: str) -> None:
+    """Have a thread start the server again, where its users look for it, if it is killed.
+
+    Several users may do so at once; whichever server gets the lock stays.
+    """
+    port = urlsplit(address).port or 0
+    environment = server_environment(port)  # before this process names a server in its own
+
+    def watch() -> None:
+        process = None
+        while folder.exists():
+            if not _locked(folder / "server.alive") and (not process or process.poll() is not None):
+                process = _start(folder, port, environment)
+            time.sleep(_POLL_SECONDS)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _running_or_new(folder: Path, port: int | None) -> str:
     process = None
     deadline = time.monotonic() + _START_SECONDS
@@ -112,7 +146,8 @@ def _running_or_new(folder: Path, port: int | None) -> str:
             if address:
                 return address
         elif process is None:
-            process = _start(folder, _free_port(port))
+            free = _free_port(_recorded_port(folder) or port)
+            process = _start(folder, free, server_environment(free))
         elif process.poll() is not None:
             break
         time.sleep(0.02)
@@ -138,11 +173,16 @@ def recorded_address(folder: Path) -> str | None:
         return None
 
 
-def _start(folder: Path, port: int) -> "subprocess.Popen[bytes]":
+def _recorded_port(folder: Path) -> int | None:
+    address = recorded_address(folder)
+    return urlsplit(address).port if address else None
+
+
+def _start(folder: Path, port: int, environment: dict[str, str]) -> "subprocess.Popen[bytes]":
     with (folder / "server.log").open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "flows.embedded", str(folder), str(port)],
-            env=server_environment(port),
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

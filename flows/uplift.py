@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from prefect import flow, get_run_logger, runtime
 
-from flows import liveness
+from flows import liveness, patience
 from flows.cancellation import interruptible
 from flows.config import (
     CacheConfig,
@@ -43,6 +43,9 @@ from metalearners.metalearner import MetaLearner
 from metalearners.plan import Regression
 
 _PACKAGES = ("prefect", "lightgbm", "scikit-learn", "numpy", "pandas", "pyarrow")
+
+
+patience.apply()
 
 
 @flow(

@@ -1,20 +1,29 @@
-"""Runs that are killed, cancelled or interrupted: real ones."""
+"""Servers that are killed or away, runs that are killed, cancelled or interrupted: real ones."""
 
+import fcntl
 import json
 import os
+import shutil
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
+import pandas as pd
 import psutil
 import pytest
 
+from flows.environment import server_environment
 from flows.liveness import mark_crashed
 from tests.conftest import REPOSITORY, write_config
-from tests.test_processes import finished_runs, server_pid, start, uplift, wait_for
+from tests.test_processes import finished_runs, fits, server_pid, start, uplift, wait_for
 
+AWAY_SECONDS = 30
+DONE = ("COMPLETED", {"COMPLETED"}, {"COMPLETED"})
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
@@ -24,10 +33,21 @@ class Api:
     def __init__(self, address):
         self.address = address
 
+    def answers(self):
+        try:
+            return httpx.get(f"{self.address}/health", timeout=5).status_code == 200
+        except httpx.HTTPError:
+            return False
+
     def post(self, path, content):
         answer = httpx.post(f"{self.address}/{path}", json=content, timeout=30)
         answer.raise_for_status()
         return answer.json()
+
+    def runs(self):
+        """Ids of the parent runs."""
+        found = self.post("flow_runs/filter", {})
+        return [run["id"] for run in found if not run["parent_task_run_id"]]
 
     def states(self, run):
         """State types of a flow run, of its sub-flow runs, and of the tasks of all of them."""
@@ -45,6 +65,49 @@ class Api:
     def cancel(self, run):
         state = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
         return self.post(f"flow_runs/{run}/set_state", state)
+
+
+class OwnServer(Api):
+    """A server of a folder of its own, that the test kills and starts as it likes."""
+
+    def __init__(self, folder):
+        folder.mkdir()
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        super().__init__(f"http://127.0.0.1:{self.port}/api")
+        self.folder = folder
+        self.users = os.open(folder / "server.users", os.O_RDWR | os.O_CREAT)
+        fcntl.flock(self.users, fcntl.LOCK_SH)
+        self.start()
+
+    def start(self):
+        command = [sys.executable, "-m", "flows.embedded", str(self.folder), str(self.port)]
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+        environment["PREFECT_HOME"] = str(self.folder)
+        self.process = subprocess.Popen(command, env=server_environment(self.port) | environment)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def end(self):
+        os.close(self.users)
+        self.kill()
+
+
+@pytest.fixture
+def servers(tmp_path):
+    """Starts servers, and ends those left."""
+    started = []
+
+    def new(name="server"):
+        started.append(OwnServer(tmp_path / name))
+        return started[-1]
+
+    yield new
+    for server in started:
+        server.end()
 
 
 @pytest.fixture
@@ -80,6 +143,100 @@ def own_server():
 
 def records():
     return [json.loads(path.read_text()) for path in Path().glob("runs/.records/*.json")]
+
+
+# -- a server that is away ------------------------------------------------------------------------
+
+
+class DisturbedRun:
+    """A run in a folder of its own whose server is killed when something is said or seen."""
+
+    def __init__(self, config, folder, server):
+        folder.mkdir()
+        shutil.copy("data.parquet", folder)
+        shutil.copy(config, folder)
+        self.folder, self.server, self.killed = folder, server, 0.0
+        self.said = folder / "stderr"
+        with self.said.open("w") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "flows.cli", "run", "config.yaml"],
+                cwd=folder,
+                env={**os.environ, "PREFECT_API_URL": server.address},
+                stdout=output,
+                stderr=output,
+            )
+
+    def is_at(self, moment):
+        if moment == "begun":
+            return any(self.folder.glob(".uplift/running/*"))
+        if moment == "fitting":
+            return len(list(self.folder.glob(".uplift/cache/*/*.fit"))) >= 3
+        return f"{moment}: " in self.said.read_text()
+
+    def kill_server(self):
+        assert self.process.poll() is None
+        self.server.kill()
+        self.killed = time.monotonic()
+
+
+MOMENTS = ("begun", "fitting", "nuisance", "treatment")
+
+
+@pytest.mark.slow
+def test_server_that_is_away_for_half_a_minute_fails_no_run(
+    own_models, settings, servers, tmp_path
+):
+    config = write_config(with_model(settings, "TakesASecond"))
+    at = {moment: servers(f"server-{moment}") for moment in MOMENTS}
+    undisturbed = uplift("run", config, "--quiet")
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    expected = pd.read_parquet("runs/latest/estimates.parquet")
+    for server in at.values():
+        wait_for(server.answers)
+    runs = {m: DisturbedRun(config, tmp_path / m, server) for m, server in at.items()}
+    waiting = list(MOMENTS)
+    away = []
+    deadline = time.monotonic() + 150
+    while waiting or away:
+        assert time.monotonic() < deadline, (waiting, away)
+        for moment in [m for m in waiting if runs[m].is_at(m)]:
+            runs[moment].kill_server()
+            waiting.remove(moment)
+            away.append(moment)
+        for moment in [m for m in away if time.monotonic() > runs[m].killed + AWAY_SECONDS]:
+            runs[moment].server.start()
+            away.remove(moment)
+        time.sleep(0.02)
+
+    for moment, run in runs.items():
+        assert run.process.wait(90) == 0, (moment, run.said.read_text())
+        print(moment, time.monotonic() - run.killed)
+        found = pd.read_parquet(run.folder / "runs/latest/estimates.parquet")
+        pd.testing.assert_frame_equal(found, expected, check_exact=True)
+        (parent,) = run.server.runs()
+        wait_for(lambda: run.server.states(parent) == DONE, 15)  # noqa: B023
+        assert not list(run.folder.glob(".uplift/running/*"))
+
+
+@pytest.mark.slow
+def test_killed_server_of_a_folder_comes_back_at_its_port(own_models, settings):
+    process = start("run", write_config(with_model(settings, "TakesASecond")))
+    wait_for(lambda: fits() >= 2)
+    killed, server = server_pid(), own_server()
+    os.kill(killed, signal.SIGKILL)
+    wait_for(lambda: server_pid() != killed)
+
+    assert own_server().address == server.address
+    run = flow_run()
+    port = urlsplit(server.address).port
+    other = start("serve", "--port", port)  # uses the server when the run has ended
+    _, errors = process.communicate(timeout=90)
+    assert process.returncode == 0, errors
+    assert len(finished_runs()) == 1
+    wait_for(lambda: server.states(run) == DONE, 15)
+    other.send_signal(signal.SIGINT)
+    other.communicate(timeout=30)
+    wait_for(lambda: server_pid() is None, 30)
 
 
 # -- runs that are killed -------------------------------------------------------------------------

@@ -1,0 +1,90 @@
+"""Requests to Prefect's API outlast a server that is away for a while, at any moment of a run.
+
+Prefect tries again only where the same client has reached the server before, and a flow makes a
+new one at each start of a sub-flow; between its tries it waits 2, 4, 8, 16, 32 seconds.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+from prefect.client.base import PrefectHttpxAsyncClient, PrefectHttpxSyncClient
+from prefect.events import worker
+from prefect.events.clients import PrefectEventsClient
+from prefect.events.schemas.events import Event
+from tenacity import (
+    AsyncRetrying,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_delay,
+    stop_when_event_set,
+    wait_exponential,
+)
+
+from flows import interruption
+
+SECONDS = 90
+_LONGEST_WAIT = 2.0
+
+
+class PatientEventsClient(PrefectEventsClient):
+    """Waits for the server as long as requests do, once; nothing is lost but time.
+
+    Parameters
+    ----------
+    api_url : as Prefect's own
+    """
+
+    def __init__(self, api_url: str | None = None) -> None:
+        super().__init__(api_url, reconnection_attempts=SECONDS)
+
+    async def emit(self, event: Event) -> None:
+        """Send an event, and those before it that the server may not have."""
+        try:
+            await super().emit(event)
+        except Exception:
+            # Private: the events behind this one, all kept, mustn't wait that long each.
+            self._reconnection_attempts = 1
+            raise
+        self._reconnection_attempts = SECONDS
+
+
+@functools.cache
+def apply() -> None:
+    """Make this process patient; called when the flows are imported.
+
+    Private: Prefect's clients are made deep inside its engines, and neither how often they try nor
+    how long they wait in between can be set from outside.
+    """
+    for client in (PrefectHttpxSyncClient, PrefectHttpxAsyncClient):
+        sending = _patient(client._send_with_retry)
+        client._send_with_retry = sending  # type: ignore[method-assign]
+    vars(worker)[PrefectEventsClient.__name__] = PatientEventsClient
+
+
+def _patient(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Prefect's sender with our tries; answers that ask for another remain its own business."""
+    kind = AsyncRetrying if inspect.iscoroutinefunction(original) else Retrying
+
+    @functools.wraps(original)
+    def send_with_retry(
+        self: Any,
+        request: httpx.Request,
+        send: Callable[..., Any],
+        send_args: tuple[Any, ...],
+        send_kwargs: dict[str, Any],
+        retry_codes: set[int],
+        retry_exceptions: tuple[type[Exception], ...],
+    ) -> Any:
+        tries = kind(
+            retry=retry_if_exception_type((*retry_exceptions, httpx.ConnectError)),
+            wait=wait_exponential(multiplier=0.1, max=_LONGEST_WAIT),
+            stop=stop_after_delay(SECONDS) | stop_when_event_set(interruption.begun),
+            reraise=True,
+        )
+        patient_send = functools.partial(tries, send)
+        return original(self, request, patient_send, send_args, send_kwargs, retry_codes, ())
+
+    return send_with_retry
