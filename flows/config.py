@@ -220,11 +220,11 @@ class ParallelismConfig(_Section):
         None, description="Of a Dask scheduler, such as tcp://host:8786; empty for one made here"
     )
 
-    @field_validator("runner", mode="before")
+    @field_validator("address")
     @classmethod
-    def _not_yet(cls, value: Any) -> Any:
-        if value == "dask":
-            raise ValueError("'dask' is not available yet. Use thread, process or serial.")
+    def _of_scheduler(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"(tcp|tls|ws|wss)://[^/@\s]+:\d+/?", value):
+            raise ValueError(f"expected an address such as tcp://host:8786; found {value!r}.")
         return value
 
     @model_validator(mode="after")

@@ -135,9 +135,13 @@ def _fit_units(stage: str, plan_key: Ref, workspace: str) -> Counts:
     progress.advance(stage, 0, len(units))
     futures = [cached_fit.submit(unit.key, unit.label, workspace) for unit in units]
     labels = {future.task_run_id: unit.label for future, unit in zip(futures, units, strict=True)}
-    for done, future in enumerate(as_completed(futures), start=1):
-        _check_fitted(future, labels[future.task_run_id])
-        progress.advance(stage, done, len(units))
+    try:
+        for done, future in enumerate(as_completed(futures), start=1):
+            _check_fitted(future, labels[future.task_run_id])
+            progress.advance(stage, done, len(units))
+    except BaseException:
+        place.workers.close()  # Prefect waits for tasks under way; many may only be in line
+        raise
     attempts = place.attempts[begun:]
     executed = len(set(attempts))  # the others were found, before or while waiting for their turn
     reused, retried = len(units) - executed, len(attempts) - executed

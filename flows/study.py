@@ -24,6 +24,7 @@ from flows.config import Config, DataConfig
 from flows.errors import InputError
 from flows.fit_cache import check_cache
 from flows.models import learners_of, make_learner
+from flows.parallelism import check_parallelism
 from flows.runs import check_folder
 from flows.source import check_allowed, open_source, read_rows
 from metalearners._typing import Array, Floats, Ref
@@ -86,6 +87,7 @@ def load_study(config: Config) -> Study:
         If the data, the config or the two together are wrong.
     """
     learners_of(config, n_variants=2)  # wrong base models are refused before data are read
+    check_parallelism(config.parallelism)
     source = open_source(config.data.source)
     columns, features, warnings = choose_columns(config.data, source.schema.names)
     frame = read_rows(source, columns, config.data.source)

@@ -46,7 +46,8 @@ class Workspace:
     @contextlib.contextmanager
     def working(self, parallelism: Parallelism) -> Iterator[None]:
         """Have workers for the time of the context."""
-        self.workers = parallelism.open_workers(self.handle)
+        shared = self.store.cache.storage if isinstance(self.store, CachedStore) else None
+        self.workers = parallelism.open_workers(self.handle, shared)
         try:
             with limited_blas(parallelism.base_model_threads):
                 yield

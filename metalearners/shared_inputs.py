@@ -1,6 +1,8 @@
 """Inputs of units for workers in other processes: in files, read once a worker and mapped."""
 
+import contextlib
 import hashlib
+import platform
 import tempfile
 import threading
 from collections.abc import Mapping
@@ -15,7 +17,7 @@ import numpy as np
 from metalearners._typing import Ref
 from metalearners.containers import is_matrix
 from metalearners.fit import fit_unit
-from metalearners.storage import Storage, open_storage
+from metalearners.storage import FolderStorage, Storage, open_storage
 from metalearners.store import MemoryStore, Store
 from metalearners.unit import Fit, FitUnit
 
@@ -69,6 +71,9 @@ class SharedInputs:
         for ref in self._files:
             self.storage.remove(ref)
         self._files.clear()
+        if isinstance(self.storage, FolderStorage):
+            with contextlib.suppress(OSError):  # something else lies in it
+                self.storage.folder.rmdir()
 
     def _share(self, ref: Ref, value: Any) -> None:
         small = value.nbytes < _INLINE_BYTES if isinstance(value, np.ndarray) else None
@@ -95,13 +100,23 @@ class _Received(MemoryStore):
     def get(self, ref: Ref) -> Any:
         if ref in self._shipment.inline:
             return self._shipment.inline[ref]
-        return _place(self._shipment.location).get(ref, self._shipment.files[ref])
+        location = self._shipment.location
+        try:
+            return _place(location).get(ref, self._shipment.files[ref])
+        except (OSError, ImportError, ValueError) as error:
+            raise OSError(
+                f"Expected this run's inputs at {location}, where the run wrote them; the worker "
+                f"on {platform.node()} can't read them: {error}. Run and workers need one storage "
+                "that all of them reach under the same name: name it as the cache's."
+            ) from None
 
 
 class _Place:
     """What this process has read from a storage."""
 
     def __init__(self, location: str) -> None:
+        if "://" not in location and not Path(location).is_dir():  # opened, it would be made
+            raise FileNotFoundError(f"{location} doesn't exist there")
         self._storage = open_storage(location)
         self._copies = tempfile.TemporaryDirectory()
         self._values: dict[Ref, Any] = {}

@@ -149,7 +149,10 @@ SETTINGS = [
     ({"evaluation": {"bootstrap": -1}}, "bootstrap: .*found -1"),
     ({"evaluation": {"bootstrap": 1.5}}, "bootstrap: expected a whole number"),
     ({"evaluation": {"bootstrap": 10**9}}, "bootstrap: .*less than"),
-    ({"parallelism": {"runner": "dask"}}, "'dask' is not available yet"),
+    (
+        {"parallelism": {"runner": "dask", "address": "somewhere"}},
+        "address: expected an address such as tcp://host:8786; found 'somewhere'",
+    ),
     (
         {"parallelism": {"runner": "spark"}},
         "runner: expected 'thread', 'process', 'dask' or 'serial'; found 'spark'",

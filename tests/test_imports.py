@@ -26,7 +26,11 @@ ALLOWED = {
     "sklearn",
     "metalearners",
 }
-EXTRAS = {"onnx_graph": {"onnx"}, "export": {"onnx"}}
+EXTRAS = {
+    "onnx_graph": {"onnx"},
+    "export": {"onnx"},
+    "dask_workers": {"cloudpickle", "dask", "distributed"},
+}
 
 
 def _imported(module: str) -> set[str]:
@@ -53,13 +57,15 @@ def test_the_library_brings_no_orchestrator():
 
 def test_no_extra_is_needed_to_import_the_library():
     everything = "; ".join(
-        f"import metalearners.{name}" for name in MODULES if name != "onnx_graph"
+        f"import metalearners.{name}"
+        for name in MODULES
+        if name not in ("onnx_graph", "dask_workers")
     )
     code = f"import metalearners, sys; {everything}; print(*sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     roots = {name.partition(".")[0] for name in ran.stdout.split()}
-    assert not roots & {"onnx", "shap"}
+    assert not roots & {"onnx", "shap", "dask", "distributed"}
 
 
 @pytest.mark.parametrize("module", MODULES)
