@@ -7,6 +7,7 @@ for Dask would cost 0.2 to 0.8 s a task, and would have workers talk to Prefect'
 import logging
 import os
 import platform
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +18,15 @@ from uuid import uuid4
 
 import cloudpickle
 import dask.config
-from distributed import Client, Future, KilledWorker, LocalCluster, Security, get_worker
+from distributed import (
+    Client,
+    Future,
+    KilledWorker,
+    LocalCluster,
+    Security,
+    WorkerPlugin,
+    get_worker,
+)
 from distributed.comm import CommClosedError
 from threadpoolctl import threadpool_limits
 
@@ -25,7 +34,7 @@ from metalearners._typing import Ref
 from metalearners.shared_inputs import SharedInputs, Shipment, fit_shipment
 from metalearners.store import Store
 from metalearners.unit import Fit, FitUnit
-from metalearners.workers import TimeLimitExceeded, WorkerLost
+from metalearners.workers import TimeLimitExceeded, WorkerLost, end_with
 
 _CONNECT_SECONDS = 8.0
 _POLL_SECONDS = 0.2
@@ -209,7 +218,20 @@ def on_this_machine(
             silence_logs=logging.CRITICAL,
         )
     client = Client(cluster, timeout=_CONNECT_SECONDS, set_as_default=False)
+    client.register_plugin(_EndsWithParent(os.getpid()))
     return DaskWorkers(client, threads, inputs, time_limit, n, cluster)
+
+
+class _EndsWithParent(WorkerPlugin):
+    """Has workers of this machine end with the process that made them; Dask's own takes a while."""
+
+    def __init__(self, parent: int) -> None:
+        self.parent = parent
+
+    def setup(self, worker: Any) -> None:
+        """Begin to watch, in a worker that has just begun."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+        threading.Thread(target=end_with, args=(self.parent,), daemon=True).start()
 
 
 def fit_here(content: bytes, key: Ref, threads: int, topic: str | None) -> Fit:
@@ -225,16 +247,16 @@ def fit_here(content: bytes, key: Ref, threads: int, topic: str | None) -> Fit:
     RuntimeError
         If the key is another here: with other versions it would be another fit.
     """
-    worker = get_worker()
-    if topic is not None:
-        begun = {"key": worker.get_current_task(), "worker": worker.address}
-        worker.log_event(topic, begun)
     shipment = _unpacked(content)
     if _key_here(shipment.unit) != key:
         raise RuntimeError(_other_versions("computes another key for this unit"))
     # Set for good, as other fits may run beside this one; anew each time, as an estimator's module
     # may have brought another library.
     threadpool_limits(limits=threads, user_api="blas")
+    if topic is not None:  # only now: a worker that has just begun took its time to import things
+        worker = get_worker()
+        begun = {"key": worker.get_current_task(), "worker": worker.address}
+        worker.log_event(topic, begun)
     return fit_shipment(shipment, threads)
 
 

@@ -158,12 +158,12 @@ class _Process:
 
 def _begin_worker(parent: int, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
     _pools().limit(limits=threads, user_api="blas")
 
 
-def _end_with(parent: int) -> None:
-    # A parent that was killed can't end its workers.
+def end_with(parent: int) -> None:
+    """End this process when its parent has ended, which couldn't end it if it was killed."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)

@@ -102,3 +102,22 @@ class TakesASecond(LinearRegression):
     def fit(self, X, y, sample_weight=None):
         time.sleep(1)
         return super().fit(X, y, sample_weight)
+
+
+class Slow(LinearRegression):
+    """Leaves a file for each fit, named by its process, and sleeps while another file exists."""
+
+    def __init__(
+        self, folder: str = "", seconds: float = 0.0, *, fit_intercept: bool = True
+    ) -> None:
+        super().__init__(fit_intercept=fit_intercept)
+        self.folder = folder
+        self.seconds = seconds
+
+    def fit(self, X, y, sample_weight=None):
+        number = np.random.default_rng().integers(1 << 60)
+        Path(self.folder, f"{os.getpid()}-{number}").touch()
+        deadline = time.monotonic() + self.seconds
+        while time.monotonic() < deadline and Path(self.folder, "sleep").exists():
+            time.sleep(0.02)
+        return super().fit(X, y, sample_weight)
