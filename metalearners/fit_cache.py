@@ -24,7 +24,8 @@ from metalearners.unit import Fit
 
 _MAGIC = b"uplift\x00\x02"
 _DIGEST_BYTES = 32
-_HEAD = struct.Struct(f"<8s{_DIGEST_BYTES}sI")
+_BEGIN = len(_MAGIC) + _DIGEST_BYTES  # where that begins which the digest is of
+_LENGTH = struct.Struct("<I")  # of the head, which follows it
 _HITS = "hits"
 # A second try wouldn't mend these.
 _LASTING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
@@ -106,10 +107,9 @@ class FitCache:
 
     def write(self, key: Ref, fit: Fit, label: str = "") -> None:
         """Keep a fit; where the storage fails, that is noted and the fit isn't kept."""
-        content = _pack(fit)
         head = json.dumps({"label": label, "written": time.time()}).encode()
-        digest = self._digest(key, head + content)
-        raw = b"".join([_HEAD.pack(_MAGIC, digest, len(head)), head, content])
+        content = b"".join([_LENGTH.pack(len(head)), head, _pack(fit)])
+        raw = b"".join([_MAGIC, self._digest(key, content), content])
         try:
             _patiently(self.storage.write, _name(key), raw)
         except OSError as error:
@@ -170,26 +170,28 @@ class FitCache:
 
     def _head(self, name: str) -> dict[str, Any]:
         with contextlib.suppress(OSError, ValueError, struct.error):
-            raw = self.storage.read(name, end=4096)
-            _, _, length = _HEAD.unpack_from(raw)
-            head = json.loads(raw[_HEAD.size : _HEAD.size + length])
+            head, _ = _split(memoryview(self.storage.read(name, end=4096))[_BEGIN:])
             return head if isinstance(head, dict) else {}
         return {}
 
     def _verified(self, key: Ref, raw: bytes) -> tuple[dict[str, Any], bytes] | None:
         """Head and content of a file, if it is what was written under the key."""
-        if len(raw) < _HEAD.size:
+        content = memoryview(raw)[_BEGIN:]
+        if raw[:_BEGIN] != _MAGIC + self._digest(key, content):
             return None
-        magic, digest, length = _HEAD.unpack_from(raw)
-        rest = memoryview(raw)[_HEAD.size :]
-        if magic != _MAGIC or digest != self._digest(key, rest):
-            return None
-        return json.loads(bytes(rest[:length])), bytes(rest[length:])
+        return _split(content)
 
     def _digest(self, key: Ref, content: bytes | memoryview) -> bytes:
         secret = blake2b(self.signing_key).digest() if self.signing_key else b""
         own = blake2b(key.encode(), key=secret).digest()
         return blake2b(content, digest_size=_DIGEST_BYTES, key=own).digest()
+
+
+def _split(content: memoryview) -> tuple[Any, bytes]:
+    """The head, and what follows it."""
+    (length,) = _LENGTH.unpack_from(content)
+    end = _LENGTH.size + length
+    return json.loads(bytes(content[_LENGTH.size : end])), bytes(content[end:])
 
 
 def _name(key: Ref) -> str:

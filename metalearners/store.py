@@ -141,8 +141,8 @@ class CachedStore(MemoryStore):
 
     def keep(self, key: Ref, fit: Fit, label: str = "") -> None:
         """Keep a fit here, and in the cache if that can be written to."""
+        self.cache.write(key, fit, label)  # first, as it raises where a fit can't be pickled
         super().keep(key, fit)
-        self.cache.write(key, fit, label)
 
     def claim(self, key: Ref) -> AbstractContextManager[None]:
         """Wait until nobody else fits a key's unit, and have it for oneself."""
