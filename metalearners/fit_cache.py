@@ -4,22 +4,29 @@ import contextlib
 import errno
 import io
 import json
+import math
 import pickle
 import struct
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import (
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_exponential_jitter,
+)
 
 from metalearners._typing import Array, Ref
-from metalearners.storage import Storage
+from metalearners.storage import Item, Storage
 from metalearners.unit import Fit
 
 _MAGIC = b"uplift\x00\x02"
@@ -29,6 +36,7 @@ _LENGTH = struct.Struct("<I")  # of the head, which follows it
 _HITS = "hits"
 # A second try wouldn't mend these.
 _LASTING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+_PAUSE_SECONDS = 30.0
 _LASTING_ERRORS = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 
 
@@ -81,18 +89,19 @@ class FitCache:
     expired: set[Ref] = field(default_factory=set)
     unkept: dict[Ref, str] = field(default_factory=dict)
     unreachable: dict[Ref, str] = field(default_factory=dict)
+    _away_until: float = field(default=-math.inf, init=False)  # on the monotonic clock
 
     def read(self, key: Ref) -> Fit | None:
         """The fit of a key; None if there is none that is whole, its own, and young enough."""
         try:
-            raw = _patiently(self.storage.read, _name(key))
+            raw = self._reach(self.storage.read, _name(key))
         except FileNotFoundError:
             return None
         except (IsADirectoryError, NotADirectoryError):
             self.damaged.add(key)
             return None
         except OSError as error:
-            self.unreachable[key] = str(error)
+            self.unreachable[key] = _reason(error)
             return None
         found = self._verified(key, raw)
         if found is None:
@@ -111,21 +120,21 @@ class FitCache:
         content = b"".join([_LENGTH.pack(len(head)), head, _pack(fit)])
         raw = b"".join([_MAGIC, self._digest(key, content), content])
         try:
-            _patiently(self.storage.write, _name(key), raw)
+            self._reach(self.storage.write, _name(key), raw)
         except OSError as error:
-            self.unkept[key] = str(error)
+            self.unkept[key] = _reason(error)
 
     def claim(self, key: Ref) -> AbstractContextManager[None]:
         """Wait until nobody else works on a key's unit, and have it for oneself."""
-        return self.storage.claim(key)
+        return nullcontext() if self._is_away() else self.storage.claim(key)
 
     def record_hits(self) -> None:
         """Leave word of what was reused, for `entries`."""
         if self.hits:
             content = json.dumps(dict.fromkeys(sorted(self.hits), 1)).encode()
             with contextlib.suppress(OSError):
-                self.storage.write(f"{_HITS}/{uuid4().hex}.json", content)
-            self.hits.clear()
+                self._reach(self.storage.write, f"{_HITS}/{uuid4().hex}.json", content)
+            self.hits = set()
 
     def entries(self) -> Iterator[Entry]:
         """All kept fits.
@@ -135,13 +144,13 @@ class FitCache:
         OSError
             If the storage fails.
         """
-        hits = self._recorded_hits()
+        hits = self._hits_in(self.storage.items(_HITS))
         for item in self.storage.items():
             folder, _, name = item.name.rpartition("/")
             key = name.removesuffix(".fit")
             if name != key and folder == key[:2]:
                 head = self._head(item.name)
-                label, written = str(head.get("label", "")), head.get("written")
+                label, written = str(head.get("label", "")), _seconds(head.get("written"))
                 yield Entry(key, item.size, label, written, hits[key])
 
     def is_whole(self, key: Ref) -> bool:
@@ -152,21 +161,55 @@ class FitCache:
         """Delete a key's fit."""
         self.storage.remove(_name(key))
 
-    def tidy(self) -> None:
-        """Sum up the records of hits, and forget those of fits that are gone."""
-        present = {entry.key for entry in self.entries()}
-        names = [item.name for item in self.storage.items(_HITS)]
-        hits = {key: n for key, n in self._recorded_hits().items() if key in present}
-        self.storage.write(f"{_HITS}/{uuid4().hex}.json", json.dumps(hits).encode())
-        for name in names:
-            self.storage.remove(name)
+    def tidy(self, age: float = 3600.0) -> list[Item]:
+        """Delete what killed processes left, and sum up the records of hits.
 
-    def _recorded_hits(self) -> Counter[Ref]:
+        Parameters
+        ----------
+        age : seconds after which nobody still writes a temporary file
+
+        Returns
+        -------
+        What was deleted
+
+        Raises
+        ------
+        OSError
+            If the storage fails.
+        """
+        left = self.storage.tidy(age)
+        present = {entry.key for entry in self.entries()}
+        records = list(self.storage.items(_HITS))
+        hits = {key: n for key, n in self._hits_in(records).items() if key in present}
+        if hits:
+            self.storage.write(f"{_HITS}/{uuid4().hex}.json", json.dumps(hits).encode())
+        for record in records:
+            self.storage.remove(record.name)
+        return left
+
+    def _hits_in(self, records: Iterable[Item]) -> Counter[Ref]:
         hits: Counter[Ref] = Counter()
-        for item in self.storage.items(_HITS):
+        for record in records:
             with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
-                hits.update(json.loads(self.storage.read(item.name)))
+                hits.update(json.loads(self.storage.read(record.name)))
         return hits
+
+    def _reach(self, call: Any, *arguments: Any) -> Any:
+        """Call the storage, patiently; once it couldn't be reached, not for a while."""
+        if self._is_away():
+            raise OSError(f"{self.storage.location} could not be reached a moment ago.")
+        begun = time.monotonic()
+        try:
+            return _patiently(call, *arguments)
+        except OSError as error:
+            if _may_pass(error):
+                # Trying takes a tenth of a run's time at most.
+                took = time.monotonic() - begun
+                self._away_until = time.monotonic() + max(_PAUSE_SECONDS, 10 * took)
+            raise
+
+    def _is_away(self) -> bool:
+        return time.monotonic() < self._away_until
 
     def _head(self, name: str) -> dict[str, Any]:
         with contextlib.suppress(OSError, ValueError, struct.error):
@@ -187,6 +230,12 @@ class FitCache:
         return blake2b(content, digest_size=_DIGEST_BYTES, key=own).digest()
 
 
+def _seconds(written: Any) -> float | None:
+    """A time in the head of a file that may be damaged."""
+    number = isinstance(written, (int, float)) and math.isfinite(written)
+    return float(written) if number else None
+
+
 def _split(content: memoryview) -> tuple[Any, bytes]:
     """The head, and what follows it."""
     (length,) = _LENGTH.unpack_from(content)
@@ -202,11 +251,16 @@ def _patiently(call: Any, *arguments: Any) -> Any:
     """Call a storage, again after a while where it fails in a way that may pass."""
     retrying = Retrying(
         retry=retry_if_exception(_may_pass),
-        stop=stop_after_attempt(4),
+        stop=stop_after_attempt(4) | stop_after_delay(5),  # many file systems try again themselves
         wait=wait_exponential_jitter(multiplier=0.2, max=5, jitter=0.5),
         reraise=True,
     )
     return retrying(call, *arguments)
+
+
+def _reason(error: OSError) -> str:
+    """What was wrong, without what a service may say of addresses and credentials."""
+    return error.strerror or type(error.__cause__ or error).__name__
 
 
 def _may_pass(error: BaseException) -> bool:

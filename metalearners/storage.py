@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
@@ -15,6 +16,7 @@ from uuid import uuid4
 import fsspec
 
 _CLAIMS = "claims"
+_TEMPORARY = ".tmp"
 
 
 @dataclass(frozen=True)
@@ -25,10 +27,12 @@ class Item:
     ----------
     name : with ``/`` between folders
     size : in bytes
+    modified : seconds since the epoch; None where the place doesn't say
     """
 
     name: str
     size: int
+    modified: float | None = None
 
 
 class Storage(Protocol):
@@ -63,6 +67,14 @@ class Storage(Protocol):
         Where nothing can be written there are no claims, and no wait.
         """
 
+    def tidy(self, age: float) -> list[Item]:
+        """Delete what killed processes left, and say what that was.
+
+        Parameters
+        ----------
+        age : seconds since a temporary file was last written to, after which nobody will any more
+        """
+
     def sub(self, folder: str) -> "Storage":
         """A folder of the storage as one of its own."""
 
@@ -85,6 +97,25 @@ def open_storage(location: str | Path) -> Storage:
     if "file" in _protocols(filesystem):
         return FolderStorage(path)
     return RemoteStorage(location, filesystem, path)
+
+
+def exists(location: str) -> bool:
+    """Whether there is something at a place; nothing is made.
+
+    Raises
+    ------
+    ValueError, ImportError
+        If the URL's protocol is unknown, or its package isn't installed.
+    OSError
+        If the place can't be reached.
+    """
+    filesystem, path = fsspec.core.url_to_fs(location)
+    try:
+        return bool(filesystem.exists(path))
+    except OSError:
+        raise
+    except Exception as error:
+        raise OSError(f"{type(error).__name__}: {error}") from error
 
 
 class FolderStorage:
@@ -128,7 +159,9 @@ class FolderStorage:
         for path in sorted((self.folder / folder).rglob("*")):
             with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
                 if path.is_file():
-                    yield Item(path.relative_to(self.folder).as_posix(), path.stat().st_size)
+                    about = path.stat()
+                    name = path.relative_to(self.folder).as_posix()
+                    yield Item(name, about.st_size, about.st_mtime)
 
     @contextlib.contextmanager
     def claim(self, name: str) -> Iterator[None]:
@@ -148,6 +181,18 @@ class FolderStorage:
                 path.unlink()
             os.close(lock)
 
+    def tidy(self, age: float) -> list[Item]:
+        """Delete temporary files that are older, and claims that no process holds."""
+        return [item for item in self.items() if self._left(item, age)]
+
+    def _left(self, item: Item, age: float) -> bool:
+        if item.name.startswith(f"{_CLAIMS}/"):
+            return _deleted_unlocked(self.folder / item.name)
+        if not _is_older(item, age):
+            return False
+        self.remove(item.name)
+        return True
+
     def sub(self, folder: str) -> "FolderStorage":
         """A folder in the folder."""
         return FolderStorage(self.folder / folder)
@@ -164,18 +209,37 @@ def _locked(path: Path) -> int:
         os.close(lock)  # who had it before has deleted that file
 
 
+def _deleted_unlocked(path: Path) -> bool:
+    """Whether a file was deleted, which is done if nobody holds its lock."""
+    with contextlib.suppress(OSError), path.open() as file:  # a BlockingIOError among others
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+            path.unlink()
+            return True
+    return False
+
+
+def _is_older(item: Item, age: float) -> bool:
+    """Whether an item is a temporary file that wasn't written to for so many seconds."""
+    known = item.name.endswith(_TEMPORARY) and item.modified is not None
+    return known and time.time() - (item.modified or 0.0) > age
+
+
 # They show an object once it is whole. Elsewhere a file is written beside, and moved.
 _OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "memory"}
 _LEASE_SECONDS = 15.0
 _BEAT_SECONDS = 3.0
 _POLL_SECONDS = 0.5
+_SETTLE_SECONDS = 1.0
 
 
 class RemoteStorage:
     """Files of an fsspec file system.
 
     A claim is a small file that its holder writes anew every few seconds. One that stays the same
-    for longer, by the clock of who waits, belongs to nobody any more.
+    for longer, by the clock of who waits, belongs to nobody any more, and is written over. Where
+    the file system can't decide between two who create the same file, as most that aren't object
+    stores, two may hold a claim: both then do the same work.
     """
 
     def __init__(self, location: str, filesystem: Any, path: str) -> None:
@@ -195,7 +259,7 @@ class RemoteStorage:
             if self._objects:
                 self._fs.pipe_file(self._at(name), content)
                 return
-            temporary = self._at(f"{name}.{uuid4().hex}.tmp")
+            temporary = self._at(f"{name}.{uuid4().hex}{_TEMPORARY}")
             self._fs.makedirs(temporary.rpartition("/")[0], exist_ok=True)
             self._fs.pipe_file(temporary, content)
             self._fs.mv(temporary, self._at(name))
@@ -226,7 +290,8 @@ class RemoteStorage:
             self._fs.invalidate_cache()
             found = self._fs.find(self._at(folder), detail=True)
         for path, about in sorted(found.items()):
-            yield Item(path.removeprefix(self._path).lstrip("/"), int(about["size"] or 0))
+            name = path.removeprefix(self._path).lstrip("/")
+            yield Item(name, int(about["size"] or 0), _modified(about))
 
     @contextlib.contextmanager
     def claim(self, name: str) -> Iterator[None]:
@@ -249,6 +314,24 @@ class RemoteStorage:
                 if self.read(place).startswith(own.encode()):
                     self.remove(place)
 
+    def tidy(self, age: float) -> list[Item]:
+        """Delete temporary files that are older, and claims that no process keeps alive.
+
+        Claims are watched for as long as they may stay the same.
+        """
+        items = [item for item in self.items() if _is_older(item, age)]
+        claims = {item: self._claimed_by(item.name) for item in self.items(_CLAIMS)}
+        if claims:
+            time.sleep(_LEASE_SECONDS)
+        items += [
+            item
+            for item, held in claims.items()
+            if held is not None and self._claimed_by(item.name) == held
+        ]
+        for item in items:
+            self.remove(item.name)
+        return items
+
     def sub(self, folder: str) -> "RemoteStorage":
         """A folder in the storage."""
         return RemoteStorage(f"{self.location}/{folder}", self._fs, self._at(folder))
@@ -259,20 +342,26 @@ class RemoteStorage:
             found = self._claimed_by(place)
             if found != seen:
                 seen, since = found, time.monotonic()
-            elif time.monotonic() - since > _LEASE_SECONDS:
-                self.remove(place)
-                continue
+            elif time.monotonic() - since > _LEASE_SECONDS and self._taken_over(place, own):
+                return
             time.sleep(_POLL_SECONDS)
 
     def _created(self, place: str, own: str) -> bool:
-        with self._reaching():
-            self._fs.invalidate_cache()
+        if self._claimed_by(place) is not None:
+            return False
+        with self._reaching(), contextlib.suppress(FileExistsError):
             try:
                 self._fs.pipe_file(self._at(place), own.encode(), mode="create")
             except Exception:  # each file system says in its own way that the file exists
                 if self._claimed_by(place) is None:
                     raise
-        # Not every file system decides between two who create the same file.
+        return self._claimed_by(place) == own.encode()
+
+    def _taken_over(self, place: str, own: str) -> bool:
+        # Deleting a dead claim might hit that of another who had just done the same. Of several who
+        # write over it, the last has it, and all of them know once they have waited.
+        self.write(place, own.encode())
+        time.sleep(_SETTLE_SECONDS)
         return self._claimed_by(place) == own.encode()
 
     def _claimed_by(self, place: str) -> bytes | None:
@@ -286,6 +375,8 @@ class RemoteStorage:
         while not ended.wait(_BEAT_SECONDS):
             beats += 1
             with contextlib.suppress(OSError):
+                if not self.read(place).startswith(own.encode()):
+                    return  # this process stood still for so long that another took over
                 self.write(place, f"{own} {beats}".encode())
 
     def _at(self, name: str) -> str:
@@ -302,6 +393,12 @@ class RemoteStorage:
             raise OSError(f"{self.location}: {type(error).__name__}: {error}") from error
 
 
+def _modified(about: dict[str, Any]) -> float | None:
+    names = ("mtime", "modified", "LastModified", "last_modified", "created")
+    found = next((about[name] for name in names if name in about), None)
+    return found.timestamp() if isinstance(found, datetime) else None
+
+
 def _protocols(filesystem: Any) -> set[str]:
     named = filesystem.protocol
     return {named} if isinstance(named, str) else set(named)
@@ -310,7 +407,7 @@ def _protocols(filesystem: Any) -> set[str]:
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file that is seen whole or not at all, also after a crash of the machine."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{uuid4().hex}.tmp"
+    temporary = path.parent / f".{path.name}.{uuid4().hex}{_TEMPORARY}"
     try:
         with temporary.open("xb") as file:
             file.write(content)
