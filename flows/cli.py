@@ -16,6 +16,7 @@ from flows.display import progress_display, say
 from flows.errors import InputError
 from flows.runs import (
     LATEST,
+    cache_warning,
     check_file,
     find_run,
     interrupted,
@@ -25,6 +26,7 @@ from flows.runs import (
 )
 
 DEFAULT_OUTPUT = "runs"
+DEFAULT_CACHE = ".uplift/cache"
 
 app = typer.Typer(
     name="uplift",
@@ -35,10 +37,13 @@ app = typer.Typer(
 )
 runs_app = typer.Typer(no_args_is_help=True, help="Past runs with their figures, failed ones too.")
 app.add_typer(runs_app, name="runs")
+cache_app = typer.Typer(no_args_is_help=True, help="The fits kept for later runs.")
+app.add_typer(cache_app, name="cache")
 
 # For commands that are named in the contract and not built yet.
 _ANYTHING = {"ignore_unknown_options": True, "allow_extra_args": True}
 RunsFolder = Annotated[Path, typer.Option("--output", help="Folder of all runs.")]
+CachePlace = Annotated[str, typer.Option("--storage", help="Folder or fsspec URL of the fits.")]
 
 
 def main() -> None:
@@ -150,10 +155,59 @@ def tune() -> None:
     _not_yet("tune")
 
 
-@app.command(hidden=True, context_settings=_ANYTHING)
-def cache() -> None:
-    """Not available yet."""
-    _not_yet("cache")
+@cache_app.command("list")
+def cache_list(
+    storage: CachePlace = DEFAULT_CACHE,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """List kept fits, oldest first: what they are of, and how often they were reused."""
+    with _exit_status():
+        from flows.display import cache_table
+        from flows.fit_cache import entry_facts, list_entries, open_existing
+
+        entries = list_entries(open_existing(storage))
+        if as_json:
+            print(json.dumps([entry_facts(entry) for entry in entries], indent=2))
+        else:
+            cache_table(entries)
+
+
+@cache_app.command("verify")
+def cache_verify(storage: CachePlace = DEFAULT_CACHE) -> None:
+    """Check that every kept fit is whole; exit status 1 if one isn't."""
+    with _exit_status():
+        from flows.display import cache_table
+        from flows.fit_cache import damaged_entries, open_existing
+
+        damaged = damaged_entries(open_existing(storage))
+        if not damaged:
+            print("Every fit is whole.")
+            return
+        print("Damaged, or not signed with this key; runs fit these again:")
+        cache_table(damaged)
+        raise typer.Exit(1)
+
+
+@cache_app.command("prune")
+def cache_prune(
+    storage: CachePlace = DEFAULT_CACHE,
+    older_than: Annotated[
+        float | None, typer.Option(help="Delete fits older than so many days.", min=0)
+    ] = None,
+    damaged: Annotated[bool, typer.Option("--damaged", help="Delete damaged fits.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Delete all fits.")] = False,
+) -> None:
+    """Delete fits, if an option says which, and always what killed runs left."""
+    with _exit_status():
+        from rich.filesize import decimal
+
+        from flows.fit_cache import open_existing, prune
+
+        gone = prune(open_existing(storage), older_than, damaged, everything)
+        print(
+            f"{gone.fits} fits deleted, and of killed runs {gone.files} files and {gone.folders} "
+            f"folders of inputs: {decimal(gone.size)} freed"
+        )
 
 
 @runs_app.command("list")
@@ -222,6 +276,9 @@ def _terminate(number: int, frame: Any) -> NoReturn:
 def _show_end(folder: Path) -> None:
     summary = json.loads((folder / "summary.json").read_text())
     print("\n".join(outcome_lines(summary)))
+    warning = cache_warning(summary["cache"])
+    if warning:
+        say(f"Warning: {warning}")
     print(f"  the same through {folder.parent / LATEST}; server and UI: uplift serve")
 
 

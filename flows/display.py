@@ -3,8 +3,9 @@
 import contextlib
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from rich import filesize
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -19,6 +20,9 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.progress import describe, listening
+
+if TYPE_CHECKING:  # the command's help doesn't wait for the library
+    from metalearners.fit_cache import Entry
 
 
 def say(message: str) -> None:
@@ -94,5 +98,30 @@ def runs_table(runs: list[dict[str, Any]]) -> None:
             run.get("error", "").partition("\n")[0],
         )
         table.add_row(*map(Text, cells))  # as they are: brackets in them are no markup
+    _print(table if runs else "No runs yet.")
+
+
+def cache_table(entries: list["Entry"]) -> None:
+    """Print a cache's fits, a line each, and what they sum up to."""
+    table = Table("what", "size", "age", "hits", "key", box=None)
+    for entry in entries:
+        age = "" if entry.age is None else _duration(entry.age)
+        label = entry.label or "(its head can't be read)"
+        cells = (label, filesize.decimal(entry.size), age, str(entry.hits), entry.key[:12])
+        table.add_row(*map(Text, cells))
+    if entries:
+        _print(table)
+    size, hits = sum(e.size for e in entries), sum(e.hits for e in entries)
+    print(f"{len(entries)} fits, {filesize.decimal(size)}, reused {hits} times")
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _print(shown: Table | str) -> None:
     console = Console() if sys.stdout.isatty() else Console(width=10_000)
-    console.print(table if runs else "No runs yet.")
+    console.print(shown)

@@ -12,6 +12,7 @@ from joblib import cpu_count
 from flows.config import ParallelismConfig
 from flows.environment import state_folder
 from flows.errors import InputError
+from flows.fit_cache import inputs_folder
 from flows.source import check_allowed
 from metalearners.shared_inputs import SharedInputs
 from metalearners.storage import FolderStorage, Storage
@@ -139,7 +140,7 @@ def _answering(address: str) -> Iterator[None]:
 def _inputs_in(shared: Storage | None, handle: str) -> Storage:
     """Where a run's inputs lie: a folder in a storage, by an absolute path; or on this machine."""
     if shared is None:
-        return FolderStorage(state_folder() / "inputs" / handle)
+        return FolderStorage(inputs_folder(state_folder(), handle))
     try:
         if isinstance(shared, FolderStorage):
             shared = FolderStorage(shared.folder.resolve())

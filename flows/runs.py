@@ -196,6 +196,20 @@ def outcome_lines(summary: dict[str, Any]) -> list[str]:
     ]
 
 
+def cache_warning(cache: dict[str, Any]) -> str | None:
+    """What was wrong with the cache in a run, if anything, from its summary's section."""
+    meanings = {
+        "damaged": "damaged, or not signed with this key, and fitted again",
+        "unreachable": "not looked up",
+        "unkept": "not kept, so that a later run fits them again",
+    }
+    found = [f"{cache[name]} {meaning}" for name, meaning in meanings.items() if cache[name]]
+    if not found:
+        return None
+    reason = f" ({cache['reason']})" if cache["reason"] else ""
+    return f"Fits in the cache {cache['storage']}: {'; '.join(found)}{reason}. Results are whole."
+
+
 @contextlib.contextmanager
 def whole_folder(run: Run) -> Iterator[Path]:
     """A folder to write a run's files to; renamed to the run's own at the end, or removed."""

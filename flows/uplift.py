@@ -21,12 +21,14 @@ from flows.config import (
     ParallelismConfig,
     parse_config,
 )
+from flows.fit_cache import cache_facts
 from flows.parallelism import Parallelism, choose
 from flows.report import render
 from flows.results import EVALUATION, Results, evaluate, summary_of
 from flows.run_page import run_page
 from flows.runs import (
     Run,
+    cache_warning,
     outcome_lines,
     peak_rss_bytes,
     recorded,
@@ -35,7 +37,7 @@ from flows.runs import (
 )
 from flows.stages import nuisance_stage, run_stage, treatment_stage
 from flows.study import Study, check_folders, take_study
-from flows.workspace import workspace
+from flows.workspace import Workspace, workspace
 from metalearners._typing import Name
 from metalearners.bundle import arm_name
 from metalearners.crossfit import CrossFit
@@ -131,8 +133,11 @@ def uplift_run(
         with whole_folder(run) as folder:
             with run.stage("report"):
                 write_files(folder, run, study, results, chosen)
-            summary = summarize(run, study, results, chosen)
+            summary = summarize(run, study, results, chosen, place)
             write_json(folder / "summary.json", summary)
+    warning = cache_warning(summary["cache"])
+    if warning:
+        get_run_logger().warning(warning)
     get_run_logger().info("\n".join(outcome_lines(summary)))
     return str(run.folder)
 
@@ -189,9 +194,12 @@ def write_files(
     (folder / "report.html").write_text(render(study, results, facts), encoding="utf-8")
 
 
-def summarize(run: Run, study: Study, results: Results, chosen: Parallelism) -> dict[str, Any]:
+def summarize(
+    run: Run, study: Study, results: Results, chosen: Parallelism, place: Workspace
+) -> dict[str, Any]:
     """The content of `summary.json`."""
     measured = {**_measured(run, chosen), "peak_rss_bytes": peak_rss_bytes()}
+    measured["cache"] = cache_facts(place.store, study.config.cache)
     return {**run.facts(), "status": "done", **measured, **summary_of(study, results)}
 
 

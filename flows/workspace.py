@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 from flows.config import CacheConfig
-from flows.fit_cache import open_cache
+from flows.environment import state_folder
+from flows.fit_cache import in_use, inputs_folder, open_cache
 from flows.parallelism import Parallelism
 from metalearners._typing import Ref
 from metalearners.plan import Plan
@@ -48,11 +49,12 @@ class Workspace:
         """Have workers for the time of the context."""
         shared = self.store.cache.storage if isinstance(self.store, CachedStore) else None
         self.workers = parallelism.open_workers(self.handle, shared)
-        try:
-            with limited_blas(parallelism.base_model_threads):
-                yield
-        finally:
-            self.workers.close()
+        with in_use(inputs_folder(state_folder(), self.handle)):
+            try:
+                with limited_blas(parallelism.base_model_threads):
+                    yield
+            finally:
+                self.workers.close()
 
 
 _open: dict[str, Workspace] = {}
