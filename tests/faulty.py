@@ -121,3 +121,17 @@ class Slow(LinearRegression):
         while time.monotonic() < deadline and Path(self.folder, "sleep").exists():
             time.sleep(0.02)
         return super().fit(X, y, sample_weight)
+
+
+class CountsSlowly(Counts):
+    """As `Counts`, and takes its time."""
+
+    def __init__(
+        self, folder: str = "", seconds: float = 0.0, *, fit_intercept: bool = True
+    ) -> None:
+        super().__init__(folder, fit_intercept=fit_intercept)
+        self.seconds = seconds
+
+    def fit(self, X, y, sample_weight=None):
+        time.sleep(self.seconds)
+        return super().fit(X, y, sample_weight)
