@@ -1,5 +1,7 @@
 """What moves a unit's key, and what doesn't: whose fits a change makes anew, and no others."""
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -38,6 +40,12 @@ def key_of(made, **data):
         for name, own in units.items()
         for fold, unit in enumerate(own.units)
     }
+
+
+@cache
+def undisturbed(make):
+    """Keys of a learner on the sample as it is."""
+    return key_of(learner(make))
 
 
 def moved(before, after):
@@ -94,7 +102,7 @@ def changed(values, row, by):
 @pytest.mark.parametrize("make", FORMULAS)
 def test_an_outcome_moves_the_models_that_read_its_arm(make, arm):
     row = np.flatnonzero(SAMPLE.w == arm)[7]
-    before = key_of(learner(make))
+    before = undisturbed(make)
     after = key_of(learner(make), y=changed(SAMPLE.y, row, 0.5))
 
     assert {kind for kind, _, _ in before} == set(FORMULAS[make])
@@ -105,7 +113,7 @@ def test_an_outcome_moves_the_models_that_read_its_arm(make, arm):
 @pytest.mark.parametrize("make", FORMULAS)
 def test_a_weight_moves_the_models_of_its_arm_and_what_reads_propensities(make, arm):
     row = np.flatnonzero(SAMPLE.w == arm)[7]
-    before = key_of(learner(make))
+    before = undisturbed(make)
     after = key_of(learner(make), weight=changed(WEIGHT, row, 0.5))
 
     assert moved(before, after) == reading(make, before, {arm}, propensity=True)
@@ -114,7 +122,7 @@ def test_a_weight_moves_the_models_of_its_arm_and_what_reads_propensities(make, 
 @pytest.mark.parametrize("make", FORMULAS)
 def test_a_treatment_moves_the_models_of_both_its_arms_and_what_reads_propensities(make):
     row = np.flatnonzero(SAMPLE.w == 1)[7]
-    before = key_of(learner(make))
+    before = undisturbed(make)
     after = key_of(learner(make), w=changed(SAMPLE.w, row, 1))
 
     assert moved(before, after) == reading(make, before, {1, 2}, propensity=True)
@@ -145,8 +153,9 @@ def test_a_feature_moves_the_models_that_use_it_and_those_that_learn_from_these(
     users = {kind for kind, columns in chosen.items() if column in columns}
     if users & READ_BY_SECOND[make]:
         users |= set(make.TREATMENT_KINDS)
+    row = np.flatnonzero(SAMPLE.w == 0)[7]  # whom the models of each arm's effect learn from
     before = key_of(learner(make, feature_set=chosen))
-    after = key_of(learner(make, feature_set=chosen), X=changed(SAMPLE.X, (11, column), 0.5))
+    after = key_of(learner(make, feature_set=chosen), X=changed(SAMPLE.X, (row, column), 0.5))
 
     assert moved(before, after) == {name for name in before if name[0] in users}
     assert bool(users) == (column != 4)  # which nobody uses
