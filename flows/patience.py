@@ -11,8 +11,7 @@ from typing import Any
 
 import httpx
 from prefect.client.base import PrefectHttpxAsyncClient, PrefectHttpxSyncClient
-from prefect.events import worker
-from prefect.events.clients import PrefectEventsClient
+from prefect.events.clients import EventsClient, PrefectEventsClient
 from prefect.events.schemas.events import Event
 from tenacity import (
     AsyncRetrying,
@@ -29,28 +28,6 @@ SECONDS = 90
 _LONGEST_WAIT = 2.0
 
 
-class PatientEventsClient(PrefectEventsClient):
-    """Waits for the server as long as requests do, once; nothing is lost but time.
-
-    Parameters
-    ----------
-    api_url : as Prefect's own
-    """
-
-    def __init__(self, api_url: str | None = None) -> None:
-        super().__init__(api_url, reconnection_attempts=SECONDS)
-
-    async def emit(self, event: Event) -> None:
-        """Send an event, and those before it that the server may not have."""
-        try:
-            await super().emit(event)
-        except Exception:
-            # Private: the events behind this one, all kept, mustn't wait that long each.
-            self._reconnection_attempts = 1
-            raise
-        self._reconnection_attempts = SECONDS
-
-
 @functools.cache
 def apply() -> None:
     """Make this process patient; called when the flows are imported.
@@ -61,7 +38,20 @@ def apply() -> None:
     for client in (PrefectHttpxSyncClient, PrefectHttpxAsyncClient):
         sending = _patient(client._send_with_retry)
         client._send_with_retry = sending  # type: ignore[method-assign]
-    vars(worker)[PrefectEventsClient.__name__] = PatientEventsClient
+    # Changed in place, as events of any other class of clients, a subclass too, are dropped.
+    patient = functools.partialmethod(PrefectEventsClient.__init__, reconnection_attempts=SECONDS)
+    PrefectEventsClient.__init__ = patient  # type: ignore[method-assign, assignment]
+    PrefectEventsClient.emit = _emit  # type: ignore[method-assign, assignment]
+
+
+async def _emit(self: PrefectEventsClient, event: Event) -> None:
+    """Send an event, and those before it that the server may not have."""
+    try:
+        await EventsClient.emit(self, event)
+    except Exception:
+        self._reconnection_attempts = 1  # those behind it, all kept, mustn't wait that long each
+        raise
+    self._reconnection_attempts = SECONDS
 
 
 def _patient(original: Callable[..., Any]) -> Callable[..., Any]:
