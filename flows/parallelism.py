@@ -1,21 +1,20 @@
 """How a run's fits are spread over the cores: as the config says, or by a rule."""
 
-import contextlib
-import importlib
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Literal
 
 from joblib import cpu_count
 
+from flows import cluster
 from flows.config import ParallelismConfig
-from flows.environment import state_folder
-from flows.errors import InputError
-from flows.fit_cache import inputs_folder
-from flows.source import check_allowed
+from flows.machine import machine
+from metalearners._typing import Name
+from metalearners.auto import Batch, Work, decide
+from metalearners.dataset import Dataset
+from metalearners.plan import Regression
 from metalearners.shared_inputs import SharedInputs
-from metalearners.storage import FolderStorage, Storage
+from metalearners.storage import Storage
 from metalearners.workers import InProcess, Processes, Workers
 
 
@@ -54,99 +53,83 @@ class Parallelism:
         """
         if self.runner in ("serial", "thread"):
             return InProcess(self.workers, self.base_model_threads)
-        inputs = SharedInputs(_inputs_in(None if self.address is None else shared, handle))
+        shared = None if self.address is None else shared
+        inputs = SharedInputs(cluster.shared_inputs_in(shared, handle))
         threads, limit = self.base_model_threads, self.time_limit
         if self.runner == "process":
             return Processes(self.workers, threads, inputs, limit)
         if self.address is None:
-            return _dask().on_this_machine(self.workers, threads, inputs, limit)
-        with _answering(self.address):
-            return _dask().on_cluster(self.address, threads, inputs, limit, self.at_most)
+            return cluster.on_this_machine(self.workers, threads, inputs, limit)
+        return cluster.on_cluster(self.address, threads, inputs, limit, self.at_most)
 
 
-def choose(asked: Literal["auto"] | ParallelismConfig) -> Parallelism:
-    """How a run's fits are spread."""
-    cores = cpu_count()
-    if asked == "auto":
-        return Parallelism("thread", cores, 1, "rule", "one single-threaded fit a core")
-    if asked.runner == "serial":
-        return Parallelism("serial", 1, asked.base_model_threads, "config")
-    if asked.address is not None:
-        return _of_cluster(asked, asked.address)
-    workers = asked.workers or max(1, cores // asked.base_model_threads)
+def choose(asked: Literal["auto"] | ParallelismConfig, work: Work) -> Parallelism:
+    """How a run's fits are spread: as its config says, or by the rule."""
+    if asked != "auto":
+        return as_asked(asked, cpu_count())
+    found = decide(work, machine())
+    return Parallelism(found.runner, found.workers, found.threads, "rule", found.reason)
+
+
+def work_of(d: Dataset, stages: Sequence[Mapping[Name, Regression]]) -> Work:
+    """What the regressions of each stage have fitted."""
+    batches = [[_batch(r, d) for r in stage.values()] for stage in stages]
+    n_rows, n_columns = d.X.shape
+    return Work(batches, n_columns, d.X.memory_usage(index=False).sum() / n_rows)
+
+
+def _batch(r: Regression, d: Dataset) -> Batch:
+    rows = int((d.train if r.rows is None else r.rows & d.train).sum())
+    fits = (0 if r.n_folds == 1 else r.n_folds) + r.serve
+    return Batch(r.estimator.build(), max(1, fits), rows)
+
+
+def as_asked(asked: ParallelismConfig, cores: int) -> Parallelism:
+    """What a config asks for, cut down to the cores: fits at a time first, then what is inside."""
+    threads, workers = asked.base_model_threads, asked.workers
+    reason = "As the config says."
+    if asked.address is None:
+        threads = min(threads, cores)
+        most = 1 if asked.runner == "serial" else cores // threads
+        workers = min(workers or most, most)
+        if _too_many(asked, cores):
+            reason = f"The config asks for {_product(asked)}, cut down to {_cores(cores)}."
+    elif workers is None:  # they are other machines' cores
+        workers = cluster.slots(asked.address)
+        reason = "The threads of the cluster's workers when the run began."
     return Parallelism(
         asked.runner,
         workers,
-        asked.base_model_threads,
-        "config",
-        time_limit=asked.unit_seconds,
-        address=asked.address,
-    )
-
-
-def check_parallelism(asked: Literal["auto"] | ParallelismConfig) -> None:
-    """Refuse a Dask cluster that can't be used.
-
-    Raises
-    ------
-    InputError
-        If its package isn't installed, or it may not be used, or no scheduler answers.
-    """
-    if asked == "auto" or asked.runner != "dask":
-        return
-    _dask()
-    if asked.address is not None:
-        check_allowed(asked.address.rstrip("/") + "/")
-        _of_cluster(asked, asked.address)
-
-
-def _of_cluster(asked: ParallelismConfig, address: str) -> Parallelism:
-    with _answering(address):
-        workers = asked.workers or _dask().slots(address)
-    reason = "" if asked.workers else "the threads of the cluster's workers when the run began"
-    return Parallelism(
-        asked.runner,
-        workers,
-        asked.base_model_threads,
+        threads,
         "config",
         reason,
-        asked.unit_seconds,
-        address,
-        asked.workers,
+        time_limit=asked.unit_seconds,
+        address=asked.address,
+        at_most=asked.workers,
     )
 
 
-def _dask() -> ModuleType:
-    try:
-        return importlib.import_module("metalearners.dask_workers")
-    except ImportError as error:
-        raise InputError(
-            f"parallelism.runner: expected the packages of the runner dask; {error}. "
-            "pip install 'uplift-flows[dask]', or choose process."
-        ) from None
+def cut_down(asked: Literal["auto"] | ParallelismConfig, cores: int) -> list[str]:
+    """What to say of a config that asks for more than there is."""
+    if asked == "auto" or not _too_many(asked, cores):
+        return []
+    got = as_asked(asked, cores)
+    return [
+        f"parallelism: expected fits at a time x threads inside each within {_cores(cores)}; found "
+        f"{_product(asked)}. Cut down to {got.workers} x {got.base_model_threads}: with more, "
+        "each would wait for the others. Say `parallelism: auto`, or ask for less."
+    ]
 
 
-@contextlib.contextmanager
-def _answering(address: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise InputError(
-            f"parallelism.address: expected a Dask scheduler that answers at {address}; {error}. "
-            "Start one (deployments/dask/README.md), or set it to null for workers on this machine."
-        ) from None
+def _too_many(asked: ParallelismConfig, cores: int) -> bool:
+    side_by_side = 1 if asked.runner == "serial" else asked.workers or 1
+    return asked.address is None and side_by_side * asked.base_model_threads > cores
 
 
-def _inputs_in(shared: Storage | None, handle: str) -> Storage:
-    """Where a run's inputs lie: a folder in a storage, by an absolute path; or on this machine."""
-    if shared is None:
-        return FolderStorage(inputs_folder(state_folder(), handle))
-    try:
-        if isinstance(shared, FolderStorage):
-            shared = FolderStorage(shared.folder.resolve())
-        return shared.sub(f"inputs/{handle}")
-    except OSError as error:
-        raise InputError(
-            f"cache.storage: expected a place that can be written to, for what workers read; "
-            f"{error}. Choose another, or the runner thread or process."
-        ) from None
+def _product(asked: ParallelismConfig) -> str:
+    workers = 1 if asked.runner == "serial" else asked.workers or 1
+    return f"{workers} x {asked.base_model_threads}"
+
+
+def _cores(n: int) -> str:
+    return "1 core" if n == 1 else f"{n} cores"

@@ -8,7 +8,9 @@ from typing import Any, cast
 
 import numpy as np
 import pandas as pd
+from joblib import cpu_count
 
+from flows.cluster import check_cluster
 from flows.columns import (
     as_features,
     check_design,
@@ -24,7 +26,7 @@ from flows.config import Config, DataConfig
 from flows.errors import InputError
 from flows.fit_cache import check_cache
 from flows.models import learners_of, make_learner
-from flows.parallelism import check_parallelism
+from flows.parallelism import cut_down
 from flows.runs import check_folder
 from flows.source import check_allowed, open_source, read_rows
 from metalearners._typing import Array, Floats, Ref
@@ -87,7 +89,8 @@ def load_study(config: Config) -> Study:
         If the data, the config or the two together are wrong.
     """
     learners_of(config, n_variants=2)  # wrong base models are refused before data are read
-    check_parallelism(config.parallelism)
+    if config.parallelism != "auto" and config.parallelism.runner == "dask":
+        check_cluster(config.parallelism)
     source = open_source(config.data.source)
     columns, features, warnings = choose_columns(config.data, source.schema.names)
     frame = read_rows(source, columns, config.data.source)
@@ -111,7 +114,12 @@ def load_study(config: Config) -> Study:
             reference=_reference(config, len(arms)),
             digest="-".join(matrix_digest(frame[_digested(columns, config.data)])),
             left_out=left_out,
-            warnings=[*warnings, *_many_levels(X), *_few_groups(dataset, arms)],
+            warnings=[
+                *warnings,
+                *_many_levels(X),
+                *_few_groups(dataset, arms),
+                *cut_down(config.parallelism, cpu_count()),
+            ],
         )
         for learner in (*study.learners.values(), study.reference):
             learner.check(dataset)

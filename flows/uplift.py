@@ -22,7 +22,8 @@ from flows.config import (
     parse_config,
 )
 from flows.fit_cache import cache_facts
-from flows.parallelism import Parallelism, choose
+from flows.foresight import Column, stand_ins
+from flows.parallelism import Parallelism, choose, work_of
 from flows.report import render
 from flows.results import EVALUATION, Results, evaluate, summary_of
 from flows.run_page import run_page
@@ -40,7 +41,6 @@ from flows.study import Study, check_folders, take_study
 from flows.workspace import Workspace, workspace
 from metalearners._typing import Name
 from metalearners.bundle import arm_name
-from metalearners.crossfit import CrossFit
 from metalearners.metalearner import MetaLearner
 from metalearners.plan import Regression
 
@@ -118,7 +118,7 @@ def uplift_run(
         with run.stage("load") as stage:
             study, run.earlier = take_study(config)
             stage["seconds"] = run.earlier
-        chosen = choose(config.parallelism)
+        chosen = choose(config.parallelism, work_of(study.dataset, expected(study)))
         with place.working(chosen):
             with run.stage("nuisance") as stage:
                 asked = ask_nuisances(study)
@@ -158,7 +158,13 @@ def ask_nuisances(study: Study) -> dict[Name, Regression]:
     return asked
 
 
-def ask_treatments(study: Study, nuisances: dict[Name, CrossFit]) -> dict[Name, Regression]:
+def expected(study: Study) -> list[dict[Name, Regression]]:
+    """Regressions of both stages, before anything is fitted: the second's as many and as large."""
+    nuisances = ask_nuisances(study)
+    return [nuisances, ask_treatments(study, stand_ins(nuisances, study.dataset))]
+
+
+def ask_treatments(study: Study, nuisances: Mapping[Name, Column]) -> dict[Name, Regression]:
     """Regressions of the second stage, from the first's out-of-fold predictions."""
     asked = {}
     for name, learner in study.learners.items():

@@ -1,0 +1,184 @@
+"""How fits are best spread over a machine's cores, by a rule: plain numbers and estimators in.
+
+1. Fits side by side come first, a core each: nothing is lost between them. There are no more than
+   fits in the larger stage, and no more than memory takes.
+2. Cores that this leaves over go inside the fits.
+3. The fits share one process, as threads, which costs nothing. Those that hold the interpreter's
+   lock would wait for each other there: they get processes, where that saves more than it takes
+   to start them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sklearn.model_selection import ParameterGrid
+
+from metalearners.nesting import is_estimator, parts
+
+COPIES = 2.0
+"""Copies of its training rows that a fit takes: its own, and what base models make of them."""
+
+START_SECONDS = 2.5
+"""Until a process has imported what fits need, on a core of its own."""
+
+PROCESS_BYTES = 200_000_000
+"""Memory of a process before its first fit."""
+
+_PAYS = 2  # times its start that a process must save: both figures are guesses
+# Seconds for which one round of a model holds the lock, and the parameter that numbers them.
+_ROUNDS = {
+    "HistGradientBoosting": ("max_iter", 0.0015),
+    "GradientBoosting": ("n_estimators", 0.0015),
+    "AdaBoost": ("n_estimators", 0.003),
+    "MLP": ("max_iter", 0.0005),  # for each 200 rows
+}
+_TEXT_SECONDS = 2e-5  # a text, split into words
+_VALUE_SECONDS = 2e-7  # a value, looked up
+_SPARE = 0.8  # share of the free memory that fits may take: predictions and scores come after
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What there is.
+
+    Parameters
+    ----------
+    cores : that may be used
+    memory : free bytes
+    """
+
+    cores: int
+    memory: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Fits that are alike.
+
+    Parameters
+    ----------
+    estimator : a base model, unfitted
+    fits : number of them
+    rows : that each is fitted on
+    """
+
+    estimator: Any
+    fits: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be fitted.
+
+    Parameters
+    ----------
+    stages : the fits of each stage, which come one after the other
+    columns : features
+    row_bytes : bytes of the features of a row
+    """
+
+    stages: Sequence[Sequence[Batch]]
+    columns: int
+    row_bytes: float
+
+    @property
+    def most(self) -> int:
+        """Number of fits of the larger stage: more at a time there never are."""
+        return max([1, *(sum(batch.fits for batch in stage) for stage in self.stages)])
+
+    @property
+    def fit_bytes(self) -> float:
+        """Memory that the largest fit takes for itself."""
+        rows = max([0, *(batch.rows for stage in self.stages for batch in stage)])
+        return COPIES * rows * self.row_bytes
+
+    @property
+    def locked_seconds(self) -> float:
+        """A guess at how long all fits together hold the interpreter's lock, on one core."""
+        return sum(
+            batch.fits * locked_seconds(batch.estimator, batch.rows, self.columns)
+            for stage in self.stages
+            for batch in stage
+        )
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How fits are spread, and why.
+
+    Parameters
+    ----------
+    runner : serial, thread or process
+    workers : fits at a time
+    threads : inside each
+    reason : a sentence
+    """
+
+    runner: str
+    workers: int
+    threads: int
+    reason: str
+
+
+def decide(work: Work, machine: Machine) -> Decision:
+    """How fits are spread, by the rule at the top of this module."""
+    workers, why = _fits_at_a_time(work, machine, 0)
+    if workers == 1:
+        return Decision("serial", 1, machine.cores, f"One fit at a time, as {why}.")
+    locked = work.locked_seconds
+    apart, why_apart = _fits_at_a_time(work, machine, PROCESS_BYTES)
+    if locked - locked / apart > _PAYS * START_SECONDS:
+        held = f"processes, as fits hold the interpreter's lock for some {locked:.0f} s"
+        return _decision("process", apart, machine, f"{why_apart}; {held}")
+    shared = "threads, as fits hold the interpreter's lock for too short to pay for processes"
+    return _decision("thread", workers, machine, f"{why}; {shared}")
+
+
+def _decision(runner: str, workers: int, machine: Machine, why: str) -> Decision:
+    reason = f"{workers} fits at a time, as {why}."
+    return Decision(runner, workers, max(1, machine.cores // workers), reason)
+
+
+def _fits_at_a_time(work: Work, machine: Machine, own_bytes: int) -> tuple[int, str]:
+    """How many, and what it is that allows no more."""
+    room, each = _SPARE * machine.memory, max(1.0, work.fit_bytes + own_bytes)
+    cores = "there is 1 core" if machine.cores == 1 else f"there are {machine.cores} cores"
+    memory = f"each takes some {each / 1e9:.1f} GB of the {room / 1e9:.1f} GB to be had"
+    limits = [
+        (machine.cores, cores),
+        (work.most, f"no stage has more than {work.most}"),
+        (max(1, int(room // each)), memory),
+    ]
+    return min(limits, key=lambda limit: limit[0])
+
+
+def locked_seconds(estimator: Any, rows: int, columns: int) -> float:
+    """A guess at how long a fit holds the interpreter's lock.
+
+    What lies in loops of compiled code doesn't hold it: trees of LightGBM, XGBoost, CatBoost and
+    forests, linear algebra. What is Python between such loops does: the rounds of scikit-learn's
+    boosting and of networks, what encoders do with each value.
+    """
+    own = sum(_own_locked(part, rows, columns) for part in parts(estimator) if is_estimator(part))
+    return own * _refits(estimator)
+
+
+def _own_locked(part: Any, rows: int, columns: int) -> float:
+    given, name = part.get_params(deep=False), type(part).__name__
+    for start, (rounds, seconds) in _ROUNDS.items():
+        if name.startswith(start):
+            n = float(given.get(rounds) or 100)
+            return n * seconds * (max(1, rows / 200) if start == "MLP" else 1)
+    if name.endswith("Vectorizer"):
+        return rows * _TEXT_SECONDS
+    return rows * columns * _VALUE_SECONDS if name.endswith("Encoder") else 0.0
+
+
+def _refits(estimator: Any) -> int:
+    """How many fits of its inner model a search makes for each of its own."""
+    given = estimator.get_params(deep=False)
+    grid = given.get("param_grid")
+    points = len(ParameterGrid(grid)) if grid else given.get("n_iter", 1)
+    return int(points) * 5 if "refit" in given else 1

@@ -1,0 +1,177 @@
+"""How fits are spread: by the rule, cut down to the cores, as measured; and that a run says so."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from joblib import cpu_count
+from lightgbm import LGBMRegressor
+from sklearn.ensemble import (
+    HistGradientBoostingRegressor,
+    RandomForestRegressor,
+    StackingRegressor,
+)
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV
+from sklearn.neural_network import MLPRegressor
+
+from flows.config import ParallelismConfig
+from flows.parallelism import as_asked, cut_down
+from metalearners.auto import COPIES, Batch, Machine, Work, decide
+from metalearners.estimators import EstimatorSpec
+
+GB = 1_000_000_000
+LIGHTGBM, HISTOGRAMS = LGBMRegressor(), HistGradientBoostingRegressor()
+
+
+def work(estimator=LIGHTGBM, fits=18, rows=10_000, columns=10, later=12):
+    stages = [[Batch(estimator, fits, rows)], [Batch(estimator, later, rows)]]
+    return Work(stages, columns, 8 * columns)
+
+
+def found(work, cores, memory=64 * GB):
+    decision = decide(work, Machine(cores, memory))
+    return decision.runner, decision.workers, decision.threads
+
+
+# The rule
+
+
+def test_fits_side_by_side_come_first_and_left_over_cores_go_inside():
+    assert found(work(), cores=1) == ("serial", 1, 1)
+    assert found(work(), cores=2) == ("thread", 2, 1)
+    assert found(work(), cores=16) == ("thread", 16, 1)
+    assert found(work(), cores=64) == ("thread", 18, 3)
+    assert found(work(fits=5, later=1), cores=16) == ("thread", 5, 3)
+    assert found(work(fits=1, later=1), cores=16) == ("serial", 1, 16)
+
+
+def test_memory_bounds_the_fits_at_a_time():
+    large = work(rows=10_000_000, columns=100)  # 8 GB, and as much again in a fit
+
+    assert found(large, cores=16, memory=100 * GB) == ("thread", 5, 3)
+    assert found(large, cores=16, memory=30 * GB) == ("serial", 1, 16)
+    assert found(large, cores=2, memory=1 * GB) == ("serial", 1, 2)
+
+
+def test_fits_that_hold_the_lock_for_long_get_processes():
+    assert found(work(HISTOGRAMS, rows=200_000), cores=1)[0] == "serial"
+    assert found(work(HISTOGRAMS, fits=200), cores=2) == ("process", 2, 1)
+    assert found(work(HISTOGRAMS, fits=5, later=5), cores=2) == ("thread", 2, 1)
+    assert found(work(MLPRegressor(), rows=50_000), cores=4) == ("process", 4, 1)
+    search = GridSearchCV(HISTOGRAMS, {"max_leaf_nodes": [3, 7, 15]})
+    assert found(work(search), cores=2)[0] == "process"
+    assert found(work(RandomForestRegressor(), rows=200_000), cores=2)[0] == "thread"
+
+
+def test_reasons_name_what_decided():
+    assert "there are 2 cores" in decide(work(), Machine(2, GB)).reason
+    assert "no stage has more than 5" in decide(work(fits=5, later=1), Machine(16, GB)).reason
+    little = decide(work(rows=10_000_000, columns=100), Machine(16, 50 * GB)).reason
+    assert "each takes some 16.0 GB of the 40.0 GB" in little
+    assert "hold the interpreter's lock" in decide(work(MLPRegressor(), 900), Machine(4, GB)).reason
+
+
+@given(
+    estimator=st.sampled_from([LIGHTGBM, HISTOGRAMS, MLPRegressor(), Ridge()]),
+    fits=st.integers(1, 500),
+    rows=st.integers(1, 10**9),
+    columns=st.integers(1, 10_000),
+    cores=st.integers(1, 256),
+    memory=st.integers(0, 10**13),
+)
+def test_no_decision_takes_more_than_there_is(estimator, fits, rows, columns, cores, memory):
+    decision = decide(work(estimator, fits, rows, columns), Machine(cores, memory))
+
+    assert decision.workers >= 1
+    assert decision.threads >= 1
+    assert decision.workers * decision.threads <= cores
+    assert decision.workers == 1 or decision.workers * COPIES * rows * columns * 8 <= memory
+    assert decision.reason.endswith(".")
+
+
+# What a config asks for
+
+
+def test_a_config_that_asks_for_too_much_is_cut_down_workers_first():
+    asked = ParallelismConfig(runner="process", workers=8, base_model_threads=2)
+
+    got = as_asked(asked, cores=4)
+    assert (got.runner, got.workers, got.base_model_threads) == ("process", 2, 2)
+    assert got.chosen_by == "config"
+    assert "8 x 2" in got.reason
+    (warning,) = cut_down(asked, cores=4)
+    assert "found 8 x 2" in warning
+    assert "2 x 2" in warning
+    assert cut_down(asked, cores=16) == cut_down("auto", cores=1) == []
+    assert as_asked(asked, cores=1).base_model_threads == 1
+
+
+@given(
+    runner=st.sampled_from(["serial", "thread", "process"]),
+    workers=st.none() | st.integers(1, 1024),
+    threads=st.integers(1, 1024),
+    cores=st.integers(1, 256),
+)
+def test_what_a_config_asks_for_fits_the_cores(runner, workers, threads, cores):
+    asked = ParallelismConfig(runner=runner, workers=workers, base_model_threads=threads)
+    got = as_asked(asked, cores)
+
+    assert 1 <= got.workers * got.base_model_threads <= cores
+    wanted = 1 if runner == "serial" else workers or 1
+    assert bool(cut_down(asked, cores)) == (wanted * threads > cores)
+
+
+def test_cores_of_a_cluster_are_not_this_machine_s():
+    asked = ParallelismConfig(workers=64, base_model_threads=2)
+    elsewhere = asked.model_copy(update={"runner": "dask", "address": "tcp://a:1"})
+
+    assert as_asked(elsewhere, cores=2).workers == 64
+    assert cut_down(elsewhere, cores=2) == []
+
+
+def test_run_says_how_its_fits_were_spread_and_why(run, settings):
+    done = run(settings)
+
+    said = done.summary["parallelism"]
+    assert said["chosen_by"] == "rule"
+    assert "fits" in said["reason"] or "One fit" in said["reason"]
+    assert said["workers"] * said["base_model_threads"] <= cpu_count()
+    report = (done.folder / "report.html").read_text()
+    assert "chosen by rule: " in report
+
+
+def test_run_that_is_cut_down_says_so(run, settings):
+    settings["parallelism"] = {"runner": "thread", "workers": 1000, "base_model_threads": 1}
+    done = run(settings)
+
+    said = done.summary["parallelism"]
+    assert (said["workers"], said["chosen_by"]) == (cpu_count(), "config")
+    assert "1000 x 1" in said["reason"]
+    assert any("found 1000 x 1" in warning for warning in done.summary["warnings"])
+    assert "found 1000 x 1" in (done.folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 6])
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        LGBMRegressor(n_jobs=-1),
+        RandomForestRegressor(n_jobs=-1),
+        StackingRegressor([("a", RandomForestRegressor(n_jobs=-1))], Ridge(), n_jobs=-1),
+        GridSearchCV(LGBMRegressor(n_jobs=-1), {"num_leaves": [3]}, n_jobs=-1),
+        GridSearchCV(StackingRegressor([("a", LGBMRegressor())], n_jobs=-1), {}, n_jobs=2),
+    ],
+    ids=["model", "forest", "stack", "search", "search of a stack"],
+)
+def test_nested_models_share_the_threads_of_their_fit(monkeypatch, estimator, threads):
+    monkeypatch.setattr("metalearners.settings.cpu_count", lambda: 64)
+    spec = EstimatorSpec(type(estimator), estimator.get_params(deep=False))
+
+    assert 1 <= most_threads(spec.build(0, threads)) <= threads
+
+
+def most_threads(model):
+    """Threads that a model may have at a time: its own, times those of what it fits."""
+    inner = [value for name, value in model.get_params().items() if hasattr(value, "fit")]
+    own = model.get_params(deep=False).get("n_jobs") or 1
+    return own * max([1, *map(most_threads, inner)])
