@@ -24,6 +24,7 @@ from flows.runs import (
     outcome_lines,
     write_json,
 )
+from metalearners.storage import write_whole
 
 DEFAULT_OUTPUT = "runs"
 DEFAULT_CACHE = ".uplift/cache"
@@ -104,6 +105,40 @@ def run(
 
 
 @app.command()
+def tune(
+    config: Annotated[Path, typer.Argument(help="A config, or a finished run's config.yaml.")],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="key.path=value, the value read as YAML; repeatable."),
+    ] = None,
+    budget: Annotated[float, typer.Option(help="Seconds that measuring may take.", min=1)] = 120,
+    output: Annotated[Path | None, typer.Option(help="Picture (PNG) to write too.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the measurements here too.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
+) -> None:
+    """Measure how a config's fits are spread best over the cores, for later runs of its shape."""
+    with _exit_status(json_file):
+        from flows.display import settings_table
+        from flows.launch import launch_tune
+
+        for file, option in ((json_file, "--json"), (output, "--output")):
+            if file is not None:
+                check_file(file, option)
+        with progress_display(quiet):
+            profile = launch_tune(config, changes or [], budget, quiet)
+        found = json.loads(profile.read_text())
+        if json_file is not None:
+            write_json(json_file, {"status": "done", "profile": str(profile), **found})
+        if output is not None:
+            write_whole(output, profile.with_suffix(".png").read_bytes())
+        if not quiet:
+            settings_table(found["settings"])
+            print(f"Runs of this shape with `parallelism: auto` take the first: {profile}")
+
+
+@app.command()
 def score(
     model: Annotated[str, typer.Option(help="A run's name, its folder, or latest.")],
     input: Annotated[str, typer.Option(help="Rows to score.")],
@@ -147,12 +182,6 @@ def serve(
 def compare() -> None:
     """Not available yet."""
     _not_yet("compare")
-
-
-@app.command(hidden=True, context_settings=_ANYTHING)
-def tune() -> None:
-    """Not available yet."""
-    _not_yet("tune")
 
 
 @cache_app.command("list")

@@ -125,3 +125,14 @@ def _duration(seconds: float) -> str:
 def _print(shown: Table | str) -> None:
     console = Console() if sys.stdout.isatty() else Console(width=10_000)
     console.print(shown)
+
+
+def settings_table(rows: list[dict[str, Any]]) -> None:
+    """Print settings measured by `uplift tune`, the best first."""
+    from flows.tune import shown
+
+    lines = shown(rows)
+    table = Table(*lines[0], box=None)
+    for line in lines:
+        table.add_row(*line.values())
+    Console(width=None if sys.stdout.isatty() else 200).print(table)

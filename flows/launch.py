@@ -17,10 +17,11 @@ from flows.display import say
 from flows.environment import state_folder
 from flows.errors import InputError
 from flows.liveness import mark_crashed
+from flows.profiles import find_profile
 from flows.runs import interrupted, record_failure
 from flows.server import answers, connect, ui_address, wait_for
 from flows.source import DATA_ROOTS_VARIABLE
-from flows.study import Prepared, prepare
+from flows.study import Prepared, Study, prepare
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -40,22 +41,50 @@ def launch(
     InputError
         If the config or the data are wrong; nothing was fitted then.
     """
+    with _ready(load_config(path, changes, output), "uplift_run", quiet) as (flow, config):
+        return Path(flow(**parameters(config), refresh=refresh))
+
+
+def launch_tune(
+    path: Path, changes: Iterable[str], budget_seconds: float, quiet: bool = False
+) -> Path:
+    """Measure how the fits of a config are spread best.
+
+    Returns
+    -------
+    The profile's file
+
+    Raises
+    ------
+    InputError
+        If the config or the data are wrong; nothing was fitted then.
+    """
+    with _ready(load_config(path, changes), "uplift_tune", quiet) as (flow, config):
+        return Path(flow(**parameters(config), budget_seconds=budget_seconds))
+
+
+@contextlib.contextmanager
+def _ready(config: Config, name: str, quiet: bool) -> Iterator[tuple["Flow[..., str]", Config]]:
+    """A flow and its config, the data loaded; how the flow ends is on record."""
     environment.prepare()
-    config = load_config(path, changes, output)
     address = connect()
     prepared = prepare(config)
     if not quiet:
-        for warning in prepared.study.warnings:
-            say(f"Warning: {warning}")
+        _warn(config, prepared.study)
     try:
-        flow = _connected(address, prepared)
-        return Path(flow(**parameters(config), refresh=refresh))
+        yield _connected(address, prepared, name), config
     except BaseException as error:
         if interrupted(error):
             settle()
         else:
             record_failure(config.output, error)
         raise
+
+
+def _warn(config: Config, study: Study) -> None:
+    problem = find_profile(study).problem if config.parallelism == "auto" else ""
+    for warning in filter(None, [*study.warnings, problem]):
+        say(f"Warning: {warning}")
 
 
 def settle() -> None:
@@ -70,19 +99,21 @@ def settle() -> None:
     mark_crashed(state_folder(), os.environ["PREFECT_API_URL"])
 
 
-def _connected(address: str, prepared: Prepared) -> "Flow[..., str]":
-    """The parent flow, ready to run once the server at an address is."""
+def _connected(address: str, prepared: Prepared, name: str) -> "Flow[..., str]":
+    """A flow, ready to run once the server at an address is."""
     begun = time.perf_counter()
     ready = answers(address)
     # Errors are told once, in our words; the server keeps Prefect's logs for the UI.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    from flows import uplift_run  # Prefect, which reads its settings when it is imported
+    import flows  # with Prefect, which reads its settings when it is imported
+
+    flow: Flow[..., str] = getattr(flows, name)
 
     if not ready:
         wait_for(address)
         prepared.waited = time.perf_counter() - begun
     mark_crashed(state_folder(), address)
-    return uplift_run
+    return flow
 
 
 def parameters(config: Config) -> dict[str, object]:

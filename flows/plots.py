@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
@@ -212,6 +213,20 @@ def stage_times(names: Sequence[str], seconds: Sequence[float]) -> Markup:
     axes.barh(np.arange(len(names)), seconds, color=_ARMS[1].colour, height=0.62)
     shown = _pairs(names, [f"{value:.2g} s" for value in seconds])
     return _image(figure, f"Time of each stage: {shown}.")
+
+
+def settings_png(names: Sequence[str], seconds: Sequence[float]) -> bytes:
+    """Bars of the time that a run's fits take under each setting, the first one marked."""
+    figure, axes = _bars(names, "Seconds for all fits of a run")
+    colours = [_ARMS[1].colour, *[_ARMS[0].colour] * (len(names) - 1)]
+    axes.barh(np.arange(len(names)), seconds, color=colours, height=0.62)
+    axes.set_xlim(0, 1.2 * max(seconds))
+    for position, value in enumerate(seconds):
+        axes.text(value, position, f" {value:.3g}", va="center", fontsize=_SMALL, color=_INK)
+    buffer = io.BytesIO()
+    figure.set_dpi(144)
+    FigureCanvasAgg(figure).print_png(buffer)  # type: ignore[no-untyped-call]
+    return buffer.getvalue()
 
 
 def _image(figure: Figure, alt: str) -> Markup:

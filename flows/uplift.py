@@ -24,6 +24,7 @@ from flows.config import (
 from flows.fit_cache import cache_facts
 from flows.foresight import Column, stand_ins
 from flows.parallelism import Parallelism, choose, work_of
+from flows.profiles import Profile, find_profile
 from flows.report import render
 from flows.results import EVALUATION, Results, evaluate, summary_of
 from flows.run_page import run_page
@@ -118,7 +119,7 @@ def uplift_run(
         with run.stage("load") as stage:
             study, run.earlier = take_study(config)
             stage["seconds"] = run.earlier
-        chosen = choose(config.parallelism, work_of(study.dataset, expected(study)))
+        chosen = _chosen(study)
         with place.working(chosen):
             with run.stage("nuisance") as stage:
                 asked = ask_nuisances(study)
@@ -140,6 +141,14 @@ def uplift_run(
         get_run_logger().warning(warning)
     get_run_logger().info("\n".join(outcome_lines(summary)))
     return str(run.folder)
+
+
+def _chosen(study: Study) -> Parallelism:
+    asked = study.config.parallelism
+    known = find_profile(study) if asked == "auto" else Profile()
+    if known.problem:
+        study.warnings.append(known.problem)
+    return known.best or choose(asked, work_of(study.dataset, expected(study)))
 
 
 def ask_nuisances(study: Study) -> dict[Name, Regression]:

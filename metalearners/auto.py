@@ -136,6 +136,17 @@ def decide(work: Work, machine: Machine) -> Decision:
     return _decision("thread", workers, machine, f"{why}; {shared}")
 
 
+def settings_within(machine: Machine, work: Work) -> list[tuple[str, int, int]]:
+    """Settings worth a try: runner, fits at a time by powers of two, and threads inside each."""
+    found = []
+    for runner, own_bytes in (("thread", 0), ("process", PROCESS_BYTES)):
+        most, _ = _fits_at_a_time(work, machine, own_bytes)
+        powers = (2**k for k in range(1, most.bit_length()) if 2**k < most)
+        found += [(runner, n, machine.cores // n) for n in (*powers, most) if n > 1]
+    alone = [("serial", 1, 1), ("serial", 1, machine.cores)]
+    return [*found, *dict.fromkeys(alone)]
+
+
 def _decision(runner: str, workers: int, machine: Machine, why: str) -> Decision:
     reason = f"{workers} fits at a time, as {why}."
     return Decision(runner, workers, max(1, machine.cores // workers), reason)

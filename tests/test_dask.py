@@ -15,9 +15,9 @@ import pandas as pd
 import pytest
 from sklearn.dummy import DummyRegressor
 
+from flows.cluster import check_cluster
 from flows.config import parse_config
 from flows.errors import InputError
-from flows.parallelism import check_parallelism
 from metalearners.dask_workers import DaskWorkers, connect, on_cluster
 from metalearners.estimators import EstimatorSpec
 from metalearners.shared_inputs import SharedInputs
@@ -215,12 +215,12 @@ def test_an_address_that_does_not_answer_is_refused(settings, monkeypatch):
     settings["parallelism"] = {"runner": "dask", "address": address}
     before = time.monotonic()
     with pytest.raises(InputError, match=f"parallelism.address: .*answers at {address}"):
-        check_parallelism(parse_config(settings).parallelism)
+        check_cluster(parse_config(settings).parallelism)
 
     assert time.monotonic() - before < 12
     monkeypatch.setenv("UPLIFT_DATA_ROOTS", f"{Path.cwd()}:tcp://127.0.0.1:1")
     with pytest.raises(InputError, match=r"found 'tcp://127.0.0.1:\d+/'"):
-        check_parallelism(parse_config(settings).parallelism)
+        check_cluster(parse_config(settings).parallelism)
 
 
 def test_without_its_packages_dask_is_refused(settings, monkeypatch):
@@ -228,7 +228,7 @@ def test_without_its_packages_dask_is_refused(settings, monkeypatch):
     settings["parallelism"] = {"runner": "dask"}
 
     with pytest.raises(InputError, match=r"pip install 'uplift-flows\[dask\]'"):
-        check_parallelism(parse_config(settings).parallelism)
+        check_cluster(parse_config(settings).parallelism)
 
 
 @pytest.mark.slow

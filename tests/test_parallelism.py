@@ -1,5 +1,9 @@
 """How fits are spread: by the rule, cut down to the cores, as measured; and that a run says so."""
 
+import json
+from pathlib import Path
+
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,10 +18,15 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPRegressor
 
-from flows.config import ParallelismConfig
-from flows.parallelism import as_asked, cut_down
-from metalearners.auto import COPIES, Batch, Machine, Work, decide
+from flows.config import ParallelismConfig, parse_config
+from flows.halving import halve
+from flows.parallelism import Parallelism, as_asked, cut_down
+from flows.profiles import find_profile, keep_profile, path_of, shape_of
+from flows.study import load_study
+from metalearners.auto import COPIES, Batch, Machine, Work, decide, settings_within
 from metalearners.estimators import EstimatorSpec
+from tests.conftest import write_config
+from tests.test_processes import uplift
 
 GB = 1_000_000_000
 LIGHTGBM, HISTOGRAMS = LGBMRegressor(), HistGradientBoostingRegressor()
@@ -175,3 +184,145 @@ def most_threads(model):
     inner = [value for name, value in model.get_params().items() if hasattr(value, "fit")]
     own = model.get_params(deep=False).get("n_jobs") or 1
     return own * max([1, *map(most_threads, inner)])
+
+
+# Measured
+
+
+def test_halving_keeps_the_cheapest_and_doubles_the_sample():
+    asked = []
+
+    def cost(candidate, size):
+        asked.append((candidate, size))
+        return candidate * size
+
+    assert halve([3, 1, 4, 2], cost, size=5, largest=8, turns=1) == [1, 2, 3, 4]
+    assert asked == [(3, 5), (1, 5), (4, 5), (2, 5), (1, 8), (2, 8)]
+    assert halve([7], cost, 1, 1) == [7]
+
+
+def test_halving_goes_by_what_was_measured_when_the_time_is_up():
+    found = iter([3.0, 1.0, None])
+    assert halve([1, 2, 3, 4], lambda c, n: next(found, None), 1, 8) == [2, 1, 3, 4]
+    larger = iter([4.0, 3.0, 1.0, 2.0, 9.0, None])
+    assert halve([1, 2, 3, 4], lambda c, n: next(larger, None), 1, 8) == [3, 4, 2, 1]
+
+
+def test_settings_worth_a_try_stay_within_cores_and_memory():
+    assert settings_within(Machine(1, GB), work()) == [("serial", 1, 1)]
+    two = [("thread", 2, 1), ("process", 2, 1), ("serial", 1, 1), ("serial", 1, 2)]
+    assert settings_within(Machine(2, GB), work()) == two
+    many = settings_within(Machine(64, 64 * GB), work())
+    assert ("thread", 16, 4) in many
+    assert ("process", 18, 3) in many
+    assert all(workers * threads <= 64 for _, workers, threads in many)
+    little = settings_within(Machine(16, 50 * GB), work(rows=10_000_000, columns=100))
+    assert max(workers for _, workers, _ in little) == 2
+
+
+def test_tune_keeps_a_profile_that_runs_of_its_shape_go_by(api, run, settings):
+    done = uplift("tune", write_config(settings), "--budget", "8", "--json", "t.json")
+
+    assert done.returncode == 0, done.stderr
+    found = json.loads(Path("t.json").read_text())
+    assert found["seconds"] < 8 * 1.5
+    first, *others = found["settings"]
+    assert first["ratio"] == 1
+    assert all(row["ratio"] >= 1 for row in others)
+    assert first["cores"] > 0
+    assert first["peak_bytes"] > 10_000_000
+    assert "Peak memory" in done.stdout
+    profile = Path(found["profile"])
+    assert json.loads(profile.read_text())["runner"] == first["runner"]
+    assert profile.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    assert not list(Path().glob(".uplift/cache/*/*.fit"))
+    assert not Path("runs/latest").exists()
+    assert last_table(api) == first["runner"]
+
+    said = run(settings).summary["parallelism"]
+    assert said["chosen_by"] == "profile"
+    names = ("runner", "workers", "base_model_threads")
+    assert [said[name] for name in names] == [first[name] for name in names]
+    assert found["measured"][:10] in said["reason"]
+    assert by(run, settings, folds={"n_folds": 9}) == "rule"
+    assert by(run, settings, learners=["TLearner"]) == "rule"
+    assert by(run, settings, parallelism={"runner": "serial"}) == "config"
+
+
+def last_table(api):
+    """The runner that the newest table of settings in the UI begins with."""
+    asked = {"sort": "CREATED_DESC", "artifacts": {"key": {"any_": ["uplift-tune"]}}}
+    newest = httpx.post(f"{api}/artifacts/filter", json=asked).json()[0]
+    first_row = json.loads(newest["data"])[0]
+    return next(iter(first_row.values())).partition(",")[0]
+
+
+def by(run, settings, **changes):
+    return run(settings | changes).summary["parallelism"]["chosen_by"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        '{"runner": "thread"}',
+        '{"format_version": 1, "runner": "x", "workers": 1, "base_model_threads": 1, '
+        '"measured": ""}',
+        '{"format_version": 1, "runner": "thread", "workers": 999, "base_model_threads": 9, '
+        '"measured": "2026"}',
+    ],
+)
+def test_profile_that_can_not_be_used_is_ignored_with_a_warning(settings, content):
+    study = load_study(parse_config(settings))
+    assert find_profile(study).problem == ""
+    path = keep_profile(shape_of(study), Parallelism("serial", 1, 1, "profile"), {"measured": "2"})
+    assert find_profile(study).best.chosen_by == "profile"
+    path.write_text(content)
+
+    known = find_profile(study)
+    assert known.best is None
+    assert str(path) in known.problem
+    assert "ignored" in known.problem
+
+
+def test_run_with_a_damaged_profile_says_so(run, settings):
+    path = path_of(shape_of(load_study(parse_config(settings))))
+    path.parent.mkdir(parents=True)
+    path.write_text("{")
+    summary = run(settings).summary
+
+    assert summary["parallelism"]["chosen_by"] == "rule"
+    assert any("It was ignored" in warning for warning in summary["warnings"])
+
+
+def test_shape_rounds_sizes_and_tells_models_apart(settings, frame):
+    def shape(**changes):
+        return shape_of(load_study(parse_config(settings | changes)))
+
+    first = shape()
+    frame.head(590).to_parquet("data.parquet")
+    assert shape() == first
+    frame.head(200).to_parquet("data.parquet")
+    assert shape() != first
+    frame.to_parquet("data.parquet")
+    assert shape(learners=["XLearner"]) != first
+    models = {"outcome": {"estimator": "sklearn.linear_model.Ridge"}}
+    assert shape(models=models) != first
+
+
+def test_wrong_tuning_is_refused_in_one_message(api, settings):
+    wrong = uplift("tune", write_config(settings), "--set", "clip=9")
+
+    assert wrong.returncode == 2
+    assert "clip" in wrong.stderr
+    assert uplift("tune", "config.yaml", "--budget", "0").returncode == 2
+    assert not Path(".uplift/profiles").exists()
+
+
+def test_tuning_can_be_triggered(api):
+    from deployments.uplift import deployments
+
+    (tune,) = [made for made in deployments() if made.name == "uplift-tune"]
+    assert tune.parameters["budget_seconds"] == 120
+    assert tune.entrypoint.endswith("uplift_tune")

@@ -1,0 +1,270 @@
+"""The flow that measures how a run's fits are spread best, on its own data, models and machine."""
+
+import base64
+import dataclasses
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from math import inf
+from pathlib import Path
+from typing import Any, Literal
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from flows import plots, progress
+from flows.config import (
+    CacheConfig,
+    DataConfig,
+    EvaluationConfig,
+    FoldsConfig,
+    LearnerName,
+    ModelsConfig,
+    ParallelismConfig,
+    parse_config,
+)
+from flows.errors import InputError
+from flows.halving import halve, rounds_of
+from flows.machine import machine
+from flows.measure import Measured, measure
+from flows.parallelism import Parallelism, work_of
+from flows.profiles import keep_profile, shape_of
+from flows.study import Study, take_study
+from flows.uplift import expected
+from metalearners.auto import START_SECONDS, Machine, Work, settings_within
+from metalearners.folds import draw_holdout
+from metalearners.plan import plan_stage
+from metalearners.store import MemoryStore
+from metalearners.unit import FitUnit
+
+_PROBE_ROWS = 2000
+_HOPELESS = 3.0  # times the fastest: measured no longer
+_FEWEST_FITS = 4  # of a sample: with fewer, the last to end decides
+
+
+@flow(name="uplift-tune")
+def uplift_tune(
+    data: DataConfig,
+    learners: list[LearnerName] = ["DRLearner"],  # noqa: B006 - never changed
+    models: ModelsConfig = ModelsConfig(),
+    clip: float = 0.01,
+    folds: FoldsConfig = FoldsConfig(),
+    parallelism: Literal["auto"] | ParallelismConfig = "auto",
+    cache: CacheConfig = CacheConfig(),
+    evaluation: EvaluationConfig = EvaluationConfig(),
+    output: str = "runs",
+    budget_seconds: float = 120.0,
+) -> str:
+    """Measure how a run's fits are spread best over the cores; later runs of its shape go by it.
+
+    Parameters
+    ----------
+    data, learners, models, clip, folds, parallelism, cache, evaluation, output : of the run;
+        nothing is fitted for keeps, so cache and output stay as they are
+    budget_seconds : that measuring may take
+
+    Returns
+    -------
+    The profile's file
+
+    Raises
+    ------
+    InputError
+        If the data or the config are wrong; nothing has been fitted then.
+    """
+    config = parse_config(
+        {
+            "data": data,
+            "learners": learners,
+            "models": models,
+            "clip": clip,
+            "folds": folds,
+            "parallelism": parallelism,
+            "cache": cache,
+            "evaluation": evaluation,
+            "output": output,
+        }
+    )
+    if not budget_seconds > 0:
+        raise InputError(
+            f"budget_seconds: expected a number above 0; found {budget_seconds}. Allow some "
+            "seconds."
+        )
+    study, _ = take_study(config)
+    begun = time.monotonic()
+    rows = tune(study, begun + budget_seconds)
+    about = {
+        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": time.monotonic() - begun,
+        "settings": rows,
+    }
+    path = keep_profile(shape_of(study), _setting(rows[0]), about)
+    path.with_suffix(".png").write_bytes(_picture(rows))
+    _show(rows, path)
+    return str(path)
+
+
+def tune(study: Study, deadline: float) -> list[dict[str, Any]]:
+    """What each setting took, the best first.
+
+    Parameters
+    ----------
+    deadline : by the monotonic clock
+    """
+    begun = time.monotonic()
+    work = work_of(study.dataset, expected(study))
+    found = machine()
+    candidates = [
+        Parallelism(*setting, chosen_by="config") for setting in settings_within(found, work)
+    ]
+    bench = _bench(study, work, found, deadline, len(candidates))
+    ranked = halve(candidates, bench.cost, bench.first, len(bench.units))
+    rows = [_row(setting, bench) for setting in ranked if setting in bench.projected]
+    if not rows:
+        raise RuntimeError(
+            f"Expected to measure fits within {deadline - begun:.0f} s; none ended. Allow more "
+            "time with --budget."
+        )
+    best = rows[0]["seconds"]
+    for row in rows:
+        row["ratio"] = round(row["seconds"] / best, 2)
+    progress.end("tune", time.monotonic() - begun, bench.fits, 0)
+    return rows
+
+
+@dataclass
+class Bench:
+    """What settings are measured on: a sample of a run's fits.
+
+    Parameters
+    ----------
+    units : fits of both stages
+    store : their inputs
+    share : of the run's rows
+    deadline : by the monotonic clock
+    first : units of the first sample
+    measured, projected : the last of each setting: as measured, and seconds for all of the run
+    fastest : seconds of the fastest setting by size of the sample
+    fits : made so far
+    """
+
+    units: list[FitUnit]
+    store: MemoryStore
+    share: float
+    deadline: float
+    first: int = _FEWEST_FITS
+    measured: dict[Parallelism, Measured] = field(default_factory=dict)
+    projected: dict[Parallelism, float] = field(default_factory=dict)
+    fastest: dict[int, float] = field(default_factory=dict)
+    fits: int = 0
+
+    def cost(self, setting: Parallelism, size: int) -> float | None:
+        """Seconds that a setting would take for the whole run, from so many of its fits."""
+        limit = time.monotonic() + _HOPELESS * self.fastest.get(size, inf)
+        if setting.runner == "process":
+            limit += START_SECONDS * machine().cores
+        found = measure(self.sample(size), self.store, setting, min(limit, self.deadline))
+        if time.monotonic() > self.deadline and not found.whole:
+            return None
+        whole = inf
+        if found.fits:
+            whole = found.start + found.seconds * len(self.units) / found.fits / self.share
+            self.measured[setting], self.projected[setting] = found, whole
+        if found.whole:
+            self.fastest[size] = min(self.fastest.get(size, inf), found.seconds)
+        self.fits += found.fits
+        progress.advance("tune", self.fits, self.fits + 1)
+        return whole
+
+    def sample(self, size: int) -> list[FitUnit]:
+        """So many of the units, evenly from all."""
+        step = len(self.units) / min(size, len(self.units))
+        return [self.units[int(i * step)] for i in range(min(size, len(self.units)))]
+
+
+def _bench(study: Study, work: Work, machine: Machine, deadline: float, n_candidates: int) -> Bench:
+    """Fits of so many rows, and so many of them, that each round has its share of the time."""
+    each = 0.7 * (deadline - time.monotonic()) / rounds_of(n_candidates) / n_candidates
+    probe = _on_rows(study, _PROBE_ROWS, deadline)
+    one = _seconds_of_a_fit(probe) / probe.share  # as if it grew with the rows
+    least = max(_FEWEST_FITS, 2 * machine.cores)
+    rows = len(study.dataset) * each / (least * one)
+    bench = _on_rows(study, int(max(rows, _PROBE_ROWS)), deadline)
+    bench.first = max(least, int(each / (one * bench.share)))
+    return bench
+
+
+def _seconds_of_a_fit(probe: Bench) -> float:
+    units = probe.sample(8)
+    once = Parallelism("serial", 1, 1, "config")
+    measure(units[:1], probe.store, once, probe.deadline)  # the first of all also loads libraries
+    found = measure(units, probe.store, once, probe.deadline)
+    return max(found.seconds / max(found.fits, 1), 1e-4)
+
+
+def _on_rows(study: Study, rows: int, deadline: float) -> Bench:
+    """The fits of a study, or of so many of its rows, by arm and class as in all."""
+    d = study.dataset
+    share = min(1.0, max(rows, 100 * d.n_variants * study.config.folds.n_folds) / len(d))
+    if share < 0.9:
+        drawn = draw_holdout(d.strata, share, d.seed, d.groups).nonzero()[0]
+        study = dataclasses.replace(study, dataset=d.part(drawn))
+    else:
+        share = 1.0
+    store = MemoryStore()
+    plans = [plan_stage(asked, study.dataset, store) for asked in expected(study)]
+    return Bench([unit for plan in plans for unit in plan.units], store, share, deadline)
+
+
+def _row(setting: Parallelism, bench: Bench) -> dict[str, Any]:
+    found = bench.measured[setting]
+    return {
+        "runner": setting.runner,
+        "workers": setting.workers,
+        "base_model_threads": setting.base_model_threads,
+        "seconds": round(bench.projected[setting], 3),
+        "cores": round(found.cores, 2),
+        "peak_bytes": found.peak_bytes,
+        "fits": found.fits,
+        "rows": round(bench.share * 100),
+    }
+
+
+def _setting(row: dict[str, Any]) -> Parallelism:
+    return Parallelism(row["runner"], row["workers"], row["base_model_threads"], "profile")
+
+
+def name_of(row: dict[str, Any]) -> str:
+    """A setting in words."""
+    return f"{row['runner']}, {row['workers']} x {row['base_model_threads']}"
+
+
+def shown(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Measured settings as a reader wants them."""
+    return [
+        {
+            "Setting (fits at a time x threads)": name_of(row),
+            "Seconds": f"{row['seconds']:.3g}",
+            "Ratio": f"{row['ratio']:.2f}",
+            "Cores used": f"{row['cores']:.2f}",
+            "Peak memory": f"{row['peak_bytes'] / 1e6:,.0f} MB",
+            "Measured on": f"{row['fits']} fits, {row['rows']} % of the rows",
+        }
+        for row in rows
+    ]
+
+
+def _picture(rows: Sequence[dict[str, Any]]) -> bytes:
+    return plots.settings_png([name_of(row) for row in rows], [row["seconds"] for row in rows])
+
+
+def _show(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """On the page of the flow's run: a table and a picture."""
+    best = f"{name_of(rows[0])}: kept in {path} for runs of this shape"
+    create_table_artifact(shown(rows), "uplift-tune", best)
+    image = base64.b64encode(_picture(rows)).decode()
+    create_markdown_artifact(
+        f"![Seconds by setting](data:image/png;base64,{image})", "uplift-tune-picture", best
+    )
+    get_run_logger().info(best)
