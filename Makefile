@@ -19,10 +19,11 @@ serve: $(VENV)/.run ## server, UI and deployments on loopback
 setup: $(VENV)/.dev ## the environment alone
 
 test: $(VENV)/.dev ## under 10 minutes on 2 cores
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -n 2 --dist loadfile -m "not slow"
 
 test-slow: $(VENV)/.dev ## fault injection, coverage, browser; shows what simulations print
-	$(PYTEST) -m slow -rP
+	$(PYTEST) -n 2 --dist loadfile -m "slow and not alone" -rP
+	$(PYTEST) -m alone -rP
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -145,6 +145,7 @@ def begun(folder) -> list[int]:
     return [int(path.name.partition("-")[0]) for path in folder.glob("*-*")]
 
 
+@pytest.mark.slow
 def test_a_cluster_gives_the_same_bits_as_threads(run, settings, cluster):
     settings["cache"] = {"enabled": False}
     expected = run(settings)

@@ -10,6 +10,7 @@ from tests.conftest import REPOSITORY
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_orchestration_stays_cheap():
     command = [sys.executable, str(REPOSITORY / "benchmarks" / "overhead.py")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=True)
