@@ -28,16 +28,16 @@ def fit_unit(unit: FitUnit, store: Store, threads: int | None = None) -> Fit:
         loops of those that have no parameter for it; None where no fits run beside it
     """
     estimator = unit.estimator.build(unit.seed, threads)
+    predictions = None
     with _openmp_threads(threads):
         # Both take rows of their own, one after the other: X itself is never altered, and of its
         # copies one is held at a time.
         _train(estimator, unit, store)
-    _give_back_memory(store.get(unit.X))
-    settle_predictions(estimator)
-    predictions = None
-    if unit.test is not None:
-        test = take(store.get(unit.X), store.get(unit.test))
-        predictions = predict_with(estimator, test, unit.method, unit.n_arms, unit.interactions)
+        _give_back_memory(store.get(unit.X))
+        settle_predictions(estimator)
+        if unit.test is not None:
+            test = take(store.get(unit.X), store.get(unit.test))
+            predictions = predict_with(estimator, test, unit.method, unit.n_arms, unit.interactions)
     return Fit(predictions, estimator if unit.keep else None)
 
 

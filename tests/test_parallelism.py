@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from joblib import cpu_count
 from lightgbm import LGBMRegressor
+from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.ensemble import (
     HistGradientBoostingRegressor,
     RandomForestRegressor,
@@ -17,6 +19,7 @@ from sklearn.ensemble import (
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPRegressor
+from threadpoolctl import threadpool_info
 
 from flows.config import ParallelismConfig, parse_config
 from flows.halving import halve
@@ -24,7 +27,11 @@ from flows.parallelism import Parallelism, as_asked, cut_down
 from flows.profiles import find_profile, keep_profile, path_of, shape_of
 from flows.study import load_study
 from metalearners.auto import COPIES, Batch, Machine, Work, decide, settings_within
+from metalearners.dataset import Dataset
 from metalearners.estimators import EstimatorSpec
+from metalearners.fit import fit_unit
+from metalearners.plan import Regression, plan_stage
+from metalearners.store import MemoryStore
 from tests.conftest import write_config
 from tests.test_processes import uplift
 
@@ -184,6 +191,38 @@ def most_threads(model):
     inner = [value for name, value in model.get_params().items() if hasattr(value, "fit")]
     own = model.get_params(deep=False).get("n_jobs") or 1
     return own * max([1, *map(most_threads, inner)])
+
+
+class CountsLoops(RegressorMixin, BaseEstimator):
+    """Notes how many threads compiled loops may have, in fitting and in predicting."""
+
+    def fit(self, X, y):
+        _loops.append(openmp_threads())
+        return self
+
+    def predict(self, X):
+        _loops.append(openmp_threads())
+        return np.zeros(len(X))
+
+
+_loops = []
+
+
+def openmp_threads():
+    found = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "openmp"]
+    return max(found, default=0)
+
+
+def test_compiled_loops_keep_to_the_threads_of_their_fit_in_predicting_too():
+    _loops.clear()
+    rng = np.random.default_rng(0)
+    d = Dataset(rng.normal(size=(40, 2)), rng.normal(size=40), np.arange(40) % 2, 2)
+    asked = {("m", "0"): Regression(EstimatorSpec(CountsLoops), d.y, 2)}
+    store = MemoryStore()
+    for unit in plan_stage(asked, d, store).units:
+        fit_unit(unit, store, threads=1)
+
+    assert _loops == [1, 1, 1, 1]
 
 
 # Measured
