@@ -26,15 +26,6 @@ PROCESS_BYTES = 200_000_000
 """Memory of a process before its first fit."""
 
 _PAYS = 2  # times its start that a process must save: both figures are guesses
-# Seconds for which one round of a model holds the lock, and the parameter that numbers them.
-_ROUNDS = {
-    "HistGradientBoosting": ("max_iter", 0.0015),
-    "GradientBoosting": ("n_estimators", 0.0015),
-    "AdaBoost": ("n_estimators", 0.003),
-    "MLP": ("max_iter", 0.0005),  # for each 200 rows
-}
-_TEXT_SECONDS = 2e-5  # a text, split into words
-_VALUE_SECONDS = 2e-7  # a value, looked up
 _SPARE = 0.8  # share of the free memory that fits may take: predictions and scores come after
 
 
@@ -95,13 +86,32 @@ class Work:
         return COPIES * rows * self.row_bytes
 
     @property
-    def locked_seconds(self) -> float:
-        """A guess at how long all fits together hold the interpreter's lock, on one core."""
-        return sum(
-            batch.fits * locked_seconds(batch.estimator, batch.rows, self.columns)
+    def known(self) -> "Known":
+        """What is known of the time that all fits take together."""
+        found = [
+            (batch.fits, known_seconds(batch.estimator, batch.rows, self.columns))
             for stage in self.stages
             for batch in stage
-        )
+        ]
+        return Known(sum(n * k.seconds for n, k in found), sum(n * k.locked for n, k in found))
+
+
+@dataclass(frozen=True)
+class Known:
+    """A guess at the time of fits, of those models alone that hold the interpreter's lock.
+
+    Parameters
+    ----------
+    seconds : on one core
+    locked : of these, those with the lock held
+    """
+
+    seconds: float
+    locked: float
+
+    def saved(self, workers: int) -> float:
+        """Seconds that so many processes save: threads can't end before the lock was held."""
+        return max(0.0, self.locked - self.seconds / workers)
 
 
 @dataclass(frozen=True)
@@ -127,10 +137,10 @@ def decide(work: Work, machine: Machine) -> Decision:
     workers, why = _fits_at_a_time(work, machine, 0)
     if workers == 1:
         return Decision("serial", 1, machine.cores, f"One fit at a time, as {why}.")
-    locked = work.locked_seconds
+    known = work.known
     apart, why_apart = _fits_at_a_time(work, machine, PROCESS_BYTES)
-    if locked - locked / apart > _PAYS * START_SECONDS:
-        held = f"processes, as fits hold the interpreter's lock for some {locked:.0f} s"
+    if known.saved(apart) > _PAYS * START_SECONDS:
+        held = f"processes, as fits hold the interpreter's lock for some {known.locked:.0f} s"
         return _decision("process", apart, machine, f"{why_apart}; {held}")
     shared = "threads, as fits hold the interpreter's lock for too short to pay for processes"
     return _decision("thread", workers, machine, f"{why}; {shared}")
@@ -165,26 +175,59 @@ def _fits_at_a_time(work: Work, machine: Machine, own_bytes: int) -> tuple[int, 
     return min(limits, key=lambda limit: limit[0])
 
 
-def locked_seconds(estimator: Any, rows: int, columns: int) -> float:
-    """A guess at how long a fit holds the interpreter's lock.
+@dataclass(frozen=True)
+class _Rounds:
+    """What a model's rounds take, measured on one core.
 
-    What lies in loops of compiled code doesn't hold it: trees of LightGBM, XGBoost, CatBoost and
-    forests, linear algebra. What is Python between such loops does: the rounds of scikit-learn's
-    boosting and of networks, what encoders do with each value.
+    Parameters
+    ----------
+    parameter : that has their number
+    fixed, by_row, by_value : seconds of a round, of each row and of each value in it
+    share : of these with the lock held
     """
-    own = sum(_own_locked(part, rows, columns) for part in parts(estimator) if is_estimator(part))
-    return own * _refits(estimator)
+
+    parameter: str
+    share: float
+    fixed: float = 0.0
+    by_row: float = 0.0
+    by_value: float = 0.0
+
+    def seconds(self, n_rounds: float, rows: int, columns: int) -> float:
+        return n_rounds * (self.fixed + rows * (self.by_row + columns * self.by_value))
 
 
-def _own_locked(part: Any, rows: int, columns: int) -> float:
-    given, name = part.get_params(deep=False), type(part).__name__
-    for start, (rounds, seconds) in _ROUNDS.items():
-        if name.startswith(start):
-            n = float(given.get(rounds) or 100)
-            return n * seconds * (max(1, rows / 200) if start == "MLP" else 1)
-    if name.endswith("Vectorizer"):
-        return rows * _TEXT_SECONDS
-    return rows * columns * _VALUE_SECONDS if name.endswith("Encoder") else 0.0
+# Models that work in Python between their loops of compiled code, by the start of their name.
+_MODELS = {
+    "HistGradientBoosting": _Rounds("max_iter", 0.85, fixed=2e-3, by_value=1.2e-8),
+    "GradientBoosting": _Rounds("n_estimators", 0.5, fixed=1e-3, by_value=3e-7),
+    "MLP": _Rounds("max_iter", 0.3, by_row=2e-6),
+}
+_ENCODERS = {
+    "Encoder": _Rounds("", 0.9, by_value=2e-7),  # a value, looked up
+    "Vectorizer": _Rounds("", 0.9, by_row=2e-5),  # a text, split into words
+}
+
+
+def known_seconds(estimator: Any, rows: int, columns: int) -> Known:
+    """A guess at the time of a fit, of those of its parts that hold the interpreter's lock.
+
+    Loops of compiled code don't hold it: trees of LightGBM, XGBoost, CatBoost and forests, linear
+    algebra. What is Python between them does: rounds of scikit-learn's boosting and of networks,
+    and what encoders do with each value.
+    """
+    own = [_known(part, rows, columns) for part in parts(estimator) if is_estimator(part)]
+    refits = _refits(estimator)
+    return Known(refits * sum(k.seconds for k in own), refits * sum(k.locked for k in own))
+
+
+def _known(part: Any, rows: int, columns: int) -> Known:
+    name, given = type(part).__name__, part.get_params(deep=False)
+    of_model = [rounds for start, rounds in _MODELS.items() if name.startswith(start)]
+    of_encoder = [rounds for end, rounds in _ENCODERS.items() if name.endswith(end)]
+    for rounds in (*of_model, *of_encoder):
+        seconds = rounds.seconds(given.get(rounds.parameter) or 1, rows, columns)
+        return Known(seconds, rounds.share * seconds)
+    return Known(0.0, 0.0)
 
 
 def _refits(estimator: Any) -> int:
