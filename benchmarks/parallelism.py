@@ -202,7 +202,7 @@ WORKLOADS: dict[str, Callable[[], Study]] = {
     "histogram boosting, 10,000 x 10 with texts": lambda: study_of(
         10_000,
         10,
-        scikit("ensemble", "HistGradientBoosting", categorical_features="from_dtype"),
+        scikit("ensemble", "HistGradientBoosting", categorical_features="from_dtype", max_iter=60),
         ["TLearner", "XLearner", "DRLearner"],
         levels=12,
     ),

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import Self
 from uuid import uuid4
 
@@ -44,13 +45,18 @@ class Measured:
 
 
 def measure(
-    units: Sequence[FitUnit], store: Store, setting: Parallelism, deadline: float
+    units: Sequence[FitUnit],
+    store: Store,
+    setting: Parallelism,
+    deadline: float,
+    patience: float = inf,
 ) -> Measured:
     """Fit units under a setting, keeping nothing.
 
     Parameters
     ----------
     deadline : by the monotonic clock; no fit is begun after it, and processes are ended
+    patience : seconds, from when the workers are ready, after which no fit is begun either
     """
     with limited_blas(setting.base_model_threads), Gauge() as gauge:
         begun = time.perf_counter()
@@ -62,7 +68,8 @@ def measure(
             if setting.runner == "process":  # so that every process is there, with its inputs
                 list(pool.map(fit, [units[0]] * setting.workers))
             ready, before = time.perf_counter(), gauge.cpu_seconds
-            made = sum(pool.map(fit, units))
+            given_up = time.monotonic() + patience
+            made = sum(pool.map(lambda unit: time.monotonic() < given_up and fit(unit), units))
             seconds = time.perf_counter() - ready
             used = gauge.cpu_seconds - before
     return Measured(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
+from statistics import median
 from typing import Any, Literal
 
 from prefect import flow, get_run_logger
@@ -32,7 +33,7 @@ from flows.parallelism import Parallelism, work_of
 from flows.profiles import keep_profile, shape_of
 from flows.study import Study, take_study
 from flows.uplift import expected
-from metalearners.auto import START_SECONDS, Machine, Work, settings_within
+from metalearners.auto import Machine, Work, settings_within
 from metalearners.folds import draw_holdout
 from metalearners.plan import plan_stage
 from metalearners.store import MemoryStore
@@ -120,7 +121,7 @@ def tune(study: Study, deadline: float) -> list[dict[str, Any]]:
     ]
     bench = _bench(study, work, found, deadline, len(candidates))
     ranked = halve(candidates, bench.cost, bench.first, len(bench.units))
-    rows = [_row(setting, bench) for setting in ranked if setting in bench.projected]
+    rows = [_row(setting, bench) for setting in ranked if setting in bench.measured]
     if not rows:
         raise RuntimeError(
             f"Expected to measure fits within {deadline - begun:.0f} s; none ended. Allow more "
@@ -144,7 +145,8 @@ class Bench:
     share : of the run's rows
     deadline : by the monotonic clock
     first : units of the first sample
-    measured, projected : the last of each setting: as measured, and seconds for all of the run
+    measured : the last of each setting
+    projections : seconds for all of the run, each time on the last size of sample
     fastest : seconds of the fastest setting by size of the sample
     fits : made so far
     """
@@ -155,22 +157,23 @@ class Bench:
     deadline: float
     first: int = _FEWEST_FITS
     measured: dict[Parallelism, Measured] = field(default_factory=dict)
-    projected: dict[Parallelism, float] = field(default_factory=dict)
+    projections: dict[Parallelism, list[float]] = field(default_factory=dict)
     fastest: dict[int, float] = field(default_factory=dict)
     fits: int = 0
 
     def cost(self, setting: Parallelism, size: int) -> float | None:
         """Seconds that a setting would take for the whole run, from so many of its fits."""
-        limit = time.monotonic() + _HOPELESS * self.fastest.get(size, inf)
-        if setting.runner == "process":
-            limit += START_SECONDS * machine().cores
-        found = measure(self.sample(size), self.store, setting, min(limit, self.deadline))
+        patience = _HOPELESS * self.fastest.get(size, inf)
+        found = measure(self.sample(size), self.store, setting, self.deadline, patience)
         if time.monotonic() > self.deadline and not found.whole:
             return None
         whole = inf
         if found.fits:
             whole = found.start + found.seconds * len(self.units) / found.fits / self.share
-            self.measured[setting], self.projected[setting] = found, whole
+            if self.measured.get(setting, found).fits != found.fits:  # another size of sample
+                self.projections[setting] = []
+            self.measured[setting] = found
+            self.projections.setdefault(setting, []).append(whole)
         if found.whole:
             self.fastest[size] = min(self.fastest.get(size, inf), found.seconds)
         self.fits += found.fits
@@ -223,7 +226,7 @@ def _row(setting: Parallelism, bench: Bench) -> dict[str, Any]:
         "runner": setting.runner,
         "workers": setting.workers,
         "base_model_threads": setting.base_model_threads,
-        "seconds": round(bench.projected[setting], 3),
+        "seconds": round(median(bench.projections[setting]), 3),
         "cores": round(found.cores, 2),
         "peak_bytes": found.peak_bytes,
         "fits": found.fits,
