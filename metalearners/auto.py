@@ -177,7 +177,7 @@ def _fits_at_a_time(work: Work, machine: Machine, own_bytes: int) -> tuple[int, 
 
 @dataclass(frozen=True)
 class _Rounds:
-    """What a model's rounds take, measured on one core.
+    """What a model's rounds take on one core: boosting as measured, the others estimated.
 
     Parameters
     ----------
