@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -67,12 +68,13 @@ def launch_tune(
 def _ready(config: Config, name: str, quiet: bool) -> Iterator[tuple["Flow[..., str]", Config]]:
     """A flow and its config, the data loaded; how the flow ends is on record."""
     environment.prepare()
-    address = connect()
-    prepared = prepare(config)
+    with ThreadPoolExecutor(1) as aside:  # a new server starts while rows are read
+        address: list[Future[str]] = []
+        prepared = prepare(config, lambda: address.append(aside.submit(connect)))
     if not quiet:
         _warn(config, prepared.study)
     try:
-        yield _connected(address, prepared, name), config
+        yield _connected(address[0].result(), prepared, name), config
     except BaseException as error:
         if interrupted(error):
             settle()

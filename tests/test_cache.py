@@ -655,6 +655,7 @@ def summary(name):
     return json.loads(Path(name).read_text())
 
 
+@pytest.mark.slow
 def test_two_runs_started_together_fit_each_unit_once(api, faulty):
     write_config(faulty)
     runs = [start("run", "config.yaml", "--json", f"{n}.json", "--quiet") for n in range(2)]

@@ -195,6 +195,7 @@ def test_a_worker_with_other_versions_refuses(workers, monkeypatch):
         made.fit(unit, store)
 
 
+@pytest.mark.slow
 def test_time_counts_from_the_begin_and_really_ends_a_fit(workers, folder):
     store, made = MemoryStore(), workers(time_limit=3.0)
     X, y = put_rows(store)

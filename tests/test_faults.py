@@ -37,6 +37,7 @@ def alive(pids) -> list[int]:
     return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 
 
+@pytest.mark.slow
 def test_a_killed_worker_process_costs_its_own_fit_alone(run, settings, tmp_path, faulty):
     settings["models"]["treatment"] = {"estimator": "sklearn.linear_model.LinearRegression"}
     expected = run(settings | {"cache": {"enabled": False}})
@@ -61,6 +62,7 @@ def test_a_killed_worker_process_costs_its_own_fit_alone(run, settings, tmp_path
     pd.testing.assert_frame_equal(ran.estimates, expected.estimates, check_exact=True)
 
 
+@pytest.mark.slow
 def test_a_unit_that_takes_too_long_is_stopped_and_named(run, settings, tmp_path, faulty):
     settings["models"]["treatment"] = {
         "estimator": SLEEPS,
@@ -81,7 +83,7 @@ def test_a_unit_that_takes_too_long_is_stopped_and_named(run, settings, tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_no_worker_outlives_its_run(api, settings, tmp_path, faulty, number):
     settings["models"]["treatment"] = {
         "estimator": SLEEPS,

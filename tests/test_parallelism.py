@@ -259,6 +259,7 @@ def test_settings_worth_a_try_stay_within_cores_and_memory():
     assert max(workers for _, workers, _ in little) == 2
 
 
+@pytest.mark.slow
 def test_tune_keeps_a_profile_that_runs_of_its_shape_go_by(api, run, settings):
     done = uplift("tune", write_config(settings), "--budget", "8", "--json", "t.json")
 
