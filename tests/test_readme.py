@@ -69,8 +69,8 @@ def test_every_command_is_documented():
     from flows.cli import app
 
     shown = [c.callback.__name__ for c in app.registered_commands if not c.hidden]
-    assert set(shown) == {"run", "score", "init", "serve"}
-    for command in [*shown, "runs list"]:
+    assert set(shown) == {"run", "tune", "score", "init", "serve"}
+    for command in [*shown, "runs list", "cache list"]:
         assert f"uplift {command}" in README
 
 
