@@ -19,7 +19,7 @@ serve: $(VENV)/.run ## server, UI and deployments on loopback
 setup: $(VENV)/.dev ## the environment alone
 
 test: $(VENV)/.dev ## under 10 minutes on 2 cores
-	$(PYTEST) -n 2 --dist loadfile -m "not slow"
+	$(PYTEST) -n 2 --dist worksteal -m "not slow"
 
 test-slow: $(VENV)/.dev ## fault injection, coverage, browser; shows what simulations print
 	$(PYTEST) -n 2 --dist loadfile -m "slow and not alone" -rP

@@ -6,26 +6,24 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import flows.report  # noqa: F401 - takes a while, so before the clock of a run starts
 from flows import environment
 from flows.config import Config, load_config
 from flows.display import say
 from flows.environment import state_folder
 from flows.errors import InputError
 from flows.liveness import mark_crashed
-from flows.profiles import find_profile
 from flows.runs import interrupted, record_failure
 from flows.server import answers, connect, ui_address, wait_for
-from flows.source import DATA_ROOTS_VARIABLE
-from flows.study import Prepared, Study, prepare
 
 if TYPE_CHECKING:
     from prefect import Flow
+
+    from flows.study import Prepared, Study
 
 
 def launch(
@@ -68,13 +66,16 @@ def launch_tune(
 def _ready(config: Config, name: str, quiet: bool) -> Iterator[tuple["Flow[..., str]", Config]]:
     """A flow and its config, the data loaded; how the flow ends is on record."""
     environment.prepare()
-    with ThreadPoolExecutor(1) as aside:  # a new server starts while rows are read
-        address: list[Future[str]] = []
-        prepared = prepare(config, lambda: address.append(aside.submit(connect)))
+    with ThreadPoolExecutor(1) as aside:  # a new server starts while this imports and reads data
+        address = aside.submit(connect)
+        import flows.report  # noqa: F401 - takes a while, so before the clock of a run starts
+        from flows.study import prepare
+
+        prepared = prepare(config)
     if not quiet:
         _warn(config, prepared.study)
     try:
-        yield _connected(address[0].result(), prepared, name), config
+        yield _connected(address.result(), prepared, name), config
     except BaseException as error:
         if interrupted(error):
             settle()
@@ -83,7 +84,9 @@ def _ready(config: Config, name: str, quiet: bool) -> Iterator[tuple["Flow[..., 
         raise
 
 
-def _warn(config: Config, study: Study) -> None:
+def _warn(config: Config, study: "Study") -> None:
+    from flows.profiles import find_profile
+
     problem = find_profile(study).problem if config.parallelism == "auto" else ""
     for warning in filter(None, [*study.warnings, problem]):
         say(f"Warning: {warning}")
@@ -101,7 +104,7 @@ def settle() -> None:
     mark_crashed(state_folder(), os.environ["PREFECT_API_URL"])
 
 
-def _connected(address: str, prepared: Prepared, name: str) -> "Flow[..., str]":
+def _connected(address: str, prepared: "Prepared", name: str) -> "Flow[..., str]":
     """A flow, ready to run once the server at an address is."""
     begun = time.perf_counter()
     ready = answers(address)
@@ -129,6 +132,8 @@ def serve_deployments(port: int) -> None:
     Runs triggered here may read and write in the working folder only, unless the environment
     names other places.
     """
+    from flows.source import DATA_ROOTS_VARIABLE
+
     environment.prepare()
     os.environ.setdefault(DATA_ROOTS_VARIABLE, str(Path.cwd()))
     with _only_one():

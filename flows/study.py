@@ -3,7 +3,6 @@
 import re
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -81,12 +80,8 @@ class Study:
         return Schema.of(self.features)
 
 
-def load_study(config: Config, opened: Callable[[], object] = lambda: None) -> Study:
+def load_study(config: Config) -> Study:
     """Read a config's data and prove that it can be run.
-
-    Parameters
-    ----------
-    opened : called when models and columns are known to be right, before rows are read
 
     Raises
     ------
@@ -98,7 +93,6 @@ def load_study(config: Config, opened: Callable[[], object] = lambda: None) -> S
         check_cluster(config.parallelism)
     source = open_source(config.data.source)
     columns, features, warnings = choose_columns(config.data, source.schema.names)
-    opened()
     frame = read_rows(source, columns, config.data.source)
     arms, codes, left_out = read_arms(frame[config.data.treatment], config.data)
     used = codes >= 0
@@ -172,10 +166,10 @@ class Prepared:
 _prepared: dict[str, Prepared] = {}
 
 
-def prepare(config: Config, opened: Callable[[], object]) -> Prepared:
-    """Load a run's study ahead of it; `opened` as `load_study` has it."""
+def prepare(config: Config) -> Prepared:
+    """Load a run's study ahead of it, so that wrong input is refused before a server is needed."""
     begun = time.perf_counter()
-    _prepared[config.to_yaml()] = Prepared(load_study(config, opened), begun)
+    _prepared[config.to_yaml()] = Prepared(load_study(config), begun)
     return _prepared[config.to_yaml()]
 
 

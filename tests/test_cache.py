@@ -463,6 +463,7 @@ def test_each_fit_damaged_in_turn_in_each_way(run, settings, expected):
     assert not Path("exploded").exists()
 
 
+@pytest.mark.slow
 def test_a_signing_key_parts_fits_and_is_written_nowhere(run, settings, expected, monkeypatch):
     secret = "a-very-secret-key-5f0c"
     unsigned = run(settings)
@@ -486,6 +487,7 @@ def test_a_signing_key_parts_fits_and_is_written_nowhere(run, settings, expected
         assert secret.encode() not in path.read_bytes(), path
 
 
+@pytest.mark.slow
 def test_older_fits_than_may_be_are_made_again(run, settings, expected, clock):
     clock(-3 * DAY)
     first = run(settings)

@@ -351,6 +351,7 @@ def test_shape_rounds_sizes_and_tells_models_apart(settings, frame):
     assert shape(models=models) != first
 
 
+@pytest.mark.slow
 def test_wrong_tuning_is_refused_in_one_message(api, settings):
     wrong = uplift("tune", write_config(settings), "--set", "clip=9")
 
