@@ -327,6 +327,7 @@ def test_workers_of_this_machine_end_with_their_maker(tmp_path, folder):
     code = (
         "import sys\n"
         "from pathlib import Path\n"
+        "from metalearners.dask_workers import on_this_machine\n"
         "from tests.test_dask import *\n"
         "if __name__ == '__main__':\n"
         "    inputs = SharedInputs(FolderStorage(Path(sys.argv[1], 'inputs')))\n"
@@ -340,9 +341,11 @@ def test_workers_of_this_machine_end_with_their_maker(tmp_path, folder):
     script.write_text(code)
     command = [sys.executable, str(script), str(tmp_path), str(folder)]
     maker = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
-    wait_for(lambda: len(begun(folder)) == 2)
-    maker.kill()
-    maker.wait()
+    try:
+        wait_for(lambda: len(begun(folder)) == 2)
+    finally:
+        maker.kill()
+        maker.wait()
 
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in begun(folder)), 5)
 
