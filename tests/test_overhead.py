@@ -23,7 +23,8 @@ def test_orchestration_stays_cheap():
     assert runs["fits"]["unique"] == runs["fits"]["executed"] == 53
     assert runs["sub-flows"] == 100
     assert runs["waits"] <= 1
-    # Three times what a quiet machine takes at most: CI's may be shared.
-    assert found["stage"]["median"] <= 0.75
-    assert found["task"]["median"] <= 24
-    assert found["small"]["difference"]["median"] <= 4
+    assert runs["seconds"]["median"] <= 3
+    assert found["stage"]["median"] <= 0.25
+    assert found["task"]["median"] <= 8
+    # The best of nine pairs: what runs beside a pair on a shared machine only adds to it.
+    assert found["small"]["difference"]["min"] <= 1.3
