@@ -335,6 +335,17 @@ def parse_config(content: Mapping[str, Any], where: str = "config") -> Config:
     return parse(Config, content, f"{where}: ")
 
 
+def config_among(arguments: Mapping[str, Any]) -> Config:
+    """The config in the arguments of a flow, which may have others besides.
+
+    Raises
+    ------
+    InputError
+        With all that is wrong, one line each.
+    """
+    return parse_config({name: arguments[name] for name in Config.model_fields})
+
+
 def parse(model: type[M], content: Any, prefix: str) -> M:
     """A section of the config from plain values; messages begin with a prefix."""
     try:

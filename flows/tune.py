@@ -23,7 +23,7 @@ from flows.config import (
     LearnerName,
     ModelsConfig,
     ParallelismConfig,
-    parse_config,
+    config_among,
 )
 from flows.errors import InputError
 from flows.halving import halve, rounds_of
@@ -74,19 +74,7 @@ def uplift_tune(
     InputError
         If the data or the config are wrong; nothing has been fitted then.
     """
-    config = parse_config(
-        {
-            "data": data,
-            "learners": learners,
-            "models": models,
-            "clip": clip,
-            "folds": folds,
-            "parallelism": parallelism,
-            "cache": cache,
-            "evaluation": evaluation,
-            "output": output,
-        }
-    )
+    config = config_among(locals())
     if not budget_seconds > 0:
         raise InputError(
             f"budget_seconds: expected a number above 0; found {budget_seconds}. Allow some "

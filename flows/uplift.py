@@ -19,7 +19,7 @@ from flows.config import (
     LearnerName,
     ModelsConfig,
     ParallelismConfig,
-    parse_config,
+    config_among,
 )
 from flows.fit_cache import cache_facts
 from flows.foresight import Column, stand_ins
@@ -95,19 +95,7 @@ def uplift_run(
     InputError
         If the data or the config are wrong; nothing has been fitted then.
     """
-    config = parse_config(
-        {
-            "data": data,
-            "learners": learners,
-            "models": models,
-            "clip": clip,
-            "folds": folds,
-            "parallelism": parallelism,
-            "cache": cache,
-            "evaluation": evaluation,
-            "output": output,
-        }
-    )
+    config = config_among(locals())
     check_folders(config)
     name = str(runtime.flow_run.name)
     with (
