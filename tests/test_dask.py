@@ -51,9 +51,9 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def worker(address, n=1):
-    """Workers with a nanny each, as deployments/dask says."""
-    host = ["--host", "127.0.0.1", "--no-dashboard", "--local-directory", "dask"]
+def worker(address, n=1, folder="dask"):
+    """Workers with a nanny each, as deployments/dask says; their files in a folder."""
+    host = ["--host", "127.0.0.1", "--no-dashboard", "--local-directory", str(folder)]
     return dask("worker", address, "--nworkers", str(n), "--nthreads", "1", *host)
 
 
@@ -269,7 +269,7 @@ def test_a_worker_that_joins_late_gets_work(workers, folder, cluster):
     units = [some_unit(store, X, y, Slow, i, folder=str(folder), seconds=90) for i in range(8)]
     threads, found = fit_all(made, units, store)
     wait_for(lambda: len(begun(folder)) == 2)
-    late = worker(cluster)
+    late = worker(cluster, folder=folder.parent / "dask")
     try:
         wait_for(lambda: len(set(begun(folder))) == 3)
         (folder / "sleep").unlink()
