@@ -81,9 +81,13 @@ class CrossFit:
         ValueError
             If the regression didn't ask for it.
         """
+        return self._serving.model
+
+    @property
+    def _serving(self) -> Fit:
         if self.overall is None or self.overall.model is None:
             raise ValueError("This regression was fitted by folds only: it keeps no served model.")
-        return self.overall.model
+        return self.overall
 
     @property
     def fold_models(self) -> list[Any]:
@@ -157,8 +161,8 @@ class CrossFit:
 
     def served(self) -> "CrossFit":
         """The same for new rows alone: without fold models and estimates of rows fitted on."""
-        none = np.empty(0, dtype=np.int64)
-        return replace(self, folds=(), tests=(), held_out=none, overall=Fit(None, self.model))
+        none, alone = np.empty(0, dtype=np.int64), replace(self._serving, predictions=None)
+        return replace(self, folds=(), tests=(), held_out=none, overall=alone)
 
     def within(self, rows: Array, others: Array, X: Matrix, content: str) -> "CrossFit":
         """The same for a larger data set, of which this one was a part.

@@ -274,7 +274,8 @@ def _pack(fit: Fit) -> bytes:
     if fit.predictions is not None:
         arrays["predictions"] = fit.predictions
     if fit.model is not None:
-        arrays["model"] = np.frombuffer(pickle.dumps(fit.model, protocol=5), dtype=np.uint8)
+        pickled = fit.pickled or pickle.dumps(fit.model, protocol=5)
+        arrays["model"] = np.frombuffer(pickled, dtype=np.uint8)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
@@ -282,5 +283,6 @@ def _pack(fit: Fit) -> bytes:
 
 def _unpack(content: bytes) -> Fit:
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        model = pickle.loads(arrays["model"].tobytes()) if "model" in arrays else None
-        return Fit(arrays.get("predictions"), model)
+        pickled = arrays["model"].tobytes() if "model" in arrays else None
+        model = None if pickled is None else pickle.loads(pickled)
+        return Fit(arrays.get("predictions"), model, pickled)

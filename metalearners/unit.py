@@ -1,5 +1,6 @@
 """A fit unit, and what its fit leaves behind: what plans, executors and stores pass on."""
 
+import pickle
 import pkgutil
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -103,7 +104,18 @@ class Fit:
     predictions : (m, c) of the unit's test rows, (m, K, c) with the arm as a feature; None where
         there are no test rows
     model : the fitted model, if the unit keeps it
+    pickled : the model as a pickle, if it came as one: it is passed on as it came, as many models
+        take long to be pickled
     """
 
     predictions: Array | None
     model: Any = None
+    pickled: bytes | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return dict(vars(self)) if self.pickled is None else {**vars(self), "model": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if self.pickled is not None:
+            vars(self)["model"] = pickle.loads(self.pickled)

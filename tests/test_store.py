@@ -4,6 +4,7 @@ import os
 import pickle
 import stat
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -301,6 +302,28 @@ def test_a_model_that_can_t_be_pickled_leaves_no_file(folder):
 
     assert not [path for path in folder.rglob("*") if path.is_file()]
     assert store.find(KEY) is None
+
+
+class Stubborn:
+    """Can be pickled once."""
+
+    pickled = False
+
+    def __getstate__(self):
+        assert not self.pickled
+        Stubborn.pickled = True
+        return {"coef": 3}
+
+
+def test_a_model_that_came_as_a_pickle_is_passed_on_as_it_came(folder, tmp_path):
+    DirectoryStore(folder).keep(KEY, Fit(np.ones(1), Stubborn()))
+    found = DirectoryStore(folder).find(KEY)
+    DirectoryStore(tmp_path / "other").keep(KEY, found)
+    again = DirectoryStore(tmp_path / "other").find(KEY)
+    passed_on = pickle.loads(pickle.dumps(replace(again, predictions=None)))
+
+    assert found.model.coef == again.model.coef == passed_on.model.coef == 3
+    assert passed_on.predictions is None
 
 
 def test_temporary_files_of_a_crash_are_no_hits(folder, file, marker):
