@@ -43,6 +43,11 @@ class Parallelism:
     address: str | None = None
     at_most: int | None = None
 
+    @property
+    def on_this_machine(self) -> int:
+        """Fits at a time that this machine's cores take, where workers may be on others."""
+        return max(1, min(self.workers, cpu_count() // self.base_model_threads))
+
     def open_workers(self, handle: str, shared: Storage | None = None) -> Workers:
         """Workers to be closed by who asks.
 

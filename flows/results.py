@@ -1,6 +1,8 @@
 """What a run found, in numbers: computed once, read by the summary and by the report."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -95,13 +97,16 @@ class Results:
 EVALUATION = "evaluation"
 
 
-def evaluate(study: Study, fitted: dict[Name, CrossFit], versions: dict[str, str]) -> Results:
+def evaluate(
+    study: Study, fitted: dict[Name, CrossFit], versions: dict[str, str], at_a_time: int = 1
+) -> Results:
     """Judge a study's fits.
 
     Parameters
     ----------
     fitted : the regressions of both stages by (learner, kind, ordinal), those that evaluation
         shares under the name "evaluation"
+    at_a_time : learners judged side by side, in threads
     """
     d = study.dataset
     for name, learner in study.learners.items():
@@ -117,9 +122,12 @@ def evaluate(study: Study, fitted: dict[Name, CrossFit], versions: dict[str, str
         "config": study.config.model_dump(mode="json"),
     }
     bundle = Bundle(study.learners, study.arms, study.schema, about)
+    with ThreadPoolExecutor(at_a_time) as pool:
+        judged = pool.map(partial(_learner_result, study, scores), study.learners)
+        learners = dict(zip(study.learners, judged, strict=True))
     return Results(
         arms=_arm_results(study, scores),
-        learners={name: _learner_result(study, name, scores) for name in study.learners},
+        learners=learners,
         propensity=propensity,
         clipped=overlap(propensity, study.config.clip).clipped,
         balance=standardized_differences(d.X, d.w, d.n_variants, d.weight),
@@ -144,7 +152,7 @@ def _arm_results(study: Study, scores: Floats) -> list[ArmResult]:
     ]
 
 
-def _learner_result(study: Study, name: str, scores: Floats) -> LearnerResult:
+def _learner_result(study: Study, scores: Floats, name: str) -> LearnerResult:
     d, learner = study.dataset, study.learners[name]
     cate = learner.in_sample_[:, :, -1]
     judged = [_judged(study, cate[:, k - 1], scores[:, k] - scores[:, 0]) for k in _treated(study)]

@@ -44,6 +44,7 @@ from metalearners._typing import Name
 from metalearners.bundle import arm_name
 from metalearners.metalearner import MetaLearner
 from metalearners.plan import Regression
+from metalearners.workers import limited_blas
 
 _PACKAGES = ("prefect", "lightgbm", "scikit-learn", "numpy", "pandas", "pyarrow")
 
@@ -117,8 +118,9 @@ def uplift_run(
                 asked = ask_treatments(study, nuisances)
                 treatments, counts = run_stage(treatment_stage, asked, study.dataset, place)
                 stage |= vars(counts)
-        with run.stage("evaluate"):
-            results = evaluate(study, nuisances | treatments, versions())
+        with run.stage("evaluate"), limited_blas(chosen.base_model_threads):
+            fitted = nuisances | treatments
+            results = evaluate(study, fitted, versions(), chosen.on_this_machine)
         with whole_folder(run) as folder:
             with run.stage("report"):
                 write_files(folder, run, study, results, chosen)

@@ -136,7 +136,7 @@ def calibration(
 
 
 def effect_drivers(
-    estimate: Callable[[Matrix], Floats], X: Matrix, seed: int = 0, most_rows: int = 1000
+    estimate: Callable[[Matrix], Floats], X: Matrix, seed: int = 0, most_rows: int = 500
 ) -> Floats:
     r"""How much of the estimates' variance goes through each feature.
 

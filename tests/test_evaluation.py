@@ -370,7 +370,7 @@ def test_drivers_repeat_by_seed_and_leave_features_alone():
     np.testing.assert_array_equal(a, b)
     assert not np.array_equal(a, c)
     np.testing.assert_array_equal(X, kept)
-    assert set(asked) == {1000}
+    assert set(asked) == {500}
 
 
 @pytest.mark.parametrize("names", [["a", "b", "c"], [0, 1, 2]])
