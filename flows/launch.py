@@ -16,9 +16,11 @@ from flows.config import Config, load_config
 from flows.display import say
 from flows.environment import state_folder
 from flows.errors import InputError
-from flows.liveness import mark_crashed
+from flows.liveness import mark_crashed, mark_crashed_soon
 from flows.runs import interrupted, record_failure
 from flows.server import answers, connect, ui_address, wait_for
+
+_SETTLE_SECONDS = 2.0  # task runs reach the server in batches, one a second
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -101,7 +103,7 @@ def settle() -> None:
 
     EventsWorker.drain_all(timeout=1)
     APILogWorker.drain_all(timeout=1)
-    mark_crashed(state_folder(), os.environ["PREFECT_API_URL"])
+    mark_crashed_soon(state_folder(), os.environ["PREFECT_API_URL"], _SETTLE_SECONDS)
 
 
 def _connected(address: str, prepared: "Prepared", name: str) -> "Flow[..., str]":

@@ -28,6 +28,7 @@ _OWN_SERVER = "own"  # its port may be another one each time
 _MESSAGE = "The process of this run ended without a word."
 # Task runs reach the server in batches, so some may turn up after their process has died.
 _QUIET_SECONDS = 3.0
+_POLL_SECONDS = 0.2
 _UNFINISHED = ("SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING")
 _MANY = 200  # what is left is seen at the next look
 
@@ -76,6 +77,15 @@ def mark_crashed(folder: Path, api: str) -> bool:
     except Exception as error:
         _warn_once(f"Dead runs couldn't be marked as crashed: {error}")
         return False
+
+
+def mark_crashed_soon(folder: Path, api: str, seconds: float) -> None:
+    """`mark_crashed` until nothing more turns up, on a server that doesn't look again by itself."""
+    deadline = time.monotonic() + seconds
+    while mark_crashed(folder, api) and _server_name(folder, api) != _OWN_SERVER:
+        if time.monotonic() > deadline:
+            return
+        time.sleep(_POLL_SECONDS)
 
 
 @functools.cache
