@@ -1,7 +1,9 @@
 """The `uplift` command: arguments in, exit status out; what it does is elsewhere."""
 
+import atexit
 import contextlib
 import json
+import logging
 import os
 import signal
 from collections.abc import Iterator
@@ -50,11 +52,20 @@ CachePlace = Annotated[str, typer.Option("--storage", help="Folder or fsspec URL
 def main() -> None:
     """Run the command; ends the process with its exit status."""
     signal.signal(signal.SIGTERM, _terminate)
+    status = 1
+
+    def end() -> None:
+        logging.shutdown()
+        interruption.end_process(status)
+
+    # First to be registered, last to run: Python would take most of a second to take itself apart.
+    atexit.register(end)
     try:
         app()
-    except SystemExit:
+    except SystemExit as error:
         if interruption.begun.is_set():
             interruption.end_process(130)
+        status = int(error.code or 0)
         raise
 
 
