@@ -1,6 +1,6 @@
 """How a run's fits are spread over the cores: as the config says, or by a rule."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,7 +9,7 @@ from joblib import cpu_count
 from flows import cluster
 from flows.config import ParallelismConfig
 from flows.machine import machine
-from metalearners._typing import Name
+from metalearners._typing import Array, Name
 from metalearners.auto import Batch, Work, decide
 from metalearners.dataset import Dataset
 from metalearners.plan import Regression
@@ -78,15 +78,36 @@ def choose(asked: Literal["auto"] | ParallelismConfig, work: Work) -> Parallelis
 
 def work_of(d: Dataset, stages: Sequence[Mapping[Name, Regression]]) -> Work:
     """What the regressions of each stage have fitted."""
-    batches = [[_batch(r, d) for r in stage.values()] for stage in stages]
     n_rows, n_columns = d.X.shape
-    return Work(batches, n_columns, d.X.memory_usage(index=False).sum() / n_rows)
+    row_bytes = d.X.memory_usage(index=False).sum() / n_rows
+    return Work([_batches(stage.values(), d) for stage in stages], n_columns, row_bytes)
 
 
-def _batch(r: Regression, d: Dataset) -> Batch:
-    rows = int((d.train if r.rows is None else r.rows & d.train).sum())
-    fits = (0 if r.n_folds == 1 else r.n_folds) + r.serve
-    return Batch(r.estimator.build(), max(1, fits), rows)
+def _batches(regressions: Iterable[Regression], d: Dataset) -> list[Batch]:
+    alike: dict[object, list[Regression]] = {}
+    for r in regressions:
+        alike.setdefault(_sums(r, d), []).append(r)
+    return [_batch(same, d) for same in alike.values()]
+
+
+def _sums(r: Regression, d: Dataset) -> object:
+    """What regressions that share their fits agree in; plans go by digests, which take longer."""
+    rows = _rows(r, d)
+    target = r.target[rows]
+    weight = None if r.weight is None else r.weight[rows].sum()
+    features = (r.arm is None, r.interactions, str(r.columns))
+    sums = (rows.sum(), target.sum(), (target**2).sum(), weight)
+    return (r.estimator.digest, r.n_folds, r.method, *features, *sums)
+
+
+def _batch(same: Sequence[Regression], d: Dataset) -> Batch:
+    r, served = same[0], any(r.serve for r in same)
+    fits = (0 if r.n_folds == 1 else r.n_folds) + served
+    return Batch(r.estimator.build(), max(1, fits), int(_rows(r, d).sum()))
+
+
+def _rows(r: Regression, d: Dataset) -> Array:
+    return d.train if r.rows is None else r.rows & d.train
 
 
 def as_asked(asked: ParallelismConfig, cores: int) -> Parallelism:

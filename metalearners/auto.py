@@ -4,28 +4,27 @@
    fits in the larger stage, and no more than memory takes.
 2. Cores that this leaves over go inside the fits.
 3. The fits share one process, as threads, which costs nothing. Those that hold the interpreter's
-   lock would wait for each other there: they get processes, where that saves more than it takes
-   to start them.
+   lock wait for each other there: they get processes, or are made one by one, where a guess at
+   their time says that this is faster, the start of processes included.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sklearn.model_selection import ParameterGrid
-
-from metalearners.nesting import is_estimator, parts
+from metalearners.fit_costs import Cost, fit_cost
 
 COPIES = 2.0
 """Copies of its training rows that a fit takes: its own, and what base models make of them."""
 
-START_SECONDS = 2.5
+START_SECONDS = 2.0
 """Until a process has imported what fits need, on a core of its own."""
 
 PROCESS_BYTES = 200_000_000
 """Memory of a process before its first fit."""
 
-_PAYS = 2  # times its start that a process must save: both figures are guesses
+_WAITING = 0.9  # seconds that threads lose to each other for each that one holds the lock
+_CLEARLY = 0.9  # times the time of threads: less difference than that is none, all being guesses
 _SPARE = 0.8  # share of the free memory that fits may take: predictions and scores come after
 
 
@@ -86,32 +85,11 @@ class Work:
         return COPIES * rows * self.row_bytes
 
     @property
-    def known(self) -> "Known":
-        """What is known of the time that all fits take together."""
-        found = [
-            (batch.fits, known_seconds(batch.estimator, batch.rows, self.columns))
-            for stage in self.stages
-            for batch in stage
-        ]
-        return Known(sum(n * k.seconds for n, k in found), sum(n * k.locked for n, k in found))
-
-
-@dataclass(frozen=True)
-class Known:
-    """A guess at the time of fits, of those models alone that hold the interpreter's lock.
-
-    Parameters
-    ----------
-    seconds : on one core
-    locked : of these, those with the lock held
-    """
-
-    seconds: float
-    locked: float
-
-    def saved(self, workers: int) -> float:
-        """Seconds that so many processes save: threads can't end before the lock was held."""
-        return max(0.0, self.locked - self.seconds / workers)
+    def cost(self) -> Cost:
+        """A guess at what all fits take together."""
+        batches = [batch for stage in self.stages for batch in stage]
+        costs = [fit_cost(b.estimator, b.rows, self.columns).times(b.fits) for b in batches]
+        return sum(costs, Cost())
 
 
 @dataclass(frozen=True)
@@ -137,13 +115,22 @@ def decide(work: Work, machine: Machine) -> Decision:
     workers, why = _fits_at_a_time(work, machine, 0)
     if workers == 1:
         return Decision("serial", 1, machine.cores, f"One fit at a time, as {why}.")
-    known = work.known
     apart, why_apart = _fits_at_a_time(work, machine, PROCESS_BYTES)
-    if known.saved(apart) > _PAYS * START_SECONDS:
-        held = f"processes, as fits hold the interpreter's lock for some {known.locked:.0f} s"
-        return _decision("process", apart, machine, f"{why_apart}; {held}")
-    shared = "threads, as fits hold the interpreter's lock for too short to pay for processes"
-    return _decision("thread", workers, machine, f"{why}; {shared}")
+    cost = work.cost
+    seconds = {
+        "thread": cost.seconds / workers + _WAITING * cost.held,
+        "process": START_SECONDS + cost.seconds / apart,
+        "serial": cost.seconds,
+    }
+    best = min(seconds, key=lambda name: seconds[name])
+    runner = best if seconds[best] < _CLEARLY * seconds["thread"] else "thread"
+    held = f"fits hold the interpreter's lock for some {cost.held:.2g} of {cost.seconds:.2g} s"
+    if runner == "serial":
+        each_other = "side by side they would wait for each other, and processes for their start"
+        return Decision("serial", 1, 1, f"One fit at a time, as {held}: {each_other}.")
+    if runner == "process":
+        return _decision("process", apart, machine, f"{why_apart}; processes, as {held}")
+    return _decision("thread", workers, machine, f"{why}; threads, as {held}")
 
 
 def settings_within(machine: Machine, work: Work) -> list[tuple[str, int, int]]:
@@ -173,66 +160,3 @@ def _fits_at_a_time(work: Work, machine: Machine, own_bytes: int) -> tuple[int, 
         (max(1, int(room // each)), memory),
     ]
     return min(limits, key=lambda limit: limit[0])
-
-
-@dataclass(frozen=True)
-class _Rounds:
-    """What a model's rounds take on one core: boosting as measured, the others estimated.
-
-    Parameters
-    ----------
-    parameter : that has their number
-    fixed, by_row, by_value : seconds of a round, of each row and of each value in it
-    share : of these with the lock held
-    """
-
-    parameter: str
-    share: float
-    fixed: float = 0.0
-    by_row: float = 0.0
-    by_value: float = 0.0
-
-    def seconds(self, n_rounds: float, rows: int, columns: int) -> float:
-        return n_rounds * (self.fixed + rows * (self.by_row + columns * self.by_value))
-
-
-# Models that work in Python between their loops of compiled code, by the start of their name.
-_MODELS = {
-    "HistGradientBoosting": _Rounds("max_iter", 0.85, fixed=2e-3, by_value=1.2e-8),
-    "GradientBoosting": _Rounds("n_estimators", 0.5, fixed=1e-3, by_value=3e-7),
-    "MLP": _Rounds("max_iter", 0.3, by_row=2e-6),
-}
-_ENCODERS = {
-    "Encoder": _Rounds("", 0.9, by_value=2e-7),  # a value, looked up
-    "Vectorizer": _Rounds("", 0.9, by_row=2e-5),  # a text, split into words
-}
-
-
-def known_seconds(estimator: Any, rows: int, columns: int) -> Known:
-    """A guess at the time of a fit, of those of its parts that hold the interpreter's lock.
-
-    Loops of compiled code don't hold it: trees of LightGBM, XGBoost, CatBoost and forests, linear
-    algebra. What is Python between them does: rounds of scikit-learn's boosting and of networks,
-    and what encoders do with each value.
-    """
-    own = [_known(part, rows, columns) for part in parts(estimator) if is_estimator(part)]
-    refits = _refits(estimator)
-    return Known(refits * sum(k.seconds for k in own), refits * sum(k.locked for k in own))
-
-
-def _known(part: Any, rows: int, columns: int) -> Known:
-    name, given = type(part).__name__, part.get_params(deep=False)
-    of_model = [rounds for start, rounds in _MODELS.items() if name.startswith(start)]
-    of_encoder = [rounds for end, rounds in _ENCODERS.items() if name.endswith(end)]
-    for rounds in (*of_model, *of_encoder):
-        seconds = rounds.seconds(given.get(rounds.parameter) or 1, rows, columns)
-        return Known(seconds, rounds.share * seconds)
-    return Known(0.0, 0.0)
-
-
-def _refits(estimator: Any) -> int:
-    """How many fits of its inner model a search makes for each of its own."""
-    given = estimator.get_params(deep=False)
-    grid = given.get("param_grid")
-    points = len(ParameterGrid(grid)) if grid else given.get("n_iter", 1)
-    return int(points) * 5 if "refit" in given else 1

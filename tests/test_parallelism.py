@@ -19,17 +19,21 @@ from sklearn.ensemble import (
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVR
 from threadpoolctl import threadpool_info
 
 from flows.config import ParallelismConfig, parse_config
 from flows.halving import halve
-from flows.parallelism import Parallelism, as_asked, cut_down
+from flows.parallelism import Parallelism, as_asked, cut_down, work_of
 from flows.profiles import find_profile, keep_profile, path_of, shape_of
 from flows.study import load_study
 from metalearners.auto import COPIES, Batch, Machine, Work, decide, settings_within
 from metalearners.dataset import Dataset
 from metalearners.estimators import EstimatorSpec
 from metalearners.fit import fit_unit
+from metalearners.fit_costs import fit_cost
 from metalearners.plan import Regression, plan_stage
 from metalearners.store import MemoryStore
 from tests.conftest import write_config
@@ -69,14 +73,55 @@ def test_memory_bounds_the_fits_at_a_time():
     assert found(large, cores=2, memory=1 * GB) == ("serial", 1, 2)
 
 
-def test_fits_that_hold_the_lock_for_long_get_processes():
+def test_fits_that_hold_the_lock_get_processes_where_these_pay():
     assert found(work(HISTOGRAMS, rows=200_000), cores=1)[0] == "serial"
     assert found(work(HISTOGRAMS, fits=200), cores=2) == ("process", 2, 1)
-    assert found(work(HISTOGRAMS, fits=5, later=5), cores=2) == ("thread", 2, 1)
-    assert found(work(MLPRegressor(), rows=50_000), cores=4) == ("process", 4, 1)
+    assert found(work(HISTOGRAMS, fits=5, later=5, rows=1000), cores=2) == ("serial", 1, 1)
+    assert found(work(HISTOGRAMS, fits=5, later=5, rows=1_000_000), cores=2)[0] == "thread"
+    network = MLPRegressor(hidden_layer_sizes=[16])
+    assert found(work(network, rows=50_000), cores=4) == ("process", 4, 1)
+    assert found(work(MLPRegressor(hidden_layer_sizes=[2000, 2000]), rows=50_000), cores=4) == (
+        "thread",
+        4,
+        1,
+    )
     search = GridSearchCV(HISTOGRAMS, {"max_leaf_nodes": [3, 7, 15]})
     assert found(work(search), cores=2)[0] == "process"
     assert found(work(RandomForestRegressor(), rows=200_000), cores=2)[0] == "thread"
+
+
+def test_tiny_fits_are_made_one_by_one():
+    assert found(work(Ridge(), rows=1000, columns=5), cores=2) == ("serial", 1, 1)
+    assert found(work(Ridge(), rows=1000, columns=5, fits=2000), cores=8)[0] == "process"
+    assert found(work(Ridge(), rows=200_000, columns=50), cores=2) == ("thread", 2, 1)
+
+
+def test_models_that_nothing_is_known_of_are_taken_for_long_fits_that_share_cores():
+    assert found(work(SVR(), rows=100), cores=2) == ("thread", 2, 1)
+    assert found(work(make_pipeline(StandardScaler(), SVR()), rows=100), cores=2)[0] == "thread"
+    scaled = make_pipeline(StandardScaler(), Ridge())
+    assert found(work(scaled, rows=1000, columns=5), cores=2) == ("serial", 1, 1)
+
+
+def test_a_search_takes_what_its_fits_take():
+    one = fit_cost(HISTOGRAMS, 1000, 10).held
+    grid = GridSearchCV(HISTOGRAMS, {"max_leaf_nodes": [3, 7, 15]})
+
+    assert fit_cost(grid, 1000, 10).held == pytest.approx(15 * one, rel=0.1)
+
+
+def test_fits_that_learners_share_are_counted_once(api, settings):
+    from flows.uplift import expected  # with Prefect, which reads its settings when it is imported
+
+    settings["learners"] = ["SLearner", "TLearner", "XLearner", "RLearner", "DRLearner"]
+    study = load_study(parse_config(settings))
+    stages = expected(study)
+    plans = [plan_stage(asked, study.dataset, MemoryStore()) for asked in stages]
+    reckoned = work_of(study.dataset, stages).stages
+
+    assert [sum(batch.fits for batch in stage) for stage in reckoned] == [
+        len(plan.units) for plan in plans
+    ]
 
 
 def test_reasons_name_what_decided():
