@@ -1,5 +1,6 @@
 """The stages as sub-flows, and the fit of one unit as a task."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -140,7 +141,8 @@ def _fit_units(stage: str, plan_key: Ref, workspace: str) -> Counts:
             _check_fitted(future, labels[future.task_run_id])
             progress.advance(stage, done, len(units))
     except BaseException:
-        place.workers.close()  # Prefect waits for tasks under way; many may only be in line
+        with contextlib.suppress(Exception):  # what ended the stage is what its reader wants
+            place.workers.close()  # Prefect waits for tasks under way; many may only be in line
         raise
     attempts = place.attempts[begun:]
     executed = len(set(attempts))  # the others were found, before or while waiting for their turn

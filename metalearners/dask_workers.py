@@ -10,7 +10,7 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -28,10 +28,11 @@ from distributed import (
     get_worker,
 )
 from distributed.comm import CommClosedError
+from joblib import cpu_count
 from threadpoolctl import threadpool_limits
 
 from metalearners._typing import Ref
-from metalearners.shared_inputs import SharedInputs, Shipment, fit_shipment
+from metalearners.shared_inputs import SharedInputs, Shipment, fit_shipment, receive
 from metalearners.store import Store
 from metalearners.unit import Fit, FitUnit
 from metalearners.workers import TimeLimitExceeded, WorkerLost, end_with
@@ -161,12 +162,18 @@ class DaskWorkers:
             worker, begun = self._begun.get(future.key, ("", float("inf")))
             if self.time_limit is None or time.monotonic() - begun < self.time_limit:
                 continue
-            if future.key in self.client.processing([worker]).get(worker, ()):
+            if future.key in self._fits_of(worker):
                 future.cancel()
                 self._restart(worker)
                 raise TimeLimitExceeded(f"It was stopped after {self.time_limit:g} s.")
             # The worker was lost: the fit waits for another, which will tell when it begins.
             self._begun.pop(future.key, None)
+
+    def _fits_of(self, worker: str) -> Sequence[str]:
+        try:
+            return self.client.processing([worker]).get(worker, ())
+        except KeyError:  # it was lost
+            return ()
 
     def _restart(self, worker: str) -> None:
         try:
@@ -250,11 +257,14 @@ def fit_here(content: bytes, key: Ref, threads: int, topic: str | None) -> Fit:
     shipment = _unpacked(content)
     if _key_here(shipment.unit) != key:
         raise RuntimeError(_other_versions("computes another key for this unit"))
+    worker = get_worker()
+    # A worker that takes more fits at a time than the run knows gives each what it can.
+    threads = min(threads, max(1, cpu_count() // worker.state.nthreads))
     # Set for good, as other fits may run beside this one; anew each time, as an estimator's module
     # may have brought another library.
     threadpool_limits(limits=threads, user_api="blas")
-    if topic is not None:  # only now: a worker that has just begun took its time to import things
-        worker = get_worker()
+    if topic is not None:  # only now: a limit is for the fit alone
+        receive(shipment)
         begun = {"key": worker.get_current_task(), "worker": worker.address}
         worker.log_event(topic, begun)
     return fit_shipment(shipment, threads)

@@ -55,10 +55,13 @@ class SharedInputs:
     _files: dict[Ref, str] = field(default_factory=dict)
     _small: dict[Ref, Any] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _cleared: bool = False
 
     def ship(self, unit: FitUnit, store: Store) -> Shipment:
         """A unit ready to be sent; what is large lies in the storage then."""
         with self._lock:
+            if self._cleared:  # a file written now would stay
+                raise RuntimeError("These workers were closed.")
             for ref in unit.inputs:
                 if ref not in self._files and ref not in self._small:
                     self._share(ref, store.get(ref))
@@ -67,10 +70,13 @@ class SharedInputs:
         return Shipment(unit, inline, files, self.storage.location)
 
     def clear(self) -> None:
-        """Delete the files; workers that have mapped them keep what they have."""
-        for ref in self._files:
-            self.storage.remove(ref)
-        self._files.clear()
+        """Delete the files, for good; workers that have mapped them keep what they have."""
+        with self._lock:
+            self._cleared = True
+            for ref in self._files:
+                with contextlib.suppress(OSError):
+                    self.storage.remove(ref)
+            self._files.clear()
         if isinstance(self.storage, FolderStorage):
             with contextlib.suppress(OSError):  # something else lies in it
                 self.storage.folder.rmdir()
@@ -83,6 +89,13 @@ class SharedInputs:
         with self.storage.writing(ref) as path:
             joblib.dump(value, path)
             self._files[ref] = _digest(path)
+
+
+def receive(shipment: Shipment) -> None:
+    """Read a shipment's inputs ahead of its fit, those that this process hasn't read yet."""
+    received = _Received(shipment)
+    for ref in shipment.unit.inputs:
+        received.get(ref)
 
 
 def fit_shipment(shipment: Shipment, threads: int | None) -> Fit:
@@ -102,7 +115,9 @@ class _Received(MemoryStore):
             return self._shipment.inline[ref]
         location = self._shipment.location
         try:
-            return _place(location).get(ref, self._shipment.files[ref])
+            with _opening:
+                place = _place(location)
+            return place.get(ref, self._shipment.files[ref])
         except (OSError, ImportError, ValueError) as error:
             raise OSError(
                 f"Expected this run's inputs at {location}, where the run wrote them; the worker "
@@ -118,7 +133,6 @@ class _Place:
         if "://" not in location and not Path(location).is_dir():  # opened, it would be made
             raise FileNotFoundError(f"{location} doesn't exist there")
         self._storage = open_storage(location)
-        self._copies = tempfile.TemporaryDirectory()
         self._values: dict[Ref, Any] = {}
         self._lock = threading.Lock()
 
@@ -126,11 +140,20 @@ class _Place:
         """An input, mapped into memory."""
         with self._lock:
             if ref not in self._values:
-                path = self._storage.local(ref, Path(self._copies.name))
-                if _digest(path) != digest:
-                    raise OSError(f"The input {ref} in {self._storage.location} was altered.")
-                self._values[ref] = joblib.load(path, mmap_mode="r")
+                self._values[ref] = self._read(ref, digest)
             return self._values[ref]
+
+    def _read(self, ref: Ref, digest: str) -> Any:
+        # A copy from elsewhere is deleted as soon as it is mapped, so that none is left behind by
+        # a worker that is killed; it takes its room on the disk until it is no longer mapped.
+        with tempfile.TemporaryDirectory() as folder:
+            path = self._storage.local(ref, Path(folder))
+            if _digest(path) != digest:
+                raise OSError(f"The input {ref} in {self._storage.location} was altered.")
+            return joblib.load(path, mmap_mode="r")
+
+
+_opening = threading.Lock()
 
 
 @lru_cache(maxsize=4)  # a worker may serve several runs at a time; older ones are let go

@@ -11,12 +11,13 @@ from concurrent.futures import BrokenExecutor, wait
 from functools import cache
 from typing import Protocol
 
+import psutil
 from loky.backend import get_context
-from loky.process_executor import ProcessPoolExecutor
+from loky.process_executor import ProcessPoolExecutor, TerminatedWorkerError
 from threadpoolctl import ThreadpoolController
 
 from metalearners.fit import fit_unit
-from metalearners.shared_inputs import SharedInputs, Shipment, fit_shipment
+from metalearners.shared_inputs import SharedInputs, Shipment, fit_shipment, receive
 from metalearners.store import Store
 from metalearners.unit import Fit, FitUnit
 
@@ -107,7 +108,10 @@ class Processes:
             raise RuntimeError("These workers were closed.")
         try:
             return process.fit(shipment, self.threads, self.time_limit)
-        except (WorkerLost, TimeLimitExceeded):
+        except BrokenExecutor as error:
+            process = self._replaced(process)
+            raise _what_broke(error) from None
+        except TimeLimitExceeded:
             process = self._replaced(process)
             raise
         finally:
@@ -130,8 +134,20 @@ class Processes:
         return self._all[-1]
 
 
+def _what_broke(error: BrokenExecutor) -> Exception:
+    if isinstance(error, TerminatedWorkerError):
+        return WorkerLost(
+            "Its worker process was killed, or ran out of memory. With fewer workers each has more."
+        )
+    last = str(error.__cause__ or error).strip().rpartition("\n")[2]
+    return RuntimeError(
+        f"Expected a worker process that takes a unit and gives back its fit; found {last}. Models "
+        "and their errors must be such that another process can unpickle them."
+    )
+
+
 class _Process:
-    """A process that fits, one unit at a time."""
+    """A process that fits, one unit at a time; it begins with the first."""
 
     def __init__(self, threads: int) -> None:
         self._pool = ProcessPoolExecutor(
@@ -140,17 +156,14 @@ class _Process:
             initializer=_begin_worker,
             initargs=(os.getpid(), threads),
         )
-        self._started = self._pool.submit(_ready)
 
     def fit(self, shipment: Shipment, threads: int, time_limit: float | None) -> Fit:
-        try:
-            self._started.result()  # a limit is for the fit alone
-            future = self._pool.submit(fit_shipment, shipment, threads)
-            if not wait([future], time_limit).done:
-                raise TimeLimitExceeded(f"It was stopped after {time_limit:g} s.")
-            return future.result()
-        except BrokenExecutor:
-            raise WorkerLost("Its worker process was killed, or ran out of memory.") from None
+        if time_limit is not None:  # it is for the fit alone
+            self._pool.submit(receive, shipment).result()
+        future = self._pool.submit(fit_shipment, shipment, threads)
+        if not wait([future], time_limit).done:
+            raise TimeLimitExceeded(f"It was stopped after {time_limit:g} s.")
+        return future.result()
 
     def end(self) -> None:
         self._pool.shutdown(wait=False, kill_workers=True)
@@ -159,6 +172,7 @@ class _Process:
 def _begin_worker(parent: int, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
     threading.Thread(target=end_with, args=(parent,), daemon=True).start()
+    os.environ["LOKY_MAX_CPU_COUNT"] = str(threads)  # for what base models start themselves
     _pools().limit(limits=threads, user_api="blas")
 
 
@@ -166,11 +180,10 @@ def end_with(parent: int) -> None:
     """End this process when its parent has ended, which couldn't end it if it was killed."""
     while os.getppid() == parent:
         time.sleep(0.5)
+    for child in psutil.Process().children(recursive=True):  # of a base model's own pool
+        with contextlib.suppress(psutil.Error):
+            child.kill()
     os._exit(1)
-
-
-def _ready() -> None:
-    """Nothing; a worker that has run it has imported what fits need."""
 
 
 @contextlib.contextmanager

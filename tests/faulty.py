@@ -1,6 +1,7 @@
 """Base models that fail, for tests that need a fault; the process must allow this import root."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -135,3 +136,30 @@ class CountsSlowly(Counts):
     def fit(self, X, y, sample_weight=None):
         time.sleep(self.seconds)
         return super().fit(X, y, sample_weight)
+
+
+class Ends(LinearRegression):
+    """Ends its process, as a kill does."""
+
+    def __init__(self, *, fit_intercept: bool = True) -> None:
+        super().__init__(fit_intercept=fit_intercept)
+
+    def fit(self, X, y, sample_weight=None):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class TwoWords(Exception):  # noqa: N818
+    """Can be pickled, and not unpickled."""
+
+    def __init__(self, first, second):
+        super().__init__(f"{first} {second}")
+
+
+class CanTBeSentBack(LinearRegression):
+    """Raises what no other process can unpickle."""
+
+    def __init__(self, *, fit_intercept: bool = True) -> None:
+        super().__init__(fit_intercept=fit_intercept)
+
+    def fit(self, X, y, sample_weight=None):
+        raise TwoWords("no", "fit")

@@ -27,6 +27,7 @@ from metalearners.unit import FitUnit, as_mask
 from metalearners.workers import TimeLimitExceeded, WorkerLost
 from tests.conftest import REPOSITORY
 from tests.faulty import NeverFits, Slow
+from tests.test_workers import Reports
 
 
 def dask(*arguments):
@@ -184,6 +185,17 @@ class Shipping(MemoryStore):
     def __init__(self, workers, shipment):
         super().__init__()
         workers.inputs.ship = lambda unit, store: shipment
+
+
+def test_a_fit_uses_its_threads_and_no_more_than_its_worker_has(workers):
+    store, made = MemoryStore(), workers()
+    found = made.fit(some_unit(store, *put_rows(store), Reports), store).predictions[:3, 0]
+
+    np.testing.assert_array_equal(found[:2], [1, 1])
+
+
+def test_a_worker_that_is_gone_has_no_fits(workers):
+    assert workers()._fits_of("tcp://127.0.0.1:1") == ()
 
 
 def test_a_worker_with_other_versions_refuses(workers, monkeypatch):
