@@ -12,16 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from metalearners.fit_costs import Cost, fit_cost
-
-COPIES = 2.0
-"""Copies of its training rows that a fit takes: its own, and what base models make of them."""
+from metalearners.fit_costs import Cost, fit_bytes, fit_cost
 
 START_SECONDS = 2.0
 """Until a process has imported what fits need, on a core of its own."""
 
-PROCESS_BYTES = 200_000_000
-"""Memory of a process before its first fit."""
+_PROCESS_BYTES = 200_000_000  # of a process before its first fit
 
 _WAITING = 0.9  # seconds that threads lose to each other for each that one holds the lock
 _CLEARLY = 0.9  # times the time of threads: less difference than that is none, all being guesses
@@ -81,8 +77,12 @@ class Work:
     @property
     def fit_bytes(self) -> float:
         """Memory that the largest fit takes for itself."""
-        rows = max([0, *(batch.rows for stage in self.stages for batch in stage)])
-        return COPIES * rows * self.row_bytes
+        sizes = (
+            fit_bytes(batch.estimator, batch.rows, self.columns, self.row_bytes)
+            for stage in self.stages
+            for batch in stage
+        )
+        return max([0.0, *sizes])
 
     @property
     def cost(self) -> Cost:
@@ -112,10 +112,10 @@ class Decision:
 
 def decide(work: Work, machine: Machine) -> Decision:
     """How fits are spread, by the rule at the top of this module."""
-    workers, why = _fits_at_a_time(work, machine, 0)
+    workers, why = most_at_a_time("thread", work, machine)
     if workers == 1:
         return Decision("serial", 1, machine.cores, f"One fit at a time, as {why}.")
-    apart, why_apart = _fits_at_a_time(work, machine, PROCESS_BYTES)
+    apart, why_apart = most_at_a_time("process", work, machine)
     cost = work.cost
     seconds = {
         "thread": cost.seconds / workers + _WAITING * cost.held,
@@ -135,13 +135,18 @@ def decide(work: Work, machine: Machine) -> Decision:
 
 def settings_within(machine: Machine, work: Work) -> list[tuple[str, int, int]]:
     """Settings worth a try: runner, fits at a time by powers of two, and threads inside each."""
-    found = []
-    for runner, own_bytes in (("thread", 0), ("process", PROCESS_BYTES)):
-        most, _ = _fits_at_a_time(work, machine, own_bytes)
-        powers = (2**k for k in range(1, most.bit_length()) if 2**k < most)
-        found += [(runner, n, machine.cores // n) for n in (*powers, most) if n > 1]
-    alone = [("serial", 1, 1), ("serial", 1, machine.cores)]
-    return [*found, *dict.fromkeys(alone)]
+    alone = dict.fromkeys([("serial", 1, 1), ("serial", 1, machine.cores)])
+    return [
+        *_side_by_side("thread", work, machine),
+        *alone,
+        *_side_by_side("process", work, machine),  # last, as they take their time to start
+    ]
+
+
+def _side_by_side(runner: str, work: Work, machine: Machine) -> list[tuple[str, int, int]]:
+    most, _ = most_at_a_time(runner, work, machine)
+    powers = (2**k for k in range(1, most.bit_length()) if 2**k < most)
+    return [(runner, n, machine.cores // n) for n in (*powers, most) if n > 1]
 
 
 def _decision(runner: str, workers: int, machine: Machine, why: str) -> Decision:
@@ -149,8 +154,9 @@ def _decision(runner: str, workers: int, machine: Machine, why: str) -> Decision
     return Decision(runner, workers, max(1, machine.cores // workers), reason)
 
 
-def _fits_at_a_time(work: Work, machine: Machine, own_bytes: int) -> tuple[int, str]:
-    """How many, and what it is that allows no more."""
+def most_at_a_time(runner: str, work: Work, machine: Machine) -> tuple[int, str]:
+    """How many fits a machine takes at a time, and what it is that allows no more."""
+    own_bytes = _PROCESS_BYTES if runner == "process" else 0
     room, each = _SPARE * machine.memory, max(1.0, work.fit_bytes + own_bytes)
     cores = "there is 1 core" if machine.cores == 1 else f"there are {machine.cores} cores"
     memory = f"each takes some {each / 1e9:.1f} GB of the {room / 1e9:.1f} GB to be had"

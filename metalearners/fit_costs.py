@@ -1,4 +1,4 @@
-"""Guesses at the time that fits take, and at how much of it Python's interpreter lock is held.
+"""Guesses at what fits take: memory, time, and how much of it the interpreter's lock is held.
 
 Fits in threads wait for each other where they hold that lock. Loops of compiled code don't hold
 it: trees of LightGBM, XGBoost, CatBoost and forests, linear algebra. What is Python between them
@@ -49,6 +49,9 @@ _EACH = Cost(held=2.5e-3)  # checks, rows taken, objects made
 _UNKNOWN = Cost(free=1.0)  # taken for long fits that share cores well
 _FOLDS = 5  # of a search, where it has none of its own
 
+_NUMBER_BYTES = 8  # most base models make numbers of that size of whatever they are given
+_LEAF_BYTES = 90  # of a forest's tree, with its share of the other nodes
+
 _Guess = Callable[[Mapping[str, Any], int, int], Cost]
 
 
@@ -58,6 +61,25 @@ def fit_cost(estimator: Any, rows: int, columns: int) -> Cost:
     for part in filter(is_estimator, parts(estimator)):
         found += _part_cost(part, rows, columns)
     return _EACH + found.times(_refits(estimator))
+
+
+def fit_bytes(estimator: Any, rows: int, columns: int, row_bytes: float) -> float:
+    """A guess at the memory of a fit: its rows, what is made of them, and the trees of forests."""
+    trees = sum(_tree_bytes(part, rows) for part in parts(estimator) if is_estimator(part))
+    return rows * (row_bytes + _NUMBER_BYTES * columns) + trees
+
+
+def _tree_bytes(part: Any, rows: int) -> float:
+    if not type(part).__name__.startswith(("RandomForest", "ExtraTrees")):
+        return 0.0
+    given = part.get_params(deep=False)
+    smallest = given["min_samples_leaf"]  # a number of rows, or their share
+    leaves = [rows / smallest if smallest >= 1 else 1 / smallest]
+    if given["max_leaf_nodes"]:
+        leaves.append(given["max_leaf_nodes"])
+    if given["max_depth"]:
+        leaves.append(2.0 ** min(given["max_depth"], 60))
+    return _LEAF_BYTES * min(leaves) * given["n_estimators"]
 
 
 def _part_cost(part: Any, rows: int, columns: int) -> Cost:

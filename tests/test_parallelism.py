@@ -1,6 +1,7 @@
 """How fits are spread: by the rule, cut down to the cores, as measured; and that a run says so."""
 
 import json
+import pickle
 from pathlib import Path
 
 import httpx
@@ -29,11 +30,11 @@ from flows.halving import halve
 from flows.parallelism import Parallelism, as_asked, cut_down, work_of
 from flows.profiles import find_profile, keep_profile, path_of, shape_of
 from flows.study import load_study
-from metalearners.auto import COPIES, Batch, Machine, Work, decide, settings_within
+from metalearners.auto import Batch, Machine, Work, decide, settings_within
 from metalearners.dataset import Dataset
 from metalearners.estimators import EstimatorSpec
 from metalearners.fit import fit_unit
-from metalearners.fit_costs import fit_cost
+from metalearners.fit_costs import fit_bytes, fit_cost
 from metalearners.plan import Regression, plan_stage
 from metalearners.store import MemoryStore
 from tests.conftest import write_config
@@ -71,6 +72,27 @@ def test_memory_bounds_the_fits_at_a_time():
     assert found(large, cores=16, memory=100 * GB) == ("thread", 5, 3)
     assert found(large, cores=16, memory=30 * GB) == ("serial", 1, 16)
     assert found(large, cores=2, memory=1 * GB) == ("serial", 1, 2)
+
+
+def test_memory_is_that_of_what_models_make_of_their_rows():
+    flags = [[Batch(LIGHTGBM, 18, 1_000_000)]]
+    assert Work(flags, columns=200, row_bytes=200).fit_bytes == 1_000_000 * 200 * 9
+    full = work(RandomForestRegressor(), rows=1_000_000)  # 9 GB of trees, and hardly any rows
+    assert full.fit_bytes == pytest.approx(9.16 * GB)
+    assert found(full, cores=16, memory=64 * GB)[1] == 5
+    for small in ({"min_samples_leaf": 100}, {"max_leaf_nodes": 1000}, {"max_depth": 10}):
+        kept = RandomForestRegressor(**small)
+        assert found(work(kept, rows=1_000_000), cores=16, memory=64 * GB)[1] == 16
+
+
+def test_trees_of_forests_take_about_what_is_reckoned():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(20_000, 3)), rng.normal(size=20_000)
+    for params in ({}, {"min_samples_leaf": 20}, {"max_leaf_nodes": 300}):
+        forest = RandomForestRegressor(5, random_state=0, **params).fit(X, y)
+        own = sum(len(pickle.dumps(tree.tree_)) for tree in forest.estimators_)
+        reckoned = fit_bytes(forest, 20_000, 3, 0) - 20_000 * 3 * 8
+        assert 0.4 < reckoned / own < 2.5, params
 
 
 def test_fits_that_hold_the_lock_get_processes_where_these_pay():
@@ -146,7 +168,7 @@ def test_no_decision_takes_more_than_there_is(estimator, fits, rows, columns, co
     assert decision.workers >= 1
     assert decision.threads >= 1
     assert decision.workers * decision.threads <= cores
-    assert decision.workers == 1 or decision.workers * COPIES * rows * columns * 8 <= memory
+    assert decision.workers == 1 or decision.workers * 2 * rows * columns * 8 <= memory
     assert decision.reason.endswith(".")
 
 
@@ -294,7 +316,7 @@ def test_halving_goes_by_what_was_measured_when_the_time_is_up():
 
 def test_settings_worth_a_try_stay_within_cores_and_memory():
     assert settings_within(Machine(1, GB), work()) == [("serial", 1, 1)]
-    two = [("thread", 2, 1), ("process", 2, 1), ("serial", 1, 1), ("serial", 1, 2)]
+    two = [("thread", 2, 1), ("serial", 1, 1), ("serial", 1, 2), ("process", 2, 1)]
     assert settings_within(Machine(2, GB), work()) == two
     many = settings_within(Machine(64, 64 * GB), work())
     assert ("thread", 16, 4) in many
