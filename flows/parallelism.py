@@ -10,7 +10,7 @@ from flows import cluster
 from flows.config import ParallelismConfig
 from flows.machine import machine
 from metalearners._typing import Array, Name
-from metalearners.auto import Batch, Work, decide
+from metalearners.auto import Batch, Work, decide, most_at_a_time
 from metalearners.dataset import Dataset
 from metalearners.plan import Regression
 from metalearners.shared_inputs import SharedInputs
@@ -68,12 +68,26 @@ class Parallelism:
         return cluster.on_cluster(self.address, threads, inputs, limit, self.at_most)
 
 
-def choose(asked: Literal["auto"] | ParallelismConfig, work: Work) -> Parallelism:
-    """How a run's fits are spread: as its config says, or by the rule."""
+def choose(
+    asked: Literal["auto"] | ParallelismConfig, work: Work, tuned: Parallelism | None = None
+) -> Parallelism:
+    """How a run's fits are spread: as its config says, as was found best, or by the rule.
+
+    Parameters
+    ----------
+    tuned : what was found best for such runs; passed over where memory is too little for it now
+    """
     if asked != "auto":
         return as_asked(asked, cpu_count())
-    found = decide(work, machine())
-    return Parallelism(found.runner, found.workers, found.threads, "rule", found.reason)
+    here, passed_over = machine(), ""
+    if tuned is not None:
+        most, why = most_at_a_time(tuned.runner, work, here)
+        if tuned.workers <= most:
+            return tuned
+        passed_over = f"Not the {tuned.workers} at a time that `uplift tune` found best, as {why}. "
+    found = decide(work, here)
+    reason = f"{passed_over}{found.reason}"
+    return Parallelism(found.runner, found.workers, found.threads, "rule", reason)
 
 
 def work_of(d: Dataset, stages: Sequence[Mapping[Name, Regression]]) -> Work:

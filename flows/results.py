@@ -1,6 +1,5 @@
 """What a run found, in numbers: computed once, read by the summary and by the report."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from flows.parallelism import Parallelism
 from flows.study import Study
 from metalearners._typing import Array, Floats, Name
 from metalearners.aipw import (
@@ -28,6 +28,7 @@ from metalearners.evaluation import (
 )
 from metalearners.metalearner import PROPENSITY_MODEL, VARIANT_OUTCOME_MODEL
 from metalearners.overlap import overlap
+from metalearners.workers import side_by_side
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +99,7 @@ EVALUATION = "evaluation"
 
 
 def evaluate(
-    study: Study, fitted: dict[Name, CrossFit], versions: dict[str, str], at_a_time: int = 1
+    study: Study, fitted: dict[Name, CrossFit], versions: dict[str, str], spread: Parallelism
 ) -> Results:
     """Judge a study's fits.
 
@@ -106,7 +107,7 @@ def evaluate(
     ----------
     fitted : the regressions of both stages by (learner, kind, ordinal), those that evaluation
         shares under the name "evaluation"
-    at_a_time : learners judged side by side, in threads
+    spread : how many learners are judged at a time, and with how many threads each: as fits are
     """
     d = study.dataset
     for name, learner in study.learners.items():
@@ -122,12 +123,12 @@ def evaluate(
         "config": study.config.model_dump(mode="json"),
     }
     bundle = Bundle(study.learners, study.arms, study.schema, about)
-    with ThreadPoolExecutor(at_a_time) as pool:
-        judged = pool.map(partial(_learner_result, study, scores), study.learners)
-        learners = dict(zip(study.learners, judged, strict=True))
+    judge = partial(_learner_result, study, scores)
+    cores = (spread.on_this_machine, spread.base_model_threads)
+    judged = side_by_side(judge, study.learners, *cores)
     return Results(
         arms=_arm_results(study, scores),
-        learners=learners,
+        learners=dict(zip(study.learners, judged, strict=True)),
         propensity=propensity,
         clipped=overlap(propensity, study.config.clip).clipped,
         balance=standardized_differences(d.X, d.w, d.n_variants, d.weight),

@@ -44,7 +44,6 @@ from metalearners._typing import Name
 from metalearners.bundle import arm_name
 from metalearners.metalearner import MetaLearner
 from metalearners.plan import Regression
-from metalearners.workers import limited_blas
 
 _PACKAGES = ("prefect", "lightgbm", "scikit-learn", "numpy", "pandas", "pyarrow")
 
@@ -118,9 +117,8 @@ def uplift_run(
                 asked = ask_treatments(study, nuisances)
                 treatments, counts = run_stage(treatment_stage, asked, study.dataset, place)
                 stage |= vars(counts)
-        with run.stage("evaluate"), limited_blas(chosen.base_model_threads):
-            fitted = nuisances | treatments
-            results = evaluate(study, fitted, versions(), chosen.on_this_machine)
+        with run.stage("evaluate"):
+            results = evaluate(study, nuisances | treatments, versions(), chosen)
         with whole_folder(run) as folder:
             with run.stage("report"):
                 write_files(folder, run, study, results, chosen)
@@ -138,7 +136,7 @@ def _chosen(study: Study) -> Parallelism:
     known = find_profile(study) if asked == "auto" else Profile()
     if known.problem:
         study.warnings.append(known.problem)
-    return known.best or choose(asked, work_of(study.dataset, expected(study)))
+    return choose(asked, work_of(study.dataset, expected(study)), known.best)
 
 
 def ask_nuisances(study: Study) -> dict[Name, Regression]:

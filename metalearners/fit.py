@@ -29,7 +29,7 @@ def fit_unit(unit: FitUnit, store: Store, threads: int | None = None) -> Fit:
     """
     estimator = unit.estimator.build(unit.seed, threads)
     predictions = None
-    with _openmp_threads(threads):
+    with limited_openmp(threads):
         # Both take rows of their own, one after the other: X itself is never altered, and of its
         # copies one is held at a time.
         _train(estimator, unit, store)
@@ -106,8 +106,11 @@ def _weight_argument(estimator: Any) -> str:
     return name
 
 
-def _openmp_threads(threads: int | None) -> contextlib.AbstractContextManager[object]:
-    # OpenMP keeps this number by thread, so fits side by side don't disturb each other.
+def limited_openmp(threads: int | None) -> contextlib.AbstractContextManager[object]:
+    """Have OpenMP's loops use so many threads; None leaves it as it is.
+
+    It keeps this number by thread: set in each of those that work side by side.
+    """
     if threads is None:
         return contextlib.nullcontext()
     return _thread_pools().limit(limits=threads, user_api="openmp")

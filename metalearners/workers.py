@@ -6,20 +6,23 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import BrokenExecutor, wait
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor, wait
 from functools import cache
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import psutil
 from loky.backend import get_context
 from loky.process_executor import ProcessPoolExecutor, TerminatedWorkerError
 from threadpoolctl import ThreadpoolController
 
-from metalearners.fit import fit_unit
+from metalearners.fit import fit_unit, limited_openmp
 from metalearners.shared_inputs import SharedInputs, Shipment, fit_shipment, receive
 from metalearners.store import Store
 from metalearners.unit import Fit, FitUnit
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class WorkerLost(OSError):  # noqa: N818 - what happened, as the standard library has it
@@ -197,6 +200,17 @@ def limited_blas(threads: int | None) -> Iterator[None]:
         return
     with _pools().limit(limits=threads, user_api="blas"):
         yield
+
+
+def side_by_side(call: Callable[[T], R], items: Iterable[T], n: int, threads: int) -> list[R]:
+    """What a call returns for each item: so many at a time, each with its threads."""
+
+    def limited(item: T) -> R:
+        with limited_openmp(threads):
+            return call(item)
+
+    with limited_blas(threads), ThreadPoolExecutor(n) as pool:
+        return list(pool.map(limited, items))
 
 
 @cache

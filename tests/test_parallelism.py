@@ -27,7 +27,7 @@ from threadpoolctl import threadpool_info
 
 from flows.config import ParallelismConfig, parse_config
 from flows.halving import halve
-from flows.parallelism import Parallelism, as_asked, cut_down, work_of
+from flows.parallelism import Parallelism, as_asked, choose, cut_down, work_of
 from flows.profiles import find_profile, keep_profile, path_of, shape_of
 from flows.study import load_study
 from metalearners.auto import Batch, Machine, Work, decide, settings_within
@@ -391,6 +391,17 @@ def test_profile_that_can_not_be_used_is_ignored_with_a_warning(settings, conten
     assert known.best is None
     assert str(path) in known.problem
     assert "ignored" in known.problem
+
+
+def test_a_profile_is_passed_over_where_memory_is_too_little():
+    tuned = Parallelism("thread", 2, 1, "profile")
+    huge = work(rows=10**12, columns=100)
+
+    assert choose("auto", work(), tuned) is tuned
+    passed_over = choose("auto", huge, tuned)
+    assert passed_over.chosen_by == "rule"
+    assert passed_over.workers == 1
+    assert "Not the 2 at a time that `uplift tune` found best, as each takes" in passed_over.reason
 
 
 def test_run_with_a_damaged_profile_says_so(run, settings):

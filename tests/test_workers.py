@@ -16,7 +16,7 @@ from metalearners.shared_inputs import SharedInputs
 from metalearners.storage import FolderStorage
 from metalearners.store import MemoryStore
 from metalearners.unit import FitUnit, as_mask
-from metalearners.workers import Processes, TimeLimitExceeded, WorkerLost
+from metalearners.workers import Processes, TimeLimitExceeded, WorkerLost, side_by_side
 from tests.faulty import CanTBeSentBack, Ends, NeverFits, TakesMinutes
 
 
@@ -72,6 +72,15 @@ def test_a_fit_in_a_process_can_use_its_threads_and_no_more(workers, threads):
 
     most = min(threads, os.cpu_count())
     np.testing.assert_array_equal(found, [most, most, most])
+
+
+def test_work_beside_fits_keeps_to_their_cores_too():
+    def pools(item):
+        return item, {pool["user_api"]: pool["num_threads"] for pool in threadpool_info()}
+
+    for item, found in side_by_side(pools, range(4), n=2, threads=1):
+        assert found == {"blas": 1, "openmp": 1}, item
+    assert [item for item, _ in side_by_side(pools, range(4), n=2, threads=1)] == [0, 1, 2, 3]
 
 
 def test_processes_begin_with_their_first_fit(workers):
