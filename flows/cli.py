@@ -130,7 +130,7 @@ def tune(
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
 ) -> None:
     """Measure how a config's fits are spread best over the cores, for later runs of its shape."""
-    with _exit_status(json_file):
+    with _exit_status(json_file, "Nothing was kept."), interruption.prompt():
         from flows.display import settings_table
         from flows.launch import launch_tune
 
@@ -145,7 +145,7 @@ def tune(
         if output is not None:
             write_whole(output, profile.with_suffix(".png").read_bytes())
         if not quiet:
-            settings_table(found["settings"])
+            settings_table(found["settings"], found["not_measured"])
             print(f"Runs of this shape with `parallelism: auto` take the first: {profile}")
 
 
@@ -274,8 +274,17 @@ def runs_show(
 
 
 @contextlib.contextmanager
-def _exit_status(json_file: Path | None = None) -> Iterator[None]:
-    """End with 2 for wrong input, 1 for a failure, 130 for an interruption; no traceback."""
+def _exit_status(
+    json_file: Path | None = None,
+    kept: str = "Finished fits are kept: the same command goes on from there.",
+) -> Iterator[None]:
+    """End with 2 for wrong input, 1 for a failure, 130 for an interruption; no traceback.
+
+    Parameters
+    ----------
+    json_file : where a failure is told too
+    kept : what to say of an interruption
+    """
     try:
         yield
     except typer.Exit:
@@ -284,7 +293,7 @@ def _exit_status(json_file: Path | None = None) -> Iterator[None]:
         _end(2, str(error))
     except BaseException as error:
         if interrupted(error):
-            _end(130, "interrupted. Finished fits are kept: the same command goes on from there.")
+            _end(130, f"interrupted. {kept}")
         if not isinstance(error, Exception):
             raise
         _write_failure(json_file, error)

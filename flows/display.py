@@ -127,12 +127,13 @@ def _print(shown: Table | str) -> None:
     console.print(shown)
 
 
-def settings_table(rows: list[dict[str, Any]]) -> None:
-    """Print settings measured by `uplift tune`, the best first."""
-    from flows.tune import shown
+def settings_table(rows: list[dict[str, Any]], others: dict[str, str]) -> None:
+    """Print settings measured by `uplift tune`, the best first, and those that weren't."""
+    from flows.tune import shown, told
 
     lines = shown(rows)
     table = Table(*lines[0], box=None)
     for line in lines:
         table.add_row(*line.values())
     Console(width=None if sys.stdout.isatty() else 200).print(table)
+    print(told(others), end="")

@@ -42,8 +42,14 @@ def launch(
     InputError
         If the config or the data are wrong; nothing was fitted then.
     """
-    with _ready(load_config(path, changes, output), "uplift_run", quiet) as (flow, config):
-        return Path(flow(**parameters(config), refresh=refresh))
+    config = load_config(path, changes, output)
+    try:
+        with _ready(config, "uplift_run", quiet) as flow:
+            return Path(flow(**parameters(config), refresh=refresh))
+    except BaseException as error:
+        if not interrupted(error):
+            record_failure(config.output, error)
+        raise
 
 
 def launch_tune(
@@ -60,13 +66,14 @@ def launch_tune(
     InputError
         If the config or the data are wrong; nothing was fitted then.
     """
-    with _ready(load_config(path, changes), "uplift_tune", quiet) as (flow, config):
+    config = load_config(path, changes)
+    with _ready(config, "uplift_tune", quiet) as flow:
         return Path(flow(**parameters(config), budget_seconds=budget_seconds))
 
 
 @contextlib.contextmanager
-def _ready(config: Config, name: str, quiet: bool) -> Iterator[tuple["Flow[..., str]", Config]]:
-    """A flow and its config, the data loaded; how the flow ends is on record."""
+def _ready(config: Config, name: str, quiet: bool) -> Iterator["Flow[..., str]"]:
+    """A flow, its config's data loaded; the server knows how it ended."""
     environment.prepare()
     with ThreadPoolExecutor(1) as aside:  # a new server starts while this imports and reads data
         address = aside.submit(connect)
@@ -77,12 +84,10 @@ def _ready(config: Config, name: str, quiet: bool) -> Iterator[tuple["Flow[..., 
     if not quiet:
         _warn(config, prepared.study)
     try:
-        yield _connected(address.result(), prepared, name), config
+        yield _connected(address.result(), prepared, name)
     except BaseException as error:
         if interrupted(error):
             settle()
-        else:
-            record_failure(config.output, error)
         raise
 
 

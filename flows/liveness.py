@@ -13,15 +13,18 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from flows.environment import state_folder
 from flows.server import recorded_address
 
 if TYPE_CHECKING:
+    from prefect import Flow
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun
+
+F = TypeVar("F", bound="Flow[..., Any]")
 
 _FOLDER = "running"
 _OWN_SERVER = "own"  # its port may be another one each time
@@ -55,6 +58,14 @@ def ended(flow: Any, flow_run: Any, state: Any) -> None:
         path.touch()
     with contextlib.suppress(KeyError):
         os.close(_locks.pop(path.name))
+
+
+def seen_to(flow: F) -> F:
+    """The flow, whose runs are seen to when their process has died; a decorator."""
+    flow.on_running(began)
+    for ending in (flow.on_completion, flow.on_failure, flow.on_crashed, flow.on_cancellation):
+        ending(ended)
+    return flow
 
 
 def mark_crashed(folder: Path, api: str) -> bool:

@@ -15,9 +15,10 @@ from uuid import uuid4
 import psutil
 
 from flows.parallelism import Parallelism
+from flows.stages import FitError
 from metalearners.store import Store
 from metalearners.unit import FitUnit
-from metalearners.workers import WorkerLost, Workers, limited_blas
+from metalearners.workers import Workers, limited_blas
 
 _POLL_SECONDS = 0.05
 
@@ -60,10 +61,7 @@ def measure(
     """
     with limited_blas(setting.base_model_threads), Gauge() as gauge:
         begun = time.perf_counter()
-        with (
-            _ending_at(deadline, setting) as workers,
-            ThreadPoolExecutor(workers.concurrency) as pool,
-        ):
+        with _ending_at(deadline, setting) as workers, _asking(workers) as pool:
             fit = partial(_fit, workers=workers, store=store, deadline=deadline)
             if setting.runner == "process":  # so that every process is there, with its inputs
                 list(pool.map(fit, [units[0]] * setting.workers))
@@ -80,6 +78,21 @@ def measure(
         fits=made,
         whole=made == len(units),
     )
+
+
+@contextlib.contextmanager
+def _asking(workers: Workers) -> Iterator[ThreadPoolExecutor]:
+    """Threads that ask workers for fits; those under way are waited for unless something is wrong.
+
+    A fit in a thread goes on then, until it or the process ends.
+    """
+    pool = ThreadPoolExecutor(workers.concurrency)
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 @contextlib.contextmanager
@@ -103,9 +116,13 @@ def _fit(unit: FitUnit, workers: Workers, store: Store, deadline: float) -> bool
         return False
     try:
         workers.fit(unit, store)
-    except (WorkerLost, RuntimeError):
+    except (OSError, MemoryError):
         if time.monotonic() < deadline:
             raise
+        return False
+    except Exception as error:
+        if time.monotonic() < deadline:
+            raise FitError(f"{unit.label} failed: {type(error).__name__}: {error}") from error
         return False
     return True
 

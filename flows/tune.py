@@ -3,7 +3,8 @@
 import base64
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import inf
@@ -11,10 +12,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
+import numpy as np
+import pandas as pd
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from flows import plots, progress
+from flows import liveness, plots, progress
+from flows.cancellation import interruptible
 from flows.config import (
     CacheConfig,
     DataConfig,
@@ -34,16 +38,20 @@ from flows.profiles import keep_profile, shape_of
 from flows.study import Study, take_study
 from flows.uplift import expected
 from metalearners.auto import Machine, Work, settings_within
+from metalearners.dataset import Dataset
 from metalearners.folds import draw_holdout
 from metalearners.plan import plan_stage
+from metalearners.storage import write_whole
 from metalearners.store import MemoryStore
 from metalearners.unit import FitUnit
 
 _PROBE_ROWS = 2000
 _HOPELESS = 3.0  # times the fastest: measured no longer
+_MOST_OF_ALL = 0.9  # rather than so many rows, all are taken
 _FEWEST_FITS = 4  # of a sample: with fewer, the last to end decides
 
 
+@liveness.seen_to
 @flow(name="uplift-tune")
 def uplift_tune(
     data: DataConfig,
@@ -75,27 +83,29 @@ def uplift_tune(
         If the data or the config are wrong; nothing has been fitted then.
     """
     config = config_among(locals())
-    if not budget_seconds > 0:
+    if not 0 < budget_seconds < inf:
         raise InputError(
             f"budget_seconds: expected a number above 0; found {budget_seconds}. Allow some "
             "seconds."
         )
-    study, _ = take_study(config)
-    begun = time.monotonic()
-    rows = tune(study, begun + budget_seconds)
-    about = {
-        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": time.monotonic() - begun,
-        "settings": rows,
-    }
-    path = keep_profile(shape_of(study), _setting(rows[0]), about)
-    path.with_suffix(".png").write_bytes(_picture(rows))
-    _show(rows, path)
-    return str(path)
+    with interruptible():
+        study, _ = take_study(config)
+        begun = time.monotonic()
+        rows, others = tune(study, begun + budget_seconds)
+        about = {
+            "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": time.monotonic() - begun,
+            "settings": rows,
+            "not_measured": others,
+        }
+        path = keep_profile(shape_of(study), _setting(rows[0]), about)
+        write_whole(path.with_suffix(".png"), _picture(rows))
+        _show(rows, others, path)
+        return str(path)
 
 
-def tune(study: Study, deadline: float) -> list[dict[str, Any]]:
-    """What each setting took, the best first.
+def tune(study: Study, deadline: float) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """What each setting took, the best first; and those that weren't measured, with the reason.
 
     Parameters
     ----------
@@ -109,17 +119,19 @@ def tune(study: Study, deadline: float) -> list[dict[str, Any]]:
     ]
     bench = _bench(study, work, found, deadline, len(candidates))
     ranked = halve(candidates, bench.cost, bench.first, len(bench.units))
-    rows = [_row(setting, bench) for setting in ranked if setting in bench.measured]
-    if not rows:
+    measured = [setting for setting in ranked if bench.costs[setting]]
+    if not measured:
+        why = "; ".join(bench.failed.values()) or "Allow more time with --budget"
         raise RuntimeError(
-            f"Expected to measure fits within {deadline - begun:.0f} s; none ended. Allow more "
-            "time with --budget."
+            f"Expected to measure fits within {deadline - begun:.0f} s; none ended. {why}."
         )
-    best = rows[0]["seconds"]
-    for row in rows:
-        row["ratio"] = round(row["seconds"] / best, 2)
+    others = {
+        name_of(vars(setting)): bench.failed.get(setting, "the time was up")
+        for setting in ranked
+        if setting not in measured
+    }
     progress.end("tune", time.monotonic() - begun, bench.fits, 0)
-    return rows
+    return [_row(setting, measured[0], bench) for setting in measured], others
 
 
 @dataclass
@@ -134,7 +146,8 @@ class Bench:
     deadline : by the monotonic clock
     first : units of the first sample
     measured : the last of each setting
-    projections : seconds for all of the run, each time on the last size of sample
+    costs : of each setting, by size of the sample: seconds for all of the run, each time
+    failed : what was wrong with settings that couldn't be measured
     fastest : seconds of the fastest setting by size of the sample
     fits : made so far
     """
@@ -145,28 +158,38 @@ class Bench:
     deadline: float
     first: int = _FEWEST_FITS
     measured: dict[Parallelism, Measured] = field(default_factory=dict)
-    projections: dict[Parallelism, list[float]] = field(default_factory=dict)
+    costs: dict[Parallelism, dict[int, list[float]]] = field(
+        default_factory=lambda: defaultdict(dict)
+    )
+    failed: dict[Parallelism, str] = field(default_factory=dict)
     fastest: dict[int, float] = field(default_factory=dict)
     fits: int = 0
 
     def cost(self, setting: Parallelism, size: int) -> float | None:
         """Seconds that a setting would take for the whole run, from so many of its fits."""
         patience = _HOPELESS * self.fastest.get(size, inf)
-        found = measure(self.sample(size), self.store, setting, self.deadline, patience)
+        try:
+            found = measure(self.sample(size), self.store, setting, self.deadline, patience)
+        except (OSError, MemoryError) as error:  # a lost worker: no setting for this machine
+            self.failed[setting] = str(error) or type(error).__name__
+            return inf
         if time.monotonic() > self.deadline and not found.whole:
             return None
         whole = inf
         if found.fits:
             whole = found.start + found.seconds * len(self.units) / found.fits / self.share
-            if self.measured.get(setting, found).fits != found.fits:  # another size of sample
-                self.projections[setting] = []
             self.measured[setting] = found
-            self.projections.setdefault(setting, []).append(whole)
+            self.costs[setting].setdefault(size, []).append(whole)
         if found.whole:
             self.fastest[size] = min(self.fastest.get(size, inf), found.seconds)
         self.fits += found.fits
         progress.advance("tune", self.fits, self.fits + 1)
         return whole
+
+    def ratio(self, setting: Parallelism, best: Parallelism) -> float:
+        """How much longer than the best a setting took, on the largest sample of both."""
+        size = max(self.costs[setting].keys() & self.costs[best].keys())
+        return median(self.costs[setting][size]) / median(self.costs[best][size])
 
     def sample(self, size: int) -> list[FitUnit]:
         """So many of the units, evenly from all."""
@@ -197,24 +220,38 @@ def _seconds_of_a_fit(probe: Bench) -> float:
 def _on_rows(study: Study, rows: int, deadline: float) -> Bench:
     """The fits of a study, or of so many of its rows, by arm and class as in all."""
     d = study.dataset
-    share = min(1.0, max(rows, 100 * d.n_variants * study.config.folds.n_folds) / len(d))
-    if share < 0.9:
+    share = max(rows / len(d), _least_share(d, study.config.folds.n_folds))
+    while share < _MOST_OF_ALL:
         drawn = draw_holdout(d.strata, share, d.seed, d.groups).nonzero()[0]
-        study = dataclasses.replace(study, dataset=d.part(drawn))
-    else:
-        share = 1.0
+        try:
+            return _bench_of(dataclasses.replace(study, dataset=d.part(drawn)), share, deadline)
+        except ValueError:  # groups are drawn whole, so that some arm or class has too few
+            share *= 2
+    return _bench_of(study, 1.0, deadline)
+
+
+def _least_share(d: Dataset, n_folds: int) -> float:
+    """Share of the rows with some for each fold of each arm, and of each class in it."""
+    members = np.arange(len(d)) if d.groups is None else d.groups
+    strata = pd.Series(members[d.train]).groupby(d.strata[d.train])
+    return float(max(2 * n_folds / strata.nunique().min(), 100 * n_folds * d.n_variants / len(d)))
+
+
+def _bench_of(study: Study, share: float, deadline: float) -> Bench:
     store = MemoryStore()
     plans = [plan_stage(asked, study.dataset, store) for asked in expected(study)]
     return Bench([unit for plan in plans for unit in plan.units], store, share, deadline)
 
 
-def _row(setting: Parallelism, bench: Bench) -> dict[str, Any]:
-    found = bench.measured[setting]
+def _row(setting: Parallelism, best: Parallelism, bench: Bench) -> dict[str, Any]:
+    found, ratio = bench.measured[setting], bench.ratio(setting, best)
+    of_best = median(bench.costs[best][max(bench.costs[best])])
     return {
         "runner": setting.runner,
         "workers": setting.workers,
         "base_model_threads": setting.base_model_threads,
-        "seconds": round(median(bench.projections[setting]), 3),
+        "seconds": round(ratio * of_best, 3),
+        "ratio": round(ratio, 2),
         "cores": round(found.cores, 2),
         "peak_bytes": found.peak_bytes,
         "fits": found.fits,
@@ -250,9 +287,14 @@ def _picture(rows: Sequence[dict[str, Any]]) -> bytes:
     return plots.settings_png([name_of(row) for row in rows], [row["seconds"] for row in rows])
 
 
-def _show(rows: Sequence[dict[str, Any]], path: Path) -> None:
+def told(others: Mapping[str, str]) -> str:
+    """What to say of settings that weren't measured; nothing where there are none."""
+    return "".join(f"Not measured: {name}: {why}.\n" for name, why in others.items())
+
+
+def _show(rows: Sequence[dict[str, Any]], others: Mapping[str, str], path: Path) -> None:
     """On the page of the flow's run: a table and a picture."""
-    best = f"{name_of(rows[0])}: kept in {path} for runs of this shape"
+    best = f"{name_of(rows[0])}: kept in {path} for runs of this shape. {told(others)}".strip()
     create_table_artifact(shown(rows), "uplift-tune", best)
     image = base64.b64encode(_picture(rows)).decode()
     create_markdown_artifact(

@@ -51,14 +51,8 @@ _PACKAGES = ("prefect", "lightgbm", "scikit-learn", "numpy", "pandas", "pyarrow"
 patience.apply()
 
 
-@flow(
-    name="uplift-run",
-    on_running=[liveness.began],
-    on_completion=[liveness.ended],
-    on_failure=[liveness.ended],
-    on_crashed=[liveness.ended],
-    on_cancellation=[liveness.ended],
-)
+@liveness.seen_to
+@flow(name="uplift-run")
 def uplift_run(
     data: DataConfig,
     learners: list[LearnerName] = ["DRLearner"],  # noqa: B006 - never changed

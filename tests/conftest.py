@@ -90,6 +90,15 @@ def run(api: str) -> Callable[..., Ran]:
     return run_settings
 
 
+@pytest.fixture
+def own_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes may use the base models of the tests; they start servers of their own."""
+    for name in ("PREFECT_API_URL", "PREFECT_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("UPLIFT_IMPORT_ROOTS", "tests")
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+
+
 def write_config(settings: Settings, path: str = "config.yaml") -> Path:
     """Settings as a file."""
     Path(path).write_text(yaml.safe_dump(settings))

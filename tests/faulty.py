@@ -1,5 +1,6 @@
 """Base models that fail, for tests that need a fault; the process must allow this import root."""
 
+import multiprocessing
 import os
 import signal
 import time
@@ -163,3 +164,15 @@ class CanTBeSentBack(LinearRegression):
 
     def fit(self, X, y, sample_weight=None):
         raise TwoWords("no", "fit")
+
+
+class EndsOtherProcesses(LinearRegression):
+    """Ends its process, if that isn't the command's."""
+
+    def __init__(self, *, fit_intercept: bool = True) -> None:
+        super().__init__(fit_intercept=fit_intercept)
+
+    def fit(self, X, y, sample_weight=None):
+        if multiprocessing.current_process().name != "MainProcess":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().fit(X, y, sample_weight)

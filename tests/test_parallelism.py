@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 from pathlib import Path
 
 import httpx
@@ -133,11 +134,9 @@ def test_a_search_takes_what_its_fits_take():
 
 
 def test_fits_that_learners_share_are_counted_once(api, settings):
-    from flows.uplift import expected  # with Prefect, which reads its settings when it is imported
-
     settings["learners"] = ["SLearner", "TLearner", "XLearner", "RLearner", "DRLearner"]
     study = load_study(parse_config(settings))
-    stages = expected(study)
+    stages = expected_of(study)
     plans = [plan_stage(asked, study.dataset, MemoryStore()) for asked in stages]
     reckoned = work_of(study.dataset, stages).stages
 
@@ -354,6 +353,71 @@ def test_tune_keeps_a_profile_that_runs_of_its_shape_go_by(api, run, settings):
     assert by(run, settings, folds={"n_folds": 9}) == "rule"
     assert by(run, settings, learners=["TLearner"]) == "rule"
     assert by(run, settings, parallelism={"runner": "serial"}) == "config"
+
+
+def rare(frame, groups):
+    """Many rows, with one in 200 of the class 1."""
+    rows = frame.sample(20_000, replace=True, random_state=0).reset_index(drop=True)
+    rows["y"] = (np.arange(20_000) % 200 == 0).astype(int)
+    rows["w"] = np.arange(20_000) // 200 % 2
+    rows["g"] = np.arange(20_000) // groups
+    rows.to_parquet("data.parquet")
+
+
+@pytest.mark.parametrize("groups", [1, 20])
+def test_tuning_on_a_part_of_the_rows_has_all_classes_in_all_folds(api, settings, frame, groups):
+    from flows.tune import _on_rows
+
+    rare(frame, groups)
+    settings["data"] |= {"outcome_type": "binary", "features": ["a", "b"], "group": "g"}
+    settings["models"]["outcome"] = settings["models"]["propensity"]
+    study = load_study(parse_config(settings))
+    bench = _on_rows(study, 500, deadline=1e9)
+
+    assert 500 / 20_000 < bench.share < 0.9
+    full = [plan_stage(asked, study.dataset, MemoryStore()) for asked in expected_of(study)]
+    assert len(bench.units) == sum(len(plan.units) for plan in full)
+
+
+def expected_of(study):
+    from flows.uplift import expected  # with Prefect, which reads its settings when it is imported
+
+    return expected(study)
+
+
+def test_what_a_setting_took_is_compared_on_the_same_sample(api):
+    from flows.tune import Bench
+
+    fast, slow = (Parallelism(r, 1, 1, "config") for r in ("thread", "serial"))
+    bench = Bench([], MemoryStore(), 1.0, 0.0)
+    bench.costs[fast] = {4: [10.0], 8: [30.0, 20.0, 31.0]}
+    bench.costs[slow] = {4: [12.0]}  # less than the fast one's on the larger sample
+
+    assert bench.ratio(slow, fast) == 1.2
+    assert bench.ratio(fast, fast) == 1
+
+
+@pytest.mark.slow
+def test_a_model_that_fails_ends_tuning_by_the_unit_s_name(own_models, settings):
+    settings["models"]["outcome"] = {"estimator": "tests.faulty.NeverFits"}
+    done = uplift("tune", write_config(settings), "--budget", "20")
+
+    assert done.returncode == 1
+    assert re.search(r"variant_outcome_model arm \d fold \d/5 failed: ValueError", done.stderr)
+    assert not list(Path().glob(".uplift/profiles/*"))
+    assert "not-begun" not in uplift("runs", "list").stdout
+
+
+@pytest.mark.slow
+def test_tuning_with_workers_that_are_lost_goes_on_with_other_settings(own_models, settings):
+    settings["models"]["outcome"] = {"estimator": "tests.faulty.EndsOtherProcesses"}
+    done = uplift("tune", write_config(settings), "--budget", "30", "--json", "t.json")
+
+    assert done.returncode == 0, done.stderr
+    found = json.loads(Path("t.json").read_text())
+    assert {row["runner"] for row in found["settings"]} == {"serial", "thread"}
+    assert "ran out of memory" in found["not_measured"]["process, 2 x 1"]
+    assert "Not measured: process, 2 x 1: Its worker process was killed" in done.stdout
 
 
 def last_table(api):

@@ -19,7 +19,7 @@ import pytest
 
 from flows.environment import server_environment
 from flows.liveness import mark_crashed
-from tests.conftest import REPOSITORY, write_config
+from tests.conftest import write_config
 from tests.test_processes import finished_runs, fits, server_pid, start, uplift, wait_for
 
 AWAY_SECONDS = 30
@@ -109,15 +109,6 @@ def servers(tmp_path):
     yield new
     for server in started:
         server.end()
-
-
-@pytest.fixture
-def own_models(monkeypatch):
-    """Processes may use the base models of the tests; they start servers of their own."""
-    for name in ("PREFECT_API_URL", "PREFECT_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("UPLIFT_IMPORT_ROOTS", "tests")
-    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
 
 
 def with_model(settings, name):
@@ -334,6 +325,22 @@ def test_interruption_does_not_wait_for_long_fits(their_models, settings, number
     parent, stages, _ = their_models.states(run)
     assert (parent, stages) == ("CRASHED", {"CRASHED"})
     wait_for(lambda: set() < their_models.states(run)[2] <= FINAL, 5)
+
+
+@pytest.mark.slow
+def test_interrupted_tuning_ends_soon_and_keeps_nothing(their_models, settings):
+    config = write_config(with_model(settings, "TakesMinutes"))
+    process = start("tune", config, "--budget", "100")
+    wait_for(Path("fitting").exists)
+    begun = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+
+    assert process.returncode == 130, errors
+    assert time.monotonic() - begun < 8
+    assert "interrupted. Nothing was kept." in errors
+    assert not records()
+    assert not list(Path().glob(".uplift/profiles/*"))
 
 
 def test_cancelled_run_ends_as_an_interrupted_one(their_models, settings):
