@@ -10,6 +10,7 @@ from flows.environment import state_folder
 from flows.errors import InputError
 from flows.fit_cache import inputs_folder
 from flows.source import check_allowed
+from metalearners.fit_cache import inputs_place
 from metalearners.shared_inputs import SharedInputs
 from metalearners.storage import FolderStorage, Storage
 from metalearners.workers import Workers
@@ -86,7 +87,7 @@ def shared_inputs_in(shared: Storage | None, handle: str) -> Storage:
     try:
         if isinstance(shared, FolderStorage):
             shared = FolderStorage(shared.folder.resolve())
-        return shared.sub(f"inputs/{handle}")
+        return shared.sub(inputs_place(handle))
     except OSError as error:
         raise InputError(
             f"cache.storage: expected a place that can be written to, for what workers read; "

@@ -15,6 +15,7 @@ from flows.config import CacheConfig, parse
 from flows.environment import STATE_FOLDER
 from flows.errors import InputError
 from flows.runs import check_folder
+from metalearners._typing import Ref
 from metalearners.fit_cache import Entry, FitCache
 from metalearners.storage import Storage, exists, open_storage
 from metalearners.store import CachedStore, Store
@@ -174,7 +175,7 @@ def prune(
     damaged : fits that can't be used
     everything : all fits
     """
-    unusable = {entry.key for entry in damaged_entries(cache)} if damaged else set()
+    unusable = _unusable(cache) if damaged else set()
     oldest = math.inf if older_than is None else older_than * _DAY
     wanted = [
         entry
@@ -187,6 +188,23 @@ def prune(
     folders = list(_delete_dead_inputs())
     size = sum(e.size for e in wanted) + sum(item.size for item in left) + sum(folders)
     return Pruned(len(wanted), len(left), len(folders), size)
+
+
+def _unusable(cache: FitCache) -> set[Ref]:
+    """Keys of damaged fits.
+
+    Raises
+    ------
+    InputError
+        If no fit is whole: another signing key, or none, would be why.
+    """
+    found = damaged_entries(cache)
+    if found and len(found) == len(list_entries(cache)):
+        raise InputError(
+            f"--damaged: expected some fits that are whole; found none of {len(found)}, as if "
+            f"they were signed with another key. Set {KEY_VARIABLE}, or delete --all."
+        )
+    return {entry.key for entry in found}
 
 
 def inputs_folder(state: Path, handle: str) -> Path:

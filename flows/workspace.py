@@ -10,6 +10,7 @@ from flows.environment import state_folder
 from flows.fit_cache import in_use, inputs_folder, open_cache
 from flows.parallelism import Parallelism
 from metalearners._typing import Ref
+from metalearners.fit_cache import inputs_claim
 from metalearners.plan import Plan
 from metalearners.store import CachedStore, MemoryStore, Store, obtain
 from metalearners.unit import Fit, FitUnit
@@ -48,8 +49,11 @@ class Workspace:
     def working(self, parallelism: Parallelism) -> Iterator[None]:
         """Have workers for the time of the context."""
         shared = self.store.cache.storage if isinstance(self.store, CachedStore) else None
-        self.workers = parallelism.open_workers(self.handle, shared)
-        with in_use(inputs_folder(state_folder(), self.handle)):
+        with contextlib.ExitStack() as held:
+            if shared is not None and parallelism.address is not None:  # for `prune`
+                held.enter_context(shared.claim(inputs_claim(self.handle)))
+            self.workers = parallelism.open_workers(self.handle, shared)
+            held.enter_context(in_use(inputs_folder(state_folder(), self.handle)))
             try:
                 with limited_blas(parallelism.base_model_threads):
                     yield

@@ -6,6 +6,7 @@ import io
 import json
 import math
 import pickle
+import re
 import struct
 import time
 from collections import Counter
@@ -34,6 +35,10 @@ _DIGEST_BYTES = 32
 _BEGIN = len(_MAGIC) + _DIGEST_BYTES  # where that begins which the digest is of
 _LENGTH = struct.Struct("<I")  # of the head, which follows it
 _HITS = "hits"
+_INPUTS = "inputs"  # of runs whose workers read them from this storage
+_OWN_FIT = re.compile(r"([0-9a-f]{2})/(\1[0-9a-f]{38})\.fit")
+_OWN_HITS = re.compile(rf"{_HITS}/[0-9a-f]{{32}}\.json")
+_OWN_INPUT = re.compile(rf"{_INPUTS}/([0-9a-f]{{32}})/.+")
 # A second try wouldn't mend these.
 _LASTING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 _PAUSE_SECONDS = 30.0
@@ -90,6 +95,7 @@ class FitCache:
     unkept: dict[Ref, str] = field(default_factory=dict)
     unreachable: dict[Ref, str] = field(default_factory=dict)
     _away_until: float = field(default=-math.inf, init=False)  # on the monotonic clock
+    _failing: set[str] = field(default_factory=set, init=False)  # names, since one was reached
 
     def read(self, key: Ref) -> Fit | None:
         """The fit of a key; None if there is none that is whole, its own, and young enough."""
@@ -103,6 +109,10 @@ class FitCache:
         except OSError as error:
             self.unreachable[key] = _reason(error)
             return None
+        return self._counted(key, raw)
+
+    def _counted(self, key: Ref, raw: bytes) -> Fit | None:
+        """The fit in a file's bytes, counted as what it is."""
         found = self._verified(key, raw)
         if found is None:
             self.damaged.add(key)
@@ -111,8 +121,13 @@ class FitCache:
         if self.max_age is not None and time.time() - head["written"] > self.max_age:
             self.expired.add(key)
             return None
+        try:
+            fit = _unpack(content)
+        except Exception:  # written with packages that aren't here, or are others
+            self.damaged.add(key)
+            return None
         self.hits.add(key)
-        return _unpack(content)
+        return fit
 
     def write(self, key: Ref, fit: Fit, label: str = "") -> None:
         """Keep a fit; where the storage fails, that is noted and the fit isn't kept."""
@@ -146,10 +161,9 @@ class FitCache:
         """
         hits = self._hits_in(self.storage.items(_HITS))
         for item in self.storage.items():
-            folder, _, name = item.name.rpartition("/")
-            key = name.removesuffix(".fit")
-            if name != key and folder == key[:2]:
-                head = self._head(item.name)
+            named = _OWN_FIT.fullmatch(item.name)
+            if named:
+                key, head = named[2], self._head(item.name)
                 label, written = str(head.get("label", "")), _seconds(head.get("written"))
                 yield Entry(key, item.size, label, written, hits[key])
 
@@ -177,9 +191,16 @@ class FitCache:
         OSError
             If the storage fails.
         """
+        inputs = list(self.storage.items(_INPUTS))  # before claims: who has one had it before
         left = self.storage.tidy(age)
+        held = {item.name for item in self.storage.items("claims")}
+        for item in inputs:
+            named = _OWN_INPUT.fullmatch(item.name)
+            if named and f"claims/{inputs_claim(named[1])}" not in held:
+                self.storage.remove(item.name)
+                left.append(item)
         present = {entry.key for entry in self.entries()}
-        records = list(self.storage.items(_HITS))
+        records = list(filter(_is_of_hits, self.storage.items(_HITS)))
         hits = {key: n for key, n in self._hits_in(records).items() if key in present}
         if hits:
             self.storage.write(f"{_HITS}/{uuid4().hex}.json", json.dumps(hits).encode())
@@ -189,7 +210,7 @@ class FitCache:
 
     def _hits_in(self, records: Iterable[Item]) -> Counter[Ref]:
         hits: Counter[Ref] = Counter()
-        for record in records:
+        for record in filter(_is_of_hits, records):
             with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
                 hits.update(json.loads(self.storage.read(record.name)))
         return hits
@@ -200,13 +221,20 @@ class FitCache:
             raise OSError(f"{self.storage.location} could not be reached a moment ago.")
         begun = time.monotonic()
         try:
-            return _patiently(call, *arguments)
+            found = _patiently(call, *arguments)
+        except FileNotFoundError:
+            self._failing.clear()
+            raise
         except OSError as error:
-            if _may_pass(error):
+            self._failing.add(str(arguments[0]))
+            # One file alone may be unreadable while all others are there.
+            if _may_pass(error) and (error.errno is None or len(self._failing) > 1):
                 # Trying takes a tenth of a run's time at most.
                 took = time.monotonic() - begun
                 self._away_until = time.monotonic() + max(_PAUSE_SECONDS, 10 * took)
             raise
+        self._failing.clear()
+        return found
 
     def _is_away(self) -> bool:
         return time.monotonic() < self._away_until
@@ -228,6 +256,20 @@ class FitCache:
         secret = blake2b(self.signing_key).digest() if self.signing_key else b""
         own = blake2b(key.encode(), key=secret).digest()
         return blake2b(content, digest_size=_DIGEST_BYTES, key=own).digest()
+
+
+def inputs_claim(handle: str) -> str:
+    """What a run claims as long as its workers read inputs from the storage."""
+    return f"{_INPUTS}-{handle}"
+
+
+def inputs_place(handle: str) -> str:
+    """Folder of the storage where they lie."""
+    return f"{_INPUTS}/{handle}"
+
+
+def _is_of_hits(item: Item) -> bool:
+    return _OWN_HITS.fullmatch(item.name) is not None
 
 
 def _seconds(written: Any) -> float | None:

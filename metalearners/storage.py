@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import re
 import tempfile
 import threading
 import time
@@ -17,6 +18,9 @@ import fsspec
 
 _CLAIMS = "claims"
 _TEMPORARY = ".tmp"
+# What is made here, told from files of others that may lie in the same place.
+_OWN_TEMPORARY = re.compile(r".*\.[0-9a-f]{32}\.tmp")
+_OWN_CLAIM = re.compile(rf"{_CLAIMS}/[a-z-]*[0-9a-f]{{32,40}}")
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class Storage(Protocol):
         """
 
     def tidy(self, age: float) -> list[Item]:
-        """Delete what killed processes left, and say what that was.
+        """Delete what killed processes left, nothing of others', and say what that was.
 
         Parameters
         ----------
@@ -186,7 +190,7 @@ class FolderStorage:
         return [item for item in self.items() if self._left(item, age)]
 
     def _left(self, item: Item, age: float) -> bool:
-        if item.name.startswith(f"{_CLAIMS}/"):
+        if _OWN_CLAIM.fullmatch(item.name):
             return _deleted_unlocked(self.folder / item.name)
         if not _is_older(item, age):
             return False
@@ -202,7 +206,12 @@ def _locked(path: Path) -> int:
     """A descriptor that holds the lock on the file that is at the path now."""
     while True:
         lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError:  # a file system without locks
+            path.unlink(missing_ok=True)
+            os.close(lock)
+            raise
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(lock), os.stat(path)):
                 return lock
@@ -221,8 +230,8 @@ def _deleted_unlocked(path: Path) -> bool:
 
 def _is_older(item: Item, age: float) -> bool:
     """Whether an item is a temporary file that wasn't written to for so many seconds."""
-    known = item.name.endswith(_TEMPORARY) and item.modified is not None
-    return known and time.time() - (item.modified or 0.0) > age
+    known = _OWN_TEMPORARY.fullmatch(item.name) and item.modified is not None
+    return bool(known) and time.time() - (item.modified or 0.0) > age
 
 
 # They show an object once it is whole. Elsewhere a file is written beside, and moved.
@@ -320,7 +329,8 @@ class RemoteStorage:
         Claims are watched for as long as they may stay the same.
         """
         items = [item for item in self.items() if _is_older(item, age)]
-        claims = {item: self._claimed_by(item.name) for item in self.items(_CLAIMS)}
+        own = (item for item in self.items(_CLAIMS) if _OWN_CLAIM.fullmatch(item.name))
+        claims = {item: self._claimed_by(item.name) for item in own}
         if claims:
             time.sleep(_LEASE_SECONDS)
         items += [
@@ -350,6 +360,8 @@ class RemoteStorage:
         if self._claimed_by(place) is not None:
             return False
         with self._reaching(), contextlib.suppress(FileExistsError):
+            if not self._objects:
+                self._fs.makedirs(self._at(_CLAIMS), exist_ok=True)
             try:
                 self._fs.pipe_file(self._at(place), own.encode(), mode="create")
             except Exception:  # each file system says in its own way that the file exists

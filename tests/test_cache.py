@@ -1,5 +1,6 @@
 """The cache: damaged, full, away, shared, killed over; what its commands say and delete."""
 
+import errno
 import json
 import logging
 import os
@@ -9,10 +10,12 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from pathlib import Path
 from types import SimpleNamespace
 from uuid import uuid4
 
+import fsspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,7 +25,7 @@ import metalearners.fit_cache
 import metalearners.storage
 from flows.cli import app
 from flows.runs import cache_warning
-from metalearners.fit_cache import FitCache
+from metalearners.fit_cache import FitCache, inputs_claim, inputs_place
 from metalearners.storage import FolderStorage, RemoteStorage, open_storage
 from metalearners.store import CachedStore, obtain
 from metalearners.unit import Fit
@@ -133,7 +136,7 @@ def test_prune_clears_what_killed_processes_left_and_nothing_in_use(tmp_path, mo
     cache.read(KEYS[0])
     cache.record_hits()
     hour = time.time() - 2 * 3600
-    old, young = Path(".uplift/cache/01/.old.tmp"), Path(".uplift/cache/01/.young.tmp")
+    old, young = (Path(f".uplift/cache/01/.x.{c * 32}.tmp") for c in "ab")
     dead, live, new = (inputs_folder(Path(".uplift"), name) for name in ("dead", "live", "new"))
     for folder in (dead, live, new):
         folder.mkdir(parents=True)
@@ -143,10 +146,10 @@ def test_prune_clears_what_killed_processes_left_and_nothing_in_use(tmp_path, mo
     for path in (old, dead, live):
         os.utime(path, (hour, hour))
     Path(".uplift/cache/claims").mkdir()
-    Path(".uplift/cache/claims/abandoned").touch()
-    with in_use(live), cache.claim("held"):
+    Path(".uplift/cache/claims", KEYS[7]).touch()
+    with in_use(live), cache.claim(KEYS[6]):
         gone = shown("prune")
-        assert Path(".uplift/cache/claims/held").exists()
+        assert Path(".uplift/cache/claims", KEYS[6]).exists()
 
     assert gone.exit_code == 0
     assert "0 fits deleted" in gone.stdout
@@ -158,6 +161,113 @@ def test_prune_clears_what_killed_processes_left_and_nothing_in_use(tmp_path, mo
     assert (new / "X").exists()
     assert list(Path(".uplift/cache/claims").iterdir()) == []
     assert [entry.hits for entry in cache.entries()] == [1, 0]
+
+
+def test_prune_deletes_inputs_that_no_run_claims(tmp_path):
+    cache = kept(tmp_path, 1)
+    dead, live = "d" * 32, "e" * 32
+    for handle in (dead, live):
+        (tmp_path / inputs_place(handle)).mkdir(parents=True)
+        (tmp_path / inputs_place(handle) / "X").write_bytes(b"x" * 1000)
+    with cache.storage.claim(inputs_claim(live)):
+        assert "1 files" in shown("prune", "--storage", tmp_path).stdout
+
+    assert not (tmp_path / inputs_place(dead) / "X").exists()
+    assert (tmp_path / inputs_place(live) / "X").exists()
+
+
+def test_prune_leaves_others_files_alone(tmp_path):
+    kept(tmp_path, 2)
+    long_ago = time.time() - 1e6
+    foreign = ["claims/2024.csv", "hits/web.csv", "hits/web.json", "work/draft.tmp", "inputs/a.csv"]
+    foreign += ["ab/abc.fit", "01/note.txt", "inputs/mine/X"]
+    for name in foreign:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
+        os.utime(tmp_path / name, (long_ago, long_ago))
+    gone = shown("prune", "--storage", tmp_path, "--all")
+
+    assert "2 fits deleted, and of killed runs 0 files" in gone.stdout
+    assert all((tmp_path / name).exists() for name in foreign)
+
+
+def test_prune_takes_no_cache_of_another_key_for_a_damaged_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("UPLIFT_CACHE_KEY", "secret")
+    signed = FitCache(FolderStorage(tmp_path), b"secret")
+    signed.write(KEYS[0], Fit(np.ones(1)))
+    monkeypatch.delenv("UPLIFT_CACHE_KEY")
+    refused = shown("prune", "--storage", tmp_path, "--damaged")
+
+    assert refused.exit_code == 2
+    assert "UPLIFT_CACHE_KEY" in refused.stderr
+    assert signed.read(KEYS[0]) is not None
+
+
+def test_one_file_that_can_t_be_read_turns_nothing_off(tmp_path, monkeypatch):
+    cache = kept(tmp_path, 3)
+    whole = FolderStorage.read
+
+    def read(self, name, end=None):
+        if KEYS[0] in name:
+            raise OSError(errno.EIO, "Input/output error")
+        return whole(self, name, end)
+
+    monkeypatch.setattr(FolderStorage, "read", read)
+    assert cache.read(KEYS[0]) is None
+    assert cache.read(KEYS[1]) is not None
+    assert cache.read(KEYS[0]) is None
+    assert cache.read(KEYS[2]) is not None
+    assert set(cache.unreachable) == {KEYS[0]}
+
+
+def test_a_fit_whose_classes_are_gone_is_made_again(tmp_path, monkeypatch):
+    cache = FitCache(FolderStorage(tmp_path))
+    module = types.ModuleType("gone_by_then")
+    exec("class Model: pass", module.__dict__)
+    monkeypatch.setitem(sys.modules, "gone_by_then", module)
+    cache.write(KEYS[0], Fit(None, module.Model()))
+    monkeypatch.delitem(sys.modules, "gone_by_then")
+
+    assert cache.read(KEYS[0]) is None
+    assert cache.damaged == {KEYS[0]}
+    assert not cache.hits
+
+
+def test_where_there_are_no_locks_claims_leave_nothing(tmp_path, monkeypatch):
+    def flock(*arguments):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    storage = FolderStorage(tmp_path)
+    monkeypatch.setattr("metalearners.storage.fcntl.flock", flock)
+    before = len(os.listdir("/proc/self/fd"))
+    for key in KEYS:
+        with storage.claim(key):
+            pass
+
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert not list((tmp_path / "claims").iterdir())
+
+
+def test_claims_hold_on_file_systems_that_are_no_object_stores(tmp_path, quick):
+    places = [
+        RemoteStorage(f"local://{tmp_path}", fsspec.filesystem("file"), str(tmp_path))
+        for _ in range(2)
+    ]
+    order = []
+
+    def work(name):
+        with places[name].claim(KEYS[0]):
+            order.append(("begin", name))
+            time.sleep(0.3)
+            order.append(("end", name))
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [what for what, _ in order] == ["begin", "end", "begin", "end"]
 
 
 @pytest.mark.parametrize("command", ["list", "verify", "prune"])
@@ -291,10 +401,10 @@ def test_who_stood_still_takes_no_claim_back(url, quick):
 def test_prune_deletes_dead_claims_of_a_url(url, quick):
     kept(url)
     storage = open_storage(url)
-    storage.write("claims/dead", b"dead 3")
-    with storage.claim("held"):
+    storage.write(f"claims/{KEYS[7]}", b"dead 3")
+    with storage.claim(KEYS[6]):
         assert "1 files" in shown("prune", "--storage", url).stdout
-        assert [item.name for item in storage.items("claims")] == ["claims/held"]
+        assert [item.name for item in storage.items("claims")] == [f"claims/{KEYS[6]}"]
 
 
 def side_by_side(work, n):
