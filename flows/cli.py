@@ -15,7 +15,7 @@ import typer
 
 from flows import interruption
 from flows.display import progress_display, say
-from flows.errors import InputError
+from flows.errors import InputError, without_secrets
 from flows.runs import (
     LATEST,
     cache_warning,
@@ -305,12 +305,13 @@ def _exit_status(
 def _write_failure(json_file: Path | None, error: Exception) -> None:
     if json_file is not None:
         # A run that had begun left its record with the error that ended it.
-        record = getattr(error, "run_record", {"status": "failed", "error": str(error)})
+        own = {"status": "failed", "error": without_secrets(str(error))}
+        record = getattr(error, "run_record", own)
         write_json(json_file, record)
 
 
 def _end(status: int, message: str) -> NoReturn:
-    say(f"uplift: {message}")
+    say(f"uplift: {without_secrets(message)}")
     raise typer.Exit(status)
 
 

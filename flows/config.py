@@ -214,7 +214,10 @@ class ParallelismConfig(_Section):
     )
     base_model_threads: Whole = Field(1, ge=1, le=1024, description="Threads inside one fit")
     unit_seconds: Number | None = Field(
-        None, gt=0, description="Longest time for one fit, with process and dask; empty for none"
+        None,
+        gt=0,
+        le=1e8,
+        description="Longest time for one fit, with process and dask; empty for none",
     )
     address: str | None = Field(
         None, description="Of a Dask scheduler, such as tcp://host:8786; empty for one made here"

@@ -71,6 +71,9 @@ class _BarListener:
         total = max(1, executed + reused)
         self.advance(stage, total, total)
 
+    def tell(self, message: str) -> None:
+        self.bars.console.print(message, markup=False, highlight=False)
+
 
 class _LineListener:
     """A line when a stage ends."""
@@ -80,6 +83,9 @@ class _LineListener:
 
     def end(self, stage: str, seconds: float, executed: int, reused: int) -> None:
         say(describe(stage, seconds, executed, reused))
+
+    def tell(self, message: str) -> None:
+        say(message)
 
 
 def runs_table(runs: list[dict[str, Any]]) -> None:

@@ -32,9 +32,11 @@ def main(folder: Path, port: int) -> None:
     address = f"http://127.0.0.1:{port}/api"
     watch = threading.Thread(target=_watch, args=(server, folder, address))
     watch.start()
-    server.run()
-    server.should_exit = True
-    watch.join()
+    try:
+        server.run()
+    finally:  # also where it can't begin, as its port is taken: its users start another then
+        server.should_exit = True
+        watch.join()
 
 
 def _sole(folder: Path) -> bool:

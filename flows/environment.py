@@ -7,6 +7,8 @@ to loopback. A setting that the user has made stays as it is.
 import os
 from pathlib import Path
 
+from flows.errors import InputError
+
 STATE_FOLDER = ".uplift"
 
 _ALWAYS = {
@@ -34,7 +36,13 @@ _SERVER = {
 def state_folder() -> Path:
     """Where server, database and cache of the working folder lie; made for its owner alone."""
     folder = Path(STATE_FOLDER).resolve()
-    folder.mkdir(mode=0o700, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"Expected a working folder that can be written to, for what runs keep in {folder}; "
+            f"{error.strerror}. Work in another folder."
+        ) from None
     return folder
 
 

@@ -147,8 +147,9 @@ def serve_deployments(port: int) -> None:
         api = connect(port)
         if urlsplit(api).port != port:
             raise InputError(
-                f"Expected to serve at port {port}; this folder's server is at {ui_address(api)} "
-                "already. Wait for the run that uses it, or name its port."
+                f"Expected to serve at port {port}; this folder's server, or that which "
+                f"PREFECT_API_URL names, is at {ui_address(api)} already. Wait for the run that "
+                "uses it, or name its port."
             )
         wait_for(api)
         mark_crashed(state_folder(), api)

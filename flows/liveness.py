@@ -9,7 +9,6 @@ import fcntl
 import functools
 import logging
 import os
-import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from flows.environment import state_folder
+from flows.errors import without_secrets
 from flows.server import recorded_address
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def mark_crashed(folder: Path, api: str) -> bool:
         dead = [path for path in (folder / _FOLDER).glob("*") if _is_dead(path, name)]
         return bool(dead) and _bury(dead, api)
     except Exception as error:
-        _warn_once(f"Dead runs couldn't be marked as crashed: {error}")
+        _warn_once(f"Dead runs couldn't be marked as crashed: {without_secrets(str(error))}")
         return False
 
 
@@ -109,7 +109,7 @@ def _path(flow_run: Any) -> Path:
 
 
 def _server_name(folder: Path, api: str) -> str:
-    return _OWN_SERVER if api == recorded_address(folder) else re.sub(r"//[^/@]*@", "//", api)
+    return _OWN_SERVER if api == recorded_address(folder) else without_secrets(api)
 
 
 def _is_dead(path: Path, server: str) -> bool:
@@ -120,20 +120,29 @@ def _is_dead(path: Path, server: str) -> bool:
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[bool]:
     """Whether a file's lock was free; it is ours for the time of the context then."""
-    with path.open() as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+    try:
+        lock = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:  # its run has ended meanwhile
+        yield False
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield False
+    else:
+        yield path.exists()
+    finally:
+        os.close(lock)
 
 
 def _bury(dead: list[Path], api: str) -> bool:
     from prefect.client.orchestration import SyncPrefectClient
 
     again = False
-    with SyncPrefectClient(api) as client:
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_KEY
+
+    secrets = {"auth_string": PREFECT_API_AUTH_STRING.value(), "api_key": PREFECT_API_KEY.value()}
+    with SyncPrefectClient(api, **secrets) as client:
         for path in dead:
             with _locked(path) as free:
                 again |= free and _end_run(path, client)
@@ -153,7 +162,7 @@ def _end_run(path: Path, client: "SyncPrefectClient") -> bool:
         return False  # it is to be tried again
     if _end_unfinished(run, client):
         path.touch()
-    elif time.time() > path.stat().st_mtime + _QUIET_SECONDS:
+    elif not 0 <= time.time() - path.stat().st_mtime < _QUIET_SECONDS:  # a clock may be moved
         path.unlink()
         return False
     return True

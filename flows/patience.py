@@ -6,6 +6,7 @@ new one at each start of a sub-flow; between its tries it waits 2, 4, 8, 16, 32 
 
 import functools
 import inspect
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -13,14 +14,8 @@ import httpx
 from prefect.client.base import PrefectHttpxAsyncClient, PrefectHttpxSyncClient
 from prefect.events.clients import EventsClient, PrefectEventsClient
 from prefect.events.schemas.events import Event
-from tenacity import (
-    AsyncRetrying,
-    Retrying,
-    retry_if_exception_type,
-    stop_after_delay,
-    stop_when_event_set,
-    wait_exponential,
-)
+from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception_type
+from tenacity.wait import wait_random_exponential
 
 from flows import interruption
 
@@ -54,6 +49,36 @@ async def _emit(self: PrefectEventsClient, event: Event) -> None:
     self._reconnection_attempts = SECONDS
 
 
+# Set when a request was given up: others aren't waited for as long, until one gets through.
+_gone = threading.Event()
+
+
+class _Away(retry_if_exception_type):
+    """Whether the server was away, by what a try raised."""
+
+    def __call__(self, state: RetryCallState) -> bool:
+        again = super().__call__(state)
+        if not again:
+            _gone.clear()
+        return again
+
+
+def _at_an_end(state: RetryCallState) -> bool:
+    waited = state.seconds_since_start or 0.0
+    return waited > (_LONGEST_WAIT if _gone.is_set() else SECONDS) or interruption.begun.is_set()
+
+
+def _give_up(state: RetryCallState) -> Any:
+    error = state.outcome.exception() if state.outcome else None
+    if interruption.begun.is_set() or not isinstance(error, httpx.TransportError):
+        raise error or RuntimeError("There was no try.")
+    _gone.set()
+    raise type(error)(
+        f"The Prefect server hasn't answered for {state.seconds_since_start:.0f} s ({error}). "
+        "Start it again; finished fits are kept."
+    ) from error
+
+
 def _patient(original: Callable[..., Any]) -> Callable[..., Any]:
     """Prefect's sender with our tries; answers that ask for another remain its own business."""
     kind = AsyncRetrying if inspect.iscoroutinefunction(original) else Retrying
@@ -69,10 +94,10 @@ def _patient(original: Callable[..., Any]) -> Callable[..., Any]:
         retry_exceptions: tuple[type[Exception], ...],
     ) -> Any:
         tries = kind(
-            retry=retry_if_exception_type((*retry_exceptions, httpx.ConnectError)),
-            wait=wait_exponential(multiplier=0.1, max=_LONGEST_WAIT),
-            stop=stop_after_delay(SECONDS) | stop_when_event_set(interruption.begun),
-            reraise=True,
+            retry=_Away((*retry_exceptions, httpx.ConnectError)),
+            wait=wait_random_exponential(multiplier=0.1, max=_LONGEST_WAIT),
+            stop=_at_an_end,
+            retry_error_callback=_give_up,
         )
         patient_send = functools.partial(tries, send)
         return original(self, request, patient_send, send_args, send_kwargs, retry_codes, ())

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from flows import interruption, progress
-from flows.errors import InputError
+from flows.errors import InputError, without_secrets
 from metalearners.storage import write_whole
 
 FORMAT_VERSION = 1
@@ -160,7 +160,8 @@ def _name(prefect_name: str) -> str:
 
 def failure(run: Run, error: BaseException) -> dict[str, Any]:
     """What is kept of a run that failed."""
-    message = "interrupted" if interrupted(error) else str(error) or type(error).__name__
+    told = without_secrets(str(error)) or type(error).__name__
+    message = "interrupted" if interrupted(error) else told
     ended = {"status": "failed", "seconds": run.seconds, "error": message}
     return {**run.facts(), **ended, "stages": run.stages}
 

@@ -8,7 +8,6 @@ none can take it from another.
 import fcntl
 import json
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -21,7 +20,7 @@ import httpx
 
 from flows import progress
 from flows.environment import server_environment, state_folder
-from flows.errors import InputError
+from flows.errors import InputError, without_secrets
 
 _START_SECONDS = 120.0
 _POLL_SECONDS = 1.0
@@ -53,7 +52,7 @@ def connect(port: int | None = None) -> str:
     given = os.environ.get("PREFECT_API_URL")
     if given and not answers(given):
         raise InputError(
-            f"PREFECT_API_URL: expected a Prefect server at {_without_secrets(given)}; it doesn't "
+            f"PREFECT_API_URL: expected a Prefect server at {without_secrets(given)}; it doesn't "
             "answer. Start it, or unset the variable for a server of this folder's own."
         )
     if given:
@@ -77,12 +76,14 @@ def wait_for(address: str) -> None:
     Raises
     ------
     RuntimeError
-        If it doesn't in two minutes.
+        If it doesn't in two minutes, or has ended.
     """
     begun = time.monotonic()
     progress.advance("server", 0, 1)
     while not answers(address):
-        if time.monotonic() > begun + _START_SECONDS:
+        ended = _started and all(process.poll() is not None for process in _started)
+        none_left = ended and not _locked(state_folder() / "server.alive")
+        if none_left or time.monotonic() > begun + _START_SECONDS:
             log = state_folder() / "server.log"
             raise RuntimeError(f"The embedded Prefect server didn't start: see {log}.")
         time.sleep(0.05)
@@ -94,7 +95,12 @@ def answers(address: str) -> bool:
     own = address.startswith("http://127.0.0.1:")
     try:
         # Nothing is sent, so whose certificate it is doesn't matter here.
-        httpx.get(f"{address.rstrip('/')}/health", timeout=10, trust_env=not own, verify=False)
+        health = f"{without_secrets(address).rstrip('/')}/health"
+        httpx.get(health, timeout=10, trust_env=not own, verify=False)
+    except httpx.InvalidURL as error:
+        raise InputError(
+            f"PREFECT_API_URL: expected an address such as http://127.0.0.1:4200/api; {error}."
+        ) from None
     except httpx.HTTPError:
         return False
     return True
@@ -102,11 +108,7 @@ def answers(address: str) -> bool:
 
 def ui_address(api: str) -> str:
     """Address of the pages of a server, given its API's."""
-    return api.removesuffix("/api")
-
-
-def _without_secrets(address: str) -> str:
-    return re.sub(r"//[^/@]*@", "//", address)
+    return without_secrets(api).removesuffix("/api")
 
 
 def _forget_dead_server(folder: Path, users: int) -> None:
@@ -199,6 +201,7 @@ def _free_port(wanted: int | None) -> int:
             probe.bind(("127.0.0.1", wanted or 0))
         except OSError:
             raise InputError(
-                f"Expected a free port; {wanted} is taken. Choose another with --port."
+                f"Expected a free port for the server; {wanted} is taken. Free it, or choose "
+                "another with `uplift serve --port`."
             ) from None
         return int(probe.getsockname()[1])

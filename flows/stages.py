@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Mapping
+from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ from metalearners.dataset import Dataset
 from metalearners.plan import Regression, plan_stage
 
 # Faults that may have passed at the next try; any other would only come again.
-PASSING_FAULTS = (OSError, MemoryError)
+PASSING_FAULTS = (OSError, MemoryError, BrokenExecutor)  # the last, of a base model's own pool
 LASTING_FAULTS = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError)
 
 heartbeats.end_at_once()
@@ -128,7 +129,7 @@ def _fit_units(stage: str, plan_key: Ref, workspace: str) -> Counts:
     place = find_workspace(workspace)
     plan = place.plans[plan_key]
     units = plan.units
-    begun = len(place.attempts)
+    begun, fitted = len(place.attempts), len(place.fitted)
     cached_fit = fit.with_options()
     # Assigned, as Prefect wants a storage in its constructor to be saved on the server first, for
     # readers elsewhere; this one is a view for this process alone.
@@ -140,13 +141,16 @@ def _fit_units(stage: str, plan_key: Ref, workspace: str) -> Counts:
         for done, future in enumerate(as_completed(futures), start=1):
             _check_fitted(future, labels[future.task_run_id])
             progress.advance(stage, done, len(units))
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, FitError):
+            progress.tell(f"{error}. Waiting for the fits under way; they are kept.")
         with contextlib.suppress(Exception):  # what ended the stage is what its reader wants
             place.workers.close()  # Prefect waits for tasks under way; many may only be in line
         raise
     attempts = place.attempts[begun:]
-    executed = len(set(attempts))  # the others were found, before or while waiting for their turn
-    reused, retried = len(units) - executed, len(attempts) - executed
+    # The others were found: before, or while waiting for their turn or for another try.
+    executed = len(set(place.fitted[fitted:]))
+    reused, retried = len(units) - executed, len(attempts) - len(set(attempts))
     return Counts(plan.planned, len(units), executed, reused, retried)
 
 

@@ -28,6 +28,7 @@ class Workspace:
     workers : where units are fitted
     plans, units : by key
     attempts : a unit's key for each time its fit was begun
+    fitted : and for each time that it ended well
     """
 
     handle: str
@@ -36,6 +37,7 @@ class Workspace:
     plans: dict[Ref, Plan] = field(default_factory=dict)
     units: dict[Ref, FitUnit] = field(default_factory=dict)
     attempts: list[Ref] = field(default_factory=list)
+    fitted: list[Ref] = field(default_factory=list)
 
     def obtain(self, key: Ref) -> None:
         """Have a unit's fit in the store."""
@@ -43,7 +45,9 @@ class Workspace:
 
     def _fit(self, unit: FitUnit, store: Store) -> Fit:
         self.attempts.append(unit.key)
-        return self.workers.fit(unit, store)
+        fit = self.workers.fit(unit, store)
+        self.fitted.append(unit.key)
+        return fit
 
     @contextlib.contextmanager
     def working(self, parallelism: Parallelism) -> Iterator[None]:

@@ -165,7 +165,9 @@ class DaskWorkers:
             if future.key in self._fits_of(worker):
                 future.cancel()
                 self._restart(worker)
-                raise TimeLimitExceeded(f"It was stopped after {self.time_limit:g} s.")
+                raise TimeLimitExceeded(
+                    f"It was stopped after {self.time_limit:g} s, its limit (unit_seconds)."
+                )
             # The worker was lost: the fit waits for another, which will tell when it begins.
             self._begun.pop(future.key, None)
 

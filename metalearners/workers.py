@@ -138,7 +138,8 @@ class Processes:
 
 
 def _what_broke(error: BrokenExecutor) -> Exception:
-    if isinstance(error, TerminatedWorkerError):
+    # By name, as joblib, which base models use, has a class of its own.
+    if type(error).__name__ == TerminatedWorkerError.__name__:
         return WorkerLost(
             "Its worker process was killed, or ran out of memory. With fewer workers each has more."
         )
@@ -165,7 +166,9 @@ class _Process:
             self._pool.submit(receive, shipment).result()
         future = self._pool.submit(fit_shipment, shipment, threads)
         if not wait([future], time_limit).done:
-            raise TimeLimitExceeded(f"It was stopped after {time_limit:g} s.")
+            raise TimeLimitExceeded(
+                f"It was stopped after {time_limit:g} s, its limit (unit_seconds)."
+            )
         return future.result()
 
     def end(self) -> None:
