@@ -1,5 +1,6 @@
 """The cache: damaged, full, away, shared, killed over; what its commands say and delete."""
 
+import contextlib
 import errno
 import json
 import logging
@@ -769,6 +770,8 @@ def summary(name):
 
 @pytest.mark.slow
 def test_two_runs_started_together_fit_each_unit_once(api, faulty):
+    for role in ("outcome", "treatment"):
+        faulty["models"][role]["params"]["seconds"] = 0.5  # long enough for both to be there
     write_config(faulty)
     runs = [start("run", "config.yaml", "--json", f"{n}.json", "--quiet") for n in range(2)]
     for process in runs:
@@ -778,6 +781,7 @@ def test_two_runs_started_together_fit_each_unit_once(api, faulty):
     unique = found[0]["fits"]["unique"]
     assert len(list(Path("fits").iterdir())) == unique
     assert sum(one["fits"]["executed"] for one in found) == unique
+    assert all(one["fits"]["executed"] for one in found)  # side by side, not one after the other
     assert sum(one["fits"]["reused"] for one in found) == unique
     assert all(one["fits"]["retried"] == 0 for one in found)
     assert found[0]["ate"] == found[1]["ate"]
@@ -787,7 +791,11 @@ def test_two_runs_started_together_fit_each_unit_once(api, faulty):
 def waits_for_claim(process):
     """Whether a process has opened a claim's file."""
     links = Path(f"/proc/{process.pid}/fd").glob("*")
-    return any("/claims/" in os.readlink(link) for link in links if link.is_symlink())
+    for link in links:
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            if "/claims/" in os.readlink(link):
+                return True
+    return False
 
 
 @pytest.mark.slow
@@ -892,7 +900,7 @@ def test_runs_share_a_cache_in_s3(api, settings, expected, s3):
 
 
 _WORK = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 from types import SimpleNamespace
 import numpy as np
@@ -910,6 +918,8 @@ def fit(unit, store):
     return Fit(np.ones(3))
 Path("ready").mkdir(exist_ok=True)
 Path("ready", name).touch()
+while len(list(Path("ready").iterdir())) < int(os.environ.get("TOGETHER", 1)):
+    time.sleep(0.01)
 for key in KEYS[: int(sys.argv[5])]:
     obtain(SimpleNamespace(key=key, label=name), store, fit)
 assert not store.cache.unkept and not store.cache.unreachable
@@ -923,6 +933,7 @@ def worker(url, name, factor, seconds, n):
 
 def test_processes_claim_units_over_s3(tmp_path, monkeypatch, s3):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TOGETHER", "2")
     workers = [worker(s3.url, name, 0.2, 0.1, len(KEYS)) for name in "ab"]
     for process in workers:
         ended(process)

@@ -25,7 +25,7 @@ from metalearners.storage import FolderStorage
 from metalearners.store import MemoryStore
 from metalearners.unit import FitUnit, as_mask
 from metalearners.workers import TimeLimitExceeded, WorkerLost
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, free_port
 from tests.faulty import NeverFits, Slow
 from tests.test_workers import Reports
 
@@ -44,12 +44,6 @@ def dask(*arguments):
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def worker(address, n=1, folder="dask"):

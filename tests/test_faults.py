@@ -119,7 +119,7 @@ def test_a_run_killed_at_any_moment_goes_on_where_it_was(api, settings):
     resumed = []
     for i in range(20):
         process = start("run", config(i))
-        time.sleep(moments.uniform(0.4, 1.0) * length)
+        time.sleep(moments.uniform(0.1, 1.0) * length)
         process.kill()
         process.communicate()
         kept = len(list(Path().glob(f"cache{i}/*/*.fit")))

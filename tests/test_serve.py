@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.conftest import REPOSITORY, Ran
+from tests.conftest import REPOSITORY, Ran, free_port
 
 pytestmark = pytest.mark.slow
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
@@ -61,16 +61,16 @@ class Served:
 def served(tmp_path_factory):
     folder = tmp_path_factory.mktemp("served")
     shutil.copytree(REPOSITORY / "data", folder / "data")
-    environment = _without_server()
+    environment, port = _without_server(), free_port()
     with (folder / "serve.log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", "serve", "--port", "4271"],
+            [sys.executable, "-m", "flows.cli", "serve", "--port", str(port)],
             cwd=folder,
             env=environment,
             stdout=log,
             stderr=log,
         )
-    served = Served("http://127.0.0.1:4271", folder)
+    served = Served(f"http://127.0.0.1:{port}", folder)
     _wait_until_served(served, process)
     yield served
     process.send_signal(signal.SIGINT)
@@ -146,7 +146,7 @@ def test_pages_of_others_cannot_use_the_server(served, headers):
 
 
 def test_second_serve_in_a_folder_is_refused(served):
-    done = _serve_again(served.folder, "4272")
+    done = _serve_again(served.folder, str(free_port()))
 
     assert done.returncode == 2
     assert "no other `uplift serve`" in done.stderr
@@ -211,10 +211,11 @@ def test_form_refuses_what_the_schema_forbids(served):
 
 
 def test_taken_port_is_refused(served, tmp_path):
-    done = _serve_again(tmp_path, "4271")
+    port = served.address.rpartition(":")[2]
+    done = _serve_again(tmp_path, port)
 
     assert done.returncode == 2
-    assert "4271 is taken" in done.stderr
+    assert f"{port} is taken" in done.stderr
 
 
 @pytest.fixture
