@@ -180,7 +180,7 @@ def code_version(code: Any) -> str:
         return platform.python_version()
     for name in _distributions().get(root, ()):
         if not _is_editable(name):
-            return version(name)
+            return _version(name)
         return source_digest(sys.modules[code.__module__])
     try:
         return source_digest(code)
@@ -193,6 +193,11 @@ def code_version(code: Any) -> str:
 def source_digest(code: Any) -> Ref:
     """Digest of the source of a module, class or function."""
     return combine("source", [inspect.getsource(code)])
+
+
+@cache
+def _version(name: str) -> str:
+    return version(name)
 
 
 @cache

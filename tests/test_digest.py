@@ -231,7 +231,7 @@ def test_a_function_that_closes_over_the_unknown_is_refused():
 
 def test_installed_code_is_named_by_its_version(monkeypatch):
     before, own = digest(Ridge), digest(times)
-    monkeypatch.setattr(metalearners.digest, "version", lambda name: "99.0")
+    monkeypatch.setattr(metalearners.digest, "_version", lambda name: "99.0")
 
     assert code_version(Ridge) == "99.0"
     assert digest(Ridge) != before
@@ -288,7 +288,7 @@ def test_a_subclass_changes_with_the_package_under_it(monkeypatch):
         pass
 
     before = digest(Mine)
-    monkeypatch.setattr(metalearners.digest, "version", lambda name: "99.0")
+    monkeypatch.setattr(metalearners.digest, "_version", lambda name: "99.0")
 
     assert digest(Mine) != before
 
