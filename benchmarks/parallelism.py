@@ -98,7 +98,7 @@ def fitted(plans: list[Plan], store: MemoryStore, setting: Parallelism, limit: f
         ThreadPoolExecutor(workers.concurrency) as pool,
     ):
         for plan in plans:
-            list(pool.map(fit, plan.units))
+            list(pool.map(fit, plan.longest_first))
         workers.close()
     return time.perf_counter() - begun
 

@@ -128,7 +128,7 @@ def _of(asked: Mapping[Name, Regression]) -> str:
 def _fit_units(stage: str, plan_key: Ref, workspace: str) -> Counts:
     place = find_workspace(workspace)
     plan = place.plans[plan_key]
-    units = plan.units
+    units = plan.longest_first
     begun, fitted = len(place.attempts), len(place.fitted)
     cached_fit = fit.with_options()
     # Assigned, as Prefect wants a storage in its constructor to be saved on the server first, for

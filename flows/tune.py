@@ -240,7 +240,7 @@ def _least_share(d: Dataset, n_folds: int) -> float:
 def _bench_of(study: Study, share: float, deadline: float) -> Bench:
     store = MemoryStore()
     plans = [plan_stage(asked, study.dataset, store) for asked in expected(study)]
-    return Bench([unit for plan in plans for unit in plan.units], store, share, deadline)
+    return Bench([unit for plan in plans for unit in plan.longest_first], store, share, deadline)
 
 
 def _row(setting: Parallelism, best: Parallelism, bench: Bench) -> dict[str, Any]:

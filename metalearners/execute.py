@@ -56,7 +56,7 @@ def run_stage(
 
 def run_plan(plan: Plan, store: Store, execute: Executor) -> dict[FitUnit, Fit]:
     """The fits of a plan's units: those that the store has, and the others fitted and kept."""
-    found = {unit: store.find(unit.key) for unit in plan.units}
+    found = {unit: store.find(unit.key) for unit in plan.longest_first}
     missing = [unit for unit, fit in found.items() if fit is None]
     for unit, fit in zip(missing, execute(missing, store), strict=True):
         store.keep(unit.key, fit)

@@ -101,6 +101,15 @@ class Plan:
         """Every unit once, in a stable order."""
         return list(dict.fromkeys(unit for own in self.asked.values() for unit in own.units))
 
+    @property
+    def longest_first(self) -> list[FitUnit]:
+        """Every unit once, in the order to begin them in: those of all rows, then those of folds.
+
+        So none of the longer ones is left for the end, when other workers have nothing to do.
+        """
+        of_all_rows = {own.overall for own in self.asked.values()}
+        return sorted(self.units, key=lambda unit: unit not in of_all_rows)
+
     @cached_property
     def key(self) -> Ref:
         """Digest of the units."""

@@ -167,6 +167,15 @@ def test_units_are_in_a_stable_order_and_named():
     assert labels == sorted(labels, key=lambda label: (label.split()[1], "all" in label, label))
 
 
+def test_what_takes_longest_is_begun_first():
+    plan = nuisance_plan(tree_learner(TLearner), draw(90).dataset())
+    order = [unit.label for unit in plan.longest_first]
+
+    assert sorted(order) == sorted(unit.label for unit in plan.units)
+    assert ["all rows" in label for label in order] == [True] * 2 + [False] * 10
+    assert order[2] == "variant_outcome_model 0 fold 1/5"
+
+
 # What moves keys
 
 
