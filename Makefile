@@ -30,8 +30,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.dev
-	$(BIN)/python benchmarks/overhead.py
+bench: $(VENV)/.dev ## what orchestration costs, and what the rule for auto loses: half an hour
+	$(BIN)/python benchmarks/overhead.py runs stage task small large second command
+	$(BIN)/python benchmarks/dask_and_processes.py
+	$(BIN)/python -m benchmarks.parallelism
 
 constraints: ## the newest allowed versions, on each supported Python
 	$(PYTHON) .ci/constraints.py
