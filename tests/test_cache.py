@@ -562,7 +562,11 @@ def test_each_fit_damaged_in_turn_in_each_way(run, settings, expected):
     run(settings)
     files = entry_files()
     whole = {path: path.read_bytes() for path in files}
-    ways = [flipped, cut, emptied, exploding]
+
+    def swapped(path):
+        path.write_bytes(whole[files[files.index(path) - 1]])
+
+    ways = [flipped, cut, emptied, exploding, swapped]
     for turn in range(len(ways)):
         for number, path in enumerate(files):
             path.write_bytes(whole[path])
