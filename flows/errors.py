@@ -9,4 +9,4 @@ class InputError(ValueError):
 
 def without_secrets(text: str) -> str:
     """A text with what stands before the ``@`` of its addresses left out."""
-    return re.sub(r"//[^/@\s]*@", "//", text)
+    return re.sub(r"//[^/\s]*@", "//", text)

@@ -19,8 +19,10 @@ def halve(
     size: int,
     largest: int,
     turns: int = 3,
-) -> list[C]:
-    """Candidates, the best first: those that stayed longer before those that left earlier.
+) -> list[tuple[C, int]]:
+    """Candidates, the best first, each with the size of the sample that decided its place.
+
+    Those that stayed longer come before those that left earlier.
 
     Parameters
     ----------
@@ -28,17 +30,19 @@ def halve(
     size, largest : of the first sample, and of all there is
     turns : times that the last two are compared, alternately; the median of each counts
     """
-    left: list[C] = []
+    left: list[tuple[C, int]] = []
+    decided = size
     while len(candidates) > 1:
         costs = _costs(candidates, cost, size, turns if len(candidates) == 2 else 1)
         if left and not all(costs):  # the larger sample wasn't finished: the smaller one decided
             break
+        decided = size
         order = sorted(range(len(candidates)), key=lambda i: median(costs[i] or [inf]))
         keep = ceil(len(candidates) / 2)
-        left = [*(candidates[i] for i in order[keep:]), *left]
+        left = [*((candidates[i], size) for i in order[keep:]), *left]
         candidates = [candidates[i] for i in order[:keep]]
         size = min(2 * size, largest)
-    return [*candidates, *left]
+    return [*((candidate, decided) for candidate in candidates), *left]
 
 
 def _costs(

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 _GRACE_SECONDS = 4.0
+_LOST_OUTPUT = 120  # as Python itself has it
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 # Set from the moment of an interruption: nothing that can be left out is waited for any more.
@@ -72,8 +73,13 @@ def _end_at_last(status: int) -> None:
 
 
 def end_process(status: int) -> None:
-    """End the process without waiting for its threads."""
+    """End the process without waiting for its threads; what was printed is not lost unnoticed."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):
-            stream.flush()
+        try:
+            if stream is not None:
+                stream.flush()
+        except (BrokenPipeError, ValueError):  # nobody reads it any more
+            pass
+        except OSError:
+            status = status or _LOST_OUTPUT
     os._exit(status)

@@ -10,7 +10,7 @@ from flows import cluster
 from flows.config import ParallelismConfig
 from flows.machine import machine
 from metalearners._typing import Array, Name
-from metalearners.auto import Batch, Work, decide, most_at_a_time
+from metalearners.auto import Batch, Work, decide, memory_takes
 from metalearners.dataset import Dataset
 from metalearners.plan import Regression
 from metalearners.shared_inputs import SharedInputs
@@ -44,9 +44,10 @@ class Parallelism:
     at_most: int | None = None
 
     @property
-    def on_this_machine(self) -> int:
-        """Fits at a time that this machine's cores take, where workers may be on others."""
-        return max(1, min(self.workers, cpu_count() // self.base_model_threads))
+    def on_this_machine(self) -> tuple[int, int]:
+        """Work at a time and threads that this machine takes, where workers may be on others."""
+        threads = min(self.base_model_threads, cpu_count())
+        return min(self.workers, cpu_count() // threads), threads
 
     def open_workers(self, handle: str, shared: Storage | None = None) -> Workers:
         """Workers to be closed by who asks.
@@ -81,7 +82,7 @@ def choose(
         return as_asked(asked, cpu_count())
     here, passed_over = machine(), ""
     if tuned is not None:
-        most, why = most_at_a_time(tuned.runner, work, here)
+        most, why = memory_takes(tuned.runner, work, here)
         if tuned.workers <= most:
             return tuned
         passed_over = f"Not the {tuned.workers} at a time that `uplift tune` found best, as {why}. "
@@ -100,18 +101,17 @@ def work_of(d: Dataset, stages: Sequence[Mapping[Name, Regression]]) -> Work:
 def _batches(regressions: Iterable[Regression], d: Dataset) -> list[Batch]:
     alike: dict[object, list[Regression]] = {}
     for r in regressions:
-        alike.setdefault(_sums(r, d), []).append(r)
+        alike.setdefault(_content(r, d), []).append(r)
     return [_batch(same, d) for same in alike.values()]
 
 
-def _sums(r: Regression, d: Dataset) -> object:
+def _content(r: Regression, d: Dataset) -> object:
     """What regressions that share their fits agree in; plans go by digests, which take longer."""
     rows = _rows(r, d)
-    target = r.target[rows]
-    weight = None if r.weight is None else r.weight[rows].sum()
+    arrays = (rows, r.target[rows], None if r.weight is None else r.weight[rows])
+    hashes = (None if values is None else hash(values.tobytes()) for values in arrays)
     features = (r.arm is None, r.interactions, str(r.columns))
-    sums = (rows.sum(), target.sum(), (target**2).sum(), weight)
-    return (r.estimator.digest, r.n_folds, r.method, *features, *sums)
+    return (r.estimator.digest, r.n_folds, r.method, *features, *hashes)
 
 
 def _batch(same: Sequence[Regression], d: Dataset) -> Batch:

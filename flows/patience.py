@@ -20,6 +20,7 @@ from tenacity.wait import wait_random_exponential
 from flows import interruption
 
 SECONDS = 90
+_AFTERWARDS = 30
 _LONGEST_WAIT = 2.0
 
 
@@ -65,7 +66,7 @@ class _Away(retry_if_exception_type):
 
 def _at_an_end(state: RetryCallState) -> bool:
     waited = state.seconds_since_start or 0.0
-    return waited > (_LONGEST_WAIT if _gone.is_set() else SECONDS) or interruption.begun.is_set()
+    return waited > (_AFTERWARDS if _gone.is_set() else SECONDS) or interruption.begun.is_set()
 
 
 def _give_up(state: RetryCallState) -> Any:

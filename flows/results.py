@@ -124,8 +124,7 @@ def evaluate(
     }
     bundle = Bundle(study.learners, study.arms, study.schema, about)
     judge = partial(_learner_result, study, scores)
-    cores = (spread.on_this_machine, spread.base_model_threads)
-    judged = side_by_side(judge, study.learners, *cores)
+    judged = side_by_side(judge, study.learners, *spread.on_this_machine)
     return Results(
         arms=_arm_results(study, scores),
         learners=dict(zip(study.learners, judged, strict=True)),

@@ -18,6 +18,7 @@ from metalearners._typing import Name, Ref
 from metalearners.crossfit import CrossFit
 from metalearners.dataset import Dataset
 from metalearners.plan import Regression, plan_stage
+from metalearners.workers import InProcess
 
 # Faults that may have passed at the next try; any other would only come again.
 PASSING_FAULTS = (OSError, MemoryError, BrokenExecutor)  # the last, of a base model's own pool
@@ -142,9 +143,11 @@ def _fit_units(stage: str, plan_key: Ref, workspace: str) -> Counts:
             _check_fitted(future, labels[future.task_run_id])
             progress.advance(stage, done, len(units))
     except BaseException as error:
-        if isinstance(error, FitError):
-            progress.tell(f"{error}. Waiting for the fits under way; they are kept.")
         with contextlib.suppress(Exception):  # what ended the stage is what its reader wants
+            if isinstance(error, FitError) and isinstance(place.workers, InProcess):
+                progress.tell(
+                    f"{str(error).rstrip('.')}. Waiting for fits under way: they are kept."
+                )
             place.workers.close()  # Prefect waits for tasks under way; many may only be in line
         raise
     attempts = place.attempts[begun:]

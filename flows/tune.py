@@ -118,8 +118,10 @@ def tune(study: Study, deadline: float) -> tuple[list[dict[str, Any]], dict[str,
         Parallelism(*setting, chosen_by="config") for setting in settings_within(found, work)
     ]
     bench = _bench(study, work, found, deadline, len(candidates))
+    if len(candidates) == 1:  # on one core there is nothing to compare
+        bench.cost(candidates[0], bench.first)
     ranked = halve(candidates, bench.cost, bench.first, len(bench.units))
-    measured = [setting for setting in ranked if bench.costs[setting]]
+    measured = [(setting, size) for setting, size in ranked if size in bench.costs[setting]]
     if not measured:
         why = "; ".join(bench.failed.values()) or "Allow more time with --budget"
         raise RuntimeError(
@@ -127,11 +129,18 @@ def tune(study: Study, deadline: float) -> tuple[list[dict[str, Any]], dict[str,
         )
     others = {
         name_of(vars(setting)): bench.failed.get(setting, "the time was up")
-        for setting in ranked
-        if setting not in measured
+        for setting, size in ranked
+        if (setting, size) not in measured
     }
     progress.end("tune", time.monotonic() - begun, bench.fits, 0)
-    return [_row(setting, measured[0], bench) for setting in measured], others
+    best, last = measured[0]
+    of_best = median(bench.costs[best][last])
+    ratios = [bench.ratio(setting, best, size) for setting, size in measured]
+    rows = [
+        _row(setting, of_best, ratio, bench)
+        for (setting, _), ratio in zip(measured, ratios, strict=True)
+    ]
+    return rows, others
 
 
 @dataclass
@@ -186,9 +195,8 @@ class Bench:
         progress.advance("tune", self.fits, self.fits + 1)
         return whole
 
-    def ratio(self, setting: Parallelism, best: Parallelism) -> float:
-        """How much longer than the best a setting took, on the largest sample of both."""
-        size = max(self.costs[setting].keys() & self.costs[best].keys())
+    def ratio(self, setting: Parallelism, best: Parallelism, size: int) -> float:
+        """How much longer than the best a setting took on a sample of a size."""
         return median(self.costs[setting][size]) / median(self.costs[best][size])
 
     def sample(self, size: int) -> list[FitUnit]:
@@ -243,9 +251,8 @@ def _bench_of(study: Study, share: float, deadline: float) -> Bench:
     return Bench([unit for plan in plans for unit in plan.longest_first], store, share, deadline)
 
 
-def _row(setting: Parallelism, best: Parallelism, bench: Bench) -> dict[str, Any]:
-    found, ratio = bench.measured[setting], bench.ratio(setting, best)
-    of_best = median(bench.costs[best][max(bench.costs[best])])
+def _row(setting: Parallelism, of_best: float, ratio: float, bench: Bench) -> dict[str, Any]:
+    found = bench.measured[setting]
     return {
         "runner": setting.runner,
         "workers": setting.workers,

@@ -156,13 +156,18 @@ def _decision(runner: str, workers: int, machine: Machine, why: str) -> Decision
 
 def most_at_a_time(runner: str, work: Work, machine: Machine) -> tuple[int, str]:
     """How many fits a machine takes at a time, and what it is that allows no more."""
-    own_bytes = _PROCESS_BYTES if runner == "process" else 0
-    room, each = _SPARE * machine.memory, max(1.0, work.fit_bytes + own_bytes)
     cores = "there is 1 core" if machine.cores == 1 else f"there are {machine.cores} cores"
-    memory = f"each takes some {each / 1e9:.1f} GB of the {room / 1e9:.1f} GB to be had"
     limits = [
         (machine.cores, cores),
         (work.most, f"no stage has more than {work.most}"),
-        (max(1, int(room // each)), memory),
+        memory_takes(runner, work, machine),
     ]
     return min(limits, key=lambda limit: limit[0])
+
+
+def memory_takes(runner: str, work: Work, machine: Machine) -> tuple[int, str]:
+    """How many fits at a time the memory takes, and why no more."""
+    own_bytes = _PROCESS_BYTES if runner == "process" else 0
+    room, each = _SPARE * machine.memory, max(1.0, work.fit_bytes + own_bytes)
+    why = f"each takes some {each / 1e9:.1f} GB of the {room / 1e9:.1f} GB to be had"
+    return max(1, int(room // each)), why

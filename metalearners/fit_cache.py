@@ -36,6 +36,7 @@ _BEGIN = len(_MAGIC) + _DIGEST_BYTES  # where that begins which the digest is of
 _LENGTH = struct.Struct("<I")  # of the head, which follows it
 _HITS = "hits"
 _INPUTS = "inputs"  # of runs whose workers read them from this storage
+_INPUTS_SECONDS = 86_400.0
 _OWN_FIT = re.compile(r"([0-9a-f]{2})/(\1[0-9a-f]{38})\.fit")
 _OWN_HITS = re.compile(rf"{_HITS}/[0-9a-f]{{32}}\.json")
 _OWN_INPUT = re.compile(rf"{_INPUTS}/([0-9a-f]{{32}})/.+")
@@ -196,7 +197,9 @@ class FitCache:
         held = {item.name for item in self.storage.items("claims")}
         for item in inputs:
             named = _OWN_INPUT.fullmatch(item.name)
-            if named and f"claims/{inputs_claim(named[1])}" not in held:
+            # Some file systems have no claims: there, age alone tells.
+            old = item.modified is not None and time.time() - item.modified > _INPUTS_SECONDS
+            if named and old and f"claims/{inputs_claim(named[1])}" not in held:
                 self.storage.remove(item.name)
                 left.append(item)
         present = {entry.key for entry in self.entries()}

@@ -7,6 +7,7 @@ Measured with scikit-learn 1.9 and LightGBM 4.7 on a core of 2026, those of XGBo
 taken over from LightGBM; what matters is their order of magnitude.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -58,14 +59,19 @@ _Guess = Callable[[Mapping[str, Any], int, int], Cost]
 def fit_cost(estimator: Any, rows: int, columns: int) -> Cost:
     """A guess at what a fit takes, with all the models that are nested in the base model."""
     found = Cost()
-    for part in filter(is_estimator, parts(estimator)):
-        found += _part_cost(part, rows, columns)
-    return _EACH + found.times(_refits(estimator))
+    try:
+        for part in filter(is_estimator, parts(estimator)):
+            found += _part_cost(part, rows, columns)
+        return _EACH + found.times(_refits(estimator))
+    except Exception:  # a class of the same name with other parameters, or wrong ones
+        return _EACH + _UNKNOWN
 
 
 def fit_bytes(estimator: Any, rows: int, columns: int, row_bytes: float) -> float:
     """A guess at the memory of a fit: its rows, what is made of them, and the trees of forests."""
-    trees = sum(_tree_bytes(part, rows) for part in parts(estimator) if is_estimator(part))
+    trees = 0.0
+    with contextlib.suppress(Exception):  # as above
+        trees = sum(_tree_bytes(part, rows) for part in parts(estimator) if is_estimator(part))
     return rows * (row_bytes + _NUMBER_BYTES * columns) + trees
 
 
@@ -102,18 +108,26 @@ def _refits(estimator: Any) -> int:
     return int(points) * _FOLDS if "refit" in given else 1
 
 
-def _by_round(parameter: str, usual: int, each: Cost, value: Cost) -> _Guess:
+# Parameters that have a number of rounds: LightGBM's and CatBoost's aliases before the names that
+# are always there.
+_ROUNDS = (
+    *("num_iterations", "num_iteration", "n_iter", "num_tree", "num_trees", "num_round"),
+    *("num_rounds", "num_boost_round", "iterations", "n_estimators", "max_iter"),
+)
+
+
+def _by_round(usual: int, each: Cost, value: Cost) -> _Guess:
     """A guess for models that go over their rows in rounds.
 
     Parameters
     ----------
-    parameter : that has their number
-    usual : their number where it is left open
+    usual : number of rounds where it is left open
     each, value : what a round takes for itself, and for each value of its rows
     """
 
     def guess(given: Mapping[str, Any], rows: int, columns: int) -> Cost:
-        return (each + value.times(rows * columns)).times(given.get(parameter) or usual)
+        told = (given[name] for name in _ROUNDS if given.get(name) is not None)
+        return (each + value.times(rows * columns)).times(next(told, usual))
 
     return guess
 
@@ -137,17 +151,17 @@ def _vectorizer(given: Mapping[str, Any], rows: int, columns: int) -> Cost:
     return Cost(held=rows * 2e-5)  # a text, split into words
 
 
-_TREES = _by_round("n_estimators", 100, Cost(free=3e-4), Cost(free=1.3e-8))
-_FOREST = _by_round("n_estimators", 100, Cost(held=8e-4), Cost(free=3e-7))
+_TREES = _by_round(100, Cost(free=3e-4), Cost(free=1.3e-8))
+_FOREST = _by_round(100, Cost(held=8e-4), Cost(free=3e-7))
 # By the start or the end of a class's name.
 _GUESSES: Mapping[str, _Guess] = {
     "LGBM": _TREES,
     "XGB": _TREES,
-    "CatBoost": _by_round("iterations", 1000, Cost(free=3e-4), Cost(free=1.3e-8)),
+    "CatBoost": _by_round(1000, Cost(free=3e-4), Cost(free=1.3e-8)),
     "RandomForest": _FOREST,
     "ExtraTrees": _FOREST,
-    "HistGradientBoosting": _by_round("max_iter", 100, Cost(held=1.3e-3), Cost(free=1.2e-8)),
-    "GradientBoosting": _by_round("n_estimators", 100, Cost(), Cost(held=3e-8, free=2e-7)),
+    "HistGradientBoosting": _by_round(100, Cost(held=1.3e-3), Cost(free=1.2e-8)),
+    "GradientBoosting": _by_round(100, Cost(), Cost(held=3e-8, free=2e-7)),
     "MLP": _network,
     "Encoder": _encoder,
     "Vectorizer": _vectorizer,

@@ -85,7 +85,7 @@ class Asked:
 
     def gather(self, fits: Mapping[FitUnit, Fit]) -> CrossFit:
         """The fits, put together again."""
-        folds = [fits[unit] for unit in self.folds]
+        folds = [replace(fits[unit], pickled=None) for unit in self.folds]  # none is passed on
         overall = None if self.overall is None else fits[self.overall]
         return CrossFit(folds, overall, self.tests, self.others, self.n_rows, self.units[-1])
 

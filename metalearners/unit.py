@@ -118,4 +118,4 @@ class Fit:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         if self.pickled is not None:
-            vars(self)["model"] = pickle.loads(self.pickled)
+            vars(self).update(model=pickle.loads(self.pickled), pickled=None)

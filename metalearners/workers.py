@@ -1,6 +1,7 @@
 """Where units are fitted: in this process, or in processes of their own."""
 
 import contextlib
+import math
 import os
 import queue
 import signal
@@ -13,13 +14,15 @@ from typing import Protocol, TypeVar
 
 import psutil
 from loky.backend import get_context
-from loky.process_executor import ProcessPoolExecutor, TerminatedWorkerError
+from loky.process_executor import BrokenProcessPool, ProcessPoolExecutor, TerminatedWorkerError
 from threadpoolctl import ThreadpoolController
 
 from metalearners.fit import fit_unit, limited_openmp
 from metalearners.shared_inputs import SharedInputs, Shipment, fit_shipment, receive
 from metalearners.store import Store
 from metalearners.unit import Fit, FitUnit
+
+_LOOK_SECONDS = 1.0
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -138,8 +141,8 @@ class Processes:
 
 
 def _what_broke(error: BrokenExecutor) -> Exception:
-    # By name, as joblib, which base models use, has a class of its own.
-    if type(error).__name__ == TerminatedWorkerError.__name__:
+    # Anything but loky's own is of a pool that the base model has.
+    if isinstance(error, TerminatedWorkerError) or not isinstance(error, BrokenProcessPool):
         return WorkerLost(
             "Its worker process was killed, or ran out of memory. With fewer workers each has more."
         )
@@ -165,11 +168,24 @@ class _Process:
         if time_limit is not None:  # it is for the fit alone
             self._pool.submit(receive, shipment).result()
         future = self._pool.submit(fit_shipment, shipment, threads)
-        if not wait([future], time_limit).done:
-            raise TimeLimitExceeded(
-                f"It was stopped after {time_limit:g} s, its limit (unit_seconds)."
-            )
+        begun, dead = time.monotonic(), False
+        while not future.done():
+            left = math.inf if time_limit is None else begun + time_limit - time.monotonic()
+            if left <= 0:
+                raise TimeLimitExceeded(
+                    f"It was stopped after {time_limit:g} s, its limit (unit_seconds)."
+                )
+            wait([future], min(left, _LOOK_SECONDS))
+            # One that is killed while it sends its fit leaves loky waiting for the rest of it.
+            if dead and not future.done():
+                self._pool._result_queue._writer.close()  # private; its reader is waiting for more
+                raise TerminatedWorkerError("It ended without a word.")
+            dead = not self._alive()
         return future.result()
+
+    def _alive(self) -> bool:
+        processes = list((self._pool._processes or {}).values())  # private: loky doesn't tell
+        return not processes or any(process.is_alive() for process in processes)
 
     def end(self) -> None:
         self._pool.shutdown(wait=False, kill_workers=True)

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -176,3 +177,22 @@ class EndsOtherProcesses(LinearRegression):
         if multiprocessing.current_process().name != "MainProcess":
             os.kill(os.getpid(), signal.SIGKILL)
         return super().fit(X, y, sample_weight)
+
+
+class DiesSending(LinearRegression):
+    """Predicts so much that its process is killed in the middle of sending it."""
+
+    def __init__(self, *, fit_intercept: bool = True) -> None:
+        super().__init__(fit_intercept=fit_intercept)
+
+    def predict(self, X):
+        send = Connection._send
+
+        def part(self, content, *more):
+            if len(content) < 1_000_000:
+                return send(self, content, *more)
+            send(self, content[:1000])
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        Connection._send = part
+        return np.zeros((len(X), 100_000))

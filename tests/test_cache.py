@@ -170,10 +170,12 @@ def test_prune_deletes_inputs_that_no_run_claims(tmp_path):
     for handle in (dead, live):
         (tmp_path / inputs_place(handle)).mkdir(parents=True)
         (tmp_path / inputs_place(handle) / "X").write_bytes(b"x" * 1000)
+        os.utime(tmp_path / inputs_place(handle) / "X", (0, 0))
+    (tmp_path / inputs_place(dead) / "young").touch()
     with cache.storage.claim(inputs_claim(live)):
         assert "1 files" in shown("prune", "--storage", tmp_path).stdout
 
-    assert not (tmp_path / inputs_place(dead) / "X").exists()
+    assert [path.name for path in (tmp_path / inputs_place(dead)).iterdir()] == ["young"]
     assert (tmp_path / inputs_place(live) / "X").exists()
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from joblib import cpu_count
 from sklearn.dummy import DummyRegressor
 
 from flows.cluster import check_cluster
@@ -88,9 +89,9 @@ def workers(cluster, tmp_path):
     """Makes workers that are closed in the end."""
     made = []
 
-    def make(**more) -> DaskWorkers:
+    def make(threads=1, **more) -> DaskWorkers:
         inputs = SharedInputs(FolderStorage(tmp_path / "inputs"))
-        made.append(on_cluster(cluster, 1, inputs, **more))
+        made.append(on_cluster(cluster, threads, inputs, **more))
         return made[-1]
 
     yield make
@@ -182,10 +183,11 @@ class Shipping(MemoryStore):
 
 
 def test_a_fit_uses_its_threads_and_no_more_than_its_worker_has(workers):
-    store, made = MemoryStore(), workers()
-    found = made.fit(some_unit(store, *put_rows(store), Reports), store).predictions[:3, 0]
-
-    np.testing.assert_array_equal(found[:2], [1, 1])
+    store = MemoryStore()
+    unit = some_unit(store, *put_rows(store), Reports)
+    for threads, most in ((1, 1), (64, cpu_count())):
+        found = workers(threads).fit(unit, store).predictions[:2, 0]
+        np.testing.assert_array_equal(found, [most, most])
 
 
 def test_a_worker_that_is_gone_has_no_fits(workers):

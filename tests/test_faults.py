@@ -72,7 +72,7 @@ def test_a_unit_that_takes_too_long_is_stopped_and_named(run, settings, tmp_path
     begun = time.monotonic()
     with pytest.raises(
         Exception,
-        match=r"DRLearner treatment_model arm 1 fold \d/5 failed: .*stopped after 1.5 s",
+        match=r"DRLearner treatment_model arm 1 .* failed: .*stopped after 1.5 s",
     ):
         run(settings)
 
@@ -102,7 +102,7 @@ def test_no_worker_outlives_its_run(api, settings, tmp_path, faulty, number):
 
 @pytest.mark.slow
 def test_a_run_killed_at_any_moment_goes_on_where_it_was(api, settings):
-    """At 20 moments, drawn over the length of a run, each in a cache of its own."""
+    """At 20 moments, each in a cache of its own: some fall anywhere, most among the fits."""
     for role in ("outcome", "treatment"):
         settings["models"][role]["params"] = {"n_estimators": 60, "num_leaves": 31}
     settings["evaluation"]["bootstrap"] = 0
@@ -114,15 +114,21 @@ def test_a_run_killed_at_any_moment_goes_on_where_it_was(api, settings):
     begun = time.monotonic()
     assert uplift("run", config("-whole")).returncode == 0
     length = time.monotonic() - begun
-    expected = Ran(Path("runs-whole/latest")).estimates
+    whole = Ran(Path("runs-whole/latest"))
+    expected, unique = whole.estimates, whole.fits["unique"]
     moments = random.Random(4)
     resumed = []
     for i in range(20):
         process = start("run", config(i))
-        time.sleep(moments.uniform(0.1, 1.0) * length)
+        if i < 5:
+            time.sleep(moments.uniform(0.0, 1.0) * length)
+        else:
+            wanted = moments.randrange(1, unique)
+            wait_for(lambda i=i, n=wanted: len(fits_in(i)) >= n)
+            time.sleep(moments.uniform(0.0, 0.1))
         process.kill()
         process.communicate()
-        kept = len(list(Path().glob(f"cache{i}/*/*.fit")))
+        kept = len(fits_in(i))
         again = uplift("run", f"config{i}.yaml")
 
         assert again.returncode == 0, again.stderr
@@ -131,4 +137,9 @@ def test_a_run_killed_at_any_moment_goes_on_where_it_was(api, settings):
         assert ran.fits["executed"] == ran.fits["unique"] - kept
         pd.testing.assert_frame_equal(ran.estimates, expected, check_exact=True)
         resumed.append(kept)
-    assert any(0 < kept < ran.fits["unique"] for kept in resumed), resumed
+    print("fits kept by the killed runs:", resumed)
+    assert sum(0 < kept < unique for kept in resumed) >= 5
+
+
+def fits_in(i):
+    return list(Path().glob(f"cache{i}/*/*.fit"))

@@ -322,6 +322,7 @@ def test_a_model_that_came_as_a_pickle_is_passed_on_as_it_came(folder, tmp_path)
     again = DirectoryStore(tmp_path / "other").find(KEY)
     passed_on = pickle.loads(pickle.dumps(replace(again, predictions=None)))
 
+    assert passed_on.pickled is None  # what was loaded from a bundle is held once
     assert found.model.coef == again.model.coef == passed_on.model.coef == 3
     assert passed_on.predictions is None
 

@@ -17,7 +17,7 @@ from metalearners.storage import FolderStorage
 from metalearners.store import MemoryStore
 from metalearners.unit import FitUnit, as_mask
 from metalearners.workers import Processes, TimeLimitExceeded, WorkerLost, side_by_side
-from tests.faulty import CanTBeSentBack, Ends, NeverFits, TakesMinutes
+from tests.faulty import CanTBeSentBack, DiesSending, Ends, NeverFits, TakesMinutes
 
 
 class Reports(LinearRegression):
@@ -96,6 +96,14 @@ def test_a_process_that_ended_is_lost_and_another_takes_its_place(workers):
     store, made = MemoryStore(), workers()
     with pytest.raises(WorkerLost, match=r"killed, or ran out of memory.*fewer workers"):
         made.fit(units(store, Ends)[0], store)
+
+    assert made.fit(units(store, DummyRegressor)[0], store).predictions is not None
+
+
+def test_a_process_killed_while_it_sends_its_fit_is_lost(workers):
+    store, made = MemoryStore(), workers()
+    with pytest.raises(WorkerLost):
+        made.fit(units(store, DiesSending)[0], store)
 
     assert made.fit(units(store, DummyRegressor)[0], store).predictions is not None
 
