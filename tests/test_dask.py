@@ -359,6 +359,7 @@ def test_workers_of_this_machine_end_with_their_maker(tmp_path, folder):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_task_costs_little_beyond_its_fit_however_large_the_features():
     command = [sys.executable, str(REPOSITORY / "benchmarks" / "dask_and_processes.py")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
@@ -366,4 +367,4 @@ def test_a_task_costs_little_beyond_its_fit_however_large_the_features():
     found = re.findall(r"^(process|dask): ([\d.]+) ms a task", done.stdout, re.MULTILINE)
 
     assert {runner for runner, _ in found} == {"process", "dask"}
-    assert all(float(cost) < 200 for _, cost in found)
+    assert all(float(cost) <= 60 for _, cost in found)
