@@ -33,7 +33,7 @@ def main(sections: list[str]) -> None:
     """Run, measure, print."""
     os.chdir(tempfile.mkdtemp())
     _data(2000).to_parquet("data.parquet")
-    _data(50_000).to_parquet("large.parquet")
+    _data(65_000).to_parquet("large.parquet")
     from flows.environment import prepare
     from flows.server import connect, wait_for
 
