@@ -173,9 +173,7 @@ def test_a_lasting_fault_fails_the_run_at_once_and_keeps_what_was_fitted(
 
     good = dict(settings["models"]["treatment"])
     settings["models"]["treatment"] = {"estimator": "tests.faulty.NeverFits"}
-    with pytest.raises(
-        Exception, match=r"treatment_model arm 1 fold \d/5 failed: ValueError: this mod"
-    ):
+    with pytest.raises(Exception, match=r"treatment_model arm 1 .* failed: ValueError: this mod"):
         run(settings)
 
     (failed,) = list_runs(tmp_path / "runs")
