@@ -510,7 +510,16 @@ def _place(problem: Any) -> list[str]:
 
 def _is_branch(part: Any) -> bool:
     return isinstance(part, str) and (
-        part in {"ParallelismConfig", "bool", "int", "float", "str", "literal['auto']"}
+        part
+        in {
+            "ParallelismConfig",
+            "bool",
+            "int",
+            "float",
+            "constrained-float",
+            "str",
+            "literal['auto']",
+        }
         or re.fullmatch(r"(dict|function-after)\[.*\]|\[key\]", part) is not None
     )
 

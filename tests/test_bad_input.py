@@ -131,7 +131,7 @@ SETTINGS = [
     ({"clip": -0.1}, "clip: expected a number greater than or equal to 0"),
     ({"clip": 0.5}, "clip: expected a number less than 0.5"),
     ({"clip": float("nan")}, "clip: .*found nan"),
-    ({"clip": True}, "clip: expected a number; found True"),
+    ({"clip": True}, "clip: expected a number or 'auto'; found True"),
     ({"folds": {"n_folds": 1}}, "n_folds: expected a number greater than or equal to 2; found 1"),
     ({"folds": {"n_folds": "5"}}, "n_folds: expected a whole number; found '5'"),
     ({"folds": {"n_folds": 5.0}}, "n_folds: expected a whole number; found 5.0"),
