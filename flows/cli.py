@@ -14,8 +14,9 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from flows import interruption
+from flows.addresses import without_secrets
 from flows.display import progress_display, say
-from flows.errors import InputError, without_secrets
+from flows.errors import InputError
 from flows.runs import (
     LATEST,
     cache_warning,

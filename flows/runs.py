@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from flows import interruption, progress
-from flows.errors import InputError, without_secrets
+from flows.addresses import without_secrets
+from flows.errors import InputError
 from metalearners.storage import write_whole
 
 FORMAT_VERSION = 1
