@@ -29,7 +29,8 @@ def check_address(address: str) -> str:
     ValueError
         If it holds one: configs are kept with each run, and other users see a command's arguments.
     """
-    if without_secrets(address) != address:
+    in_one = re.sub(r"\s", "", address)
+    if without_secrets(in_one) != in_one:
         raise ValueError(
             "a URL without credentials is expected, as configs are kept with each run: give them "
             "in the environment or in fsspec's own configuration."

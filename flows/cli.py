@@ -267,10 +267,18 @@ def runs_show(
 ) -> None:
     """Show a run's figures as JSON."""
     with _exit_status():
-        failed = {r["run_name"]: r for r in list_runs(output) if r["status"] != "done"}
-        found = failed.get(name)
+        from flows.summaries import read_summary
+
+        others = {r["run_name"]: r for r in list_runs(output) if r["status"] != "done"}
+        found = others.get(name)
         if found is None:
-            found = json.loads((find_run(name, output) / "summary.json").read_text())
+            file = find_run(name, output) / "summary.json"
+            try:
+                found = read_summary(file)
+            except ValueError as error:
+                raise InputError(
+                    f"Expected a run's summary in {file}; found another: {error}."
+                ) from None
         print(json.dumps(found, indent=2))
 
 
