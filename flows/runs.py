@@ -139,8 +139,8 @@ def recorded(output: str, prefect_name: str) -> Iterator[Run]:
                 write_json(record, error.run_record)  # type: ignore[attr-defined]
                 record.with_suffix(".lock").unlink()
             raise
-        record.unlink()
-        record.with_suffix(".lock").unlink()
+        record.unlink(missing_ok=True)
+        record.with_suffix(".lock").unlink(missing_ok=True)
 
 
 def _record_interruption(run: Run, record: Path) -> None:
@@ -218,12 +218,16 @@ def cache_warning(cache: dict[str, Any]) -> str | None:
 def whole_folder(run: Run) -> Iterator[Path]:
     """A folder to write a run's files to; renamed to the run's own at the end, or removed."""
     staging = run.output / f".{run.name}.tmp"
-    staging.mkdir()
     try:
+        staging.mkdir()
         yield staging
         staging.rename(run.folder)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(staging, ignore_errors=True)
+        if isinstance(error, FileNotFoundError) and not staging.parent.exists():
+            raise FileNotFoundError(
+                f"the folder of runs, {run.output}, was there when the run began and is gone"
+            ) from error
         raise
     _point_latest(run)
 
