@@ -32,7 +32,7 @@ def check_size(value: Any) -> None:
             raise TooLargeError(too_many("values"))
         problem = _problem(part)
         if problem:
-            raise TooLargeError(f"{problem} at {shown('.'.join(place)) or 'its top'}. Shorten it.")
+            raise TooLargeError(f"{problem} at {shown('.'.join(place)) or 'its top'}. Mend it.")
 
 
 def too_many(what: str) -> str:
@@ -58,7 +58,18 @@ def _problem(part: Any) -> str:
         return f"{_OF_NUMBER} a longer one"
     if isinstance(part, (str, bytes)) and len(part) > MOST_LETTERS:
         return f"expected a text of at most {MOST_LETTERS:,} letters; found one of {len(part):,}"
+    if isinstance(part, str) and not is_text(part):
+        return f"expected text that UTF-8 can hold; found {shown(ascii(part))}"
     return ""
+
+
+def is_text(name: str) -> bool:
+    """Whether a text can be written in UTF-8; names of files that aren't text can't be."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _walk(value: Any, place: tuple[str, ...], above: tuple[int, ...] = ()) -> Iterator[Any]:

@@ -1,6 +1,7 @@
 """A run's folder, which appears whole or not at all, and the record of runs that have none."""
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -26,6 +27,7 @@ FORMAT_VERSION = 1
 LATEST = "latest"
 COUNTS = ("planned", "unique", "executed", "reused", "retried")
 _RECORDS = ".records"
+_ROOM = 1 << 20  # bytes without which neither database nor report can grow
 
 
 @dataclass
@@ -101,6 +103,16 @@ def check_folder(folder: str | Path, where: str, mode: int = 0o777) -> None:
             f"{where}: expected a folder that can be written to; {folder}: {error.strerror}. "
             "Choose another."
         ) from None
+
+
+def is_full(folder: Path) -> bool:
+    """Whether a folder is there and nothing can be added to it for lack of space."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(_ROOM))
+    except OSError as error:
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return False
 
 
 def check_file(path: Path, where: str) -> None:
