@@ -9,8 +9,8 @@ _NO_USERS = {"file", "git", "github", "hf", "local", "memory", "tar", "zip"}
 # A user's name alone is no secret where a server asks for more than that.
 _LOGINS = {"ftp", "hdfs", "sftp", "smb", "ssh"}
 
-_NEXT = r"::(?=[a-z][a-z0-9+.-]*:[:/])"  # fsspec chains addresses
-_ADDRESS = re.compile(rf"([a-z][a-z0-9+.-]*):(/+)((?:(?!{_NEXT})\S)*)", re.IGNORECASE)
+_NEXT = r"::(?=[a-z][a-z0-9+.-]{0,30}:[:/])"  # fsspec chains addresses
+_ADDRESS = re.compile(rf"([a-z][a-z0-9+.-]{{0,30}}):(/+)((?:(?!{_NEXT})\S)*)", re.IGNORECASE)
 _HOST = re.compile(r"(\[[^]]*\]|[^:]*)(:\d+)?|arn:.*")
 _NAME = re.compile(r"""[?&\#;{,]\s*["']?([^=:&/?\#;{,"'\s]+)["']?\s*[=:]\s*""")
 _VALUE = re.compile(r"""\{?("[^"]*"|'[^']*'|[^&\#;,}\s]*)""")
