@@ -14,8 +14,9 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from flows import interruption
-from flows.display import progress_display, say
-from flows.errors import InputError, without_secrets
+from flows.addresses import without_secrets
+from flows.display import progress_display, say, show
+from flows.errors import InputError
 from flows.runs import (
     LATEST,
     cache_warning,
@@ -26,6 +27,7 @@ from flows.runs import (
     outcome_lines,
     write_json,
 )
+from flows.terminal import check_output, make_lossy
 from metalearners.storage import write_whole
 
 DEFAULT_OUTPUT = "runs"
@@ -51,6 +53,7 @@ CachePlace = Annotated[str, typer.Option("--storage", help="Folder or fsspec URL
 
 def main() -> None:
     """Run the command; ends the process with its exit status."""
+    make_lossy()
     signal.signal(signal.SIGTERM, _terminate)
     status = 1
 
@@ -146,7 +149,7 @@ def tune(
             write_whole(output, profile.with_suffix(".png").read_bytes())
         if not quiet:
             settings_table(found["settings"], found["not_measured"])
-            print(f"Runs of this shape with `parallelism: auto` take the first: {profile}")
+            show(f"Runs of this shape with `parallelism: auto` take the first: {profile}")
 
 
 @app.command()
@@ -162,7 +165,7 @@ def score(
 
         n_rows = score_file(find_run(model, Path(DEFAULT_OUTPUT)) / "model", input, output)
         if not quiet:
-            print(f"{n_rows:,} rows scored: {output}")
+            show(f"{n_rows:,} rows scored: {output}")
 
 
 @app.command()
@@ -175,7 +178,7 @@ def init(
         from flows.init import write_config
 
         write_config(data, output)
-        print(f"{output} written. Check the roles it guessed, then: uplift run {output}")
+        show(f"{output} written. Check the roles it guessed, then: uplift run {output}")
 
 
 @app.command()
@@ -201,7 +204,7 @@ def cache_list(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """List kept fits, oldest first: what they are of, and how often they were reused."""
-    with _exit_status():
+    with _exit_status(), _asked_for():
         from flows.display import cache_table
         from flows.fit_cache import entry_facts, list_entries, open_existing
 
@@ -215,7 +218,7 @@ def cache_list(
 @cache_app.command("verify")
 def cache_verify(storage: CachePlace = DEFAULT_CACHE) -> None:
     """Check that every kept fit is whole; exit status 1 if one isn't."""
-    with _exit_status():
+    with _exit_status(), _asked_for():
         from flows.display import cache_table
         from flows.fit_cache import damaged_entries, open_existing
 
@@ -253,7 +256,7 @@ def cache_prune(
 @runs_app.command("list")
 def runs_list(output: RunsFolder = Path(DEFAULT_OUTPUT)) -> None:
     """List past runs, oldest first."""
-    with _exit_status():
+    with _exit_status(), _asked_for():
         from flows.display import runs_table
 
         runs_table(list_runs(output))
@@ -265,11 +268,19 @@ def runs_show(
     output: RunsFolder = Path(DEFAULT_OUTPUT),
 ) -> None:
     """Show a run's figures as JSON."""
-    with _exit_status():
-        failed = {r["run_name"]: r for r in list_runs(output) if r["status"] != "done"}
-        found = failed.get(name)
+    with _exit_status(), _asked_for():
+        from flows.summaries import read_summary
+
+        others = {r["run_name"]: r for r in list_runs(output) if r["status"] != "done"}
+        found = others.get(name)
         if found is None:
-            found = json.loads((find_run(name, output) / "summary.json").read_text())
+            file = find_run(name, output) / "summary.json"
+            try:
+                found = read_summary(file)
+            except ValueError as error:
+                raise InputError(
+                    f"Expected a run's summary in {file}; found another: {error}."
+                ) from None
         print(json.dumps(found, indent=2))
 
 
@@ -296,10 +307,18 @@ def _exit_status(
             _end(130, f"interrupted. {kept}")
         if not isinstance(error, Exception):
             raise
-        _write_failure(json_file, error)
+        with contextlib.suppress(OSError):  # as on a full disk, which may be what failed
+            _write_failure(json_file, error)
         if os.environ.get("UPLIFT_TRACEBACK"):
             raise
         _end(1, f"failed: {error or type(error).__name__}. UPLIFT_TRACEBACK=1 shows where.")
+
+
+@contextlib.contextmanager
+def _asked_for() -> Iterator[None]:
+    """What is printed is what the command is for, and not a courtesy: it fails without."""
+    yield
+    check_output()
 
 
 def _write_failure(json_file: Path | None, error: Exception) -> None:
@@ -325,11 +344,11 @@ def _terminate(number: int, frame: Any) -> NoReturn:
 
 def _show_end(folder: Path) -> None:
     summary = json.loads((folder / "summary.json").read_text())
-    print("\n".join(outcome_lines(summary)))
+    show("\n".join(outcome_lines(summary)))
     warning = cache_warning(summary["cache"])
     if warning:
         say(f"Warning: {warning}")
-    print(f"  the same through {folder.parent / LATEST}; server and UI: uplift serve")
+    show(f"  the same through {folder.parent / LATEST}; server and UI: uplift serve")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from math import isinf
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
@@ -19,6 +20,17 @@ from pydantic import (
     model_validator,
 )
 
+from flows.addresses import check_address
+from flows.bounds import (
+    MOST_BYTES,
+    MOST_LEVELS,
+    MOST_VALUES,
+    TooLargeError,
+    check_digits,
+    check_size,
+    shown,
+    too_many,
+)
 from flows.errors import InputError
 
 LearnerName = Literal["SLearner", "TLearner", "XLearner", "RLearner", "DRLearner"]
@@ -37,31 +49,17 @@ M = TypeVar("M", bound=BaseModel)
 
 def _local(folder: str) -> str:
     if "://" in folder or folder.startswith("~") or "\0" in folder or not folder.strip():
-        raise ValueError(f"expected a folder of this machine, written out; found {folder!r}.")
+        raise ValueError(
+            f"expected a folder of this machine, written out; found {shown(repr(folder))}."
+        )
     return folder
 
 
 Folder = Annotated[str, AfterValidator(_local)]
 
-_SECRETS = re.compile(
-    r"(?<!abfs)(?<!abfss)://[^/@]*@"  # user@; in an Azure address a container's name stands there
-    r"|://[^/@]*:[^/@]*@"  # user:password@
-    r"|://.*[?&][^=&/]*(sig|token|key|secret|password|credential)[^=&/]*=",
-    re.IGNORECASE,
-)
-
-
-def _without_secrets(location: str) -> str:
-    if _SECRETS.search(location):
-        raise ValueError(
-            "a URL without credentials is expected, as configs are kept with each run: give them "
-            "in the environment or in fsspec's own configuration."
-        )
-    return location
-
 
 def _folder_or_url(location: str) -> str:
-    return _without_secrets(location) if "://" in location else _local(location)
+    return check_address(location) if "://" in location else _local(location)
 
 
 Place = Annotated[str, AfterValidator(_folder_or_url)]
@@ -69,6 +67,12 @@ Place = Annotated[str, AfterValidator(_folder_or_url)]
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bounded(cls, value: Any) -> Any:
+        check_size(value)
+        return value
 
 
 # A row's id may well name its cluster, and a stratum may be a feature; any other pair of roles
@@ -121,7 +125,7 @@ class DataConfig(_Section):
     @field_validator("source")
     @classmethod
     def _no_secrets(cls, value: str) -> str:
-        return _without_secrets(value)
+        return check_address(value)
 
     @field_validator("arms", "features")
     @classmethod
@@ -192,8 +196,9 @@ class ModelSpec(_Section):
     def _plain(cls, value: dict[str, Any]) -> dict[str, Any]:
         for part in _parts(value):
             if part is not None and not isinstance(part, Label):
+                found = shown(repr(part))
                 raise ValueError(
-                    f"expected numbers, texts, true/false, lists and maps; found {part!r}."
+                    f"expected numbers, texts, true/false, lists and maps; found {found}."
                 )
         return value
 
@@ -254,8 +259,12 @@ class ParallelismConfig(_Section):
     @field_validator("address")
     @classmethod
     def _of_scheduler(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"(tcp|tls|ws|wss)://[^/@\s]+:\d+/?", value):
-            raise ValueError(f"expected an address such as tcp://host:8786; found {value!r}.")
+        if value is None:
+            return None
+        check_address(value)
+        if not re.fullmatch(r"(tcp|tls|ws|wss)://[^/@\s]+:\d+/?", value):
+            found = shown(repr(value))
+            raise ValueError(f"expected an address such as tcp://host:8786; found {found}.")
         return value
 
     @model_validator(mode="after")
@@ -319,9 +328,11 @@ class Config(_Section):
 def _distinct(value: list[Any], otherwise: str) -> list[Any]:
     if not value:
         raise ValueError(f"expected one or more; found none. Say {otherwise}.")
-    twice = next((item for i, item in enumerate(value) if item in value[:i]), None)
-    if twice is not None:
-        raise ValueError(f"expected each once; found {twice!r} twice.")
+    seen: set[Any] = set()
+    for item in value:
+        if item in seen:
+            raise ValueError(f"expected each once; found {shown(repr(item))} twice.")
+        seen.add(item)
     return value
 
 
@@ -377,10 +388,16 @@ def config_among(arguments: Mapping[str, Any]) -> Config:
     return parse_config({name: arguments[name] for name in Config.model_fields})
 
 
+_MOST_LINES = 50
+
+
 def parse(model: type[M], content: Any, prefix: str) -> M:
     """A section of the config from plain values; messages begin with a prefix."""
     try:
+        check_size(content)
         return model.model_validate(content)
+    except TooLargeError as error:
+        raise InputError(f"{prefix}{error}") from None
     except RecursionError:
         raise InputError(f"{prefix}expected values that don't contain themselves.") from None
     except ValidationError as error:
@@ -388,13 +405,17 @@ def parse(model: type[M], content: Any, prefix: str) -> M:
         for problem in error.errors():
             by_place.setdefault(".".join(_place(problem)), []).append(problem)
         # Where one form of a value was entered, that it isn't another says nothing.
-        told = [p for p in by_place if not any(other.startswith(f"{p}.") for other in by_place)]
-        raise InputError(prefix + "\n".join(_explain(model, by_place[p]) for p in told)) from None
+        entered = {place[: dot.start()] for place in by_place for dot in re.finditer(r"\.", place)}
+        told = [place for place in by_place if place not in entered]
+        lines = [_explain(model, by_place[p]) for p in told[:_MOST_LINES]]
+        more = [f"... and {len(told) - _MOST_LINES} more."] if len(told) > _MOST_LINES else []
+        raise InputError(prefix + "\n".join([*lines, *more])) from None
 
 
 # YAML 1.1 reads 1e-3 as a text and 2020-01-01 as a date; people mean a number and a text.
 _SCIENTIFIC = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$")
-_FLOAT, _DATE = "tag:yaml.org,2002:float", "tag:yaml.org,2002:timestamp"
+_INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
+_DATE = "tag:yaml.org,2002:timestamp"
 _RESOLVERS = {
     first: [*(rule for rule in rules if rule[0] != _DATE), (_FLOAT, _SCIENTIFIC)]
     for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -421,43 +442,96 @@ _Dumper.add_representer(str, _Dumper.represent_str)
 
 
 class _Loader(yaml.SafeLoader):
-    """A safe loader that refuses a key given twice, where YAML's own keeps the last silently."""
+    """A safe loader of bounded values, each number kept as it is written and each key given once.
+
+    YAML's own repeats an alias as often as a text says, which may be often in a few lines, makes
+    infinity of a number such as 1e400, and keeps the last of equal keys.
+    """
 
     yaml_implicit_resolvers = _RESOLVERS
 
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._levels = self._values = 0
+        self._sizes: dict[int, int] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        before, is_alias = self._values, self.check_event(yaml.AliasEvent)
+        self._levels += 1
+        if self._levels > MOST_LEVELS:
+            raise TooLargeError(too_many("levels"))
+        node = super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+        self._levels -= 1
+        # One that stands in itself has no size yet.
+        self._values += self._sizes.get(id(node), 1) if is_alias else 1
+        if self._values > MOST_VALUES:
+            raise TooLargeError(too_many("values"))
+        self._sizes.setdefault(id(node), self._values - before)
+        return node
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: list[Any] = []
+        seen: set[Any] = set()
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
             key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if not isinstance(key, Hashable):
+                break  # refused below
             if key in seen:
                 mark = key_node.start_mark
-                raise yaml.MarkedYAMLError(problem=f"key {key!r} twice", problem_mark=mark)
-            seen.append(key)
+                problem = f"key {shown(repr(key))} twice"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
+            seen.add(key)
         return super().construct_mapping(node, deep=deep)
+
+    def construct_number(self, node: yaml.ScalarNode) -> int | float:
+        check_digits(node.value, f"line {node.start_mark.line + 1}")
+        if node.tag == _INT:
+            return int(self.construct_yaml_int(node))
+        number = float(self.construct_yaml_float(node))
+        digits = re.sub(r"[eE].*", "", node.value)
+        if (isinf(number) or not number) and re.search("[1-9]", digits):
+            problem = f"a number beyond what floats can hold, {node.value}"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        return number
+
+
+for _tag in (_INT, _FLOAT):
+    _Loader.add_constructor(_tag, _Loader.construct_number)
 
 
 def _read_yaml(text: str, where: str) -> Any:
     try:
-        return yaml.load(text, Loader=_Loader)  # a subclass of the safe loader
+        value = yaml.load(text, Loader=_Loader)  # a subclass of the safe loader
+        check_size(value)
+    except TooLargeError as error:
+        bound = str(error).removeprefix("expected ")
+        raise InputError(f"Expected valid YAML in {where}, and {bound}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         problem = " ".join(str(error).split()).replace('in "<unicode string>", ', "at ")
-        raise InputError(f"Expected valid YAML in {where}; found: {problem}.") from None
+        raise InputError(f"Expected valid YAML in {where}; found: {shown(problem, 500)}.") from None
+    return value
 
 
 def _mapping(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        text = content.decode()
     except FileNotFoundError:
         raise InputError(
             f"Expected a config file; {path} doesn't exist. `uplift init DATA` writes one."
         ) from None
     except (OSError, ValueError) as error:
         raise InputError(f"Expected a readable config file; {path}: {error}.") from None
+    if len(content) > MOST_BYTES:
+        raise InputError(
+            f"Expected a config of at most {MOST_BYTES:,} bytes; {path} has more. Leave out what "
+            "the run doesn't need: `features: null` takes every column without a role."
+        )
     content = _read_yaml(text, str(path))
     if not isinstance(content, dict) or not content:
-        found = "nothing" if content is None else repr(content)[:50]
+        found = "nothing" if content is None else shown(repr(content), 50)
         raise InputError(
             f"Expected a mapping with the key `data` in {path}; found {found}. "
             "`uplift init DATA` writes a config to start from."
@@ -469,16 +543,16 @@ def _apply(content: dict[str, Any], change: str) -> None:
     path, equals, text = change.partition("=")
     keys = path.split(".")
     if not equals or not all(keys):
-        raise InputError(f"Expected --set key.path=value; found {change!r}.")
-    value = _read_yaml(text, f"--set {change!r}")
+        raise InputError(f"Expected --set key.path=value; found {shown(repr(change))}.")
+    value = _read_yaml(text, f"--set {shown(repr(change))}")
     for key in keys[:-1]:
         if content.get(key) in (None, "auto"):
             content[key] = {}
         content = content[key]
         if not isinstance(content, dict):
             raise InputError(
-                f"Expected a mapping at {key!r} for --set {change!r}; the config has {content!r} "
-                "there. Set it as a whole."
+                f"Expected a mapping at {key!r} for --set {shown(repr(change))}; the config has "
+                f"{shown(repr(content))} there. Set it as a whole."
             )
     content[keys[-1]] = value
 
@@ -487,7 +561,7 @@ def _explain(model: type[BaseModel], problems: Sequence[Any]) -> str:
     """What is wrong at a place, in a line: where, what was expected, what was found."""
     first = problems[0]
     place = _place(first)
-    where, found = ".".join(place) or "all of it", repr(first["input"])[:100]
+    where = shown(".".join(place)) or "all of it"
     if first["type"] == "extra_forbidden":
         valid = _keys_at(model, place[:-1])
         return f"{where}: unknown key. {nearest(place[-1], valid)}Valid here: {', '.join(valid)}."
@@ -495,6 +569,7 @@ def _explain(model: type[BaseModel], problems: Sequence[Any]) -> str:
         return f"{where}: expected a value, found none. Add the key."
     if first["type"] == "value_error":
         return f"{where}: {first['ctx']['error']}"
+    found = shown(repr(first["input"]))
     expected = list(dict.fromkeys(_expected(model, problem) for problem in problems))
     hint = nearest(found.strip("'"), re.findall(r"'([^']+)'", " ".join(expected)))
     return f"{where}: expected {' or '.join(expected)}; found {found}. {hint}".rstrip()
@@ -559,5 +634,5 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 def nearest(word: str, valid: Iterable[str]) -> str:
     """A hint at the valid word that was probably meant; empty if none is close."""
-    close = difflib.get_close_matches(word, list(valid), n=1)
+    close = difflib.get_close_matches(shown(word), list(valid), n=1)
     return f"Did you mean {close[0]!r}? " if close else ""

@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from rich import filesize
@@ -19,15 +19,33 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from flows.bounds import shown
 from flows.progress import describe, listening
 
 if TYPE_CHECKING:  # the command's help doesn't wait for the library
     from metalearners.fit_cache import Entry
 
 
+def plain(text: str) -> str:
+    """A text that says nothing to a terminal but its letters: its control signs are written out.
+
+    Names of files and labels of arms are others' texts. Among what isn't printed are the signs
+    that turn the direction of writing, and bytes that are no text.
+    """
+    return "".join(
+        sign if sign.isprintable() or sign in "\n\t" else sign.encode("unicode_escape").decode()
+        for sign in text
+    )
+
+
 def say(message: str) -> None:
     """Print to standard error."""
-    print(message, file=sys.stderr)
+    print(plain(message), file=sys.stderr)
+
+
+def show(message: str) -> None:
+    """Print to standard output."""
+    print(plain(message))
 
 
 @contextlib.contextmanager
@@ -72,7 +90,7 @@ class _BarListener:
         self.advance(stage, total, total)
 
     def tell(self, message: str) -> None:
-        self.bars.console.print(message, markup=False, highlight=False)
+        self.bars.console.print(plain(message), markup=False, highlight=False)
 
 
 class _LineListener:
@@ -93,18 +111,27 @@ def runs_table(runs: list[dict[str, Any]]) -> None:
     table = Table("run", "status", "seconds", "executed", "reused", "effects", "error", box=None)
     for run in runs:
         fits = run.get("fits", {})
-        effects = ", ".join(f"{r['arm']} {r['estimate']:.3g}" for r in run.get("ate", []))
         cells = (
             run["run_name"],
             run["status"],
             f"{run['seconds']:.1f}" if "seconds" in run else "",
             str(fits.get("executed", "")),
             str(fits.get("reused", "")),
-            effects,
+            ", ".join(map(_effect, run.get("ate", []))),
             run.get("error", "").partition("\n")[0],
         )
-        table.add_row(*map(Text, cells))  # as they are: brackets in them are no markup
+        _add_row(table, cells)
     _print(table if runs else "No runs yet.")
+
+
+def _effect(row: dict[str, Any]) -> str:
+    estimate = "none" if row["estimate"] is None else f"{row['estimate']:.3g}"
+    return f"{row['arm']} {estimate}"
+
+
+def _add_row(table: Table, cells: Iterable[str]) -> None:
+    # As they are: brackets in them are no markup, and a line end is none of the table's.
+    table.add_row(*(Text(plain(shown(cell, 500)).replace("\n", "\\n")) for cell in cells))
 
 
 def cache_table(entries: list["Entry"]) -> None:
@@ -114,7 +141,7 @@ def cache_table(entries: list["Entry"]) -> None:
         age = "" if entry.age is None else _duration(entry.age)
         label = entry.label or "(its head can't be read)"
         cells = (label, filesize.decimal(entry.size), age, str(entry.hits), entry.key[:12])
-        table.add_row(*map(Text, cells))
+        _add_row(table, cells)
     if entries:
         _print(table)
     size, hits = sum(e.size for e in entries), sum(e.hits for e in entries)

@@ -5,8 +5,10 @@ to loopback. A setting that the user has made stays as it is.
 """
 
 import os
+import sys
 from pathlib import Path
 
+from flows.bounds import is_text
 from flows.errors import InputError
 
 STATE_FOLDER = ".uplift"
@@ -36,6 +38,12 @@ _SERVER = {
 def state_folder() -> Path:
     """Where server, database and cache of the working folder lie; made for its owner alone."""
     folder = Path(STATE_FOLDER).resolve()
+    if not is_text(str(folder)):
+        raise InputError(
+            f"Expected a working folder whose name is text in this environment's encoding, "
+            f"{sys.getfilesystemencoding()}; found {str(folder.parent)!a}. Work in another "
+            "folder, or, if its name is in UTF-8, with LC_ALL=C.UTF-8."
+        )
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:

@@ -1,12 +1,13 @@
 """The one error that means: the input or the config is wrong, nothing was fitted."""
 
-import re
+from flows.addresses import without_secrets
 
 
 class InputError(ValueError):
-    """Wrong input. The message says what was expected, what was found and how to mend it."""
+    """Wrong input. The message says what was expected, what was found and how to mend it.
 
+    No secret of an address gets into it, wherever it is shown: terminal, UI, logs.
+    """
 
-def without_secrets(text: str) -> str:
-    """A text with what stands before the ``@`` of its addresses left out."""
-    return re.sub(r"//[^/\s]*@", "//", text)
+    def __init__(self, message: str) -> None:
+        super().__init__(without_secrets(message))

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 _GRACE_SECONDS = 4.0
-_LOST_OUTPUT = 120  # as Python itself has it
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 # Set from the moment of an interruption: nothing that can be left out is waited for any more.
@@ -27,10 +26,12 @@ _last_words: list[Callable[[], None]] = []
 def prompt() -> Iterator[None]:
     """Have Ctrl-C and SIGTERM end this process soon, for the time of the context.
 
-    A second one changes nothing: the end is seconds away.
+    A second one changes nothing: the end is seconds away. That the terminal is gone changes
+    nothing either: nobody sees the run, and it goes on.
     """
     _own_process.set()
     before = {number: signal.signal(number, _interrupt) for number in _SIGNALS}
+    before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     yield  # after an interruption the signals stay as they are
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -73,13 +74,9 @@ def _end_at_last(status: int) -> None:
 
 
 def end_process(status: int) -> None:
-    """End the process without waiting for its threads; what was printed is not lost unnoticed."""
+    """End the process without waiting for its threads."""
     for stream in (sys.stdout, sys.stderr):
-        try:
+        with contextlib.suppress(OSError, ValueError):  # ValueError: it is closed
             if stream is not None:
                 stream.flush()
-        except (BrokenPipeError, ValueError):  # nobody reads it any more
-            pass
-        except OSError:
-            status = status or _LOST_OUTPUT
     os._exit(status)

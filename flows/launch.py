@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 from flows import environment
 from flows.config import Config, load_config
 from flows.display import say
-from flows.environment import state_folder
+from flows.environment import STATE_FOLDER, state_folder
 from flows.errors import InputError
 from flows.liveness import mark_crashed, mark_crashed_soon
-from flows.runs import interrupted, record_failure
+from flows.runs import interrupted, is_full, record_failure
 from flows.server import answers, connect, ui_address, wait_for
 
 _SETTLE_SECONDS = 2.0  # task runs reach the server in batches, one a second
@@ -44,7 +44,7 @@ def launch(
     """
     config = load_config(path, changes, output)
     try:
-        with _ready(config, "uplift_run", quiet) as flow:
+        with _full_disk_named(config), _ready(config, "uplift_run", quiet) as flow:
             return Path(flow(**parameters(config), refresh=refresh))
     except BaseException as error:
         if not interrupted(error):
@@ -67,8 +67,24 @@ def launch_tune(
         If the config or the data are wrong; nothing was fitted then.
     """
     config = load_config(path, changes)
-    with _ready(config, "uplift_tune", quiet) as flow:
+    with _full_disk_named(config), _ready(config, "uplift_tune", quiet) as flow:
         return Path(flow(**parameters(config), budget_seconds=budget_seconds))
+
+
+@contextlib.contextmanager
+def _full_disk_named(config: Config) -> Iterator[None]:
+    """Name a full disk as the cause of what failed by it: the server, its client, or a file."""
+    try:
+        yield
+    except Exception as error:
+        full = next(filter(is_full, (Path(STATE_FOLDER).resolve(), Path(config.output))), None)
+        if full is None or isinstance(error, InputError) or interrupted(error):
+            raise
+        message = f"no space is left for {full}. Free some, and the same command goes on from there"
+        named = OSError(message)
+        if hasattr(error, "run_record"):
+            named.run_record = {**error.run_record, "error": message}  # type: ignore[attr-defined]
+        raise named from error
 
 
 @contextlib.contextmanager

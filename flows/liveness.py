@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
+from flows.addresses import without_secrets
 from flows.environment import state_folder
-from flows.errors import without_secrets
 from flows.server import recorded_address
 
 if TYPE_CHECKING:

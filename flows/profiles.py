@@ -9,6 +9,7 @@ from typing import Any
 
 from joblib import cpu_count
 
+from flows.bounds import MOST_BYTES, read_bounded, shown
 from flows.environment import STATE_FOLDER
 from flows.parallelism import Parallelism
 from flows.runs import write_json
@@ -76,16 +77,16 @@ def find_profile(study: Study) -> Profile:
         return Profile(_read(path))
     except FileNotFoundError:
         return Profile()
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         return Profile(
             problem=f"Expected a profile as `uplift tune` writes it in {path}; found another file "
-            f"({type(error).__name__}: {error}). It was ignored: run `uplift tune` again, or "
-            "delete it."
+            f"({type(error).__name__}: {shown(str(error))}). It was ignored: run `uplift tune` "
+            "again, or delete it."
         )
 
 
 def _read(path: Path) -> Parallelism:
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = json.loads(read_bounded(path, MOST_BYTES))
     runner, measured = content["runner"], content["measured"]
     workers, threads = int(content["workers"]), int(content["base_model_threads"])
     if runner not in ("serial", "thread", "process") or content["format_version"] != FORMAT_VERSION:

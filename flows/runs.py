@@ -1,8 +1,10 @@
 """A run's folder, which appears whole or not at all, and the record of runs that have none."""
 
 import contextlib
+import errno
 import fcntl
 import json
+import os
 import re
 import resource
 import shutil
@@ -16,13 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from flows import interruption, progress
-from flows.errors import InputError, without_secrets
+from flows.addresses import without_secrets
+from flows.bounds import shown
+from flows.errors import InputError
 from metalearners.storage import write_whole
 
 FORMAT_VERSION = 1
 LATEST = "latest"
 COUNTS = ("planned", "unique", "executed", "reused", "retried")
 _RECORDS = ".records"
+_ROOM = 1 << 20  # bytes without which neither database nor report can grow
 
 
 @dataclass
@@ -100,6 +105,16 @@ def check_folder(folder: str | Path, where: str, mode: int = 0o777) -> None:
         ) from None
 
 
+def is_full(folder: Path) -> bool:
+    """Whether a folder is there and nothing can be added to it for lack of space."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(_ROOM))
+    except OSError as error:
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return False
+
+
 def check_file(path: Path, where: str) -> None:
     """Refuse a file that can't be written, before there is anything to write.
 
@@ -136,8 +151,8 @@ def recorded(output: str, prefect_name: str) -> Iterator[Run]:
                 write_json(record, error.run_record)  # type: ignore[attr-defined]
                 record.with_suffix(".lock").unlink()
             raise
-        record.unlink()
-        record.with_suffix(".lock").unlink()
+        record.unlink(missing_ok=True)
+        record.with_suffix(".lock").unlink(missing_ok=True)
 
 
 def _record_interruption(run: Run, record: Path) -> None:
@@ -215,36 +230,62 @@ def cache_warning(cache: dict[str, Any]) -> str | None:
 def whole_folder(run: Run) -> Iterator[Path]:
     """A folder to write a run's files to; renamed to the run's own at the end, or removed."""
     staging = run.output / f".{run.name}.tmp"
-    staging.mkdir()
     try:
+        staging.mkdir()
         yield staging
         staging.rename(run.folder)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(staging, ignore_errors=True)
+        if isinstance(error, FileNotFoundError) and not staging.parent.exists():
+            raise FileNotFoundError(
+                f"the folder of runs, {run.output}, was there when the run began and is gone"
+            ) from error
         raise
     _point_latest(run)
 
 
 def _point_latest(run: Run) -> None:
     temporary = run.output / f".{LATEST}.{run.name}"
-    temporary.symlink_to(run.name)
-    temporary.replace(run.output / LATEST)
+    try:
+        temporary.symlink_to(run.name)
+        temporary.replace(run.output / LATEST)
+    except OSError as error:  # a folder of that name, say: no reason to fail a run that is whole
+        temporary.unlink(missing_ok=True)
+        progress.tell(f"{run.output / LATEST} still shows an earlier run: {error.strerror}.")
 
 
 def list_runs(output: Path) -> list[dict[str, Any]]:
-    """Summaries of the finished runs, and records of the others, oldest first."""
-    folders = [path for path in output.glob("*/summary.json") if _is_run(path.parent)]
-    finished = [_summary(path) for path in folders]
-    records = (output / _RECORDS).glob("*.json")
+    """Summaries of the finished runs, and records of the others, oldest first.
+
+    Where another file has a summary's name, the run is there with the status ``damaged``.
+    """
+    from flows.summaries import summary_or_damage  # the command's help doesn't wait for it
+
+    folders = [folder for folder in _entries(output) if _is_run(folder)]
+    finished = [summary_or_damage(folder / "summary.json", folder.name) for folder in folders]
+    records = (path for path in _entries(output / _RECORDS) if path.suffix == ".json")
     # A run that was killed in its last moment may have left both.
-    others = [_record(path) for path in records if not (output / path.stem).exists()]
-    return sorted(
-        (r for r in (*finished, *others) if r), key=lambda r: (r["started"], r["run_name"])
-    )
+    others = [
+        _settled(path, summary_or_damage(path, path.stem))
+        for path in records
+        if not (output / path.stem).exists()
+    ]
+    return sorted((*finished, *others), key=lambda r: (r["started"], r["run_name"]))
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
 
 
 def _is_run(folder: Path) -> bool:
-    return not folder.is_symlink() and not folder.name.startswith(".")
+    return (
+        not folder.is_symlink()
+        and not folder.name.startswith(".")
+        and os.path.lexists(folder / "summary.json")
+    )
 
 
 def find_run(name: str, output: Path) -> Path:
@@ -256,40 +297,38 @@ def find_run(name: str, output: Path) -> Path:
         If there is none.
     """
     for folder in (output / name, Path(name)):
-        with contextlib.suppress(OSError):  # a name too long to be one
+        with contextlib.suppress(OSError, ValueError):  # a name too long to be one, or with a NUL
             if (folder / "summary.json").is_file():
                 return folder
     names = [run["run_name"] for run in list_runs(output) if run["status"] == "done"]
-    known = ", ".join(names[-5:]) or "none"
+    known = ", ".join(shown(run) for run in names[-5:]) or "none"
     raise InputError(
-        f"Expected a finished run: its name, its folder or latest; found none for {name!r} in "
+        f"Expected a finished run: its name, its folder or latest; found none for "
+        f"{shown(repr(name))} in "
         f"{output}. Finished runs there: {known}."
     )
 
 
-def _summary(path: Path) -> dict[str, Any] | None:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-    return content if {"run_name", "started", "status"} <= set(content) else None
-
-
-def _record(path: Path) -> dict[str, Any] | None:
-    content = _summary(path)
-    if content and content["status"] == "running" and not _locked(path.with_suffix(".lock")):
-        return {**content, "status": "failed", "error": "its process ended without a word"}
-    return content
+def _settled(path: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """A run's record; one that says running is of a run that failed, if its process is gone."""
+    if record["status"] == "running" and not _locked(path.with_suffix(".lock")):
+        return {**record, "status": "failed", "error": "its process ended without a word"}
+    return record
 
 
 def _locked(path: Path) -> bool:
     try:
-        with path.open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        lock = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError:
         return False
+    finally:
+        os.close(lock)
     return False
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
+from flows.addresses import check_address
 from flows.columns import known_propensity, read_strata
-from flows.config import DataConfig
+from flows.config import DataConfig, parse
 from flows.errors import InputError
 from flows.runs import check_file
 from flows.source import open_source, read_rows
@@ -31,6 +32,10 @@ def score_file(model: Path, source: str, output: Path) -> int:
         If the model is damaged, the rows don't fit it, or the file can't be written.
     """
     check_file(output, "--output")
+    try:
+        check_address(source)
+    except ValueError as error:
+        raise InputError(f"--input: {error}") from None
     if output.resolve() == Path(source).resolve():
         raise InputError(f"--output: expected another file than the rows to score; found {source}.")
     try:
@@ -49,7 +54,7 @@ def score_file(model: Path, source: str, output: Path) -> int:
 def _estimates(bundle: Bundle, source: str) -> pd.DataFrame:
     if bundle.schema is None or "config" not in bundle.about:
         raise InputError("Expected the model of a run, which knows its features; found another.")
-    data = DataConfig.model_validate(bundle.about["config"]["data"])
+    data = parse(DataConfig, bundle.about["config"]["data"], "Expected the model of a run: data.")
     dataset = open_source(source)
     # Other learners have no use for known probabilities of new rows.
     designed = any(PROPENSITY_MODEL in learner.SERVED for learner in bundle.learners.values())

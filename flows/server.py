@@ -19,8 +19,9 @@ from urllib.parse import urlsplit
 import httpx
 
 from flows import progress
+from flows.addresses import without_secrets
 from flows.environment import server_environment, state_folder
-from flows.errors import InputError, without_secrets
+from flows.errors import InputError
 
 _START_SECONDS = 120.0
 _POLL_SECONDS = 1.0

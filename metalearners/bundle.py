@@ -202,7 +202,7 @@ def _manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_bytes())
         found, digest = manifest["format_version"], manifest.pop("digest", None)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleError(
             f"Expected a stored model in {path.parent}; found none that can be read "
             f"({type(error).__name__}: {error}). Name a finished run."

@@ -1,0 +1,115 @@
+"""How large what comes from outside may be, so that a refusal takes no time and fits a sentence."""
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+MOST_BYTES = 1 << 20  # of a config
+MOST_VALUES = 100_000  # those of YAML's aliases counted as often as they occur
+MOST_LEVELS = 100
+MOST_LETTERS = 10_000
+MOST_DIGITS = 100
+_LARGEST = 10**MOST_DIGITS
+_OF_NUMBER = f"expected a number of at most {MOST_DIGITS} digits; found"
+
+
+class TooLargeError(ValueError):
+    """A value beyond the bounds. The message says which bound, and what was found."""
+
+
+def check_size(value: Any) -> None:
+    """Refuse a value that is too large, or has too large a one in it.
+
+    Raises
+    ------
+    TooLargeError
+        If it is.
+    """
+    for count, (place, part) in enumerate(_walk(value, ())):
+        if count >= MOST_VALUES:
+            raise TooLargeError(too_many("values"))
+        problem = _problem(part)
+        if problem:
+            raise TooLargeError(f"{problem} at {shown('.'.join(place)) or 'its top'}. Mend it.")
+
+
+def too_many(what: str) -> str:
+    """What to say of more than the most values or levels."""
+    most = MOST_VALUES if what == "values" else MOST_LEVELS
+    return f"expected at most {most:,} {what}; found more. Leave out what the run doesn't need."
+
+
+def check_digits(text: str, place: str) -> None:
+    """Refuse the text of a number that is too long to be read.
+
+    Raises
+    ------
+    TooLargeError
+        If it is.
+    """
+    if len(text) > MOST_DIGITS:
+        raise TooLargeError(f"{_OF_NUMBER} one of {len(text):,} at {place}. Shorten it.")
+
+
+def _problem(part: Any) -> str:
+    if isinstance(part, int) and abs(part) >= _LARGEST:
+        return f"{_OF_NUMBER} a longer one"
+    if isinstance(part, (str, bytes)) and len(part) > MOST_LETTERS:
+        return f"expected a text of at most {MOST_LETTERS:,} letters; found one of {len(part):,}"
+    if isinstance(part, str) and not is_text(part):
+        return f"expected text that UTF-8 can hold; found {shown(ascii(part))}"
+    return ""
+
+
+def is_text(name: str) -> bool:
+    """Whether a text can be written in UTF-8; names of files that aren't text can't be."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _walk(value: Any, place: tuple[str, ...], above: tuple[int, ...] = ()) -> Iterator[Any]:
+    """Places and values; what contains itself is another's to refuse."""
+    yield place, value
+    if not isinstance(value, (Mapping, list, tuple, set, frozenset)) or id(value) in above:
+        return
+    if len(place) >= MOST_LEVELS:
+        raise TooLargeError(too_many("levels"))
+    within: Any = value.items() if isinstance(value, Mapping) else enumerate(value)
+    for key, item in within:
+        if isinstance(value, Mapping):
+            yield place, key
+        yield from _walk(item, (*place, shown(str(key))), (*above, id(value)))
+
+
+def shown(text: str, most: int = 100) -> str:
+    """A text as a message shows it: not all of a long one."""
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def read_bounded(path: Path, most: int) -> bytes:
+    """The bytes of a regular file.
+
+    Raises
+    ------
+    OSError
+        If it can't be read.
+    ValueError
+        If it is no regular file, as pipes and devices may never end, or has too many bytes.
+    """
+    # Without O_NONBLOCK, opening a pipe that nobody writes to would wait for somebody.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode):
+            raise ValueError("expected a file; found something else, such as a folder or a pipe")
+        if about.st_size > most:
+            raise ValueError(f"expected at most {most:,} bytes; found {about.st_size:,}")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(most)
+    finally:
+        os.close(descriptor)

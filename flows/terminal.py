@@ -1,0 +1,64 @@
+"""Output is a courtesy: what a closed or full terminal doesn't take is lost, and fails no run."""
+
+import errno
+import io
+import os
+import sys
+from typing import TextIO
+
+_LEFT = {errno.EPIPE, errno.EIO}  # nobody reads it any more
+
+
+class _Lossy(io.FileIO):
+    """A stream that never fails; it remembers why something was lost to who still wanted it."""
+
+    lost: OSError | None = None
+
+    def write(self, data: object) -> int:
+        """Write what can be written, and say that it was all."""
+        size = len(memoryview(data))  # type: ignore[arg-type]
+        try:
+            written = super().write(data)  # type: ignore[arg-type]
+        except OSError as error:
+            self.lost = self.lost if error.errno in _LEFT else error
+            return size
+        return size if written is None else written  # None: a full pipe that doesn't wait
+
+
+_streams: list[_Lossy] = []
+
+
+def make_lossy() -> None:
+    """Have this process's standard streams take anything, for as long as it lives."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:  # the next file to be opened, a database say, would be written to instead
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout, sys.stderr = _lossy(1, sys.stdout), _lossy(2, sys.stderr)
+
+
+def _lossy(number: int, before: TextIO | None) -> TextIO:
+    raw = _Lossy(number, "w", closefd=False)
+    _streams.append(raw)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding=getattr(before, "encoding", None) or "utf-8",
+        errors="backslashreplace",  # names of files may hold what a terminal's encoding hasn't
+        line_buffering=number == 2 or raw.isatty(),
+    )
+
+
+def check_output() -> None:
+    """Fail where something that was asked for is lost.
+
+    Raises
+    ------
+    OSError
+        If a stream that somebody still wanted couldn't be written.
+    """
+    sys.stdout.flush()
+    for raw in _streams:
+        if raw.lost is not None:
+            reason = raw.lost.strerror
+            raise OSError(f"expected standard output to take what was asked for; {reason}")
