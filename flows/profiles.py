@@ -11,7 +11,7 @@ from joblib import cpu_count
 
 from flows.environment import STATE_FOLDER
 from flows.parallelism import Parallelism
-from flows.runs import write_json
+from flows.runs import read_json, write_json
 from flows.study import Study
 from metalearners.digest import combine
 
@@ -76,7 +76,7 @@ def find_profile(study: Study) -> Profile:
         return Profile(_read(path))
     except FileNotFoundError:
         return Profile()
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         return Profile(
             problem=f"Expected a profile as `uplift tune` writes it in {path}; found another file "
             f"({type(error).__name__}: {error}). It was ignored: run `uplift tune` again, or "
@@ -85,7 +85,7 @@ def find_profile(study: Study) -> Profile:
 
 
 def _read(path: Path) -> Parallelism:
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_json(path)
     runner, measured = content["runner"], content["measured"]
     workers, threads = int(content["workers"]), int(content["base_model_threads"])
     if runner not in ("serial", "thread", "process") or content["format_version"] != FORMAT_VERSION:

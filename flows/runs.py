@@ -17,12 +17,14 @@ from typing import Any
 
 from flows import interruption, progress
 from flows.errors import InputError, without_secrets
+from metalearners.regular import read_regular
 from metalearners.storage import write_whole
 
 FORMAT_VERSION = 1
 LATEST = "latest"
 COUNTS = ("planned", "unique", "executed", "reused", "retried")
 _RECORDS = ".records"
+_MOST_JSON_BYTES = 256 << 20
 
 
 @dataclass
@@ -81,7 +83,7 @@ class Run:
         }
 
 
-def check_folder(folder: str | Path, where: str, mode: int = 0o777) -> None:
+def check_folder(folder: str | Path, where: str) -> None:
     """Refuse a folder that can't be written to; it is made if it doesn't exist.
 
     Raises
@@ -90,7 +92,7 @@ def check_folder(folder: str | Path, where: str, mode: int = 0o777) -> None:
         If it can't.
     """
     try:
-        Path(folder).mkdir(mode, parents=True, exist_ok=True)
+        Path(folder).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
@@ -269,8 +271,8 @@ def find_run(name: str, output: Path) -> Path:
 
 def _summary(path: Path) -> dict[str, Any] | None:
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError):
+        content = read_json(path)
+    except (OSError, ValueError, RecursionError):
         return None
     return content if {"run_name", "started", "status"} <= set(content) else None
 
@@ -291,6 +293,12 @@ def _locked(path: Path) -> bool:
     except OSError:
         return False
     return False
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Plain values of a JSON file; an OSError or ValueError where it is no such file."""
+    content: dict[str, Any] = json.loads(read_regular(path, _MOST_JSON_BYTES))
+    return content
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -253,7 +253,7 @@ def _signature(manifest: Mapping[str, Any], signing_key: bytes) -> str:
 def _check_makers(folder: Path, files: list[Path]) -> None:
     present = [path for path in files if path.exists()]
     try:
-        warning = check_makers(folder, present, ", or sign models with a secret")
+        warning = check_makers(folder, present)
     except UntrustedError as error:
         raise BundleError(str(error)) from None
     if warning:

@@ -5,6 +5,8 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
+_SIGNING = "or sign it with a secret (signing_key; UPLIFT_CACHE_KEY for the commands)"
+
 
 class UntrustedError(ValueError):
     """Anybody may have made what would run as code."""
@@ -40,7 +42,7 @@ def foreign_owner(path: Path) -> int | None:
     return max(owners - {os.geteuid()}, default=None)
 
 
-def check_makers(folder: Path, files: Iterable[Path] = (), remedy: str = "") -> str:
+def check_makers(folder: Path, files: Iterable[Path] = ()) -> str:
     """A warning of others who may write code that is read from a folder; empty if none may.
 
     Whoever may write to a folder may put other files into it. Root may do so anywhere.
@@ -48,7 +50,6 @@ def check_makers(folder: Path, files: Iterable[Path] = (), remedy: str = "") -> 
     Parameters
     ----------
     files : those in it that are read, if others may not be
-    remedy : what to do instead of closing the folder
 
     Raises
     ------
@@ -63,14 +64,14 @@ def check_makers(folder: Path, files: Iterable[Path] = (), remedy: str = "") -> 
             raise UntrustedError(
                 f"Expected {path} to be writable by those alone whom you trust, as what lies there "
                 f"runs as code when it is read; found that {who}. Make sure of what lies there, "
-                f"then: {_closing(path, 'o-w')}{remedy}."
+                f"then: {_closing(path, 'o-w')}; {_SIGNING}."
             )
     for path in paths:
         who = _some(path)
         if who:
             return (
                 f"{path} holds what runs as code when it is read, and {who}. Unless you trust "
-                f"them: {_closing(path, 'g-w')}{remedy}."
+                f"them: {_closing(path, 'g-w')}; {_SIGNING}."
             )
     return ""
 

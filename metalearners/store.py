@@ -187,4 +187,4 @@ def check_cache_makers(cache: FitCache) -> str:
     """
     if cache.signing_key or not isinstance(cache.storage, FolderStorage):
         return ""  # who may write to a URL isn't known here
-    return check_makers(cache.storage.folder, remedy=", or have fits signed with a secret")
+    return check_makers(cache.storage.folder)
