@@ -82,11 +82,8 @@ def _show_warning(
 ) -> None:
     """Say what the library warns of; what other packages do, with the line that they do it in."""
     own = category.__module__.startswith("metalearners.")
-    say(
-        f"Warning: {message}"
-        if own
-        else warnings.formatwarning(message, category, filename, lineno)
-    )
+    other = warnings.formatwarning(message, category, filename, lineno)
+    say(f"Warning: {message}" if own else other)
 
 
 def _show_version(wanted: bool) -> None:
