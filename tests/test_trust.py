@@ -297,7 +297,7 @@ def test_a_cache_is_refused_or_warned_of_by_who_may_write(tmp_path_factory, mode
     folder.mkdir()
     folder.chmod(mode)
     if mode & 0o002:
-        with pytest.raises(UntrustedError, match="any user.*chmod o-w .*secret"):
+        with pytest.raises(UntrustedError, match=r"any user.*chmod o-w .*secret"):
             DirectoryStore(folder)
     elif mode & 0o020:
         with pytest.warns(UntrustedWarning, match="users of group .*chmod g-w .*secret"):
@@ -427,7 +427,7 @@ def test_a_model_is_refused_or_warned_of_by_who_may_write(bundle, tmp_path_facto
     bundle.save(folder, b"secret")
     (folder / what).chmod(mode)
     if mode & 0o002:
-        with pytest.raises(BundleError, match="any user.*chmod o-w .*secret"):
+        with pytest.raises(BundleError, match=r"any user.*chmod o-w .*secret"):
             Bundle.load(folder)
     elif mode & 0o020:
         with pytest.warns(UntrustedWarning, match="users of group"):
