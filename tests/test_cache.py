@@ -849,6 +849,7 @@ def s3(monkeypatch):
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    fsspec.get_filesystem_class("s3").clear_instance_cache()  # they keep an earlier server's port
     yield SimpleNamespace(server=server, objects=objects, url=f"s3://{bucket()}/cache")
     server.stop()
 
