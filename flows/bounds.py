@@ -1,9 +1,6 @@
 """How large what comes from outside may be, so that a refusal takes no time and fits a sentence."""
 
-import os
-import stat
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 MOST_BYTES = 1 << 20  # of a config
@@ -89,27 +86,3 @@ def _walk(value: Any, place: tuple[str, ...], above: tuple[int, ...] = ()) -> It
 def shown(text: str, most: int = 100) -> str:
     """A text as a message shows it: not all of a long one."""
     return text if len(text) <= most else f"{text[:most]}..."
-
-
-def read_bounded(path: Path, most: int) -> bytes:
-    """The bytes of a regular file.
-
-    Raises
-    ------
-    OSError
-        If it can't be read.
-    ValueError
-        If it is no regular file, as pipes and devices may never end, or has too many bytes.
-    """
-    # Without O_NONBLOCK, opening a pipe that nobody writes to would wait for somebody.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    try:
-        about = os.fstat(descriptor)
-        if not stat.S_ISREG(about.st_mode):
-            raise ValueError("expected a file; found something else, such as a folder or a pipe")
-        if about.st_size > most:
-            raise ValueError(f"expected at most {most:,} bytes; found {about.st_size:,}")
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read(most)
-    finally:
-        os.close(descriptor)

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import signal
+import warnings
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +26,7 @@ from flows.runs import (
     interrupted,
     list_runs,
     outcome_lines,
+    read_json,
     write_json,
 )
 from flows.terminal import check_output, make_lossy
@@ -55,6 +57,7 @@ def main() -> None:
     """Run the command; ends the process with its exit status."""
     make_lossy()
     signal.signal(signal.SIGTERM, _terminate)
+    warnings.showwarning = _show_warning
     status = 1
 
     def end() -> None:
@@ -70,6 +73,20 @@ def main() -> None:
             interruption.end_process(130)
         status = int(error.code or 0)
         raise
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: object = None,
+    line: str | None = None,
+) -> None:
+    """Say what the library warns of; what other packages do, with the line that they do it in."""
+    own = category.__module__.startswith("metalearners.")
+    other = warnings.formatwarning(message, category, filename, lineno)
+    say(f"Warning: {message}" if own else other)
 
 
 def _show_version(wanted: bool) -> None:
@@ -113,7 +130,7 @@ def run(
         with progress_display(quiet):
             folder = launch(config, changes or [], output, refresh, quiet)
         if json_file is not None:
-            write_json(json_file, json.loads((folder / "summary.json").read_text()))
+            write_json(json_file, read_json(folder / "summary.json"))
         if not quiet:
             _show_end(folder)
 
@@ -142,7 +159,7 @@ def tune(
                 check_file(file, option)
         with progress_display(quiet):
             profile = launch_tune(config, changes or [], budget, quiet)
-        found = json.loads(profile.read_text())
+        found = read_json(profile)
         if json_file is not None:
             write_json(json_file, {"status": "done", "profile": str(profile), **found})
         if output is not None:
@@ -284,6 +301,20 @@ def runs_show(
         print(json.dumps(found, indent=2))
 
 
+@runs_app.command("sign")
+def runs_sign(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="A name, a folder, or latest.")],
+    output: RunsFolder = Path(DEFAULT_OUTPUT),
+) -> None:
+    """Sign a run's model with UPLIFT_CACHE_KEY, if you know who made it: models are code."""
+    with _exit_status():
+        from flows.score import sign_model
+
+        folder = find_run(name, output) / "model"
+        sign_model(folder)
+        print(f"{folder} is signed: `uplift score` with this key takes it.")
+
+
 @contextlib.contextmanager
 def _exit_status(
     json_file: Path | None = None,
@@ -343,7 +374,7 @@ def _terminate(number: int, frame: Any) -> NoReturn:
 
 
 def _show_end(folder: Path) -> None:
-    summary = json.loads((folder / "summary.json").read_text())
+    summary = read_json(folder / "summary.json")
     show("\n".join(outcome_lines(summary)))
     warning = cache_warning(summary["cache"])
     if warning:

@@ -4,12 +4,15 @@ Programs of this project send nothing anywhere, keep their state in the working 
 to loopback. A setting that the user has made stays as it is.
 """
 
+import contextlib
 import os
+import stat
 import sys
 from pathlib import Path
 
 from flows.bounds import is_text
 from flows.errors import InputError
+from metalearners.ownership import foreign_owner, make_private
 
 STATE_FOLDER = ".uplift"
 
@@ -36,7 +39,13 @@ _SERVER = {
 
 
 def state_folder() -> Path:
-    """Where server, database and cache of the working folder lie; made for its owner alone."""
+    """Where server, database and cache of the working folder lie; made for its owner alone.
+
+    Raises
+    ------
+    InputError
+        If it can't be made, or others may have put something into it.
+    """
     folder = Path(STATE_FOLDER).resolve()
     if not is_text(str(folder)):
         raise InputError(
@@ -45,17 +54,58 @@ def state_folder() -> Path:
             "folder, or, if its name is in UTF-8, with LC_ALL=C.UTF-8."
         )
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
+        make_private(folder)
     except OSError as error:
         raise InputError(
             f"Expected a working folder that can be written to, for what runs keep in {folder}; "
             f"{error.strerror}. Work in another folder."
         ) from None
+    check_state_folder()
     return folder
+
+
+def check_state_folder() -> None:
+    """Refuse a state folder, if there is one, that others may have put something into.
+
+    What lies in it runs as code. Whoever owns it, or something in it, can replace that; so can
+    other users for root, who would then run their code.
+
+    Raises
+    ------
+    InputError
+        If it belongs to another user, or others may write to it.
+    """
+    folder = Path(STATE_FOLDER)
+    if not folder.is_dir():
+        return
+    _check_owned(folder)
+    if folder.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise InputError(_not_private(folder, "others may write to it", "chmod go-w"))
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+            _check_owned(path)
+
+
+def _check_owned(path: Path) -> None:
+    owner = foreign_owner(path)
+    if owner is not None:
+        found = f"it belongs to user {owner}"
+        raise InputError(_not_private(path, found, f"chown -R {os.geteuid()}"))
+
+
+def _not_private(path: Path, found: str, command: str) -> str:
+    folder = Path(STATE_FOLDER).absolute()
+    return (
+        f"Expected {path.absolute()} to be private to user {os.geteuid()}, who runs this, as what "
+        f"lies in {folder} runs as code; found that {found}. Delete {folder}, which runs make "
+        f"anew, or if you trust all that lies in it: {command} {folder}. Or work elsewhere."
+    )
 
 
 def prepare() -> None:
     """Set what Prefect reads when it is imported."""
+    # A umask that takes the owner's rights too would make files that nobody can read again.
+    os.umask(os.umask(0o077) & 0o077)
     for name, value in {**_ALWAYS, **_CLIENT}.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("PREFECT_HOME", str(state_folder() / "prefect"))

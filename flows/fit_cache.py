@@ -6,19 +6,21 @@ import math
 import os
 import shutil
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from flows.config import CacheConfig, parse
-from flows.environment import STATE_FOLDER
+from flows.environment import STATE_FOLDER, check_state_folder
 from flows.errors import InputError
 from flows.runs import check_folder
 from metalearners._typing import Ref
 from metalearners.fit_cache import Entry, FitCache
+from metalearners.ownership import UntrustedError, UntrustedWarning, make_private
 from metalearners.storage import Storage, exists, open_storage
-from metalearners.store import CachedStore, Store
+from metalearners.store import CachedStore, Store, check_cache_makers
 
 KEY_VARIABLE = "UPLIFT_CACHE_KEY"
 _DAY = 86_400.0
@@ -38,18 +40,28 @@ def open_cache(config: CacheConfig) -> FitCache:
         If there can be no such place.
     """
     age = config.max_age_days
-    key = os.environ.get(KEY_VARIABLE, "").encode()
-    return FitCache(open_place(config.storage), key, None if age is None else age * _DAY)
+    place = open_place(config.storage)
+    return FitCache(place, signing_key(), None if age is None else age * _DAY)
 
 
-def check_cache(config: CacheConfig) -> None:
+def signing_key() -> bytes:
+    """The secret that fits and models are signed with; empty where the environment has none."""
+    return os.environ.get(KEY_VARIABLE, "").encode()
+
+
+def check_cache(config: CacheConfig) -> str:
     """Refuse a cache that can't be used; one that can only be read is one.
+
+    Returns
+    -------
+    A warning of others who may put fits into it; empty if none may
 
     Raises
     ------
     InputError
-        If it can't be.
+        If it can't be used, or any user of this machine may put fits into it.
     """
+    _check_state_of(config.storage)
     if "://" in config.storage:
         storage = open_place(config.storage)
         try:
@@ -59,7 +71,24 @@ def check_cache(config: CacheConfig) -> None:
                 f"cache.storage: expected a place that can be reached; {error}. Choose another."
             ) from None
     elif not _only_readable(config.storage):
-        check_folder(config.storage, "cache.storage", mode=0o700)
+        with contextlib.suppress(OSError):  # which the check tells
+            make_private(Path(config.storage))
+        check_folder(config.storage, "cache.storage")
+    return _makers_warning(open_cache(config), "cache.storage")
+
+
+def _check_state_of(location: str) -> None:
+    """Look at the state folder before at a cache that lies in it."""
+    if Path(location).resolve().is_relative_to(Path(STATE_FOLDER).resolve()):
+        check_state_folder()
+
+
+def _makers_warning(cache: FitCache, where: str) -> str:
+    try:
+        warning = check_cache_makers(cache)
+    except UntrustedError as error:
+        raise InputError(f"{where}: {error}") from None
+    return warning and f"{where}: {warning}"
 
 
 def _only_readable(folder: str) -> bool:
@@ -110,15 +139,20 @@ def open_existing(location: str) -> FitCache:
     Raises
     ------
     InputError
-        If there is none; nothing is made.
+        If there is none, or any user of this machine may put fits into it; nothing is made.
     """
     config = parse(CacheConfig, {"storage": location}, "--")
+    _check_state_of(location)
     if not _opened(exists, location):
         raise InputError(
             f"--storage: expected a cache; found nothing at {location}. Name a folder or an "
             "fsspec URL that runs have used as cache.storage."
         )
-    return open_cache(config)
+    cache = open_cache(config)
+    warning = _makers_warning(cache, "--storage")
+    if warning:
+        warnings.warn(warning, UntrustedWarning, stacklevel=2)
+    return cache
 
 
 def list_entries(cache: FitCache) -> list[Entry]:
@@ -242,6 +276,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _delete_dead_inputs() -> Iterator[int]:
     """Delete inputs that no run holds, in the state folder; sizes of what was there."""
+    check_state_folder()
     for folder in Path(STATE_FOLDER, _INPUTS).glob("*"):
         with contextlib.suppress(OSError), _locked(folder):
             # One that has just been made is held in a moment.

@@ -9,10 +9,10 @@ from typing import Any
 
 from joblib import cpu_count
 
-from flows.bounds import MOST_BYTES, read_bounded, shown
+from flows.bounds import shown
 from flows.environment import STATE_FOLDER
 from flows.parallelism import Parallelism
-from flows.runs import write_json
+from flows.runs import read_json, write_json
 from flows.study import Study
 from metalearners.digest import combine
 
@@ -86,7 +86,7 @@ def find_profile(study: Study) -> Profile:
 
 
 def _read(path: Path) -> Parallelism:
-    content = json.loads(read_bounded(path, MOST_BYTES))
+    content = read_json(path)
     runner, measured = content["runner"], content["measured"]
     workers, threads = int(content["workers"]), int(content["base_model_threads"])
     if runner not in ("serial", "thread", "process") or content["format_version"] != FORMAT_VERSION:

@@ -21,6 +21,7 @@ from flows import interruption, progress
 from flows.addresses import without_secrets
 from flows.bounds import shown
 from flows.errors import InputError
+from metalearners.regular import read_regular
 from metalearners.storage import write_whole
 
 FORMAT_VERSION = 1
@@ -28,6 +29,7 @@ LATEST = "latest"
 COUNTS = ("planned", "unique", "executed", "reused", "retried")
 _RECORDS = ".records"
 _ROOM = 1 << 20  # bytes without which neither database nor report can grow
+_MOST_JSON_BYTES = 256 << 20
 
 
 @dataclass
@@ -86,7 +88,7 @@ class Run:
         }
 
 
-def check_folder(folder: str | Path, where: str, mode: int = 0o777) -> None:
+def check_folder(folder: str | Path, where: str) -> None:
     """Refuse a folder that can't be written to; it is made if it doesn't exist.
 
     Raises
@@ -95,7 +97,7 @@ def check_folder(folder: str | Path, where: str, mode: int = 0o777) -> None:
         If it can't.
     """
     try:
-        Path(folder).mkdir(mode, parents=True, exist_ok=True)
+        Path(folder).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
@@ -330,6 +332,12 @@ def _locked(path: Path) -> bool:
     finally:
         os.close(lock)
     return False
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Plain values of a JSON file; an OSError or ValueError where it is no such file."""
+    content: dict[str, Any] = json.loads(read_regular(path, _MOST_JSON_BYTES))
+    return content
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Scores new rows with a stored model."""
+"""Scores new rows with a stored model, and signs one."""
 
 import warnings
 from pathlib import Path
@@ -10,10 +10,11 @@ from flows.addresses import check_address
 from flows.columns import known_propensity, read_strata
 from flows.config import DataConfig, parse
 from flows.errors import InputError
+from flows.fit_cache import KEY_VARIABLE, signing_key
 from flows.runs import check_file
 from flows.source import open_source, read_rows
 from metalearners._typing import Floats
-from metalearners.bundle import Bundle
+from metalearners.bundle import Bundle, BundleError, sign
 from metalearners.design import ArmShares
 from metalearners.metalearner import PROPENSITY_MODEL
 from metalearners.storage import write_whole
@@ -39,7 +40,7 @@ def score_file(model: Path, source: str, output: Path) -> int:
     if output.resolve() == Path(source).resolve():
         raise InputError(f"--output: expected another file than the rows to score; found {source}.")
     try:
-        bundle = Bundle.load(model)
+        bundle = Bundle.load(model, signing_key())
         estimates = _estimates(bundle, source)
     except InputError:
         raise
@@ -49,6 +50,22 @@ def score_file(model: Path, source: str, output: Path) -> int:
     estimates.to_parquet(sink, index=False)
     write_whole(output, sink.getvalue().to_pybytes())
     return len(estimates)
+
+
+def sign_model(model: Path) -> None:
+    """Sign a stored model with the environment's secret.
+
+    Raises
+    ------
+    InputError
+        If there is no secret, or the model is damaged.
+    """
+    if not signing_key():
+        raise InputError(f"Expected a secret in {KEY_VARIABLE}; found none. Set it, and sign then.")
+    try:
+        sign(model, signing_key())
+    except BundleError as error:
+        raise InputError(str(error)) from None
 
 
 def _estimates(bundle: Bundle, source: str) -> pd.DataFrame:

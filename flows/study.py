@@ -150,12 +150,17 @@ def load_study(config: Config) -> Study:
     except ValueError as error:
         raise InputError(f"{config.data.source}: {_with_labels(str(error), arms)}") from None
     _check_models(study)
-    check_folders(config)  # last, so that refused input leaves no folders behind
+    # Last, so that refused input leaves no folders behind.
+    study.warnings.extend(check_folders(config))
     return study
 
 
-def check_folders(config: Config) -> None:
+def check_folders(config: Config) -> list[str]:
     """Refuse folders to write to that the process may not, or can't, write to.
+
+    Returns
+    -------
+    Warnings of others who may put fits into the cache
 
     Raises
     ------
@@ -164,9 +169,10 @@ def check_folders(config: Config) -> None:
     """
     check_allowed(config.output)
     check_folder(config.output, "output")
-    if config.cache.enabled:
-        check_allowed(config.cache.storage)
-        check_cache(config.cache)
+    if not config.cache.enabled:
+        return []
+    check_allowed(config.cache.storage)
+    return list(filter(None, [check_cache(config.cache)]))
 
 
 @dataclass

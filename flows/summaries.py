@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from flows.bounds import read_bounded, shown
+from flows.bounds import shown
+from metalearners.regular import read_regular
 
 _MOST_BYTES = 1 << 26
 
@@ -47,7 +48,7 @@ def read_summary(path: Path) -> dict[str, Any]:
         If it is none that a run writes; the message says why.
     """
     try:
-        content = json.loads(read_bounded(path, _MOST_BYTES))
+        content = json.loads(read_regular(path, _MOST_BYTES))
         _Summary.model_validate(content)
     except ValidationError as error:
         where = ".".join(str(key) for key in error.errors()[0]["loc"])

@@ -22,7 +22,7 @@ from flows.config import (
     ParallelismConfig,
     config_among,
 )
-from flows.fit_cache import cache_facts
+from flows.fit_cache import cache_facts, signing_key
 from flows.foresight import Column, stand_ins
 from flows.parallelism import Parallelism, choose, work_of
 from flows.profiles import Profile, find_profile
@@ -203,7 +203,7 @@ def write_files(
     """A run's files but its summary."""
     results.estimates.to_parquet(folder / "estimates.parquet", index=False)
     (folder / "config.yaml").write_text(study.config.to_yaml(), encoding="utf-8")
-    results.bundle.save(folder / "model")
+    results.bundle.save(folder / "model", signing_key())
     facts = {**run.facts(), **_measured(run, chosen)}
     (folder / "report.html").write_text(render(study, results, facts), encoding="utf-8")
 

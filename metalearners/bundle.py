@@ -1,5 +1,6 @@
 """What scoring needs of fitted learners, in a folder: no data, no fold models."""
 
+import hmac
 import json
 import pickle
 import warnings
@@ -16,11 +17,16 @@ import pandas as pd
 from metalearners._typing import Floats, Matrix
 from metalearners.containers import check_matrix, column_names
 from metalearners.metalearner import MetaLearner
+from metalearners.ownership import UntrustedError, UntrustedWarning, check_makers
+from metalearners.regular import MOST_BYTES, OddFileError, read_regular
 from metalearners.schema import Schema, SchemaError
+from metalearners.signing import check_key, keyed_digest
 from metalearners.storage import write_whole
 
 _MANIFEST = "manifest.json"
 _FORMAT = 1
+_MODE = 0o644  # of files: they are code
+_MOST_MANIFEST_BYTES = 256 << 20
 
 
 class BundleError(ValueError):
@@ -94,38 +100,57 @@ class Bundle:
             columns |= estimate_columns(name, self.arms, estimates[:, :, -1])
         return pd.DataFrame(columns, index=X.index if isinstance(X, pd.DataFrame) else None)
 
-    def save(self, folder: str | Path) -> None:
-        """Write the bundle; its manifest, with each file's digest and its own, comes last."""
-        folder, digests = Path(folder), {}
+    def save(self, folder: str | Path, signing_key: bytes = b"") -> None:
+        """Write the bundle; its manifest, with each file's digest and its own, comes last.
+
+        A folder that is made, and all files, are writable by their owner alone.
+
+        Parameters
+        ----------
+        signing_key : a secret; `load` with the same one knows that this bundle is yours
+        """
+        check_key(signing_key)
+        folder, digests, sizes = Path(folder), {}, {}
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         for name, learner in self.learners.items():
             content = pickle.dumps(learner.served(), protocol=5)
-            write_whole(folder / f"{name}.pickle", content)
+            write_whole(folder / f"{name}.pickle", content, mode=_MODE)
             digests[f"{name}.pickle"] = sha256(content).hexdigest()
+            sizes[f"{name}.pickle"] = len(content)
         manifest = {
             "format_version": _FORMAT,
             "arms": self.arms,
             "features": None if self.schema is None else self.schema.to_json(),
             "files": digests,
+            "sizes": sizes,
             "about": dict(self.about),
         }
-        whole = {"digest": _digest(manifest), **manifest}
-        write_whole(folder / _MANIFEST, json.dumps(whole, indent=2).encode())
+        _write_manifest(folder, manifest, signing_key)
 
     @classmethod
-    def load(cls, folder: str | Path) -> "Bundle":
+    def load(cls, folder: str | Path, signing_key: bytes = b"") -> "Bundle":
         """Read a bundle; each file is verified against the manifest before it is unpickled.
+
+        A bundle is code: whoever made it has what they like run by who loads it.
+
+        Parameters
+        ----------
+        signing_key : a secret; a bundle that wasn't saved with it is refused. Without one, who
+            may have written the files decides: a bundle is refused that any user of this machine
+            may write to, and where some others may, an `UntrustedWarning` says so
 
         Raises
         ------
         BundleError
-            If the folder holds no whole bundle.
+            If the folder holds no whole bundle, or one that may be another's.
         """
+        check_key(signing_key)
         folder = Path(folder)
-        manifest = _manifest(folder / _MANIFEST)
-        contents = {
-            Path(file).stem: _verified(folder / Path(file).name, expected)
-            for file, expected in manifest["files"].items()
-        }
+        manifest = _manifest(folder / _MANIFEST, signing_key)
+        files = {file: folder / Path(file).name for file in manifest["files"]}
+        if not signing_key:
+            _check_makers(folder, [folder / _MANIFEST, *files.values()])
+        contents = {path.stem: _verified(path, file, manifest) for file, path in files.items()}
         try:
             learners = {name: pickle.loads(content) for name, content in contents.items()}
         except Exception as error:  # a class or a package that isn't here, or is another version
@@ -198,10 +223,48 @@ def _tell_versions(made_with: Mapping[str, str], folder: Path) -> None:
         )
 
 
-def _manifest(path: Path) -> dict[str, Any]:
+def sign(folder: str | Path, signing_key: bytes) -> None:
+    """Sign a bundle that was saved without the key, or with another; nothing is unpickled.
+
+    Raises
+    ------
+    BundleError
+        If the folder holds no whole bundle.
+    """
+    check_key(signing_key)
+    folder = Path(folder)
+    manifest = _manifest(folder / _MANIFEST)
+    for file in manifest["files"]:
+        _verified(folder / Path(file).name, file, manifest)
+    _write_manifest(folder, manifest, signing_key)
+
+
+def _write_manifest(folder: Path, manifest: Mapping[str, Any], signing_key: bytes) -> None:
+    signed = {"signature": _signature(manifest, signing_key)} if signing_key else {}
+    whole = {"digest": _digest(manifest), **signed, **manifest}
+    write_whole(folder / _MANIFEST, json.dumps(whole, indent=2).encode(), mode=_MODE)
+
+
+def _signature(manifest: Mapping[str, Any], signing_key: bytes) -> str:
+    """What only who has the key can put into a manifest, which has the digests of all files."""
+    return keyed_digest(signing_key, "bundle", json.dumps(manifest).encode()).hex()
+
+
+def _check_makers(folder: Path, files: list[Path]) -> None:
+    present = [path for path in files if path.exists()]
     try:
-        manifest = json.loads(path.read_bytes())
+        warning = check_makers(folder, present)
+    except UntrustedError as error:
+        raise BundleError(str(error)) from None
+    if warning:
+        warnings.warn(warning, UntrustedWarning, stacklevel=3)
+
+
+def _manifest(path: Path, signing_key: bytes = b"") -> dict[str, Any]:
+    try:
+        manifest = json.loads(read_regular(path, _MOST_MANIFEST_BYTES))
         found, digest = manifest["format_version"], manifest.pop("digest", None)
+        signature = str(manifest.pop("signature", ""))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BundleError(
             f"Expected a stored model in {path.parent}; found none that can be read "
@@ -214,6 +277,13 @@ def _manifest(path: Path) -> dict[str, Any]:
         )
     if digest != _digest(manifest):
         raise BundleError(_damaged(path))
+    if signing_key and not hmac.compare_digest(_signature(manifest, signing_key), signature):
+        raise BundleError(
+            f"Expected the model in {path.parent} to be signed with this key; found "
+            f"{'another signature' if signature else 'no signature'}. A model is code: unless you "
+            "know who made it, run again; if you do, sign it (`uplift runs sign`, or "
+            "metalearners.bundle.sign)."
+        )
     return cast(dict[str, Any], manifest)
 
 
@@ -234,14 +304,17 @@ def arm_name(label: Any) -> str:
     return str(label)
 
 
-def _verified(path: Path, expected: str) -> bytes:
+def _verified(path: Path, file: str, manifest: Mapping[str, Any]) -> bytes:
+    most = manifest.get("sizes", {}).get(file, MOST_BYTES)
     try:
-        content = path.read_bytes()
+        content = read_regular(path, most)
+    except OddFileError as error:
+        raise BundleError(f"{_damaged(path)} ({error.strerror})") from error
     except OSError as error:
         raise BundleError(
             f"Expected the file {path} of a stored model; {error.strerror}."
         ) from error
-    if sha256(content).hexdigest() != expected:
+    if sha256(content).hexdigest() != manifest["files"][file]:
         raise BundleError(_damaged(path))
     return content
 

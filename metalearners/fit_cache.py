@@ -5,6 +5,7 @@ import errno
 import io
 import json
 import math
+import os
 import pickle
 import re
 import struct
@@ -13,7 +14,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from typing import Any
 from uuid import uuid4
 
@@ -27,14 +27,17 @@ from tenacity import (
 )
 
 from metalearners._typing import Array, Ref
+from metalearners.regular import MOST_BYTES, OddFileError
+from metalearners.signing import DIGEST_BYTES, check_key, keyed_digest
 from metalearners.storage import Item, Storage
 from metalearners.unit import Fit
 
 _MAGIC = b"uplift\x00\x02"
-_DIGEST_BYTES = 32
-_BEGIN = len(_MAGIC) + _DIGEST_BYTES  # where that begins which the digest is of
+_BEGIN = len(_MAGIC) + DIGEST_BYTES  # where that begins which the digest is of
 _LENGTH = struct.Struct("<I")  # of the head, which follows it
+_AT_ONCE_BYTES = 64 << 20  # read of a file before its head is asked how long it is
 _HITS = "hits"
+_MOST_HITS_BYTES = 256 << 20  # of a record: some millions of keys
 _INPUTS = "inputs"  # of runs whose workers read them from this storage
 _INPUTS_SECONDS = 86_400.0
 _OWN_FIT = re.compile(r"([0-9a-f]{2})/(\1[0-9a-f]{38})\.fit")
@@ -43,7 +46,24 @@ _OWN_INPUT = re.compile(rf"{_INPUTS}/([0-9a-f]{{32}})/.+")
 # A second try wouldn't mend these.
 _LASTING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 _PAUSE_SECONDS = 30.0
-_LASTING_ERRORS = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+_LASTING_ERRORS = (
+    FileNotFoundError,
+    PermissionError,
+    IsADirectoryError,
+    NotADirectoryError,
+    OddFileError,
+)
+# What a damaged file may do to who reads it.
+_UNREADABLE = (OddFileError, IsADirectoryError, NotADirectoryError, MemoryError)
+_UNPARSABLE: tuple[type[Exception], ...] = (
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    struct.error,
+)
 
 
 @dataclass(frozen=True)
@@ -98,19 +118,29 @@ class FitCache:
     _away_until: float = field(default=-math.inf, init=False)  # on the monotonic clock
     _failing: set[str] = field(default_factory=set, init=False)  # names, since one was reached
 
+    def __post_init__(self) -> None:
+        check_key(self.signing_key)
+
     def read(self, key: Ref) -> Fit | None:
         """The fit of a key; None if there is none that is whole, its own, and young enough."""
         try:
-            raw = self._reach(self.storage.read, _name(key))
+            raw = self._reach(self._whole, _name(key))
         except FileNotFoundError:
             return None
-        except (IsADirectoryError, NotADirectoryError):
+        except _UNREADABLE:
             self.damaged.add(key)
             return None
         except OSError as error:
             self.unreachable[key] = _reason(error)
             return None
         return self._counted(key, raw)
+
+    def _whole(self, name: str) -> bytes:
+        """A file's bytes; of a large one, no more than its head says that it has."""
+        raw = self.storage.read(name, end=_AT_ONCE_BYTES)
+        if len(raw) < _AT_ONCE_BYTES:
+            return raw
+        return self.storage.read(name, most=min(_size_in_head(raw), MOST_BYTES))
 
     def _counted(self, key: Ref, raw: bytes) -> Fit | None:
         """The fit in a file's bytes, counted as what it is."""
@@ -132,9 +162,14 @@ class FitCache:
 
     def write(self, key: Ref, fit: Fit, label: str = "") -> None:
         """Keep a fit; where the storage fails, that is noted and the fit isn't kept."""
-        head = json.dumps({"label": label, "written": time.time()}).encode()
-        content = b"".join([_LENGTH.pack(len(head)), head, _pack(fit)])
+        packed = _pack(fit)
+        about = {"label": label, "written": time.time(), "size": len(packed)}
+        head = json.dumps(about).encode()
+        content = b"".join([_LENGTH.pack(len(head)), head, packed])
         raw = b"".join([_MAGIC, self._digest(key, content), content])
+        if len(raw) > MOST_BYTES:
+            self.unkept[key] = os.strerror(errno.EFBIG)
+            return
         try:
             self._reach(self.storage.write, _name(key), raw)
         except OSError as error:
@@ -170,7 +205,10 @@ class FitCache:
 
     def is_whole(self, key: Ref) -> bool:
         """Whether a key's file is whole and its own; nothing is unpickled."""
-        return self._verified(key, self.storage.read(_name(key))) is not None
+        try:
+            return self._verified(key, self._whole(_name(key))) is not None
+        except _UNREADABLE:
+            return False
 
     def remove(self, key: Ref) -> None:
         """Delete a key's fit."""
@@ -214,8 +252,8 @@ class FitCache:
     def _hits_in(self, records: Iterable[Item]) -> Counter[Ref]:
         hits: Counter[Ref] = Counter()
         for record in filter(_is_of_hits, records):
-            with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
-                hits.update(json.loads(self.storage.read(record.name)))
+            with contextlib.suppress(*_UNPARSABLE):
+                hits.update(json.loads(self.storage.read(record.name, most=_MOST_HITS_BYTES)))
         return hits
 
     def _reach(self, call: Any, *arguments: Any) -> Any:
@@ -243,12 +281,12 @@ class FitCache:
         return time.monotonic() < self._away_until
 
     def _head(self, name: str) -> dict[str, Any]:
-        with contextlib.suppress(OSError, ValueError, struct.error):
+        with contextlib.suppress(*_UNPARSABLE):
             head, _ = _split(memoryview(self.storage.read(name, end=4096))[_BEGIN:])
             return head if isinstance(head, dict) else {}
         return {}
 
-    def _verified(self, key: Ref, raw: bytes) -> tuple[dict[str, Any], bytes] | None:
+    def _verified(self, key: Ref, raw: bytes) -> tuple[dict[str, Any], memoryview] | None:
         """Head and content of a file, if it is what was written under the key."""
         content = memoryview(raw)[_BEGIN:]
         if raw[:_BEGIN] != _MAGIC + self._digest(key, content):
@@ -256,9 +294,7 @@ class FitCache:
         return _split(content)
 
     def _digest(self, key: Ref, content: bytes | memoryview) -> bytes:
-        secret = blake2b(self.signing_key).digest() if self.signing_key else b""
-        own = blake2b(key.encode(), key=secret).digest()
-        return blake2b(content, digest_size=_DIGEST_BYTES, key=own).digest()
+        return keyed_digest(self.signing_key, key, content)
 
 
 def inputs_claim(handle: str) -> str:
@@ -281,11 +317,20 @@ def _seconds(written: Any) -> float | None:
     return float(written) if number else None
 
 
-def _split(content: memoryview) -> tuple[Any, bytes]:
+def _split(content: memoryview) -> tuple[Any, memoryview]:
     """The head, and what follows it."""
     (length,) = _LENGTH.unpack_from(content)
     end = _LENGTH.size + length
-    return json.loads(bytes(content[_LENGTH.size : end])), bytes(content[end:])
+    return json.loads(bytes(content[_LENGTH.size : end])), content[end:]
+
+
+def _size_in_head(raw: bytes) -> int:
+    """The bytes of a file by its head; 0 where that can't be read."""
+    with contextlib.suppress(KeyError, *_UNPARSABLE):
+        if raw.startswith(_MAGIC):
+            head, begun = _split(memoryview(raw)[_BEGIN:])
+            return len(raw) - len(begun) + int(head["size"])
+    return 0
 
 
 def _name(key: Ref) -> str:
@@ -326,7 +371,7 @@ def _pack(fit: Fit) -> bytes:
     return buffer.getvalue()
 
 
-def _unpack(content: bytes) -> Fit:
+def _unpack(content: memoryview) -> Fit:
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         pickled = arrays["model"].tobytes() if "model" in arrays else None
         model = None if pickled is None else pickle.loads(pickled)

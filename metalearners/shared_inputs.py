@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import os
 import platform
 import tempfile
 import threading
@@ -17,6 +18,7 @@ import numpy as np
 from metalearners._typing import Ref
 from metalearners.containers import is_matrix
 from metalearners.fit import fit_unit
+from metalearners.regular import open_regular
 from metalearners.storage import FolderStorage, Storage, open_storage
 from metalearners.store import MemoryStore, Store
 from metalearners.unit import Fit, FitUnit
@@ -148,7 +150,7 @@ class _Place:
         # a worker that is killed; it takes its room on the disk until it is no longer mapped.
         with tempfile.TemporaryDirectory() as folder:
             path = self._storage.local(ref, Path(folder))
-            if _digest(path) != digest:
+            if not _is_whole(path, digest):
                 raise OSError(f"The input {ref} in {self._storage.location} was altered.")
             return joblib.load(path, mmap_mode="r")
 
@@ -162,5 +164,13 @@ def _place(location: str) -> _Place:
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "blake2b").hexdigest()
+    """The digest of a file, after its size."""
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        return f"{size}-{hashlib.file_digest(file, 'blake2b').hexdigest()}"
+
+
+def _is_whole(path: Path, digest: str) -> bool:
+    with open_regular(path) as file:  # one of another size may take hours to be read
+        size = os.fstat(file.fileno()).st_size
+    return digest.startswith(f"{size}-") and _digest(path) == digest

@@ -1,9 +1,11 @@
 """Where bytes lie under a name, whole or not at all: a folder, or any place that fsspec reaches."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
+import stat
 import tempfile
 import threading
 import time
@@ -15,6 +17,9 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 import fsspec
+
+from metalearners.ownership import make_private
+from metalearners.regular import MOST_BYTES, OddFileError, open_regular, read_regular
 
 _CLAIMS = "claims"
 _TEMPORARY = ".tmp"
@@ -47,8 +52,14 @@ class Storage(Protocol):
 
     location: str
 
-    def read(self, name: str, end: int | None = None) -> bytes:
-        """The bytes under a name, or the first of them."""
+    def read(self, name: str, end: int | None = None, most: int = MOST_BYTES) -> bytes:
+        """The bytes under a name, or the first of them.
+
+        Raises
+        ------
+        OddFileError
+            If all are asked for, and are more than ``most``; or if there is no regular file.
+        """
 
     def write(self, name: str, content: bytes) -> None:
         """Put bytes under a name; a reader sees all of them or those from before."""
@@ -132,16 +143,16 @@ class FolderStorage:
         self.folder = Path(folder)
         self.location = str(folder)
         with contextlib.suppress(FileExistsError):  # what is there instead shows when it is used
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private(self.folder)
 
-    def read(self, name: str, end: int | None = None) -> bytes:
+    def read(self, name: str, end: int | None = None, most: int = MOST_BYTES) -> bytes:
         """The bytes of a file."""
-        with (self.folder / name).open("rb") as file:
-            return file.read(-1 if end is None else end)
+        return read_regular(self.folder / name, most, end)
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file under a temporary name, and rename it."""
-        write_whole(self.folder / name, content)
+        """Write a file under a temporary name, and rename it; its owner alone may change it."""
+        self._make_folder_of(name)
+        write_whole(self.folder / name, content, mode=0o644)
 
     @contextlib.contextmanager
     def writing(self, name: str) -> Iterator[Path]:
@@ -152,6 +163,7 @@ class FolderStorage:
 
     def local(self, name: str, folder: Path) -> Path:
         """The file itself."""
+        open_regular(self.folder / name).close()
         return self.folder / name
 
     def remove(self, name: str) -> None:
@@ -161,9 +173,9 @@ class FolderStorage:
     def items(self, folder: str = "") -> Iterator[Item]:
         """All files."""
         for path in sorted((self.folder / folder).rglob("*")):
-            with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
-                if path.is_file():
-                    about = path.stat()
+            with contextlib.suppress(OSError):  # deleted meanwhile, or a link that leads nowhere
+                about = path.stat()
+                if not stat.S_ISDIR(about.st_mode):
                     name = path.relative_to(self.folder).as_posix()
                     yield Item(name, about.st_size, about.st_mtime)
 
@@ -173,7 +185,7 @@ class FolderStorage:
         path = self.folder / _CLAIMS / name
         lock = None
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            self._make_folder_of(f"{_CLAIMS}/{name}")
             lock = _locked(path)
         except OSError:  # a full disk, or one that can only be read
             yield
@@ -199,13 +211,23 @@ class FolderStorage:
 
     def sub(self, folder: str) -> "FolderStorage":
         """A folder in the folder."""
+        with contextlib.suppress(FileExistsError):
+            self._make_folder_of(folder)
         return FolderStorage(self.folder / folder)
+
+    def _make_folder_of(self, name: str) -> None:
+        """Make the folder of a name, as open to others as the storage's, at most."""
+        make_private(self.folder)  # it may have been deleted meanwhile
+        if "/" in name:
+            mode = stat.S_IMODE(self.folder.stat().st_mode) & 0o777
+            (self.folder / name).parent.mkdir(mode=mode, exist_ok=True)
 
 
 def _locked(path: Path) -> int:
     """A descriptor that holds the lock on the file that is at the path now."""
     while True:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        # A link would make a file elsewhere, and a fifo or a device might wait.
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError:  # a file system without locks
@@ -220,7 +242,7 @@ def _locked(path: Path) -> int:
 
 def _deleted_unlocked(path: Path) -> bool:
     """Whether a file was deleted, which is done if nobody holds its lock."""
-    with contextlib.suppress(OSError), path.open() as file:  # a BlockingIOError among others
+    with contextlib.suppress(OSError), open_regular(path) as file:  # BlockingIOError among others
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
             path.unlink()
@@ -240,6 +262,7 @@ _LEASE_SECONDS = 15.0
 _BEAT_SECONDS = 3.0
 _POLL_SECONDS = 0.5
 _SETTLE_SECONDS = 1.0
+_CLAIM_BYTES = 100  # more than a claim has
 
 
 class RemoteStorage:
@@ -257,10 +280,13 @@ class RemoteStorage:
         self._path = path.rstrip("/")
         self._objects = bool(_OBJECT_STORES & _protocols(filesystem))
 
-    def read(self, name: str, end: int | None = None) -> bytes:
+    def read(self, name: str, end: int | None = None, most: int = MOST_BYTES) -> bytes:
         """The bytes of a file."""
         with self._reaching():
-            return bytes(self._fs.cat_file(self._at(name), end=end))
+            content = self._first(self._at(name), most + 1 if end is None else end)
+        if end is None and len(content) > most:
+            raise OddFileError(errno.EFBIG, os.strerror(errno.EFBIG), name)
+        return content
 
     def write(self, name: str, content: bytes) -> None:
         """Write a file, at once or under a temporary name."""
@@ -320,7 +346,7 @@ class RemoteStorage:
             ended.set()
             beating.join()
             with contextlib.suppress(OSError):
-                if self.read(place).startswith(own.encode()):
+                if self.read(place, end=_CLAIM_BYTES).startswith(own.encode()):
                     self.remove(place)
 
     def tidy(self, age: float) -> list[Item]:
@@ -378,7 +404,7 @@ class RemoteStorage:
 
     def _claimed_by(self, place: str) -> bytes | None:
         try:
-            return self.read(place)
+            return self.read(place, end=_CLAIM_BYTES)
         except FileNotFoundError:
             return None
 
@@ -387,9 +413,19 @@ class RemoteStorage:
         while not ended.wait(_BEAT_SECONDS):
             beats += 1
             with contextlib.suppress(OSError):
-                if not self.read(place).startswith(own.encode()):
+                if not self.read(place, end=_CLAIM_BYTES).startswith(own.encode()):
                     return  # this process stood still for so long that another took over
                 self.write(place, f"{own} {beats}".encode())
+
+    def _first(self, path: str, end: int) -> bytes:
+        try:
+            return bytes(self._fs.cat_file(path, end=end))
+        except FileNotFoundError:
+            raise
+        except Exception:
+            if self._fs.size(path) != 0:
+                raise
+            return b""  # some object stores refuse a range of an empty object
 
     def _at(self, name: str) -> str:
         return f"{self._path}/{name}".rstrip("/")
@@ -416,12 +452,18 @@ def _protocols(filesystem: Any) -> set[str]:
     return {named} if isinstance(named, str) else set(named)
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that is seen whole or not at all, also after a crash of the machine."""
+def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:
+    """Write a file that is seen whole or not at all, also after a crash of the machine.
+
+    Parameters
+    ----------
+    mode : of the file, less the umask
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{uuid4().hex}{_TEMPORARY}"
     try:
-        with temporary.open("xb") as file:
+        new = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(new, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -1,5 +1,6 @@
 """Where values lie under the digest of their content, and fits under their unit's key."""
 
+import warnings
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -11,7 +12,8 @@ from metalearners._typing import Ref
 from metalearners.containers import is_matrix
 from metalearners.digest import digest, matrix_digest
 from metalearners.fit_cache import FitCache
-from metalearners.storage import open_storage
+from metalearners.ownership import UntrustedWarning, check_makers
+from metalearners.storage import FolderStorage, open_storage
 from metalearners.unit import Fit, FitUnit
 
 
@@ -156,7 +158,33 @@ class DirectoryStore(CachedStore):
     ----------
     location : a folder, made for its owner alone if it doesn't exist, or a URL
     refresh : find only what this object kept itself, so that every unit is fitted anew
+    signing_key : a secret; fits are only valid if they were kept with the same one
+
+    Raises
+    ------
+    UntrustedError
+        If any user of this machine may write to the folder, and there is no signing key. Where
+        some others may, an `UntrustedWarning` says so.
     """
 
-    def __init__(self, location: Path | str, refresh: bool = False) -> None:
-        super().__init__(FitCache(open_storage(location)), refresh)
+    def __init__(
+        self, location: Path | str, refresh: bool = False, signing_key: bytes = b""
+    ) -> None:
+        cache = FitCache(open_storage(location), signing_key)
+        warning = check_cache_makers(cache)
+        if warning:
+            warnings.warn(warning, UntrustedWarning, stacklevel=2)
+        super().__init__(cache, refresh)
+
+
+def check_cache_makers(cache: FitCache) -> str:
+    """A warning of others who may put fits into a cache that are read as code; empty if none may.
+
+    Raises
+    ------
+    UntrustedError
+        If any user of this machine may.
+    """
+    if cache.signing_key or not isinstance(cache.storage, FolderStorage):
+        return ""  # who may write to a URL isn't known here
+    return check_makers(cache.storage.folder)

@@ -248,7 +248,7 @@ def test_files_outside_the_folder_are_never_read(folder, tmp_path):
 def test_the_manifest_comes_last(bundle, tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(
-        "metalearners.bundle.write_whole", lambda path, content: written.append(path.name)
+        "metalearners.bundle.write_whole", lambda path, content, mode: written.append(path.name)
     )
     bundle.save(tmp_path)
 

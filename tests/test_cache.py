@@ -27,6 +27,7 @@ import metalearners.storage
 from flows.cli import app
 from flows.runs import cache_warning
 from metalearners.fit_cache import FitCache, inputs_claim, inputs_place
+from metalearners.regular import OddFileError
 from metalearners.storage import FolderStorage, RemoteStorage, open_storage
 from metalearners.store import CachedStore, obtain
 from metalearners.unit import Fit
@@ -848,6 +849,7 @@ def s3(monkeypatch):
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    fsspec.get_filesystem_class("s3").clear_instance_cache()  # they keep an earlier server's port
     yield SimpleNamespace(server=server, objects=objects, url=f"s3://{bucket()}/cache")
     server.stop()
 
@@ -888,6 +890,21 @@ for name in sorted(fs.glob(f"{path}/*/*.fit"))[:3]:
     fs.pipe_file(name, fs.cat_file(name)[:-5] + b"wrong")
 run()
 """
+
+
+def test_an_object_without_a_fit_is_a_damaged_one(s3, monkeypatch):
+    monkeypatch.setattr(metalearners.fit_cache, "_AT_ONCE_BYTES", 1000)
+    for url in (s3.url, f"memory://{uuid4().hex}"):
+        cache = kept(url, 3)
+        fs, path = fsspec.core.url_to_fs(url)
+        for key, content in zip(KEYS, (b"", b"x" * 3000), strict=False):
+            fs.pipe_file(f"{path}/{key[:2]}/{key}.fit", content)
+
+        assert [cache.read(key) is None for key in KEYS[:3]] == [True, True, False]
+        assert cache.damaged == set(KEYS[:2])
+        assert not cache.unreachable
+        with pytest.raises(OddFileError):
+            cache.storage.read(f"{KEYS[2][:2]}/{KEYS[2]}.fit", most=10)
 
 
 def test_runs_share_a_cache_in_s3(api, settings, expected, s3):

@@ -1,0 +1,106 @@
+"""Who may put files where this process reads code from, and what follows from that."""
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+_SIGNING = "or sign it with a secret (signing_key; UPLIFT_CACHE_KEY for the commands)"
+
+
+class UntrustedError(ValueError):
+    """Anybody may have made what would run as code."""
+
+
+class UntrustedWarning(UserWarning):
+    """Some others may have made what runs as code."""
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder, and its parents that don't exist, for their owner alone under any umask.
+
+    Raises
+    ------
+    OSError
+        If it can't be made, or a file has its name.
+    """
+    if folder.is_dir():
+        return
+    make_private(folder.parent)
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:  # made meanwhile
+        if not folder.is_dir():
+            raise
+    else:
+        folder.chmod(0o700)  # a umask may have taken rights of the owner
+
+
+def foreign_owner(path: Path) -> int | None:
+    """The user that a path, or the link that it is, belongs to; None for this process's user."""
+    owners = {one.lstat().st_uid for one in (path, path.resolve())}
+    return max(owners - {os.geteuid()}, default=None)
+
+
+def check_makers(folder: Path, files: Iterable[Path] = ()) -> str:
+    """A warning of others who may write code that is read from a folder; empty if none may.
+
+    Whoever may write to a folder may put other files into it. Root may do so anywhere.
+
+    Parameters
+    ----------
+    files : those in it that are read, if others may not be
+
+    Raises
+    ------
+    UntrustedError
+        If anybody may write there, or may have: the folder of another user lies where anybody
+        may make one.
+    """
+    paths = [folder, *files]
+    for path in paths:
+        who = _anybody(path)
+        if who:
+            raise UntrustedError(
+                f"Expected {path} to be writable by those alone whom you trust, as what lies there "
+                f"runs as code when it is read; found that {who}. Make sure of what lies there, "
+                f"then: {_closing(path, 'o-w')}; {_SIGNING}."
+            )
+    for path in paths:
+        who = _some(path)
+        if who:
+            return (
+                f"{path} holds what runs as code when it is read, and {who}. Unless you trust "
+                f"them: {_closing(path, 'g-w')}; {_SIGNING}."
+            )
+    return ""
+
+
+def _anybody(path: Path) -> str:
+    """Why anybody may have made what is there; empty if not."""
+    if path.stat().st_mode & stat.S_IWOTH:
+        return "any user of this machine may write to it"
+    parents = {path.absolute().parent, path.resolve().parent}
+    if _stranger(path) and any(parent.stat().st_mode & stat.S_IWOTH for parent in parents):
+        return f"user {_stranger(path)} owns it, where any user of this machine may make one"
+    return ""
+
+
+def _some(path: Path) -> str:
+    """Which others may have made what is there; empty if none."""
+    about = path.stat()
+    if _stranger(path):
+        return f"user {_stranger(path)} owns it"
+    if about.st_mode & stat.S_IWGRP:
+        return f"users of group {about.st_gid} may write to it"
+    return ""
+
+
+def _stranger(path: Path) -> int | None:
+    """A foreign owner that isn't root."""
+    return foreign_owner(path) or None
+
+
+def _closing(path: Path, change: str) -> str:
+    owned = "" if foreign_owner(path) is None else f"chown {os.geteuid()} {path} and "
+    return f"{owned}chmod {change} {path}"

@@ -1,0 +1,69 @@
+"""The bytes of files that others may have made, which may be no files, or endless ones."""
+
+import errno
+import os
+import stat
+from io import BufferedReader
+from pathlib import Path
+
+MOST_BYTES = 16 << 30  # of a fit or a stored learner; nothing larger is kept or read
+
+
+class OddFileError(OSError):
+    """Under a name is no regular file of a sane size."""
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """A regular file, open for reading; a link to one is one.
+
+    Raises
+    ------
+    OddFileError
+        If it is a folder, a fifo, a socket, a device, or a link that leads nowhere but to itself.
+    """
+    try:
+        _check_regular(path.stat(), path)  # first, as opening a device may do something
+        # Without the flag, opening a fifo that has come meanwhile would wait for its writer.
+        file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise _odd(errno.ELOOP, path) from None
+        raise
+    try:
+        _check_regular(os.fstat(file.fileno()), path)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def read_regular(path: Path, most: int, end: int | None = None) -> bytes:
+    """The bytes of a regular file, or the first of them.
+
+    Parameters
+    ----------
+    most : bytes that a whole file may have; larger ones aren't read
+    end : bytes to read of a file of any size
+
+    Raises
+    ------
+    OddFileError
+        If it is no regular file, or larger.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if end is None and size > most:
+            raise _odd(errno.EFBIG, path)
+        # Files of /proc have no size, and some of them no end.
+        return file.read(size if end is None else min(end, size))
+
+
+def _check_regular(about: os.stat_result, path: Path) -> None:
+    if stat.S_ISDIR(about.st_mode):
+        raise _odd(errno.EISDIR, path)
+    if not stat.S_ISREG(about.st_mode):
+        raise OddFileError(errno.EINVAL, "not a regular file", str(path))
+
+
+def _odd(number: int, path: Path) -> OddFileError:
+    return OddFileError(number, os.strerror(number), str(path))
