@@ -24,14 +24,14 @@ README = Path(__file__).parents[1] / "README.md"
 def main() -> int:
     """Simulate what is missing; print and write the table."""
     options = _parser().parse_args()
-    place = rows.folder()
+    place = options.rows or rows.folder()
     chosen = [name for name in DESIGNS if options.only in name]
     if not chosen:
         sys.exit(f"Expected a part of a design's name; found {options.only!r}: {list(DESIGNS)}")
     for name in chosen:
         simulate(name, min(options.draws or DESIGNS[name].draws, DESIGNS[name].draws), place)
-    results = {name: rows.columns(rows.read(rows.file_of(place, name)), 10**9) for name in DESIGNS}
-    results = {name: found for name, found in results.items() if found}
+    kept = {name: rows.read(rows.file_of(place, name)) for name in DESIGNS}
+    results = {name: rows.columns(own) for name, own in kept.items() if own}
     print("\n".join(lines(results)))
     if not options.dry:
         README.write_text(written(README.read_text(), lines(results)))
@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--draws", type=int, help="at most so many a design; all by default")
     parser.add_argument("--only", default="", help="designs with this in their name")
+    parser.add_argument("--rows", type=Path, help="folder for the draws, instead of the code's own")
     parser.add_argument("--dry", action="store_true", help="leave README.md as it is")
     return parser
 

@@ -75,6 +75,7 @@ def claimed(d: Columns) -> float:
 
 
 SPREAD = Figure("sd over raw", spread_over_raw, most=1.02)
+MEDIAN = Figure("sd over raw", lambda d: float(np.median(d["ratios"])), most=0.85)
 SPREAD_ESTIMATED = Figure("sd over raw", spread_over_raw, most=1.10)
 ERROR = Figure("SE over sd", error_over_sd, 0.93, 1.07)
 ERROR_AT_LEAST = Figure("SE over sd", error_over_sd, 0.95)

@@ -97,9 +97,17 @@ def _linear_models(s: Sample) -> dict[str, Any]:
 MODELS = {"default": _default_models, "linear": _linear_models}
 
 try:
-    from metalearners.defaults import lightgbm_params
     from metalearners.design import arm_shares
-except ImportError:  # until both are there
+except ImportError:  # until it is there
+
+    def arm_shares(w: np.ndarray, n_variants: int) -> np.ndarray:
+        """The arms' shares, a row each."""
+        return np.tile(np.bincount(w, minlength=n_variants) / len(w), (len(w), 1))
+
+
+try:
+    from metalearners.defaults import lightgbm_params
+except ImportError:  # until it is there
 
     def lightgbm_params(role: str, n_rows: int, n_variants: int) -> dict[str, Any]:
         """Parameters of a regularised LightGBM."""
@@ -109,7 +117,3 @@ except ImportError:  # until both are there
             "num_leaves": 7,
             "min_child_samples": 20,
         }
-
-    def arm_shares(w: np.ndarray, n_variants: int) -> np.ndarray:
-        """The arms' shares, a row each."""
-        return np.tile(np.bincount(w, minlength=n_variants) / len(w), (len(w), 1))

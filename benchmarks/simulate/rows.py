@@ -48,7 +48,7 @@ def append(path: Path, measured: Iterable[tuple[int, dict[str, Any]]]) -> None:
             file.flush()
 
 
-def columns(rows: Rows, draws: int) -> dict[str, np.ndarray]:
-    """What the first draws measured, an array a name."""
-    chosen = [rows[seed] for seed in sorted(rows) if seed < draws]
-    return {name: np.array([row[name] for row in chosen]) for name in chosen[0]} if chosen else {}
+def columns(rows: Rows) -> dict[str, np.ndarray]:
+    """What was measured, an array a name, in the order of the seeds."""
+    chosen = [rows[seed] for seed in sorted(rows)]
+    return {name: np.array([row[name] for row in chosen]) for name in chosen[0]}

@@ -1,29 +1,28 @@
 """The table of all designs: each figure beside its bound."""
 
-from collections.abc import Mapping
-from statistics import median
+from collections.abc import Iterator, Mapping
+
+import numpy as np
 
 from benchmarks.simulate.designs import DESIGNS
-from benchmarks.simulate.figures import SPREAD, Columns, Figure
+from benchmarks.simulate.figures import MEDIAN, SPREAD, Columns, Figure
 
 Results = Mapping[str, Columns]
 BEGIN, END = "<!-- simulations: begin -->", "<!-- simulations: end -->"
-MEDIAN = Figure("sd over raw", lambda d: 0.0, most=0.85)
 
 
 def lines(results: Results) -> list[str]:
     """The table in Markdown."""
     made = ["| design | draws | figures (bounds) | |", "|---|---|---|---|"]
-    for name, draws, figures in _all(results):
-        shown = "; ".join(figure.shown(value) for figure, value in figures)
-        kept = all(figure.keeps(value) for figure, value in figures)
-        made.append(f"| {name} | {draws} | {shown} | {'pass' if kept else 'MISS'} |")
+    for name, draws, found in _found(results):
+        shown = "; ".join(figure.shown(value) for figure, value in found.items())
+        made.append(f"| {name} | {draws} | {shown} | {'pass' if _kept(found) else 'miss'} |")
     return made
 
 
 def misses(results: Results) -> list[str]:
     """Designs with a figure beyond its bound."""
-    return [name for name, _, figures in _all(results) if not all(f.keeps(v) for f, v in figures)]
+    return [name for name, _, found in _found(results) if not _kept(found)]
 
 
 def written(text: str, table: list[str]) -> str:
@@ -33,16 +32,16 @@ def written(text: str, table: list[str]) -> str:
     return "\n".join([before + BEGIN, "", *table, "", END]) + after
 
 
-def _all(results: Results) -> list[tuple[str, int, list[tuple[Figure, float]]]]:
-    """Name, draws and figures of each design, and of the median one of the declared."""
-    made = []
-    ratios: dict[str, float] = {}
-    for name, found in results.items():
-        own = [(figure, figure.of(found)) for figure in DESIGNS[name].figures]
-        ratios |= {name: value for figure, value in own if figure is SPREAD}
-        made.append((name, len(next(iter(found.values()))), own))
+def _found(results: Results) -> Iterator[tuple[str, int, dict[Figure, float]]]:
+    """Name, draws and figures of each design; at last of all randomised settings together."""
+    for name, columns in results.items():
+        found = {figure: figure.of(columns) for figure in DESIGNS[name].figures}
+        yield name, len(next(iter(columns.values()))), found
+    ratios = [SPREAD.of(d) for name, d in results.items() if SPREAD in DESIGNS[name].figures]
     if ratios:
-        made.append(
-            ("the median of the randomised", len(ratios), [(MEDIAN, median(ratios.values()))])
-        )
-    return made
+        median = MEDIAN.of({"ratios": np.array(ratios)})
+        yield "the median randomised setting", len(ratios), {MEDIAN: median}
+
+
+def _kept(found: Mapping[Figure, float]) -> bool:
+    return all(figure.keeps(value) for figure, value in found.items())
