@@ -40,11 +40,11 @@ def experiment(seed: int, arms: int, rows: int) -> Sample:
     return Sample(X, y, rng.permutation(np.arange(len(y)) % arms), np.zeros(arms - 1))
 
 
-def confounded(seed: int, slope: float, by: int = 1, n: int = 2000) -> Sample:
-    """Equal effects; the log-odds of treatment rise with the first `by` features' sum, scaled."""
+def confounded(seed: int, slope: float, n: int = 2000) -> Sample:
+    """Equal effects; the log-odds of treatment rise with all that features say of the outcome."""
     rng = np.random.default_rng(seed)
     X, y = _explained(rng, n)
-    w = rng.binomial(1, expit(slope * X[:, :by].sum(axis=1) / np.sqrt(by)))
+    w = rng.binomial(1, expit(slope * X.sum(axis=1) / np.sqrt(FEATURES)))
     return Sample(X, y + w, w, np.ones(1))
 
 
