@@ -10,6 +10,7 @@ from flows.config import Config, DataConfig, nearest
 from flows.errors import InputError
 from metalearners._typing import Array, Floats
 from metalearners.bundle import arm_name
+from metalearners.design import ArmShares
 
 _PLAIN = ("string", "integer", "floating", "boolean")
 _LARGEST = 1e100  # squares of larger numbers come near the end of floats
@@ -90,6 +91,43 @@ def known_propensity(frame: pd.DataFrame, data: DataConfig, arms: Sequence[Any])
             f"{columns.sum(axis=1).min():.4g} to {columns.sum(axis=1).max():.4g}."
         )
     return columns
+
+
+def shares_of_design(
+    frame: pd.DataFrame, codes: Array, weight: Floats | None, data: DataConfig, n_variants: int
+) -> ArmShares | None:
+    """The arms' shares among the rows in use, within strata; None where no design is declared.
+
+    Raises
+    ------
+    InputError
+        If a row has no stratum.
+    ValueError
+        If a stratum lacks an arm.
+    """
+    if data.design != "randomised":
+        return None
+    return ArmShares.among(codes, n_variants, read_strata(frame, data), weight)
+
+
+def read_strata(frame: pd.DataFrame, data: DataConfig) -> pd.Series | None:
+    """Labels of the strata within which arms were drawn; None for one stratum.
+
+    Raises
+    ------
+    InputError
+        If a row has none, or they are neither texts, numbers nor true/false.
+    """
+    if data.strata is None:
+        return None
+    column = frame[data.strata]
+    if column.isna().any():
+        raise InputError(
+            f"data.strata: expected a stratum in each row of {data.strata!r}; "
+            f"{int(column.isna().sum())} have none. Give those rows a stratum of their own."
+        )
+    _check_labels(column, "data.strata")
+    return column
 
 
 def check_design(data: DataConfig, arms: Sequence[Any], left_out: dict[str, int]) -> None:

@@ -29,6 +29,8 @@ Label = bool | int | float | str
 Whole = Annotated[int, Strict()]
 Number = Annotated[float, Strict()]
 Flag = Annotated[bool, Strict()]
+# The number first, as messages name the forms in this order.
+ClipRule = Annotated[float, Strict(), Field(ge=0, lt=0.5)] | Literal["auto"]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -69,6 +71,11 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+# A row's id may well name its cluster, and a stratum may be a feature; any other pair of roles
+# contradicts itself.
+_SHARED_ROLES = ({"row_id", "group"}, {"features", "strata"})
+
+
 class DataConfig(_Section):
     """Where the rows are, and what their columns mean."""
 
@@ -93,7 +100,13 @@ class DataConfig(_Section):
     group: str | None = Field(
         None, description="Column of clusters: folds keep them whole, errors allow for them"
     )
+    strata: str | None = Field(None, description="Column within which arms were drawn at random")
     time: str | None = Field(None, description="Not available yet")
+    design: Literal["auto", "randomised", "observational"] = Field(
+        "auto",
+        description="randomised: the arms' shares, by strata, are the propensities; auto and "
+        "observational: they are estimated, and auto says whether the data look randomised",
+    )
     propensity: Number | dict[Label, Number | str] | None = Field(
         None,
         description="Known probabilities: of the treated arm, by arm, or columns by arm",
@@ -132,12 +145,26 @@ class DataConfig(_Section):
     @property
     def roles(self) -> dict[str, str]:
         """Column by role, features left out."""
-        names = ("outcome", "treatment", "row_id", "weight", "group")
+        names = ("outcome", "treatment", "row_id", "weight", "group", "strata")
         roles = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if isinstance(self.propensity, dict):
             columns = {arm: p for arm, p in self.propensity.items() if isinstance(p, str)}
             roles |= {f"propensity.{arm}": column for arm, column in columns.items()}
         return roles
+
+    @model_validator(mode="after")
+    def _one_design(self) -> Self:
+        if self.strata is not None and self.design == "observational":
+            raise ValueError(
+                "strata: expected with the design randomised or auto; found observational, which "
+                "draws no arms. Set strata to null."
+            )
+        if self.propensity is not None and (self.strata is not None or self.design == "randomised"):
+            raise ValueError(
+                "propensity: expected without strata and the design randomised, which give the "
+                "arms' shares as probabilities; found both. Keep one of the two."
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_role_each(self) -> Self:
@@ -146,8 +173,7 @@ class DataConfig(_Section):
             # Arms may share a column of probabilities.
             users.setdefault(column, set()).add(role.partition(".")[0])
         for column, roles in users.items():
-            # A row's id may well name its cluster; any other pair of roles contradicts itself.
-            if len(roles) > 1 and roles != {"row_id", "group"}:
+            if len(roles) > 1 and roles not in _SHARED_ROLES:
                 raise ValueError(
                     f"column {column!r} is in two roles, {' and '.join(sorted(roles))}: "
                     "give it one."
@@ -179,13 +205,15 @@ class ModelsConfig(_Section):
     """Base models: one default a role, and a learner's own by model kind."""
 
     outcome: ModelSpec | None = Field(
-        None, title="Outcome model", description="Default: LightGBM, for the type of the outcome"
+        None,
+        title="Outcome model",
+        description="Default: LightGBM for the type of the outcome, regularised by rows and arms",
     )
-    propensity: ModelSpec = Field(
-        ModelSpec(estimator="lightgbm.LGBMClassifier"), title="Propensity model"
+    propensity: ModelSpec | None = Field(
+        None, title="Propensity model", description="Default: LightGBM, regularised likewise"
     )
-    treatment: ModelSpec = Field(
-        ModelSpec(estimator="lightgbm.LGBMRegressor"), title="Treatment model"
+    treatment: ModelSpec | None = Field(
+        None, title="Treatment model", description="Default: LightGBM, regularised likewise"
     )
     SLearner: KindSpecs = Field({}, description="The S-learner's own models, by model kind")
     TLearner: KindSpecs = Field({}, description="The T-learner's own models, by model kind")
@@ -271,7 +299,7 @@ class Config(_Section):
     data: DataConfig
     learners: list[LearnerName] = ["DRLearner"]
     models: ModelsConfig = ModelsConfig()
-    clip: Number = Field(0.01, ge=0, lt=0.5)
+    clip: ClipRule = "auto"
     folds: FoldsConfig = FoldsConfig()
     parallelism: Literal["auto"] | ParallelismConfig = "auto"
     cache: CacheConfig = CacheConfig()

@@ -12,6 +12,7 @@ import metalearners
 from flows.config import LEARNERS, Config, ModelSpec, nearest, parse
 from flows.errors import InputError
 from flows.parameters import check_params, check_values
+from metalearners.defaults import lightgbm_params
 from metalearners.estimators import EstimatorSpec
 from metalearners.metalearner import MetaLearner
 from metalearners.nesting import is_splitter
@@ -49,6 +50,7 @@ def make_learner(
     name: str, config: Config, n_variants: int, own_models: bool = True
 ) -> MetaLearner:
     """One learner of the config; with the roles' default models only, where it says so."""
+    config = with_defaults(config, 0, n_variants)  # where none was chosen for the data's rows
     own = getattr(config.models, name) if own_models else {}
     learner: type[MetaLearner] = getattr(metalearners, name)
     specs = {kind: _spec_of(kind, name, own, config) for kind in _kinds(name)}
@@ -73,6 +75,26 @@ def make_learner(
         raise InputError(f"{name}: {error}") from None
 
 
+def with_defaults(config: Config, n_rows: int, n_variants: int) -> Config:
+    """The config with a base model for each role: LightGBM where it names none.
+
+    Parameters
+    ----------
+    n_rows, n_variants : rows to be fitted on and arms, which decide how stiff default models are
+    """
+    binary = config.data.outcome_type == "binary"
+    classes = {"outcome": binary, "propensity": True, "treatment": False}
+    defaults = {
+        role: ModelSpec(
+            estimator=f"lightgbm.LGBM{'Classifier' if classifier else 'Regressor'}",
+            params=lightgbm_params(role, n_rows, n_variants),  # type: ignore[arg-type]
+        )
+        for role, classifier in classes.items()
+        if getattr(config.models, role) is None
+    }
+    return config.model_copy(update={"models": config.models.model_copy(update=defaults)})
+
+
 def _kinds(name: str) -> tuple[str, ...]:
     learner: type[MetaLearner] = getattr(metalearners, name)
     return learner.NUISANCE_KINDS + learner.TREATMENT_KINDS
@@ -82,17 +104,12 @@ def _spec_of(
     kind: str, learner: str, own: Mapping[str, ModelSpec], config: Config
 ) -> EstimatorSpec:
     role = _ROLES.get(kind, "treatment")
-    model = own.get(kind) or getattr(config.models, role) or _default_outcome(config)
+    model = own.get(kind) or getattr(config.models, role)
     where = f"models.{learner}.{kind}" if kind in own else f"models.{role}"
     spec = resolve(model, where)
     binary = config.data.outcome_type == "binary"
     _check_role(spec, where, classifier=role == "propensity" or (role == "outcome" and binary))
     return spec
-
-
-def _default_outcome(config: Config) -> ModelSpec:
-    kind = "Classifier" if config.data.outcome_type == "binary" else "Regressor"
-    return ModelSpec(estimator=f"lightgbm.LGBM{kind}")
 
 
 def resolve(model: ModelSpec, where: str, nested: bool = False) -> EstimatorSpec:

@@ -109,14 +109,16 @@ def balance(features: Sequence[str], differences: Floats, labels: Sequence[str])
     return _image(figure, f"Standardized differences of {about}. Lines at -0.1 and 0.1.")
 
 
-def overlap(own: Floats, others: Floats, clip: float, style: Style, label: str) -> Markup:
+def overlap(
+    own: Floats, others: Floats, clip: tuple[float, float], style: Style, label: str
+) -> Markup:
     """Histograms of an arm's propensity: among its own rows, and among the others."""
     figure, axes = _panel(f"Probability of {_shown(label, 18)}", "Share of rows")
     top = min(1.0, 1.08 * float(max(own.max(), others.max())) + 0.02)
     edges = np.linspace(0, top, 41)
     axes.stairs(_shares(own, edges), edges, fill=True, color=style.colour, alpha=0.45)
     axes.stairs(_shares(others, edges), edges, color=_INK, linewidth=1.1)
-    for limit in (clip, 1 - clip):
+    for limit in clip:
         if 0 < limit < top:
             axes.axvline(limit, color=_FAINT, linewidth=0.9, dashes=(4, 3))
     axes.set_xlim(0, top)

@@ -103,7 +103,7 @@ def render(study: Study, results: Results, run: Mapping[str, Any]) -> str:
         findings=[_finding(arm.label, arm.ate) for arm in results.arms],
         legend_keys=_legend(study),
         reason=NO_HOLDOUT,
-        design=_design(study),
+        design=_design(study, results),
         data=_data(study, results),
         overlap=_overlap(study, results),
         effects=_effects(study, results),
@@ -204,12 +204,14 @@ def _panels(study: Study, draw: Callable[[int, str], Markup], first: int = 1) ->
     return [Panel(label, draw(k, label)) for k, label in enumerate(labels) if k >= first]
 
 
-def _design(study: Study) -> dict[str, Any]:
+def _design(study: Study, results: Results) -> dict[str, Any]:
     groups = study.dataset.groups
     return {
         "models": _models(study),
         "clusters": None if groups is None else len(np.unique(groups)),
         "known": study.propensity is not None,
+        "shares": study.shares is not None,
+        "fit": results.design,
         "held_out": int((~study.dataset.train).sum()),
     }
 
@@ -272,20 +274,26 @@ def _arm_keys(labels: Sequence[str]) -> list[Key]:
 
 
 def _overlap(study: Study, results: Results) -> dict[str, Any]:
-    d, clip = study.dataset, study.config.clip
+    d, clip = study.dataset, results.clip
+    limits = list(zip(clip.lower.tolist(), clip.upper.tolist(), strict=True))
 
     def draw(k: int, label: str) -> Markup:
         column, own = results.propensity[:, k], d.w == k
-        return plots.overlap(column[own], column[~own], clip, plots.arm_style(k), label)
+        return plots.overlap(column[own], column[~own], limits[k], plots.arm_style(k), label)
 
     values = np.quantile(results.propensity, (0, 0.01, 0.5, 0.99, 1), axis=0).T
     rows = [[label, *map(number, own)] for label, own in zip(_labels(study), values, strict=True)]
     head = ["Arm", "Smallest", "1 %", "Median", "99 %", "Largest"]
+    if results.design is not None:
+        head, rows = (
+            [*head, "Kept above"],
+            [[*row, number(low)] for row, (low, _) in zip(rows, limits, strict=True)],
+        )
     return {
         "panels": _panels(study, draw, first=0),
         "table": Table("Probability of each arm, over all rows", head, rows),
-        "clipped": results.clipped,
-        "share": results.clipped / len(d),
+        "clipped": results.overlap.clipped,
+        "share": results.overlap.share,
     }
 
 

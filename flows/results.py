@@ -18,6 +18,7 @@ from metalearners.aipw import (
 )
 from metalearners.bundle import Bundle, arm_name, estimate_columns
 from metalearners.crossfit import CrossFit
+from metalearners.design import DesignFit, arm_shares, compare_with_shares
 from metalearners.evaluation import (
     Gain,
     Group,
@@ -27,7 +28,7 @@ from metalearners.evaluation import (
     standardized_differences,
 )
 from metalearners.metalearner import PROPENSITY_MODEL, VARIANT_OUTCOME_MODEL
-from metalearners.overlap import overlap
+from metalearners.overlap import Clip, Overlap, overlap
 from metalearners.workers import side_by_side
 
 
@@ -78,7 +79,9 @@ class Results:
     arms : by arm other than the control
     learners : by name
     propensity : (n, K) probabilities of the arms, before clipping
-    clipped : rows with a propensity outside [clip, 1 - clip]
+    clip : bounds of the propensities
+    overlap : of the propensities, within these bounds
+    design : how well features predict the arm; None where propensities are known
     balance : (p, K-1) standardized differences of feature means against the control
     losses : root mean squared errors of the shared outcome models out of fold, by arm
     estimates : a row for each of the source, as written to the run's folder
@@ -88,7 +91,9 @@ class Results:
     arms: list[ArmResult]
     learners: dict[str, LearnerResult]
     propensity: Floats
-    clipped: int
+    clip: Clip
+    overlap: Overlap
+    design: DesignFit | None
     balance: Floats
     losses: list[float]
     estimates: pd.DataFrame
@@ -96,6 +101,7 @@ class Results:
 
 
 EVALUATION = "evaluation"
+JUDGING = "hold-out"
 
 
 def evaluate(
@@ -105,8 +111,8 @@ def evaluate(
 
     Parameters
     ----------
-    fitted : the regressions of both stages by (learner, kind, ordinal), those that evaluation
-        shares under the name "evaluation"
+    fitted : the regressions of both stages by (learner, kind, ordinal), those that average
+        effects share under the name "evaluation", those of held-out rows alone under "hold-out"
     spread : how many learners are judged at a time, and with how many threads each: as fits are
     """
     d = study.dataset
@@ -114,27 +120,55 @@ def evaluate(
         own = {key[1:]: fits for key, fits in fitted.items() if key[0] == name}
         nuisances = {key: f for key, f in own.items() if key[0] in learner.NUISANCE_KINDS}
         learner.adopt(d, nuisances, {k: f for k, f in own.items() if k not in nuisances})
-    shared = {key[1:]: f.column for key, f in fitted.items() if key[0] == EVALUATION}
+    shared = _columns_of(EVALUATION, fitted)
     scores = study.reference.scores(d, shared)
     propensity = study.reference.with_known(shared, d.propensity)[PROPENSITY_MODEL, "0"]
+    clip = study.reference.clip_of(d)
     about = {
         "versions": versions,
         "data": study.digest,
         "config": study.config.model_dump(mode="json"),
     }
+    if study.shares is not None:
+        about["shares"] = study.shares.to_json()
     bundle = Bundle(study.learners, study.arms, study.schema, about)
-    judge = partial(_learner_result, study, scores)
+    judge = partial(_learner_result, study, _judging_scores(study, scores, fitted))
     judged = side_by_side(judge, study.learners, *spread.on_this_machine)
     return Results(
         arms=_arm_results(study, scores),
         learners=dict(zip(study.learners, judged, strict=True)),
         propensity=propensity,
-        clipped=overlap(propensity, study.config.clip).clipped,
+        clip=clip,
+        overlap=overlap(propensity, clip, d.w, d.weight),
+        design=_design_fit(study, clip.apply(propensity)),
         balance=standardized_differences(d.X, d.w, d.n_variants, d.weight),
         losses=_losses(study, shared),
         estimates=_estimates(study, bundle),
         bundle=bundle,
     )
+
+
+def _columns_of(name: str, fitted: dict[Name, CrossFit]) -> dict[Name, Array]:
+    return {key[1:]: fits.column for key, fits in fitted.items() if key[0] == name}
+
+
+def _judging_scores(study: Study, scores: Floats, fitted: dict[Name, CrossFit]) -> Floats:
+    """(n, K) scores that learners are judged by, on held-out rows.
+
+    Their nuisances were cross-fitted on held-out rows alone. A learner's own would give each of its
+    errors back: the score's bias is (mu_hat - mu)(1 - e / e_hat).
+    """
+    if study.judging is None:
+        return scores
+    return study.reference.scores(study.judging, _columns_of(JUDGING, fitted))
+
+
+def _design_fit(study: Study, propensity: Floats) -> DesignFit | None:
+    d = study.dataset
+    if d.propensity is not None:
+        return None
+    shares = arm_shares(d.w, d.n_variants, study.strata, d.weight)
+    return compare_with_shares(d.w, propensity, shares, d.weight, d.groups)
 
 
 def _arm_results(study: Study, scores: Floats) -> list[ArmResult]:
@@ -253,13 +287,35 @@ def summary_of(study: Study, results: Results) -> dict[str, Any]:
         "difference_in_means": [{"arm": arm.label, **vars(arm.difference)} for arm in results.arms],
         "overlap": {
             "clip": study.config.clip,
-            "rows_clipped": results.clipped,
-            "smallest": results.propensity.min(axis=0).tolist(),
+            "lowest_kept": results.clip.lower.tolist(),
+            "rows_clipped": results.overlap.clipped,
+            "weight_clipped": results.overlap.carried.tolist(),
+            "smallest": results.overlap.smallest.tolist(),
         },
+        "design": _design_summary(study, results.design),
         "learners": {
             name: _learner_summary(study, learner) for name, learner in results.learners.items()
         },
         "warnings": study.warnings,
+    }
+
+
+def _design_summary(study: Study, found: DesignFit | None) -> dict[str, Any]:
+    data = study.config.data
+    kind = "known" if data.propensity is not None else "estimated"
+    about = {
+        "design": data.design,
+        "strata": data.strata,
+        "propensities": kind if study.shares is None else "shares",
+    }
+    if found is None:
+        return about
+    return {
+        **about,
+        "log_loss": found.model,
+        "log_loss_of_shares": found.shares,
+        "gain": vars(found.gain),
+        "looks_randomised": found.looks_randomised,
     }
 
 

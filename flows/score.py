@@ -1,16 +1,19 @@
 """Scores new rows with a stored model."""
 
+import warnings
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 
-from flows.columns import known_propensity
+from flows.columns import known_propensity, read_strata
 from flows.config import DataConfig
 from flows.errors import InputError
 from flows.runs import check_file
 from flows.source import open_source, read_rows
+from metalearners._typing import Floats
 from metalearners.bundle import Bundle
+from metalearners.design import ArmShares
 from metalearners.metalearner import PROPENSITY_MODEL
 from metalearners.storage import write_whole
 
@@ -50,17 +53,40 @@ def _estimates(bundle: Bundle, source: str) -> pd.DataFrame:
     dataset = open_source(source)
     # Other learners have no use for known probabilities of new rows.
     designed = any(PROPENSITY_MODEL in learner.SERVED for learner in bundle.learners.values())
-    columns = [c for role, c in data.roles.items() if designed and role.startswith("propensity.")]
+    columns = _design_columns(data) if designed else []
     wanted = [*bundle.schema.names, *columns, *([data.row_id] if data.row_id else [])]
     present = [name for name in dict.fromkeys(wanted) if name in dataset.schema.names]
     frame = read_rows(dataset, present, source) if present else pd.DataFrame()
     absent = [name for name in columns if name not in present]
     if absent:
-        raise InputError(f"Expected the propensity columns {absent} in {source}; add them.")
-    propensity = known_propensity(frame, data, bundle.arms) if designed else None
+        raise InputError(
+            f"Expected the columns of the design, {absent}, in {source}; found none. Add them."
+        )
+    propensity = _known(bundle, frame, data) if designed else None
     estimates = bundle.predict(frame, propensity)
     if data.row_id in present:
         estimates.insert(0, str(data.row_id), frame[data.row_id])
     else:
         estimates.insert(0, "row", range(len(frame)))
     return estimates
+
+
+def _design_columns(data: DataConfig) -> list[str]:
+    """Columns that say with which probability a new row would receive each arm."""
+    strata = [data.strata] if data.design == "randomised" and data.strata else []
+    return [c for role, c in data.roles.items() if role.startswith("propensity.")] + strata
+
+
+def _known(bundle: Bundle, frame: pd.DataFrame, data: DataConfig) -> Floats | None:
+    """(n, K) known probabilities of the arms; rows of strata that weren't seen are told of."""
+    if "shares" not in bundle.about:
+        return known_propensity(frame, data, bundle.arms)
+    shares, strata = ArmShares.from_json(bundle.about["shares"]), read_strata(frame, data)
+    unseen = 0 if strata is None else int((~strata.isin(list(shares.by_stratum))).sum())
+    if unseen:
+        warnings.warn(
+            f"{unseen} of {len(frame)} rows are of strata that the model hasn't seen: the arms' "
+            "shares over all rows stand for theirs.",
+            stacklevel=2,
+        )
+    return shares.of(len(frame), strata)

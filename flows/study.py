@@ -1,5 +1,6 @@
 """Loads and validates: from a config to the rows and learners of a run, or one clear refusal."""
 
+import dataclasses
 import re
 import time
 from collections import Counter
@@ -20,18 +21,21 @@ from flows.columns import (
     read_groups,
     read_outcome,
     read_row_ids,
+    read_strata,
     read_weight,
+    shares_of_design,
 )
 from flows.config import Config, DataConfig
 from flows.errors import InputError
 from flows.fit_cache import check_cache
-from flows.models import learners_of, make_learner
+from flows.models import learners_of, make_learner, with_defaults
 from flows.parallelism import cut_down
 from flows.runs import check_folder
 from flows.source import check_allowed, open_source, read_rows
 from metalearners._typing import Array, Floats, Ref
 from metalearners.capabilities import takes_categories, takes_missing
 from metalearners.dataset import Dataset
+from metalearners.design import ArmShares
 from metalearners.digest import matrix_digest
 from metalearners.drlearner import DRLearner
 from metalearners.folds import draw_holdout
@@ -52,7 +56,11 @@ class Study:
     used : (N,) rows whose arm takes part
     row_ids : (N,) identities of the source's rows
     propensity : (N, K) known probabilities, None where they are estimated
+    shares : of the arms in a declared experiment, which `propensity` then has
+    strata : (n,) of the rows that take part, None for one stratum
     dataset : the rows that take part
+    judging : the same rows with the held-out ones as those to fit on: nuisances of their own judge
+        what was fitted on the others. None without such rows, or with too few
     learners : by name, unfitted
     reference : gives the nuisances that average effects and evaluation share
     digest : of the columns read, without the rows' identities
@@ -67,7 +75,10 @@ class Study:
     used: Array
     row_ids: pd.Series
     propensity: Floats | None
+    shares: ArmShares | None
+    strata: pd.Series | None
     dataset: Dataset
+    judging: Dataset | None
     learners: dict[str, MetaLearner]
     reference: DRLearner
     digest: Ref
@@ -99,9 +110,16 @@ def load_study(config: Config) -> Study:
     X = as_features(frame, features)
     check_design(config.data, arms, left_out)
     propensity = known_propensity(frame, config.data, arms)
-    own = None if propensity is None else propensity[used]
+    data, rows, own = config.data, frame[used], codes[used]
+    weight = None if data.weight is None else read_weight(rows[data.weight], own, arms)
     try:
-        dataset = _dataset(frame[used], X[used], codes[used], own, arms, config)
+        shares = shares_of_design(rows, own, weight, data, len(arms))
+        if shares is not None:
+            propensity = shares.of(len(frame), read_strata(frame, data))
+        known = None if propensity is None else propensity[used]
+        dataset = _dataset(rows, X[used], own, known, weight, arms, config)
+        config = with_defaults(config, int(dataset.train.sum()), len(arms))
+        judging = _judging(dataset, config)
         study = Study(
             config=config,
             arms=arms,
@@ -109,7 +127,10 @@ def load_study(config: Config) -> Study:
             used=used,
             row_ids=read_row_ids(frame, config.data),
             propensity=propensity,
+            shares=shares,
+            strata=read_strata(rows, data),
             dataset=dataset,
+            judging=judging,
             learners=learners_of(config, len(arms)),
             reference=_reference(config, len(arms)),
             digest="-".join(matrix_digest(frame[_digested(columns, config.data)])),
@@ -118,6 +139,7 @@ def load_study(config: Config) -> Study:
                 *warnings,
                 *_many_levels(X),
                 *_few_groups(dataset, arms),
+                *_few_held_out(dataset, judging),
                 *cut_down(config.parallelism, cpu_count()),
             ],
         )
@@ -191,12 +213,12 @@ def _dataset(
     X: pd.DataFrame,
     codes: Array,
     propensity: Floats | None,
+    weight: Floats | None,
     arms: list[Any],
     config: Config,
 ) -> Dataset:
     data = config.data
     y = read_outcome(frame[data.outcome], data)
-    weight = None if data.weight is None else read_weight(frame[data.weight], codes, arms)
     groups = None if data.group is None else read_groups(frame[data.group], config)
     strata = codes * 2 + y if data.outcome_type == "binary" else codes
     held_out = None
@@ -249,6 +271,32 @@ def _few_groups(d: Dataset, arms: list[Any]) -> list[str]:
     if not few:
         return []
     return [f"Clustered standard errors want 40 groups an arm or more: {', '.join(few)}."]
+
+
+_JUDGING_FOLDS = 4  # held-out groups of each arm and class, for each fold
+
+
+def _judging(d: Dataset, config: Config) -> Dataset | None:
+    """The rows seen from the hold-out: those to fit on are the held-out ones."""
+    if d.held_out is None:
+        return None
+    turned = dataclasses.replace(d, held_out=~d.held_out)
+    weighted = turned.train if d.weight is None else turned.train & (d.weight > 0)
+    groups = np.arange(len(d)) if d.groups is None else d.groups
+    held = pd.Series(groups[weighted]).groupby(d.strata[weighted]).nunique()
+    enough = _JUDGING_FOLDS * config.folds.n_folds
+    if len(held) < len(np.unique(d.strata)) or held.min() < enough:
+        return None
+    return turned
+
+
+def _few_held_out(d: Dataset, judging: Dataset | None) -> list[str]:
+    if d.held_out is None or judging is not None:
+        return []
+    return [
+        "The hold-out is too small for nuisance models of its own: ranking and calibration are "
+        "judged by those of the training rows, which learners share. Hold out more rows."
+    ]
 
 
 def _many_levels(X: pd.DataFrame) -> list[str]:

@@ -21,6 +21,7 @@ from flows import liveness, plots, progress
 from flows.cancellation import interruptible
 from flows.config import (
     CacheConfig,
+    ClipRule,
     DataConfig,
     EvaluationConfig,
     FoldsConfig,
@@ -57,7 +58,7 @@ def uplift_tune(
     data: DataConfig,
     learners: list[LearnerName] = ["DRLearner"],  # noqa: B006 - never changed
     models: ModelsConfig = ModelsConfig(),
-    clip: float = 0.01,
+    clip: ClipRule = "auto",
     folds: FoldsConfig = FoldsConfig(),
     parallelism: Literal["auto"] | ParallelismConfig = "auto",
     cache: CacheConfig = CacheConfig(),

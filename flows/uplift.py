@@ -13,6 +13,7 @@ from flows import liveness, patience
 from flows.cancellation import interruptible
 from flows.config import (
     CacheConfig,
+    ClipRule,
     DataConfig,
     EvaluationConfig,
     FoldsConfig,
@@ -26,7 +27,7 @@ from flows.foresight import Column, stand_ins
 from flows.parallelism import Parallelism, choose, work_of
 from flows.profiles import Profile, find_profile
 from flows.report import render
-from flows.results import EVALUATION, Results, evaluate, summary_of
+from flows.results import EVALUATION, JUDGING, Results, evaluate, summary_of
 from flows.run_page import run_page
 from flows.runs import (
     Run,
@@ -37,11 +38,12 @@ from flows.runs import (
     whole_folder,
     write_json,
 )
-from flows.stages import nuisance_stage, run_stage, treatment_stage
+from flows.stages import Counts, nuisance_stage, run_stage, treatment_stage
 from flows.study import Study, check_folders, take_study
 from flows.workspace import Workspace, workspace
 from metalearners._typing import Name
 from metalearners.bundle import arm_name
+from metalearners.crossfit import CrossFit
 from metalearners.metalearner import MetaLearner
 from metalearners.plan import Regression
 
@@ -57,7 +59,7 @@ def uplift_run(
     data: DataConfig,
     learners: list[LearnerName] = ["DRLearner"],  # noqa: B006 - never changed
     models: ModelsConfig = ModelsConfig(),
-    clip: float = 0.01,
+    clip: ClipRule = "auto",
     folds: FoldsConfig = FoldsConfig(),
     parallelism: Literal["auto"] | ParallelismConfig = "auto",
     cache: CacheConfig = CacheConfig(),
@@ -72,7 +74,8 @@ def uplift_run(
     data : where the rows are and what their columns mean
     learners : metalearners to fit; what they share is fitted once
     models : base models by role, and a learner's own by model kind
-    clip : propensities are clipped into [clip, 1 - clip]
+    clip : bound of estimated propensities: auto for a tenth of each arm's share, or a number for
+        [clip, 1 - clip]
     folds : cross-fitting
     parallelism : auto, or how fits are spread over the cores
     cache : where fits are kept for later runs
@@ -111,8 +114,10 @@ def uplift_run(
                 asked = ask_treatments(study, nuisances)
                 treatments, counts = run_stage(treatment_stage, asked, study.dataset, place)
                 stage |= vars(counts)
-        with run.stage("evaluate"):
-            results = evaluate(study, nuisances | treatments, versions(), chosen)
+            with run.stage("evaluate") as stage:
+                judged, counts = judge_nuisances(study, place)
+                stage |= vars(counts)
+                results = evaluate(study, nuisances | treatments | judged, versions(), chosen)
         with whole_folder(run) as folder:
             with run.stage("report"):
                 write_files(folder, run, study, results, chosen)
@@ -147,6 +152,18 @@ def ask_nuisances(study: Study) -> dict[Name, Regression]:
         served = dataclasses.replace(regression, serve=d.held_out is not None)
         asked[EVALUATION, *key] = served
     return asked
+
+
+def judge_nuisances(study: Study, place: Workspace) -> tuple[dict[Name, CrossFit], Counts]:
+    """Nuisances of the held-out rows alone, which no candidate's fit has a part in."""
+    if study.judging is None:
+        return {}, Counts()
+    own = study.reference.nuisances(study.judging)
+    asked = {
+        (JUDGING, *key): regression
+        for key, regression in _labelled(JUDGING, study.reference, own, study).items()
+    }
+    return run_stage(nuisance_stage, asked, study.judging, place)
 
 
 def expected(study: Study) -> list[dict[Name, Regression]]:

@@ -94,6 +94,13 @@ class Dataset:
         return tested & self.train
 
     @cached_property
+    def shares(self) -> Floats:
+        """(K,) shares of the arms among the training rows, weighted."""
+        own = None if self.weight is None else self.weight[self.train]
+        counts = np.bincount(self.w[self.train], own, self.n_variants)
+        return np.asarray(counts / counts.sum())
+
+    @cached_property
     def strata(self) -> Array:
         """(n,) what folds balance: the arm, and for classes arm x class."""
         if not self.is_classification:

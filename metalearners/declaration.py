@@ -24,6 +24,7 @@ from metalearners.containers import Features, select
 from metalearners.cross_fit_estimator import CrossFitEstimator
 from metalearners.dataset import Dataset
 from metalearners.estimators import EstimatorSpec
+from metalearners.overlap import Clip, ClipRule
 from metalearners.plan import Regression
 
 PROPENSITY_MODEL = "propensity_model"
@@ -60,7 +61,8 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
     n_folds : number of cross-fitting folds, or a dict by model kind; 1 fits without cross-fitting
     random_state : draws the folds and the seeds of base models that have none of their own;
         None is 0, so results repeat
-    clip : propensities are clipped into [clip, 1 - clip]
+    clip : bound of estimated propensities: ``auto`` keeps each arm's above a tenth of its share, a
+        number into [clip, 1 - clip]. Known propensities are never clipped
     arms : labels of the arms in `w`, the control first; None where `w` holds 0 to n_variants - 1
 
     Raises
@@ -79,6 +81,9 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
     """Model kinds with the arm among their features, which predict at every arm."""
     MULTI_CLASS: ClassVar[bool] = False
 
+    _known: Floats | None
+    _shares: Floats | None
+
     def __init__(
         self,
         is_classification: bool,
@@ -95,7 +100,7 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
         n_folds: Any = 10,
         random_state: int | None = None,
         *,
-        clip: float = 0.01,
+        clip: ClipRule = "auto",
         arms: Sequence[Any] | None = None,
     ) -> None:
         self.is_classification = is_classification
@@ -274,6 +279,21 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
         known = {(PROPENSITY_MODEL, "0"): propensity}
         return ChainMap(known, eta)  # type: ignore[arg-type] # as it is only read
 
+    def bounds(self, known: bool, shares: Floats) -> Clip:
+        """Bounds of propensities: none where they are known, else by the arms' shares.
+
+        Parameters
+        ----------
+        shares : (K,) to use where no fit of this learner has seen the arms
+        """
+        if known:
+            return Clip.none(self.n_variants)
+        return Clip.of(self.clip, shares if self._shares is None else self._shares)
+
+    def clip_of(self, d: Dataset) -> Clip:
+        """Bounds of the propensities of rows."""
+        return self.bounds(d.propensity is not None or self._known is not None, d.shares)
+
     def propensity_among(self, eta: Columns, k: int) -> Floats:
         """(n,) P(W = k | X, W in {0, k}); one half for a row that is given to neither arm."""
         e = eta[PROPENSITY_MODEL, "0"]
@@ -340,8 +360,12 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
             check_feature_set(kind, by_kind(self.feature_set, kind, self.kinds))
         self._check_models()
         number = isinstance(self.clip, (int, float, np.floating))
-        if not number or not 0 <= self.clip < 0.5:
-            raise ValueError(f"clip needs to be in [0, 0.5); found {self.clip!r}.")
+        if not (isinstance(self.clip, str) and self.clip == "auto") and not (
+            number and 0 <= self.clip < 0.5
+        ):
+            raise ValueError(
+                f"clip needs to be in [0, 0.5); found {self.clip!r}. Pass such a number, or 'auto'."
+            )
 
     def _check_models(self) -> None:
         if PROPENSITY_MODEL in self.unfitted and self.propensity_model_factory is None:

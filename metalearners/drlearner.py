@@ -17,6 +17,7 @@ from metalearners.metalearner import (
     VARIANT_OUTCOME_MODEL,
     MetaLearner,
 )
+from metalearners.overlap import ClipRule
 from metalearners.plan import Regression
 
 
@@ -53,7 +54,7 @@ class DRLearner(MetaLearner):
     Parameters
     ----------
     adaptive_clipping : use the plain difference of outcome models for rows with a propensity
-        below `clip`, instead of a score with a clipped one
+        below its bound, instead of a score with a clipped one
 
     References
     ----------
@@ -97,7 +98,7 @@ class DRLearner(MetaLearner):
         random_state: int | None = None,
         adaptive_clipping: bool = False,
         *,
-        clip: float = 0.01,
+        clip: ClipRule = "auto",
         arms: Sequence[Any] | None = None,
     ) -> None:
         self.adaptive_clipping = adaptive_clipping
@@ -244,8 +245,9 @@ class DRLearner(MetaLearner):
         """(n, K) doubly robust scores of all rows, from out-of-fold nuisances."""
         e = self.with_known(eta, d.propensity)[PROPENSITY_MODEL, "0"]
         outcomes = self.outcome_values(self.arm_outcomes(eta))
-        scores = aipw_scores(d.y, d.w, outcomes, np.clip(e, self.clip, 1 - self.clip))
+        clip = self.clip_of(d)
+        scores = aipw_scores(d.y, d.w, outcomes, clip.apply(e))
         if not self.adaptive_clipping:
             return scores
-        thin = np.asarray((e < self.clip).any(axis=1))
+        thin = np.asarray((e < clip.lower).any(axis=1))
         return np.where(thin[:, None], outcomes, scores)

@@ -98,7 +98,6 @@ class MetaLearner(Explainable, Declaration):
 
     _nuisance_models: dict[str, list[CrossFitEstimator]]
     _treatment_models: dict[str, list[CrossFitEstimator]]
-    _known: Floats | None
     _columns_in: list[Any] | None
     _labels: Array | None
 
@@ -112,7 +111,7 @@ class MetaLearner(Explainable, Declaration):
 
     def _forget(self) -> None:
         """Start with models that aren't fitted."""
-        self._known = None
+        self._known = self._shares = None
         self._nuisance_models = {k: self._models_of(k) for k in self.NUISANCE_KINDS}
         self._treatment_models = {k: self._models_of(k) for k in self.TREATMENT_KINDS}
 
@@ -383,7 +382,7 @@ class MetaLearner(Explainable, Declaration):
         asked = self.nuisances(job.d)
         missing = {name: r for name, r in asked.items() if name[0] not in self._prefitted}
         self._adopt(self._nuisance_models, self._run(missing, job))
-        self._known = job.d.propensity
+        self._known, self._shares = job.d.propensity, job.d.shares
         if self._prefitted:
             self._out_of_fold(job.d)  # proves that they are models of these rows
 
@@ -477,7 +476,7 @@ class MetaLearner(Explainable, Declaration):
         """Take the fitted regressions of both stages, whoever ran them."""
         self._adopt(self._nuisance_models, nuisances)
         self._adopt(self._treatment_models, treatments)
-        self._known = d.propensity
+        self._known, self._shares = d.propensity, d.shares
         return self
 
     def _adopt(
@@ -605,7 +604,9 @@ class MetaLearner(Explainable, Declaration):
                 "none."
             )
         made = self._predictions(X, is_oos, oos_method, propensity)
-        return overlap(made[PROPENSITY_MODEL, "0"], self.clip)
+        e = made[PROPENSITY_MODEL, "0"]
+        known = propensity is not None or self._known is not None
+        return overlap(e, self.bounds(known, np.nanmean(e, axis=0)))
 
     # What others read from a fitted learner
 

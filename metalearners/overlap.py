@@ -1,10 +1,65 @@
-"""Overlap: whether each kind of row may be found in each arm."""
+"""Overlap: whether each kind of row may be found in each arm, and what clipping does about it."""
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import numpy as np
 
-from metalearners._typing import Floats
+from metalearners._typing import Array, Floats
+
+ClipRule: TypeAlias = float | Literal["auto"]
+"""Bound of estimated propensities: a tenth of each arm's share, or into [clip, 1 - clip]."""
+
+MOST_CLIPPED = 0.05
+"""Share of an arm's weight above which clipped rows forbid a claim about its effect."""
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """Bounds of estimated propensities. Known ones are never clipped: see `Clip.none`.
+
+    Clipped propensities are not divided by their new sum: that would move rows that are in no need.
+
+    Parameters
+    ----------
+    lower, upper : (K,) bounds by arm
+    """
+
+    lower: Floats
+    upper: Floats
+
+    @classmethod
+    def of(cls, rule: ClipRule, shares: Floats) -> "Clip":
+        """Bounds by a rule.
+
+        Parameters
+        ----------
+        rule : ``auto`` for a tenth of each arm's share; a number for [rule, 1 - rule]
+        shares : (K,) of the arms among the rows fitted on
+        """
+        if rule == "auto":
+            return cls(shares / 10, np.ones(len(shares)))
+        return cls(np.full(len(shares), rule), np.full(len(shares), 1 - rule))
+
+    @classmethod
+    def none(cls, n_variants: int) -> "Clip":
+        """No bounds: those of known propensities."""
+        return cls(np.zeros(n_variants), np.ones(n_variants))
+
+    def apply(self, propensity: Floats) -> Floats:
+        """(n, K) propensities within the bounds."""
+        return np.clip(propensity, self.lower, self.upper)
+
+    def outside(self, propensity: Floats) -> Array:
+        """(n, K) whether propensities lie outside the bounds."""
+        return (propensity < self.lower) | (propensity > self.upper)
+
+    def among(self, k: int) -> tuple[float, float]:
+        """Bounds of P(W = k | W in {0, k}): of the same kind, among two arms."""
+        both = self.lower[0] + self.lower[k]
+        if (self.upper < 1).any() or not both:
+            return float(self.lower[k]), float(self.upper[k])
+        return float(self.lower[k] / both / 10), float(1 - self.lower[0] / both / 10)
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,23 +69,36 @@ class Overlap:
     Parameters
     ----------
     smallest, largest : (K,) propensities by arm, before clipping
-    clipped : number of rows with a propensity outside [clip, 1 - clip]. Their effects are
+    clipped : number of rows with a propensity outside the bounds. Their effects are
         estimated as if they were likelier to be in the arm than they are: the more such rows, the
         further the estimand of a DR-learner moves from the effect on all rows. (An R-learner clips
         propensities among two arms, and an X-learner none)
     share : the same as a share of the rows
+    carried : (K,) share of each arm's weight that clipped rows carry, see `weight_clipped`; zeros
+        where the rows' arms aren't given
     """
 
     smallest: Floats
     largest: Floats
     clipped: int
     share: float
+    carried: Floats
 
 
-def overlap(propensity: Floats, clip: float) -> Overlap:
-    """Overlap of (n, K) propensities, clipped into [clip, 1 - clip].
+def overlap(
+    propensity: Floats,
+    clip: float | Clip,
+    w: Array | None = None,
+    weight: Floats | None = None,
+) -> Overlap:
+    """Overlap of (n, K) propensities within bounds; a number is those of [clip, 1 - clip].
 
     Rows without propensities (NaN: no fold predicts them) are left out.
+
+    Parameters
+    ----------
+    w : (n,) arm codes, for the weight that clipped rows carry
+    weight : (n,) sampling weights
 
     Examples
     --------
@@ -38,11 +106,34 @@ def overlap(propensity: Floats, clip: float) -> Overlap:
     >>> overlap(np.array([[0.5, 0.5], [0.999, 0.001]]), clip=0.01).share
     0.5
     """
-    propensity = propensity[~np.isnan(propensity).any(axis=1)]
-    outside = ((propensity < clip) | (propensity > 1 - clip)).any(axis=1)
+    bounds = clip if isinstance(clip, Clip) else Clip.of(clip, np.ones(propensity.shape[1]))
+    known = ~np.isnan(propensity).any(axis=1)
+    propensity = propensity[known]
+    own = None if weight is None else weight[known]
+    none: Floats = np.zeros(propensity.shape[1])
+    carried = none if w is None else weight_clipped(propensity, bounds, w[known], own)
+    outside = bounds.outside(propensity).any(axis=1)
     return Overlap(
         smallest=propensity.min(axis=0),
         largest=propensity.max(axis=0),
         clipped=int(outside.sum()),
         share=float(outside.mean()),
+        carried=carried,
     )
+
+
+def weight_clipped(
+    propensity: Floats, clip: Clip, w: Array, weight: Floats | None = None
+) -> Floats:
+    r"""(K,) share of each arm's weight that rows with a raised propensity carry.
+
+    The larger of two shares, as an arm's mean leans on both: of all rows' sampling weights
+    :math:`v_i`, and of its own rows' weights in the score, :math:`v_i / \hat e_k(X_i)`.
+    """
+    v = np.ones(len(w)) if weight is None else weight
+    raised = propensity < clip.lower
+    own = (w[:, None] == np.arange(propensity.shape[1])) * v[:, None] / clip.apply(propensity)
+    of_all, of_own = ((raised * one).sum(axis=0) for one in (v[:, None], own))
+    total = own.sum(axis=0)
+    by_own = np.divide(of_own, total, out=np.zeros(len(total)), where=total > 0)
+    return np.asarray(np.maximum(of_all / v.sum(), by_own))

@@ -12,6 +12,7 @@ from metalearners.arguments import number
 from metalearners.dataset import Dataset
 from metalearners.inputs import check_same_rows
 from metalearners.metalearner import PROPENSITY_MODEL, TREATMENT_MODEL, MetaLearner, Rows
+from metalearners.overlap import ClipRule
 from metalearners.plan import Regression
 
 OUTCOME_MODEL = "outcome_model"
@@ -85,7 +86,7 @@ class RLearner(MetaLearner):
         n_folds: Any = 10,
         random_state: int | None = None,
         *,
-        clip: float = 0.01,
+        clip: ClipRule = "auto",
         arms: Sequence[Any] | None = None,
         outcome_rows: str = "pair",
     ) -> None:
@@ -155,7 +156,7 @@ class RLearner(MetaLearner):
         """The weighted regressions of the pseudo-outcomes."""
         asked: dict[Name, Regression] = {}
         for k in range(1, self.n_variants):
-            residual = (d.w == k) - self._clipped(eta, k)
+            residual = (d.w == k) - self._clipped(d, eta, k)
             target, weight = pseudo_outcome(d.y, self._mean(eta, k), residual, self._epsilon)
             if d.weight is not None:
                 weight = weight * d.weight
@@ -172,9 +173,9 @@ class RLearner(MetaLearner):
         """(n,) m_k(x)."""
         return self.outcome_values(eta[OUTCOME_MODEL, "0" if self._pooled else str(k - 1)])
 
-    def _clipped(self, eta: Columns, k: int) -> Floats:
-        """(n,) g_k(x), away from 0 and 1."""
-        return np.clip(self.propensity_among(eta, k), self.clip, 1 - self.clip)
+    def _clipped(self, d: Dataset, eta: Columns, k: int) -> Floats:
+        """(n,) g_k(x), away from 0 and 1 where it is estimated."""
+        return np.clip(self.propensity_among(eta, k), *self.clip_of(d).among(k))
 
     def cate(self, eta: Columns, tau: Columns) -> Floats:
         """The treatment models' predictions."""

@@ -11,6 +11,7 @@ from metalearners.capabilities import takes_arm_as_category
 from metalearners.containers import column_names
 from metalearners.dataset import Dataset
 from metalearners.metalearner import MetaLearner
+from metalearners.overlap import ClipRule
 from metalearners.plan import Regression
 
 _BASE_MODEL = "base_model"
@@ -80,7 +81,7 @@ class SLearner(MetaLearner):
         n_folds: Any = 10,
         random_state: int | None = None,
         *,
-        clip: float = 0.01,
+        clip: ClipRule = "auto",
         arms: Sequence[Any] | None = None,
         interactions: bool = False,
     ) -> None:
