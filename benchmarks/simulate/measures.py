@@ -10,6 +10,8 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from benchmarks.simulate.samples import Sample
 from metalearners import DRLearner, TLearner
 from metalearners.aipw import difference_in_means
+from metalearners.defaults import lightgbm_params
+from metalearners.design import arm_shares
 from metalearners.evaluation import gain_curve
 from metalearners.folds import draw_holdout
 
@@ -68,7 +70,8 @@ def held_out_qini(models: str, randomised: bool) -> Measure:
 
 
 def _known(s: Sample, randomised: bool) -> dict[str, np.ndarray]:
-    return {"propensity": arm_shares(s.w, s.n_variants)} if randomised else {}
+    weight = s.beside.get("sample_weight")
+    return {"propensity": arm_shares(s.w, s.n_variants, weight=weight)} if randomised else {}
 
 
 def _folds(seed: int) -> dict[str, int]:
@@ -95,25 +98,3 @@ def _linear_models(s: Sample) -> dict[str, Any]:
 
 
 MODELS = {"default": _default_models, "linear": _linear_models}
-
-try:
-    from metalearners.design import arm_shares
-except ImportError:  # until it is there
-
-    def arm_shares(w: np.ndarray, n_variants: int) -> np.ndarray:
-        """The arms' shares, a row each."""
-        return np.tile(np.bincount(w, minlength=n_variants) / len(w), (len(w), 1))
-
-
-try:
-    from metalearners.defaults import lightgbm_params
-except ImportError:  # until it is there
-
-    def lightgbm_params(role: str, n_rows: int, n_variants: int) -> dict[str, Any]:
-        """Parameters of a regularised LightGBM."""
-        return {
-            "n_estimators": 100,
-            "learning_rate": 0.05,
-            "num_leaves": 7,
-            "min_child_samples": 20,
-        }
