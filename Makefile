@@ -8,7 +8,7 @@ SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13)
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3 python, \
 	$(shell $(p) -c '$(SUPPORTED)' 2>/dev/null && echo $(p))))
 
-.PHONY: run setup test test-slow lint bench serve constraints
+.PHONY: run setup test test-slow lint bench simulate serve constraints
 
 run: $(VENV)/.run ## the main job on the bundled data
 	$(BIN)/uplift run deployments/configs/rand_hie.yaml
@@ -34,6 +34,9 @@ bench: $(VENV)/.dev ## what orchestration costs, and what the rule for auto lose
 	$(BIN)/python benchmarks/overhead.py runs stage task small large second command
 	$(BIN)/python benchmarks/dask_and_processes.py
 	$(BIN)/python -m benchmarks.parallelism
+
+simulate: $(VENV)/.dev ## what intervals and rankings must keep, over thousands of draws: an hour
+	$(BIN)/python -m benchmarks.simulate
 
 constraints: ## the newest allowed versions, on each supported Python
 	$(PYTHON) .ci/constraints.py

@@ -1,0 +1,120 @@
+"""What is simulated: samples, how often, what is measured on them and what must come out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from benchmarks.simulate import figures, samples
+from benchmarks.simulate.figures import Figure
+from benchmarks.simulate.measures import Measure, Measured, averages, held_out_qini
+from benchmarks.simulate.samples import Sample
+
+
+@dataclass(frozen=True)
+class Design:
+    """A simulation.
+
+    Parameters
+    ----------
+    sample : a data set by seed
+    draws : how often it is drawn
+    measure : what is measured on each
+    figures : what comes out of them all
+    """
+
+    sample: Callable[[int], Sample]
+    draws: int
+    measure: Measure
+    figures: tuple[Figure, ...]
+
+    def draw(self, seed: int) -> Measured:
+        """What one draw measures."""
+        return self.measure(self.sample(seed), seed)
+
+
+# Arms, rows an arm, and draws of the declared design: fewer where a draw takes longer.
+SETTINGS = (
+    (2, 100, 2000),
+    (2, 250, 500),
+    (2, 2500, 400),
+    (4, 100, 400),
+    (4, 250, 300),
+    (4, 1250, 250),
+    (7, 100, 400),
+    (7, 250, 300),
+    (7, 714, 250),
+)
+
+
+def _experiments() -> dict[str, Design]:
+    """Null experiments, as declared and as they come."""
+    made = {}
+    for arms, rows, draws in SETTINGS:
+        sample = partial(samples.experiment, arms=arms, rows=rows)
+        name = f"{arms} arms of {rows} rows"
+        declared, as_it_comes = averages("default", True), averages("default", False)
+        known = (figures.SPREAD, figures.ERROR, *([figures.CLAIMS] if draws >= 2000 else []))
+        made[f"{name}, randomised"] = Design(sample, draws, declared, known)
+        made[f"{name}, auto"] = Design(sample, 100, as_it_comes, (figures.SPREAD_ESTIMATED,))
+    return made
+
+
+def _headlines() -> dict[str, Design]:
+    """Null experiments of several arms, whose joint intervals count."""
+    sample = partial(samples.experiment, arms=7, rows=100)
+    measure = averages("linear", True)
+    return {"7 arms, linear models": Design(sample, 2000, measure, (figures.CLAIMS,))}
+
+
+def _rankings() -> dict[str, Design]:
+    """Held-out Qini where effects are equal."""
+    sample = partial(samples.experiment, arms=2, rows=500)
+    declared, as_it_comes = held_out_qini("default", True), held_out_qini("default", False)
+    return {
+        "held-out Qini, randomised": Design(sample, 4000, declared, figures.QINI),
+        "held-out Qini, auto": Design(sample, 1000, as_it_comes, figures.QINI_ESTIMATED),
+    }
+
+
+def _confounded() -> dict[str, Design]:
+    return {
+        f"equal effects, log-odds slope {slope}, auto": Design(
+            partial(samples.confounded, slope=slope),
+            1000,
+            averages("default", False),
+            (figures.COVERAGE_AT_LEAST,),
+        )
+        for slope in (0.15, 0.3)
+    }
+
+
+def _coverage() -> dict[str, Design]:
+    """Intervals of designs that are hard on them, with linear base models."""
+    uneven = {"sigma": 1.2}
+    known, estimated = averages("linear", True), averages("linear", False)
+    made: dict[str, tuple[Callable[[int], Sample], Measure]] = {
+        "100 log-normal clusters": (
+            partial(samples.clusters, n_clusters=100, treated=50, **uneven),
+            known,
+        ),
+        "40 log-normal clusters": (
+            partial(samples.clusters, n_clusters=40, treated=20, **uneven),
+            known,
+        ),
+        "5 treated of 100 clusters": (
+            partial(samples.clusters, n_clusters=100, treated=5, sigma=0),
+            known,
+        ),
+        "0.5 % arm, known": (samples.rare_arm, known),
+        "0.5 % arm, estimated": (samples.rare_arm, estimated),
+        "overlap down to .03": (samples.thin_overlap, estimated),
+        "revenue, 90 % zeros": (samples.revenue, known),
+        "Pareto weights of shape 3": (samples.heavy_weights, known),
+    }
+    return {
+        name: Design(sample, 1000, measure, (figures.COVERAGE, figures.ERROR_AT_LEAST))
+        for name, (sample, measure) in made.items()
+    }
+
+
+DESIGNS = {**_experiments(), **_headlines(), **_rankings(), **_confounded(), **_coverage()}

@@ -1,0 +1,108 @@
+"""Figures over many draws, the bounds they must keep, and whether they do."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+Columns = Mapping[str, np.ndarray]  # what was measured, a row a draw
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number that draws give, with its bounds.
+
+    Parameters
+    ----------
+    name : what it is
+    of : the number, from what was measured
+    least, most : its bounds; None where there is none
+    percent : whether it is shown in percent
+    """
+
+    name: str
+    of: Callable[[Columns], float]
+    least: float | None = None
+    most: float | None = None
+    percent: bool = False
+
+    def keeps(self, value: float) -> bool:
+        """Whether a value lies within the bounds."""
+        low = -np.inf if self.least is None else self.least
+        high = np.inf if self.most is None else self.most
+        return bool(low <= value <= high)
+
+    def shown(self, value: float) -> str:
+        """The figure with its value and its bounds in words."""
+        return f"{self.name} {self._text(value)}{self._bounds()}"
+
+    def _bounds(self) -> str:
+        low, high = self.least, self.most
+        if low is None and high is None:
+            return ""
+        if low is None or high is None:
+            word, bound = ("at most", high) if low is None else ("at least", low)
+            return f" ({word} {self._text(float(bound or 0))})"
+        return f" ({self._text(low)} to {self._text(high)})"
+
+    def _text(self, value: float) -> str:
+        return f"{100 * value:.1f} %" if self.percent else f"{value:.3g}"
+
+
+def _pooled_sd(values: np.ndarray) -> float:
+    """Standard deviation over draws, arms together: the root of their mean variance."""
+    return float(np.sqrt(values.var(axis=0, ddof=1).mean()))
+
+
+def spread_over_raw(d: Columns) -> float:
+    """The adjusted estimates' standard deviation over the raw ones'."""
+    return _pooled_sd(d["estimate"]) / _pooled_sd(d["raw"])
+
+
+def error_over_sd(d: Columns) -> float:
+    """The mean standard error over the estimates' standard deviation."""
+    return float(d["error"].mean()) / _pooled_sd(d["estimate"])
+
+
+def coverage(d: Columns) -> float:
+    """The share of intervals that hold the truth."""
+    return float(d["covers"].mean())
+
+
+def claimed(d: Columns) -> float:
+    """The share of draws with a joint interval that leaves 0 out."""
+    return float(d["claims"].mean())
+
+
+SPREAD = Figure("sd over raw", spread_over_raw, most=1.02)
+MEDIAN = Figure("sd over raw", lambda d: float(np.median(d["ratios"])), most=0.85)
+SPREAD_ESTIMATED = Figure("sd over raw", spread_over_raw, most=1.10)
+ERROR = Figure("SE over sd", error_over_sd, 0.93, 1.07)
+ERROR_AT_LEAST = Figure("SE over sd", error_over_sd, 0.95)
+CLAIMS = Figure("claims", claimed, most=0.06, percent=True)
+COVERAGE = Figure("coverage", coverage, 0.93, 0.97, percent=True)
+COVERAGE_AT_LEAST = Figure("coverage", coverage, 0.93, percent=True)
+
+
+def below(d: Columns) -> float:
+    """The share of z statistics in the lower tail of 2.5 %."""
+    return float((d["z"] < -1.96).mean())
+
+
+def above(d: Columns) -> float:
+    """The share of z statistics in the upper tail of 2.5 %."""
+    return float((d["z"] > 1.96).mean())
+
+
+MEAN_Z = Figure("mean z", lambda d: float(d["z"].mean()), -0.1, 0.1)
+QINI = (
+    MEAN_Z,
+    Figure("z below -1.96", below, 0.017, 0.035, percent=True),
+    Figure("z above 1.96", above, 0.017, 0.035, percent=True),
+)
+# Of fewer draws, whose tails are told without a bound.
+QINI_ESTIMATED = (
+    MEAN_Z,
+    Figure("z below -1.96", below, percent=True),
+    Figure("z above 1.96", above, percent=True),
+)
