@@ -241,6 +241,7 @@ def summary_of(study: Study, results: Results) -> dict[str, Any]:
             "rows_by_arm": {arm_name(a): int((d.w == k).sum()) for k, a in enumerate(study.arms)},
             "rows_left_out": study.left_out,
             "rows_held_out": int((~d.train).sum()),
+            "share_held_out": float((~d.train).mean()),
             "features": study.schema.names,
             "arms": study.arms,
             "digest": study.digest,

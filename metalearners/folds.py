@@ -66,10 +66,12 @@ def draw_holdout(strata: Array, share: float, seed: int, groups: Array | None = 
     number(share, allowed, "Expected a share to hold out below 1", "Pass one such as 0.3.")
     units = _Units.of(strata, groups, f"holdout:{seed}")
     turn, expected = units.turns()[units.member], share * len(units.size)
-    # Bresenham's rule: of the first m of all, m * share to the nearest whole are held out. Halves
-    # are where round() has them.
-    half = 0.5 + np.copysign(1e-9, round(expected) - expected)
-    return np.floor((turn + 1) * share + half) > np.floor(turn * share + half)
+    # Systematic sampling: of the first m of all, floor(m * share + start) are held out, where
+    # chance says where to start, among the starts that hold out the nearest whole number of all.
+    ahead = round(expected) - expected
+    least, most = max(ahead, 0) + 1e-9, min(1 + ahead, 1) - 1e-9
+    start = least + (most - least) * float(_hash(np.zeros(1), f"holdout:{seed}")[0]) / 2**64
+    return np.floor((turn + 1) * share + start) > np.floor(turn * share + start)
 
 
 def draw_half(strata: Array, seed: int, groups: Array | None = None) -> Array:

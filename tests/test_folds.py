@@ -234,7 +234,7 @@ def test_each_group_is_held_out_with_the_same_probability():
     held_out = np.array([draw_holdout(strata, share, seed, groups) for seed in range(seeds)])
 
     probability = held_out[:, np.unique(groups, return_index=True)[1]].mean(axis=0)
-    assert np.abs(probability - 8 / 27).max() < 4.5 * np.sqrt(share * (1 - share) / seeds)
+    assert np.abs(probability - share).max() < 4.5 * np.sqrt(share * (1 - share) / seeds)
     assert held_out.mean() == pytest.approx(share, abs=0.02)
 
 
