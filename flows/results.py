@@ -12,9 +12,8 @@ from flows.study import Study
 from metalearners._typing import Array, Floats, Name
 from metalearners.aipw import (
     Estimate,
+    average_effects,
     difference_in_means,
-    mean_with_error,
-    simultaneous_intervals,
 )
 from metalearners.bundle import Bundle, arm_name, estimate_columns
 from metalearners.crossfit import CrossFit
@@ -139,16 +138,15 @@ def evaluate(
 
 def _arm_results(study: Study, scores: Floats) -> list[ArmResult]:
     d = study.dataset
-    effects = scores[:, 1:] - scores[:, :1]
-    joint = simultaneous_intervals(effects, d.weight, d.groups)
+    effects = average_effects(scores, d.w, d.weight, d.groups)
     return [
         ArmResult(
             label=label,
-            ate=mean_with_error(effects[:, k - 1], d.weight, d.groups),
-            joint=joint[k - 1],
+            ate=one.effect,
+            joint=one.joint,
             difference=difference_in_means(d.y, d.w, k, d.weight, d.groups),
         )
-        for k, label in enumerate(study.arms[1:], start=1)
+        for k, (label, one) in enumerate(zip(study.arms[1:], effects, strict=True), start=1)
     ]
 
 
