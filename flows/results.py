@@ -23,6 +23,7 @@ from metalearners.evaluation import (
     calibration,
     effect_drivers,
     gain_curve,
+    rounding,
     standardized_differences,
 )
 from metalearners.metalearner import PROPENSITY_MODEL, VARIANT_OUTCOME_MODEL
@@ -122,7 +123,7 @@ def evaluate(
         "config": study.config.model_dump(mode="json"),
     }
     bundle = Bundle(study.learners, study.arms, study.schema, about)
-    judge = partial(_learner_result, study, scores)
+    judge = partial(_learner_result, study, scores, _tolerances(study, fitted))
     judged = side_by_side(judge, study.learners, *spread.on_this_machine)
     return Results(
         arms=_arm_results(study, scores),
@@ -150,20 +151,42 @@ def _arm_results(study: Study, scores: Floats) -> list[ArmResult]:
     ]
 
 
-def _learner_result(study: Study, scores: Floats, name: str) -> LearnerResult:
-    d, learner = study.dataset, study.learners[name]
+def _tolerances(study: Study, fitted: dict[Name, CrossFit]) -> dict[str, float]:
+    """How far apart each learner's equal estimates may lie by rounding."""
+    return {
+        name: rounding(
+            learner.in_sample_[:, :, -1],
+            *(
+                f.column
+                for key, f in fitted.items()
+                if key[0] == name and key[1] != PROPENSITY_MODEL
+            ),
+        )
+        for name, learner in study.learners.items()
+    }
+
+
+def _learner_result(
+    study: Study, scores: Floats, tolerances: dict[str, float], name: str
+) -> LearnerResult:
+    d, learner, tolerance = study.dataset, study.learners[name], tolerances[name]
     cate = learner.in_sample_[:, :, -1]
-    judged = [_judged(study, cate[:, k - 1], scores[:, k] - scores[:, 0]) for k in _treated(study)]
+    judged = [
+        _judged(study, cate[:, k - 1], scores[:, k] - scores[:, 0], tolerance)
+        for k in _treated(study)
+    ]
     return LearnerResult(
         cate=cate,
         mean_cate=np.average(cate, axis=0, weights=d.weight).tolist(),
         gains=[one[0] for one in judged if one],
         groups=[one[1] for one in judged if one],
-        drivers=_drivers(study, name),
+        drivers=_drivers(study, name, tolerance),
     )
 
 
-def _judged(study: Study, cate: Floats, scores: Floats) -> tuple[Gain, list[Group]] | None:
+def _judged(
+    study: Study, cate: Floats, scores: Floats, tolerance: float
+) -> tuple[Gain, list[Group]] | None:
     d = study.dataset
     if d.held_out is None:
         return None
@@ -171,11 +194,12 @@ def _judged(study: Study, cate: Floats, scores: Floats) -> tuple[Gain, list[Grou
     weight = None if d.weight is None else d.weight[rows]
     groups = None if d.groups is None else d.groups[rows]
     draws, seed = study.config.evaluation.bootstrap, study.config.folds.seed
-    gain = gain_curve(cate[rows], scores[rows], weight, groups, draws, seed)
-    return gain, calibration(cate[rows], scores[rows], weight, groups)
+    own = (cate[rows], scores[rows], weight, groups)
+    gain = gain_curve(*own, draws, seed, tolerance)
+    return gain, calibration(*own, arms=d.w[rows], tolerance=tolerance)
 
 
-def _drivers(study: Study, name: str) -> Floats:
+def _drivers(study: Study, name: str, tolerance: float) -> Floats:
     d, learner = study.dataset, study.learners[name]
     # The same probabilities for every row: what drives the effect shouldn't be a known design.
     known = None if d.propensity is None else d.propensity.mean(axis=0)
@@ -184,7 +208,7 @@ def _drivers(study: Study, name: str) -> Floats:
         propensity = None if known is None else np.tile(known, (len(X), 1))
         return learner.predict(X, is_oos=True, propensity=propensity)[:, :, -1]
 
-    return effect_drivers(estimate, d.X, study.config.folds.seed)
+    return effect_drivers(estimate, d.X, study.config.folds.seed, tolerance=tolerance)
 
 
 def _losses(study: Study, shared: dict[Name, Array]) -> list[float]:
