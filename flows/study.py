@@ -273,8 +273,8 @@ def _few_groups(d: Dataset, arms: list[Any]) -> list[str]:
         few = [f"{arm} has {n:.3g}" for arm, n in zip(arms, worth, strict=True) if n < 40]
         if few:
             told.append(
-                f"Clustered standard errors{what} want 40 groups an arm or more, and unequal groups "
-                f"count as fewer, (sum n)^2 / sum n^2: {', '.join(few)}."
+                f"Clustered standard errors{what} want 40 groups an arm or more, and groups of "
+                f"unequal size count as fewer, (sum n)^2 / sum n^2: {', '.join(few)}."
             )
     return told
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from metalearners._typing import Columns, Floats, Matrix, Name
 from metalearners.aipw import AverageEffect, aipw_scores, average_effects, mean_with_error
+from metalearners.containers import check_matrix
 from metalearners.cross_fit_estimator import OVERALL
 from metalearners.dataset import Dataset
 from metalearners.metalearner import (
@@ -148,12 +149,13 @@ class DRLearner(MetaLearner):
         ----------
         X, y, w : rows to average over
         is_oos : False for the rows fitted on, in their order
-        sample_weight, groups, propensity : as for `fit`
+        sample_weight, groups, propensity : as for `fit`; with `is_oos` False those fitted with
 
         Raises
         ------
         ValueError
-            If the nuisance models aren't fitted.
+            If the nuisance models aren't fitted, or others are passed for the rows fitted on than
+            they were fitted with.
         """
         scores, d = self._known_scores(X, y, w, is_oos, sample_weight, groups, propensity)
         effects, ddof = scores[:, 1:] - scores[:, :1], 0 if d.groups is None else 1
@@ -189,8 +191,9 @@ class DRLearner(MetaLearner):
                 "The nuisance models need to be fitted before average effects are estimated. "
                 "Call fit_all_nuisance first, or fit."
             )
+        check_matrix(X)
         given = {"sample_weight": weight, "groups": groups, "propensity": propensity}
-        d = self.dataset(X, y, w, **given, judged=True)
+        d = self.dataset(X, y, w, **self.row_facts(X, is_oos, **given), judged=True)
         scores = self.scores(d, self._predictions(X, is_oos, OVERALL, propensity))
         known = np.flatnonzero(np.isfinite(scores).all(axis=1))
         if len(known) < len(d):

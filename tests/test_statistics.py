@@ -313,8 +313,8 @@ def test_weights_undo_a_selective_sample():
     X, y, w, weight = s.X[kept], s.y[kept], s.w[kept], 1 / p[kept]
     made = linear_learner(DRLearner).fit(X, y, w, sample_weight=weight)
 
-    (one,) = made.average_effects(X, y, w, False, sample_weight=weight)
-    (ignoring,) = made.average_effects(X, y, w, False)
+    (one,) = made.average_effects(X, y, w, False)
+    (ignoring,) = linear_learner(DRLearner).fit(X, y, w).average_effects(X, y, w, False)
 
     assert abs(one.effect.estimate - 1) < 4 * one.effect.std_error < 0.2
     assert abs(ignoring.effect.estimate - 1) > 4 * ignoring.effect.std_error
@@ -482,6 +482,98 @@ def test_average_effects_are_clustered_and_weighted(weighted):
     assert 25 < found.effect.degrees < 38.001
     half = stats.t.ppf(0.975, found.effect.degrees) * error
     assert found.effect.ci_high == pytest.approx(mean + half, rel=1e-9)
+
+
+# Facts about the rows
+
+
+FACTS = {
+    "groups": lambda s: s.groups,
+    "sample_weight": lambda s: np.random.default_rng(1).uniform(0.5, 2, len(s.y)),
+    "propensity": lambda s: 0.4 + 0.2 * (s.X[:, 0] > 0),
+}
+
+
+@pytest.mark.parametrize("facts", [("groups",), ("sample_weight", "propensity"), tuple(FACTS)])
+def test_figures_about_the_rows_fitted_on_know_what_they_were_fitted_with(facts):
+    s = draw_clusters(40, 5)
+    given = {name: FACTS[name](s) for name in facts}
+    made = linear_learner(DRLearner).fit(s.X, s.y, s.w, **given)
+    rows = (s.X, s.y, s.w, False)
+
+    assert made.average_effects(*rows) == made.average_effects(*rows, **given)
+    found, expected = (made.average_treatment_effect(*rows, **more) for more in ({}, given))
+    np.testing.assert_array_equal(found, expected)
+    scored = {k: v for k, v in given.items() if k != "groups"}
+    assert made.evaluate(*rows) == made.evaluate(*rows, **scored)
+    report = made.overlap(s.X, False)
+    if "propensity" in facts:
+        assert (report.smallest[1], report.largest[1]) == pytest.approx((0.4, 0.6))
+
+
+def test_facts_are_the_same_by_other_labels_and_units_and_nothing_else():
+    s = draw_clusters(40, 5)
+    given = {name: of(s) for name, of in FACTS.items()}
+    made = linear_learner(DRLearner).fit(s.X, s.y, s.w, **given)
+    rows = (s.X, s.y, s.w, False)
+    same = {
+        "groups": np.array([f"g{g}" for g in s.groups]),
+        "sample_weight": 7 * given["sample_weight"],
+        "propensity": given["propensity"][:, None],
+    }
+
+    assert made.average_effects(*rows, **same) == made.average_effects(*rows)
+    for name, others in (
+        ("groups", s.groups // 2),
+        ("sample_weight", np.ones(200)),
+        ("propensity", 0.5),
+    ):
+        with pytest.raises(ValueError, match=f"Expected the {name} that the rows were fitted"):
+            made.average_effects(*rows, **{name: others})
+        if name != "groups":
+            with pytest.raises(ValueError, match=f"Expected the {name} that the rows were fitted"):
+                made.evaluate(*rows, **{name: others})
+    with pytest.raises(ValueError, match="Expected the propensity that the rows"):
+        made.overlap(s.X, False, propensity=0.5)
+
+
+def test_what_the_fit_did_not_have_is_as_given():
+    s = draw_clusters(40, 5)
+    made = linear_learner(DRLearner).fit(s.X, s.y, s.w)
+    rows = (s.X, s.y, s.w, False)
+
+    plain, clustered = (made.average_effects(*rows, groups=g)[0].effect for g in (None, s.groups))
+
+    assert clustered.estimate == plain.estimate
+    assert clustered.std_error > 1.1 * plain.std_error
+
+
+@pytest.mark.parametrize("name", ["groups", "sample_weight"])
+def test_other_rows_without_what_the_fit_had_are_told_of(name):
+    s, new = draw_clusters(40, 5), draw_clusters(30, 5, seed=1)
+    made = linear_learner(DRLearner).fit(s.X, s.y, s.w, **{name: FACTS[name](s)})
+    rows = (new.X, new.y, new.w, True)
+
+    with pytest.warns(UserWarning, match=f"^The learner was fitted with {name}; found none"):
+        plain = made.average_effects(*rows)
+    found = made.average_effects(*rows, **{name: FACTS[name](new)})
+
+    assert found[0].effect.std_error != plain[0].effect.std_error
+    if name == "sample_weight":
+        with pytest.warns(UserWarning, match="^The learner was fitted with sample_weight"):
+            made.evaluate(*rows)
+
+
+def test_learners_that_serve_remember_no_rows():
+    s = draw_clusters(40, 5)
+    given = {name: of(s) for name, of in FACTS.items()}
+    made = linear_learner(DRLearner).fit(s.X, s.y, s.w, **given)
+
+    served = made.served()
+
+    assert served._weight is None
+    assert served._groups is None
+    np.testing.assert_array_equal(made._groups, s.groups)
 
 
 def test_known_propensities_enter_average_effects():
