@@ -1,4 +1,4 @@
-"""What a run's rows are: hold-out and folds, and what a reader should know of groups and weights."""
+"""Rows of a run: hold-out, folds, and what a reader should know of groups and weights."""
 
 import numpy as np
 import pytest
