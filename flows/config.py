@@ -295,7 +295,11 @@ class EvaluationConfig(_Section):
     """What estimates are judged by."""
 
     holdout: Number = Field(
-        0.2, ge=0, lt=1, description="Share of rows that no fit sees, 0 up to but not 1"
+        0.2,
+        ge=0,
+        lt=1,
+        description="Share of rows (of groups, whatever their size, where there are groups) that "
+        "no fit sees, 0 up to but not 1",
     )
     bootstrap: Whole = Field(
         200, ge=0, le=100_000, description="Half-samples for errors of curves; 0 for none"

@@ -58,6 +58,7 @@ def gain_curve(
     groups: Array | None = None,
     draws: int = 200,
     seed: int = 0,
+    tolerance: float | None = None,
 ) -> Gain:
     """Gain curve of treating rows by priority, highest first; ties are averaged.
 
@@ -68,6 +69,7 @@ def gain_curve(
     weight : (n,) sampling weights
     groups : (n,) cluster labels, drawn as a whole
     draws : half-samples for the standard errors; 0 for none
+    tolerance : priorities closer than this are ties; `rounding` of the priorities by default
 
     Raises
     ------
@@ -83,7 +85,7 @@ def gain_curve(
     count("draws", draws, least=0)
     count("seed", seed, least=0)
     (priority, scores), w, groups = same_rows(weight, groups, priority=priority, scores=scores)
-    ranking = _Ranking(priority)
+    ranking = _Ranking(priority, tolerance)
     grid = np.linspace(0, 1, 101)
     share, gain = ranking.curve(scores, w)
     curve = np.interp(grid, share, gain)
@@ -103,10 +105,19 @@ def calibration(
     weight: Floats | None = None,
     groups: Array | None = None,
     n_groups: int = 5,
+    arms: Array | None = None,
+    tolerance: float | None = None,
 ) -> list[Group]:
-    """Estimates against doubly robust scores, in groups of equal size by rank of the estimate.
+    """Estimates against doubly robust scores, in groups of equal weight by rank of the estimate.
 
     Fewer groups come back where the estimates have fewer distinct values.
+
+    Parameters
+    ----------
+    predicted : (n,) estimates
+    scores, weight, groups, tolerance : as for `gain_curve`
+    n_groups : number of groups
+    arms : (n,) arm codes, for the errors' degrees of freedom as in `mean_with_error`
 
     Raises
     ------
@@ -120,8 +131,11 @@ def calibration(
     """
     count("n_groups", n_groups)
     (predicted, scores), w, groups = same_rows(weight, groups, predicted=predicted, scores=scores)
-    edges = np.unique(np.quantile(predicted, np.linspace(0, 1, n_groups + 1)[1:-1]))
-    member = np.searchsorted(edges, predicted, side="left")
+    value = _tied(predicted, tolerance)
+    mass = np.bincount(value, w)
+    before = (np.cumsum(mass) - mass) / mass.sum()  # the share of all weight below a value
+    inner = np.linspace(0, 1, n_groups + 1)[1:-1]
+    member = np.searchsorted(inner, before + 1e-9, side="right")[value]
     result = []
     for number in np.unique(member):
         rows = member == number
@@ -129,14 +143,19 @@ def calibration(
         clusters = None if groups is None else groups[rows]
         if n_clusters(own, clusters) < 2:  # there is no error to estimate
             continue
-        actual = mean_with_error(scores[rows], own, clusters)
+        in_arm = None if arms is None else arms[rows]
+        actual = mean_with_error(scores[rows], own, clusters, arms=in_arm)
         mean = float(np.average(predicted[rows], weights=own))
         result.append(Group(mean, actual, int(rows.sum())))
     return result
 
 
 def effect_drivers(
-    estimate: Callable[[Matrix], Floats], X: Matrix, seed: int = 0, most_rows: int = 500
+    estimate: Callable[[Matrix], Floats],
+    X: Matrix,
+    seed: int = 0,
+    most_rows: int = 500,
+    tolerance: float | None = None,
 ) -> Floats:
     r"""How much of the estimates' variance goes through each feature.
 
@@ -149,6 +168,7 @@ def effect_drivers(
     ----------
     estimate : from features to (m, K-1) estimates
     X : (n, p) features; `most_rows` of them are drawn
+    tolerance : estimates closer than this are equal; `rounding` of the estimates by default
 
     Returns
     -------
@@ -171,7 +191,8 @@ def effect_drivers(
     base = numbers("the estimates", estimate(sample), "Pass a function of features.")
     fits = base.ndim == 2 and len(base) == len(rows)
     check_shape("the estimates", fits, f"({len(rows)}, K-1)", base.shape)
-    spread = 2 * base.var(axis=0)
+    varies = [_tied(column, tolerance).max() > 0 for column in base.T]
+    spread = np.where(varies, 2 * base.var(axis=0), 0)
     shares = np.zeros((X.shape[1], base.shape[1]))
     for j in range(X.shape[1]):
         moved = ((estimate(_shuffled(sample, j, rng)) - base) ** 2).mean(axis=0)
@@ -224,12 +245,53 @@ def _moments(values: Floats, weight: Floats) -> tuple[Floats, Floats]:
     return mean, (known * (filled - mean) ** 2).sum(axis=0) / total
 
 
+def rounding(estimates: Floats, *outcomes: Floats) -> float:
+    r"""How far equal estimates may lie apart by rounding: those closer than this are ties.
+
+    .. math:: 10^{-12} \max(|\hat\tau|, |\hat\mu|)
+
+    and 10^-6 in place of 10^-12 where a model predicts in single precision.
+
+    Parameters
+    ----------
+    estimates : CATE estimates, of any shape
+    outcomes : predictions that estimates are differences of, of any shapes; rounding is of their
+        size
+
+    Examples
+    --------
+    >>> rounding(np.array([0.1, -0.3]), np.array([1000.1]))
+    1.0001e-09
+    """
+    columns = [values[np.isfinite(values)] for values in map(np.asarray, (estimates, *outcomes))]
+    largest = max((float(np.abs(values).max()) for values in columns if values.size), default=0.0)
+    return (1e-6 if any(map(_is_single, columns)) else 1e-12) * largest
+
+
+def _is_single(values: Floats) -> bool:
+    """Whether numbers, some of them no whole ones, are all of single precision."""
+    with np.errstate(over="ignore"):
+        single = np.array_equal(values, values.astype(np.float32))
+    return single and not np.array_equal(values, np.round(values))
+
+
+def _tied(values: Floats, tolerance: float | None) -> Array:
+    """(n,) ranks 0, 1, ... of distinct values; sorted neighbours within rounding share one."""
+    closest = rounding(values) if tolerance is None else tolerance
+    order = np.argsort(values, kind="stable")
+    gaps = np.diff(values[order])
+    rank = np.zeros(len(values), dtype=np.int64)
+    rank[order[1:]] = np.cumsum((gaps > 0) & (gaps >= closest))
+    return rank
+
+
 class _Ranking:
     """Rows sorted by priority, with the ends of ties."""
 
-    def __init__(self, priority: Floats) -> None:
-        self.order = np.argsort(-priority, kind="stable")
-        ranked = priority[self.order]
+    def __init__(self, priority: Floats, tolerance: float | None) -> None:
+        value = _tied(priority, tolerance)
+        self.order = np.argsort(-value, kind="stable")
+        ranked = value[self.order]
         self.ends = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
 
     def curve(self, scores: Floats, weight: Floats) -> tuple[Floats, Floats]:

@@ -98,6 +98,8 @@ class MetaLearner(Explainable, Declaration):
 
     _nuisance_models: dict[str, list[CrossFitEstimator]]
     _treatment_models: dict[str, list[CrossFitEstimator]]
+    _weight: Floats | None = None
+    _groups: Array | None = None
     _columns_in: list[Any] | None
     _labels: Array | None
 
@@ -111,7 +113,7 @@ class MetaLearner(Explainable, Declaration):
 
     def _forget(self) -> None:
         """Start with models that aren't fitted."""
-        self._known = self._shares = None
+        self._known = self._shares = self._weight = self._groups = None
         self._nuisance_models = {k: self._models_of(k) for k in self.NUISANCE_KINDS}
         self._treatment_models = {k: self._models_of(k) for k in self.TREATMENT_KINDS}
 
@@ -382,7 +384,7 @@ class MetaLearner(Explainable, Declaration):
         asked = self.nuisances(job.d)
         missing = {name: r for name, r in asked.items() if name[0] not in self._prefitted}
         self._adopt(self._nuisance_models, self._run(missing, job))
-        self._known, self._shares = job.d.propensity, job.d.shares
+        self._remember(job.d)
         if self._prefitted:
             self._out_of_fold(job.d)  # proves that they are models of these rows
 
@@ -476,8 +478,13 @@ class MetaLearner(Explainable, Declaration):
         """Take the fitted regressions of both stages, whoever ran them."""
         self._adopt(self._nuisance_models, nuisances)
         self._adopt(self._treatment_models, treatments)
-        self._known, self._shares = d.propensity, d.shares
+        self._remember(d)
         return self
+
+    def _remember(self, d: Dataset) -> None:
+        """Keep what is known about the rows fitted on, for figures about the same rows."""
+        self._known, self._weight, self._groups = d.propensity, d.weight, d.groups
+        self._shares = d.shares
 
     def _adopt(
         self, models: dict[str, list[CrossFitEstimator]], fitted: Mapping[Name, CrossFit]
@@ -573,7 +580,8 @@ class MetaLearner(Explainable, Declaration):
 
         Parameters
         ----------
-        X, y, w, is_oos, oos_method, sample_weight, propensity : as for `fit` and `predict`
+        X, y, w, is_oos, oos_method, sample_weight, propensity : as for `fit` and `predict`; with
+            `is_oos` False weights and propensities are those fitted with
         scoring : by model kind, scikit-learn's names of scorers or functions of (estimator, X, y);
             an empty list for none. By default ``neg_log_loss`` or
             ``neg_root_mean_squared_error``
@@ -584,8 +592,8 @@ class MetaLearner(Explainable, Declaration):
         ``{kind}_{arm}_{scorer}``, ``{kind}_{arm}_vs_0_{scorer}``
         """
         made = self._predictions(X, is_oos, oos_method, propensity)
-        known = self._known_of(X, bool(is_oos), propensity)
-        d = self.dataset(X, y, w, sample_weight=sample_weight, propensity=known, judged=True)
+        facts = self.row_facts(X, is_oos, sample_weight=sample_weight, propensity=propensity)
+        d = self.dataset(X, y, w, **facts, judged=True)
         return {**evaluate(self, d, made, scoring), **self.losses(d, made)}
 
     def overlap(
@@ -606,7 +614,53 @@ class MetaLearner(Explainable, Declaration):
         made = self._predictions(X, is_oos, oos_method, propensity)
         e = made[PROPENSITY_MODEL, "0"]
         known = propensity is not None or self._known is not None
+        self.row_facts(X, is_oos, propensity=propensity)
         return overlap(e, self.bounds(known, np.nanmean(e, axis=0)))
+
+    def row_facts(self, X: Matrix, is_oos: bool, **given: Any) -> dict[str, Any]:
+        """What is known about rows to judge, for `dataset`.
+
+        Of the rows fitted on it is what the fit was given; what the fit wasn't given is as passed
+        here. Of other rows it is what is passed here.
+
+        Parameters
+        ----------
+        X, is_oos : as for `predict`
+        given : sample_weight, groups and propensity as for `fit`, those that matter
+
+        Raises
+        ------
+        ValueError
+            If others are passed for the rows fitted on than these were fitted with.
+
+        Warns
+        -----
+        UserWarning
+            If other rows lack the weights or groups that the fit had.
+        """
+        n = X.shape[0]
+        known = self._known_of(X, bool(is_oos), given.get("propensity"))
+        passed: dict[str, Array | None] = {
+            "sample_weight": as_weight(given.get("sample_weight"), n),
+            "groups": as_groups(given.get("groups"), n),
+            "propensity": None if given.get("propensity") is None else known,
+        }
+        fitted = {"sample_weight": self._weight, "groups": self._groups, "propensity": self._known}
+        facts = {**given, "propensity": known}
+        for name, own in fitted.items():
+            value = passed[name]
+            if name not in given or own is None:
+                continue
+            if is_oos:
+                _tell_without(name, value)
+            elif len(own) == n:  # others are refused by their features
+                if value is not None and not _same_fact(name, value, own):
+                    raise ValueError(
+                        f"Expected the {name} that the rows were fitted with; found others. Leave "
+                        f"{name} out, or fit with these."
+                    )
+                facts[name] = own
+        return facts
 
     # What others read from a fitted learner
 
@@ -715,6 +769,7 @@ class MetaLearner(Explainable, Declaration):
         constant = self._known is not None and (self._known == self._known[0]).all()
         made._known = self._known[:1] if self._known is not None and constant else None
         made.fitted_nuisance_models = made.fitted_propensity_model = None
+        made._weight = made._groups = None
         return made
 
     def _check_name(
@@ -748,6 +803,29 @@ def get_overall_estimators(cfes: Sequence[CrossFitEstimator]) -> list[Any]:
             "enable_overall."
         )
     return models
+
+
+_WITHOUT = {
+    "sample_weight": "each counts as one",
+    "groups": "standard errors count them as independent",
+}
+
+
+def _tell_without(name: str, value: Array | None) -> None:
+    if value is None and name in _WITHOUT:
+        warnings.warn(
+            f"The learner was fitted with {name}; found none for these rows, so that "
+            f"{_WITHOUT[name]}. Pass {name}, if these rows have such.",
+            stacklevel=5,
+        )
+
+
+def _same_fact(name: str, a: Array, b: Array) -> bool:
+    """Whether both say the same: weights in any unit, groups by any labels."""
+    if name == "groups":
+        return np.array_equal(pd.factorize(a)[0], pd.factorize(b)[0])
+    scale = b.sum() / a.sum() if name == "sample_weight" and a.sum() else 1.0
+    return a.shape == b.shape and np.allclose(a * scale, b, rtol=1e-9, atol=1e-12)
 
 
 def _tell_uncovered(d: Dataset) -> None:

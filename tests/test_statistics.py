@@ -313,8 +313,8 @@ def test_weights_undo_a_selective_sample():
     X, y, w, weight = s.X[kept], s.y[kept], s.w[kept], 1 / p[kept]
     made = linear_learner(DRLearner).fit(X, y, w, sample_weight=weight)
 
-    (one,) = made.average_effects(X, y, w, False, sample_weight=weight)
-    (ignoring,) = made.average_effects(X, y, w, False)
+    (one,) = made.average_effects(X, y, w, False)
+    (ignoring,) = linear_learner(DRLearner).fit(X, y, w).average_effects(X, y, w, False)
 
     assert abs(one.effect.estimate - 1) < 4 * one.effect.std_error < 0.2
     assert abs(ignoring.effect.estimate - 1) > 4 * ignoring.effect.std_error
@@ -426,10 +426,8 @@ def scores_by_hand(made, X, y, w, is_oos=False, clip=None):
     """Doubly robust scores of the effects, one row after another."""
     n_variants = made.n_variants
     e = made.predict_nuisance(X, PROPENSITY_MODEL, 0, is_oos)
-    if clip is None:
-        e = np.maximum(e, np.bincount(w) / len(w) / 10)
-    else:
-        e = np.clip(e, clip, 1 - clip)
+    bounds = (np.bincount(w) / len(w) / 10, 1) if clip is None else (clip, 1 - clip)
+    e = np.clip(e, *bounds)
     mu = np.column_stack(
         [made.predict_nuisance(X, VARIANT_OUTCOME_MODEL, k, is_oos) for k in range(n_variants)]
     )
@@ -456,10 +454,14 @@ def test_average_effects_are_means_of_scores_with_their_error(is_oos):
         one = full[k].effect
         assert one.estimate == pytest.approx(effects[k], rel=1e-12)
         assert one.std_error == pytest.approx(errors[k] * np.sqrt(n / (n - 1)), rel=1e-10)
-        half = stats.t.ppf(0.975, n - 1) * one.std_error
+        half = stats.t.ppf(0.975, one.degrees) * one.std_error
         assert (one.ci_low, one.ci_high) == pytest.approx(
             (one.estimate - half, one.estimate + half)
         )
+        squares = (scores[:, k] - scores[:, k].mean()) ** 2
+        parts = np.array([squares[rows.w == arm].sum() for arm in range(3)])
+        degrees = parts.sum() ** 2 / np.sum(parts**2 / (np.bincount(rows.w) - 1))
+        assert one.degrees == pytest.approx(degrees)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -473,12 +475,107 @@ def test_average_effects_are_clustered_and_weighted(weighted):
     (found,) = made.average_effects(s.X, s.y, s.w, False, groups=s.groups, **given)
 
     mean = (weight * scores).sum() / weight.sum()
-    squares = [(weight * (scores - mean))[s.groups == g].sum() ** 2 for g in range(40)]
-    error = np.sqrt(40 / 39 * np.sum(squares)) / weight.sum()
+    left_out = [
+        np.average(scores[o], weights=weight[o]) for o in s.groups != np.arange(40)[:, None]
+    ]
+    error = np.sqrt(39 / 40 * np.sum((np.array(left_out) - mean) ** 2))
     assert found.effect.estimate == pytest.approx(mean, rel=1e-12)
     assert found.effect.std_error == pytest.approx(error, rel=1e-10)
-    half = stats.t.ppf(0.975, 39) * error
+    assert 25 < found.effect.degrees < 38.001
+    half = stats.t.ppf(0.975, found.effect.degrees) * error
     assert found.effect.ci_high == pytest.approx(mean + half, rel=1e-9)
+
+
+# Facts about the rows
+
+
+FACTS = {
+    "groups": lambda s: s.groups,
+    "sample_weight": lambda s: np.random.default_rng(1).uniform(0.5, 2, len(s.y)),
+    "propensity": lambda s: 0.4 + 0.2 * (s.X[:, 0] > 0),
+}
+
+
+@pytest.mark.parametrize("facts", [("groups",), ("sample_weight", "propensity"), tuple(FACTS)])
+def test_figures_about_the_rows_fitted_on_know_what_they_were_fitted_with(facts):
+    s = draw_clusters(40, 5)
+    given = {name: FACTS[name](s) for name in facts}
+    made = linear_learner(DRLearner).fit(s.X, s.y, s.w, **given)
+    rows = (s.X, s.y, s.w, False)
+
+    assert made.average_effects(*rows) == made.average_effects(*rows, **given)
+    found, expected = (made.average_treatment_effect(*rows, **more) for more in ({}, given))
+    np.testing.assert_array_equal(found, expected)
+    scored = {k: v for k, v in given.items() if k != "groups"}
+    assert made.evaluate(*rows) == made.evaluate(*rows, **scored)
+    report = made.overlap(s.X, False)
+    if "propensity" in facts:
+        assert (report.smallest[1], report.largest[1]) == pytest.approx((0.4, 0.6))
+
+
+def test_facts_are_the_same_by_other_labels_and_units_and_nothing_else():
+    s = draw_clusters(40, 5)
+    given = {name: of(s) for name, of in FACTS.items()}
+    made = linear_learner(DRLearner).fit(s.X, s.y, s.w, **given)
+    rows = (s.X, s.y, s.w, False)
+    same = {
+        "groups": np.array([f"g{g}" for g in s.groups]),
+        "sample_weight": 7 * given["sample_weight"],
+        "propensity": given["propensity"][:, None],
+    }
+
+    assert made.average_effects(*rows, **same) == made.average_effects(*rows)
+    for name, others in (
+        ("groups", s.groups // 2),
+        ("sample_weight", np.ones(200)),
+        ("propensity", 0.5),
+    ):
+        with pytest.raises(ValueError, match=f"Expected the {name} that the rows were fitted"):
+            made.average_effects(*rows, **{name: others})
+        if name != "groups":
+            with pytest.raises(ValueError, match=f"Expected the {name} that the rows were fitted"):
+                made.evaluate(*rows, **{name: others})
+    with pytest.raises(ValueError, match="Expected the propensity that the rows"):
+        made.overlap(s.X, False, propensity=0.5)
+
+
+def test_what_the_fit_did_not_have_is_as_given():
+    s = draw_clusters(40, 5)
+    made = linear_learner(DRLearner).fit(s.X, s.y, s.w)
+    rows = (s.X, s.y, s.w, False)
+
+    plain, clustered = (made.average_effects(*rows, groups=g)[0].effect for g in (None, s.groups))
+
+    assert clustered.estimate == plain.estimate
+    assert clustered.std_error > 1.1 * plain.std_error
+
+
+@pytest.mark.parametrize("name", ["groups", "sample_weight"])
+def test_other_rows_without_what_the_fit_had_are_told_of(name):
+    s, new = draw_clusters(40, 5), draw_clusters(30, 5, seed=1)
+    made = linear_learner(DRLearner).fit(s.X, s.y, s.w, **{name: FACTS[name](s)})
+    rows = (new.X, new.y, new.w, True)
+
+    with pytest.warns(UserWarning, match=f"^The learner was fitted with {name}; found none"):
+        plain = made.average_effects(*rows)
+    found = made.average_effects(*rows, **{name: FACTS[name](new)})
+
+    assert found[0].effect.std_error != plain[0].effect.std_error
+    if name == "sample_weight":
+        with pytest.warns(UserWarning, match="^The learner was fitted with sample_weight"):
+            made.evaluate(*rows)
+
+
+def test_learners_that_serve_remember_no_rows():
+    s = draw_clusters(40, 5)
+    given = {name: of(s) for name, of in FACTS.items()}
+    made = linear_learner(DRLearner).fit(s.X, s.y, s.w, **given)
+
+    served = made.served()
+
+    assert served._weight is None
+    assert served._groups is None
+    np.testing.assert_array_equal(made._groups, s.groups)
 
 
 def test_known_propensities_enter_average_effects():
