@@ -1,17 +1,24 @@
 """How good estimates are, judged on rows that no fit has seen; arrays in, numbers out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
 
-from metalearners._typing import Array, Floats, Matrix
+from metalearners._typing import Array, Floats
 from metalearners.aipw import Estimate, mean_with_error, n_clusters, same_rows
-from metalearners.arguments import check_shape, count, numbers
-from metalearners.containers import as_frame, as_pandas, check_matrix, take
-from metalearners.dataset import check_weight
-from metalearners.inputs import arm_codes, as_vector
+from metalearners.arguments import count
+from metalearners.balance import standardized_differences
+from metalearners.drivers import effect_drivers
+
+__all__ = [
+    "Gain",
+    "Group",
+    "calibration",
+    "effect_drivers",
+    "gain_curve",
+    "standardized_differences",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,95 +142,6 @@ def calibration(
     return result
 
 
-def effect_drivers(
-    estimate: Callable[[Matrix], Floats], X: Matrix, seed: int = 0, most_rows: int = 500
-) -> Floats:
-    r"""How much of the estimates' variance goes through each feature.
-
-    .. math:: S_j = \frac{E[(\hat\tau(X) - \hat\tau(X^{(j)}))^2]}{2 \operatorname{Var} \hat\tau(X)}
-
-    where X^(j) has feature j shuffled over the rows. It describes the fitted estimates, not the
-    causal role of a feature; features that go together share their part unevenly.
-
-    Parameters
-    ----------
-    estimate : from features to (m, K-1) estimates
-    X : (n, p) features; `most_rows` of them are drawn
-
-    Returns
-    -------
-    (p, K-1) shares, 0 where the estimates don't vary
-
-    Raises
-    ------
-    ValueError
-        If the estimates aren't finite, or no (m, K-1) array.
-
-    References
-    ----------
-    Jansen (1999), Computer Physics Communications 117, pp. 35-43: the total effect index.
-    """
-    check_matrix(X)
-    count("most_rows", most_rows)
-    rng = np.random.default_rng(count("seed", seed, least=0))
-    rows = np.sort(rng.permutation(X.shape[0])[:most_rows])
-    sample = take(X, rows)
-    base = numbers("the estimates", estimate(sample), "Pass a function of features.")
-    fits = base.ndim == 2 and len(base) == len(rows)
-    check_shape("the estimates", fits, f"({len(rows)}, K-1)", base.shape)
-    spread = 2 * base.var(axis=0)
-    shares = np.zeros((X.shape[1], base.shape[1]))
-    for j in range(X.shape[1]):
-        moved = ((estimate(_shuffled(sample, j, rng)) - base) ** 2).mean(axis=0)
-        np.divide(moved, spread, out=shares[j], where=spread > 0)
-    return shares
-
-
-def standardized_differences(
-    X: Matrix, w: Array, n_variants: int, weight: Floats | None = None
-) -> Floats:
-    """Differences of feature means between each arm and the control, in pooled deviations.
-
-    Category columns count by their codes' shares: the largest difference over the levels.
-
-    Returns
-    -------
-    (p, K-1); values above about 0.1 are usually called unbalanced
-
-    Raises
-    ------
-    ValueError
-        If features are neither numbers nor categories, `w` isn't of arms, or weights are negative
-        or all zero in an arm.
-    """
-    check_matrix(X)
-    w = arm_codes(as_vector("w", w, X.shape[0]), count("n_variants", n_variants, least=2))
-    _, weight, _ = same_rows(weight, None, w=w)
-    check_weight(weight, w)
-    X = X if as_frame(X) is None else as_pandas(X)
-    columns = [_as_numbers(X, j) for j in range(X.shape[1])]
-    result = np.zeros((len(columns), n_variants - 1))
-    for j, values in enumerate(columns):
-        for k in range(1, n_variants):
-            (mean, variance), (mean_0, variance_0) = (
-                _moments(values[w == arm], weight[w == arm]) for arm in (k, 0)
-            )
-            pooled = np.sqrt((variance + variance_0) / 2)
-            gap = mean - mean_0
-            ratio = np.divide(gap, pooled, out=np.zeros_like(gap), where=pooled > 0)
-            result[j, k - 1] = ratio[np.argmax(np.abs(ratio))]
-    return result
-
-
-def _moments(values: Floats, weight: Floats) -> tuple[Floats, Floats]:
-    """Weighted means and variances of columns, over their known values."""
-    known = weight[:, None] * ~np.isnan(values)
-    filled = np.nan_to_num(values)
-    total = np.where(known.sum(axis=0) > 0, known.sum(axis=0), np.nan)
-    mean = (known * filled).sum(axis=0) / total
-    return mean, (known * (filled - mean) ** 2).sum(axis=0) / total
-
-
 class _Ranking:
     """Rows sorted by priority, with the ends of ties."""
 
@@ -256,39 +174,3 @@ def _half_samples(groups: Array | None, n: int, draws: int, seed: int) -> Iterat
     for _ in range(draws):
         half = rng.permutation(n_clusters) < n_clusters // 2
         yield half[members]
-
-
-def _shuffled(X: Matrix, j: int, rng: np.random.Generator) -> Matrix:
-    order = rng.permutation(X.shape[0])
-    if hasattr(X, "iloc"):
-        moved = X.copy()
-        moved.isetitem(j, X.iloc[order, j].array)
-        return moved
-    frame = as_frame(X)
-    if frame is not None:
-        return frame.with_columns(frame[:, j][order]).to_native()
-    moved = X.tolil() if sparse.issparse(X) else X.copy(order="K")
-    moved[:, [j]] = X[order][:, [j]]
-    return moved.tocsr() if sparse.issparse(X) else moved
-
-
-def _as_numbers(X: Matrix, j: int) -> Floats:
-    if sparse.issparse(X):
-        return np.asarray(X[:, [j]].toarray(), dtype=float)
-    column = X.iloc[:, j] if hasattr(X, "iloc") else X[:, j]
-    if hasattr(column, "cat"):
-        codes = column.cat.codes.to_numpy()
-        return (codes[:, None] == np.arange(len(column.cat.categories))).astype(float)
-    try:
-        values = np.asarray(column, dtype=float)[:, None]
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"Expected numbers or categories in each column of X; found {column.dtype} in column "
-            f"{j}. Convert it, as with .astype('category')."
-        ) from None
-    if np.isinf(values).any():
-        raise ValueError(
-            f"Expected finite or missing values in X; found infinite ones in column {j}. Remove "
-            "those rows."
-        )
-    return values
