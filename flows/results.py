@@ -1,6 +1,6 @@
 """What a run found, in numbers: computed once, read by the summary and by the report."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,9 @@ from metalearners.aipw import (
     mean_with_error,
     simultaneous_intervals,
 )
+from metalearners.balance import Balance, balance
 from metalearners.bundle import Bundle, arm_name, estimate_columns
+from metalearners.claims import claims_effect, ranking_p_values
 from metalearners.crossfit import CrossFit
 from metalearners.evaluation import (
     Gain,
@@ -24,7 +26,6 @@ from metalearners.evaluation import (
     calibration,
     effect_drivers,
     gain_curve,
-    standardized_differences,
 )
 from metalearners.metalearner import PROPENSITY_MODEL, VARIANT_OUTCOME_MODEL
 from metalearners.overlap import overlap
@@ -41,12 +42,19 @@ class ArmResult:
     ate : doubly robust, over all rows that take part
     joint : 95 % interval of the same that holds for all arms at once
     difference : plain difference of means
+    doubt : why no effect is claimed, whatever the interval; empty where it may be
     """
 
     label: Any
     ate: Estimate
     joint: tuple[float, float]
     difference: Estimate
+    doubt: str = ""
+
+    @property
+    def claimed(self) -> bool:
+        """Whether the run claims an average effect of this arm."""
+        return claims_effect(self.joint, self.doubt)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +66,7 @@ class LearnerResult:
     cate : (n, K-1) estimates of the rows that take part
     mean_cate : their means
     gains : gain curves on held-out rows; empty without such
+    ranking : p-values of these, adjusted for the number of learners and arms
     groups : estimates against scores on held-out rows; empty without such
     drivers : (p, K-1) share of the estimates' variance that goes through each feature
     """
@@ -65,6 +74,7 @@ class LearnerResult:
     cate: Floats
     mean_cate: list[float]
     gains: list[Gain]
+    ranking: list[float]
     groups: list[list[Group]]
     drivers: Floats
 
@@ -79,7 +89,7 @@ class Results:
     learners : by name
     propensity : (n, K) probabilities of the arms, before clipping
     clipped : rows with a propensity outside [clip, 1 - clip]
-    balance : (p, K-1) standardized differences of feature means against the control
+    balance : standardized differences of feature means against the control
     losses : root mean squared errors of the shared outcome models out of fold, by arm
     estimates : a row for each of the source, as written to the run's folder
     bundle : what scoring needs
@@ -89,7 +99,7 @@ class Results:
     learners: dict[str, LearnerResult]
     propensity: Floats
     clipped: int
-    balance: Floats
+    balance: Balance
     losses: list[float]
     estimates: pd.DataFrame
     bundle: Bundle
@@ -127,10 +137,10 @@ def evaluate(
     judged = side_by_side(judge, study.learners, *spread.on_this_machine)
     return Results(
         arms=_arm_results(study, scores),
-        learners=dict(zip(study.learners, judged, strict=True)),
+        learners=_with_ranking(dict(zip(study.learners, judged, strict=True))),
         propensity=propensity,
         clipped=overlap(propensity, study.config.clip).clipped,
-        balance=standardized_differences(d.X, d.w, d.n_variants, d.weight),
+        balance=balance(d.X, d.w, d.n_variants, d.weight, d.groups),
         losses=_losses(study, shared),
         estimates=_estimates(study, bundle),
         bundle=bundle,
@@ -160,9 +170,16 @@ def _learner_result(study: Study, scores: Floats, name: str) -> LearnerResult:
         cate=cate,
         mean_cate=np.average(cate, axis=0, weights=d.weight).tolist(),
         gains=[one[0] for one in judged if one],
+        ranking=[],
         groups=[one[1] for one in judged if one],
         drivers=_drivers(study, name),
     )
+
+
+def _with_ranking(learners: dict[str, LearnerResult]) -> dict[str, LearnerResult]:
+    """Claims are made over all learners, and so after all were judged."""
+    adjusted = ranking_p_values({name: own.gains for name, own in learners.items()})
+    return {name: replace(own, ranking=adjusted[name]) for name, own in learners.items()}
 
 
 def _judged(study: Study, cate: Floats, scores: Floats) -> tuple[Gain, list[Group]] | None:
@@ -247,7 +264,13 @@ def summary_of(study: Study, results: Results) -> dict[str, Any]:
         },
         "ate": [{"arm": arm.label, **vars(arm.ate)} for arm in results.arms],
         "ate_joint": [
-            {"arm": arm.label, "ci_low": arm.joint[0], "ci_high": arm.joint[1]}
+            {
+                "arm": arm.label,
+                "ci_low": arm.joint[0],
+                "ci_high": arm.joint[1],
+                "claimed": arm.claimed,
+                "doubt": arm.doubt,
+            }
             for arm in results.arms
         ],
         "difference_in_means": [{"arm": arm.label, **vars(arm.difference)} for arm in results.arms],
@@ -275,11 +298,15 @@ def _learner_summary(study: Study, learner: LearnerResult) -> dict[str, Any]:
             "arm": arm,
             "qini": gain.qini,
             "qini_std_error": gain.qini_error,
+            "qini_p_value": gain.p_value,
+            "qini_p_value_adjusted": adjusted,
             "groups": [
                 {"predicted": g.predicted, "actual": vars(g.actual), "rows": g.rows} for g in groups
             ],
         }
-        for arm, gain, groups in zip(labels, learner.gains, learner.groups, strict=True)
+        for arm, gain, adjusted, groups in zip(
+            labels, learner.gains, learner.ranking, learner.groups, strict=True
+        )
     ]
     rows = int((~study.dataset.train).sum())
     return {

@@ -12,6 +12,7 @@ from metalearners.arguments import count
 from metalearners.containers import as_frame, as_pandas, check_matrix
 from metalearners.dataset import check_weight
 from metalearners.inputs import arm_codes, as_vector
+from metalearners.multiplicity import holm
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,17 @@ class Balance:
     difference: Floats
     noise: Floats
     p_value: Floats
+
+    @property
+    def adjusted(self) -> Floats:
+        """(p,) smallest p-value of each feature, adjusted for all features and arms (Holm)."""
+        adjusted = holm(self.p_value.ravel()).reshape(self.p_value.shape)
+        return np.asarray(adjusted.min(axis=1))
+
+    @property
+    def beyond_chance(self) -> int:
+        """Features in which some arm differs from the control by more than chance explains."""
+        return int((self.adjusted < 0.05).sum())
 
 
 def balance(
@@ -147,7 +159,7 @@ class _Arm:
         at = (self.member[known], own[known])
         shape = (self.clusters, levels)
         sums = self.correction * sparse.csr_array((share[known], at), shape)
-        mean = np.bincount(own[known], share[known], levels)
+        mean = np.bincount(own[known], share[known], levels).astype(float)
         whole = self.correction * np.bincount(self.member, share, self.clusters)
         return _Means(mean, mean * (1 - mean), sums, whole)
 
@@ -184,7 +196,7 @@ def _compare(arms: list[_Arm], values: Array, levels: int) -> Iterator[tuple[flo
     """Difference, its standard error, and of how many it is the largest, by arm."""
     means = [arm.shares(values, levels) if levels else arm.numbers(values) for arm in arms]
     control = means[0]
-    for arm, own in zip(arms[1:], means[1:], strict=True):
+    for own in means[1:]:
         pooled = np.sqrt((own.variance + control.variance) / 2)
         gap = own.mean - control.mean
         ratio = np.divide(gap, pooled, out=np.zeros_like(gap), where=pooled > 0)

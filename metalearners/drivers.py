@@ -80,7 +80,7 @@ class _Shuffling:
     base: Floats
     rng: np.random.Generator
 
-    def __call__(self, blocks: Sequence[Sequence[int]]) -> Floats:
+    def __call__(self, blocks: Sequence[Sequence[int] | Array]) -> Floats:
         """(number of blocks, K-1) shares, by one prediction.
 
         Each feature of a block has an order of its own. Of additive estimates a block then moves

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 from metalearners._typing import Array, Floats
 from metalearners.aipw import Estimate, mean_with_error, n_clusters, same_rows
@@ -31,15 +32,32 @@ class Gain:
     gain : (m,) effect per row of the whole population of treating that share,
         :math:`G(q) = E[1\{\text{among the top } q\} (\Gamma_k - \Gamma_0)]`
     gain_error : (m,) standard errors of `gain`; zeros without draws
-    qini : the area between the curve and the straight line to its end
+    line_error : (m,) standard errors of the curve's distance from the straight line to its end;
+        zeros without draws
+    qini : the area between the curve and that line
     qini_error : its standard error; None without draws
+    p_value : one-sided, of the hypothesis that rows are ordered no better than by chance (Qini is
+        0 or less), by Student's t with one degree fewer than there are clusters; 1 without draws
+        or where all rows are tied
     """
 
     share: Floats
     gain: Floats
     gain_error: Floats
+    line_error: Floats
     qini: float
     qini_error: float | None
+    p_value: float
+
+    @property
+    def band(self) -> tuple[Floats, Floats]:
+        """Ends of 95 % intervals around the curve, point by point, to be held against the line.
+
+        They are of the distance between the two: the line, which ends where the curve does, varies
+        with it.
+        """
+        half = 1.96 * self.line_error
+        return self.gain - half, self.gain + half
 
 
 @dataclass(frozen=True)
@@ -94,14 +112,18 @@ def gain_curve(
     grid = np.linspace(0, 1, 101)
     share, gain = ranking.curve(scores, w)
     curve = np.interp(grid, share, gain)
+    qini, none = _qini(share, gain), np.zeros(len(grid))
     if not draws:
-        return Gain(grid, curve, np.zeros(len(grid)), _qini(share, gain), None)
+        return Gain(grid, curve, none, none, qini, None, 1.0)
     drawn = np.empty((draws, len(grid) + 1))  # a curve on the grid and its area, a draw
     for row, chosen in zip(drawn, _half_samples(groups, len(scores), draws, seed), strict=True):
         one = ranking.curve(scores, w * chosen)
         row[:-1], row[-1] = np.interp(grid, *one), _qini(*one)
-    errors = drawn.std(axis=0)
-    return Gain(grid, curve, errors[:-1], _qini(share, gain), float(errors[-1]))
+    curves, error = drawn[:, :-1], float(drawn[:, -1].std())
+    line_error = (curves - curves[:, -1:] * grid).std(axis=0)
+    freedom = max(1, n_clusters(w, groups) - 1)
+    p_value = float(stats.t.sf(qini / error, freedom)) if error > 0 else 1.0
+    return Gain(grid, curve, curves.std(axis=0), line_error, qini, error, p_value)
 
 
 def calibration(
