@@ -12,9 +12,8 @@ from flows.study import Study
 from metalearners._typing import Array, Floats, Name
 from metalearners.aipw import (
     Estimate,
+    average_effects,
     difference_in_means,
-    mean_with_error,
-    simultaneous_intervals,
 )
 from metalearners.balance import Balance, balance
 from metalearners.bundle import Bundle, arm_name, estimate_columns
@@ -26,6 +25,7 @@ from metalearners.evaluation import (
     calibration,
     effect_drivers,
     gain_curve,
+    rounding,
 )
 from metalearners.metalearner import PROPENSITY_MODEL, VARIANT_OUTCOME_MODEL
 from metalearners.overlap import overlap
@@ -133,7 +133,7 @@ def evaluate(
         "config": study.config.model_dump(mode="json"),
     }
     bundle = Bundle(study.learners, study.arms, study.schema, about)
-    judge = partial(_learner_result, study, scores)
+    judge = partial(_learner_result, study, scores, _tolerances(study, fitted))
     judged = side_by_side(judge, study.learners, *spread.on_this_machine)
     return Results(
         arms=_arm_results(study, scores),
@@ -149,30 +149,49 @@ def evaluate(
 
 def _arm_results(study: Study, scores: Floats) -> list[ArmResult]:
     d = study.dataset
-    effects = scores[:, 1:] - scores[:, :1]
-    joint = simultaneous_intervals(effects, d.weight, d.groups)
+    effects = average_effects(scores, d.w, d.weight, d.groups)
     return [
         ArmResult(
             label=label,
-            ate=mean_with_error(effects[:, k - 1], d.weight, d.groups),
-            joint=joint[k - 1],
+            ate=one.effect,
+            joint=one.joint,
             difference=difference_in_means(d.y, d.w, k, d.weight, d.groups),
         )
-        for k, label in enumerate(study.arms[1:], start=1)
+        for k, (label, one) in enumerate(zip(study.arms[1:], effects, strict=True), start=1)
     ]
 
 
-def _learner_result(study: Study, scores: Floats, name: str) -> LearnerResult:
-    d, learner = study.dataset, study.learners[name]
+def _tolerances(study: Study, fitted: dict[Name, CrossFit]) -> dict[str, float]:
+    """How far apart each learner's equal estimates may lie by rounding."""
+    return {
+        name: rounding(
+            learner.in_sample_[:, :, -1],
+            *(
+                f.column
+                for key, f in fitted.items()
+                if key[0] == name and key[1] != PROPENSITY_MODEL
+            ),
+        )
+        for name, learner in study.learners.items()
+    }
+
+
+def _learner_result(
+    study: Study, scores: Floats, tolerances: dict[str, float], name: str
+) -> LearnerResult:
+    d, learner, tolerance = study.dataset, study.learners[name], tolerances[name]
     cate = learner.in_sample_[:, :, -1]
-    judged = [_judged(study, cate[:, k - 1], scores[:, k] - scores[:, 0]) for k in _treated(study)]
+    judged = [
+        _judged(study, cate[:, k - 1], scores[:, k] - scores[:, 0], tolerance)
+        for k in _treated(study)
+    ]
     return LearnerResult(
         cate=cate,
         mean_cate=np.average(cate, axis=0, weights=d.weight).tolist(),
         gains=[one[0] for one in judged if one],
         ranking=[],
         groups=[one[1] for one in judged if one],
-        drivers=_drivers(study, name),
+        drivers=_drivers(study, name, tolerance),
     )
 
 
@@ -182,7 +201,9 @@ def _with_ranking(learners: dict[str, LearnerResult]) -> dict[str, LearnerResult
     return {name: replace(own, ranking=adjusted[name]) for name, own in learners.items()}
 
 
-def _judged(study: Study, cate: Floats, scores: Floats) -> tuple[Gain, list[Group]] | None:
+def _judged(
+    study: Study, cate: Floats, scores: Floats, tolerance: float
+) -> tuple[Gain, list[Group]] | None:
     d = study.dataset
     if d.held_out is None:
         return None
@@ -190,11 +211,12 @@ def _judged(study: Study, cate: Floats, scores: Floats) -> tuple[Gain, list[Grou
     weight = None if d.weight is None else d.weight[rows]
     groups = None if d.groups is None else d.groups[rows]
     draws, seed = study.config.evaluation.bootstrap, study.config.folds.seed
-    gain = gain_curve(cate[rows], scores[rows], weight, groups, draws, seed)
-    return gain, calibration(cate[rows], scores[rows], weight, groups)
+    own = (cate[rows], scores[rows], weight, groups)
+    gain = gain_curve(*own, draws, seed, tolerance)
+    return gain, calibration(*own, arms=d.w[rows], tolerance=tolerance)
 
 
-def _drivers(study: Study, name: str) -> Floats:
+def _drivers(study: Study, name: str, tolerance: float) -> Floats:
     d, learner = study.dataset, study.learners[name]
     # The same probabilities for every row: what drives the effect shouldn't be a known design.
     known = None if d.propensity is None else d.propensity.mean(axis=0)
@@ -203,7 +225,7 @@ def _drivers(study: Study, name: str) -> Floats:
         propensity = None if known is None else np.tile(known, (len(X), 1))
         return learner.predict(X, is_oos=True, propensity=propensity)[:, :, -1]
 
-    return effect_drivers(estimate, d.X, study.config.folds.seed)
+    return effect_drivers(estimate, d.X, study.config.folds.seed, tolerance=tolerance)
 
 
 def _losses(study: Study, shared: dict[Name, Array]) -> list[float]:
@@ -258,6 +280,7 @@ def summary_of(study: Study, results: Results) -> dict[str, Any]:
             "rows_by_arm": {arm_name(a): int((d.w == k).sum()) for k, a in enumerate(study.arms)},
             "rows_left_out": study.left_out,
             "rows_held_out": int((~d.train).sum()),
+            "share_held_out": float((~d.train).mean()),
             "features": study.schema.names,
             "arms": study.arms,
             "digest": study.digest,

@@ -30,6 +30,7 @@ from flows.parallelism import cut_down
 from flows.runs import check_folder
 from flows.source import check_allowed, open_source, read_rows
 from metalearners._typing import Array, Floats, Ref
+from metalearners.aipw import effective_clusters
 from metalearners.capabilities import takes_categories, takes_missing
 from metalearners.dataset import Dataset
 from metalearners.digest import matrix_digest
@@ -204,6 +205,7 @@ def _dataset(
         held_out = draw_holdout(strata, config.evaluation.holdout, config.folds.seed, groups)
         judged = held_out if weight is None else held_out & (weight > 0)
         _check_held_out(judged, codes, arms, groups)
+    _check_weighted(weight, groups, codes, arms)
     return Dataset(
         X=X.reset_index(drop=True),
         y=y,
@@ -216,6 +218,22 @@ def _dataset(
         held_out=held_out,
         seed=config.folds.seed,
     )
+
+
+def _check_weighted(
+    weight: Floats | None, groups: Array | None, codes: Array, arms: list[Any]
+) -> None:
+    """Refuse arms without a standard error, before anything is fitted."""
+    present = np.ones(len(codes), bool) if weight is None else weight > 0
+    members = np.arange(len(codes)) if groups is None else groups
+    what = "rows" if groups is None else "groups"
+    for code, arm in enumerate(arms):
+        found = len(pd.unique(members[present & (codes == code)]))
+        if found < 2:
+            raise InputError(
+                f"Expected two {what} or more of each arm with a weight above 0, for a standard "
+                f"error; found {found} of {arm!r}. Leave that arm out."
+            )
 
 
 def _check_held_out(held_out: Array, codes: Array, arms: list[Any], groups: Array | None) -> None:
@@ -242,13 +260,23 @@ def _reference(config: Config, n_variants: int) -> DRLearner:
 
 
 def _few_groups(d: Dataset, arms: list[Any]) -> list[str]:
+    """Arms whose clusters are too few, all rows and held-out ones apart."""
     if d.groups is None:
         return []
-    clusters = {arm: len(np.unique(d.groups[d.w == code])) for code, arm in enumerate(arms)}
-    few = [f"{arm} has {n}" for arm, n in clusters.items() if n < 40]
-    if not few:
-        return []
-    return [f"Clustered standard errors want 40 groups an arm or more: {', '.join(few)}."]
+    told = []
+    parts = [("", np.ones(len(d), bool)), (" of held-out rows", d.held_out)]
+    for what, rows in parts:
+        if rows is None:
+            continue
+        weight = None if d.weight is None else d.weight[rows]
+        worth = effective_clusters(d.w[rows], d.groups[rows], weight)
+        few = [f"{arm} has {n:.3g}" for arm, n in zip(arms, worth, strict=True) if n < 40]
+        if few:
+            told.append(
+                f"Clustered standard errors{what} want 40 groups an arm or more, and unequal groups "
+                f"count as fewer, (sum n)^2 / sum n^2: {', '.join(few)}."
+            )
+    return told
 
 
 def _many_levels(X: pd.DataFrame) -> list[str]:

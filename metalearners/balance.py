@@ -7,7 +7,7 @@ import numpy as np
 from scipy import sparse, special
 
 from metalearners._typing import Array, Floats, Matrix
-from metalearners.aipw import n_clusters, same_rows
+from metalearners.aipw import effective_clusters, n_clusters, same_rows
 from metalearners.arguments import count
 from metalearners.containers import as_frame, as_pandas, check_matrix
 from metalearners.dataset import check_weight
@@ -51,7 +51,8 @@ def balance(
     .. math:: d_{jk} = (\bar x_{jk} - \bar x_{j0}) / \sqrt{(s_{jk}^2 + s_{j0}^2) / 2}
 
     Standard errors are those of the difference of the two means, clustered by `groups`; Student's
-    t has one degree fewer than the smaller arm has clusters. The level of a category that differs
+    t has one degree fewer than the clusters of either arm are worth (`effective_clusters`). The
+    level of a category that differs
     most is the largest of several: its noise and p-value are Bonferroni's.
 
     Parameters
@@ -79,7 +80,8 @@ def balance(
     columns = [_as_numbers(X, j) for j in range(X.shape[1])]
     found = np.array([list(_compare(arms, *column)) for column in columns])
     difference, error, tests = found[:, :, 0], found[:, :, 1], found[:, :, 2]
-    freedom = np.array([max(1, min(arm.own, arms[0].own) - 1) for arm in arms[1:]])
+    worth = effective_clusters(w, groups, weight)
+    freedom = np.maximum(1, np.minimum(worth[1:], worth[0]) - 1)
     noise = special.stdtrit(freedom, 1 - 0.025 / tests) * error
     known = error > 0
     t = np.divide(np.abs(difference), error, out=np.zeros_like(error), where=known)

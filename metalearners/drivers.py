@@ -10,6 +10,7 @@ from scipy import sparse
 from metalearners._typing import Array, Floats, Matrix
 from metalearners.arguments import check_shape, count, numbers
 from metalearners.containers import as_frame, as_pandas, check_matrix, take
+from metalearners.ties import tied
 
 MOST_ALONE = 128
 """Features up to which each is shuffled alone."""
@@ -23,7 +24,11 @@ _CELLS = 2**24  # of all copies in a call, so that they stay small beside the da
 
 
 def effect_drivers(
-    estimate: Callable[[Matrix], Floats], X: Matrix, seed: int = 0, most_rows: int = 500
+    estimate: Callable[[Matrix], Floats],
+    X: Matrix,
+    seed: int = 0,
+    most_rows: int = 500,
+    tolerance: float | None = None,
 ) -> Floats:
     r"""How much of the estimates' variance goes through each feature.
 
@@ -41,6 +46,7 @@ def effect_drivers(
     ----------
     estimate : from features to (m, K-1) estimates
     X : (n, p) features; `most_rows` of them are drawn
+    tolerance : estimates closer than this are equal; `rounding` of the estimates by default
 
     Returns
     -------
@@ -65,7 +71,8 @@ def effect_drivers(
     base = numbers("the estimates", estimate(sample), "Pass a function of features.")
     fits = base.ndim == 2 and len(base) == len(rows)
     check_shape("the estimates", fits, f"({len(rows)}, K-1)", base.shape)
-    test = _Shuffling(estimate, sample, base, rng)
+    varies = [tied(column, tolerance).max() > 0 for column in base.T]
+    test = _Shuffling(estimate, sample, base, np.where(varies, 2 * base.var(axis=0), 0), rng)
     if X.shape[1] <= MOST_ALONE:
         return np.vstack([test([[j]]) for j in range(X.shape[1])])
     return _by_halving(test, _order(sample, base))
@@ -73,11 +80,18 @@ def effect_drivers(
 
 @dataclass(frozen=True, eq=False)
 class _Shuffling:
-    """Shares of variance that go through blocks of features."""
+    """Shares of variance that go through blocks of features.
+
+    Parameters
+    ----------
+    base : (n, K-1) estimates of the sample as it is
+    spread : (K-1,) twice their variance, 0 where they don't vary
+    """
 
     estimate: Callable[[Matrix], Floats]
     sample: Matrix
     base: Floats
+    spread: Floats
     rng: np.random.Generator
 
     def __call__(self, blocks: Sequence[Sequence[int] | Array]) -> Floats:
@@ -95,9 +109,8 @@ class _Shuffling:
         }
         moved = _shuffled(self.sample, rows, len(blocks))
         gaps = np.asarray(self.estimate(moved)).reshape(len(blocks), n, -1) - self.base
-        spread = 2 * self.base.var(axis=0)
         shares = np.zeros((len(blocks), self.base.shape[1]))
-        np.divide((gaps**2).mean(axis=1), spread, out=shares, where=spread > 0)
+        np.divide((gaps**2).mean(axis=1), self.spread, out=shares, where=self.spread > 0)
         return shares
 
     @property

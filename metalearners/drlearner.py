@@ -2,13 +2,12 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from metalearners._typing import Columns, Floats, Matrix, Name
-from metalearners.aipw import Estimate, aipw_scores, mean_with_error, simultaneous_intervals
+from metalearners.aipw import AverageEffect, aipw_scores, average_effects, mean_with_error
 from metalearners.cross_fit_estimator import OVERALL
 from metalearners.dataset import Dataset
 from metalearners.metalearner import (
@@ -18,20 +17,6 @@ from metalearners.metalearner import (
     MetaLearner,
 )
 from metalearners.plan import Regression
-
-
-@dataclass(frozen=True)
-class AverageEffect:
-    """An arm's average effect.
-
-    Parameters
-    ----------
-    effect : with its error and an interval of its own
-    joint : interval of the same that holds for all arms at once
-    """
-
-    effect: Estimate
-    joint: tuple[float, float]
 
 
 class DRLearner(MetaLearner):
@@ -156,8 +141,8 @@ class DRLearner(MetaLearner):
         """Average treatment effects (AIPW) and their standard errors, both (K-1,).
 
         Only the nuisance models need to be fitted. The error is the scores' standard deviation
-        over the square root of n; where there are groups it is clustered, corrected by G / (G - 1).
-        `average_effects` also gives intervals.
+        over the square root of n; where there are groups it is that of `average_effects`, which
+        also gives intervals.
 
         Parameters
         ----------
@@ -170,8 +155,8 @@ class DRLearner(MetaLearner):
         ValueError
             If the nuisance models aren't fitted.
         """
-        effects, d = self._effect_scores(X, y, w, is_oos, sample_weight, groups, propensity)
-        ddof = 0 if d.groups is None else 1
+        scores, d = self._known_scores(X, y, w, is_oos, sample_weight, groups, propensity)
+        effects, ddof = scores[:, 1:] - scores[:, :1], 0 if d.groups is None else 1
         means = [mean_with_error(one, d.weight, d.groups, ddof=ddof) for one in effects.T]
         return np.array([m.estimate for m in means]), np.array([m.std_error for m in means])
 
@@ -191,17 +176,13 @@ class DRLearner(MetaLearner):
 
         Parameters and errors as for `average_treatment_effect`; `level` is that of the intervals.
         """
-        effects, d = self._effect_scores(X, y, w, is_oos, sample_weight, groups, propensity)
-        joint = simultaneous_intervals(effects, d.weight, d.groups, level)
-        return [
-            AverageEffect(mean_with_error(one, d.weight, d.groups, level), both)
-            for one, both in zip(effects.T, joint, strict=True)
-        ]
+        scores, d = self._known_scores(X, y, w, is_oos, sample_weight, groups, propensity)
+        return average_effects(scores, d.w, d.weight, d.groups, level)
 
-    def _effect_scores(
+    def _known_scores(
         self, X: Matrix, y: Any, w: Any, is_oos: bool, weight: Any, groups: Any, propensity: Any
     ) -> tuple[Floats, Dataset]:
-        """(n, K-1) scores of the effects, and the rows; those without nuisances left out."""
+        """(n, K) scores, and the rows; those without nuisances left out."""
         models = self._nuisance_models.get(VARIANT_OUTCOME_MODEL, [])
         if not models or any(model.crossfit is None for model in models):
             raise ValueError(
@@ -219,7 +200,7 @@ class DRLearner(MetaLearner):
                 stacklevel=3,
             )
             d = d.part(known)
-        return scores[known, 1:] - scores[known, :1], d
+        return scores[known], d
 
     def _pseudo_outcome(
         self,

@@ -7,10 +7,11 @@ import numpy as np
 from scipy import stats
 
 from metalearners._typing import Array, Floats
-from metalearners.aipw import Estimate, mean_with_error, n_clusters, same_rows
+from metalearners.aipw import Estimate, effective_clusters, mean_with_error, n_clusters, same_rows
 from metalearners.arguments import count
 from metalearners.balance import standardized_differences
 from metalearners.drivers import effect_drivers
+from metalearners.ties import rounding, tied
 
 __all__ = [
     "Gain",
@@ -18,6 +19,7 @@ __all__ = [
     "calibration",
     "effect_drivers",
     "gain_curve",
+    "rounding",
     "standardized_differences",
 ]
 
@@ -37,8 +39,8 @@ class Gain:
     qini : the area between the curve and that line
     qini_error : its standard error; None without draws
     p_value : one-sided, of the hypothesis that rows are ordered no better than by chance (Qini is
-        0 or less), by Student's t with one degree fewer than there are clusters; 1 without draws
-        or where all rows are tied
+        0 or less), by Student's t with one degree fewer than the clusters are worth
+        (`effective_clusters`); 1 without draws or where all rows are tied
     """
 
     share: Floats
@@ -83,6 +85,7 @@ def gain_curve(
     groups: Array | None = None,
     draws: int = 200,
     seed: int = 0,
+    tolerance: float | None = None,
 ) -> Gain:
     """Gain curve of treating rows by priority, highest first; ties are averaged.
 
@@ -93,6 +96,7 @@ def gain_curve(
     weight : (n,) sampling weights
     groups : (n,) cluster labels, drawn as a whole
     draws : half-samples for the standard errors; 0 for none
+    tolerance : priorities closer than this are ties; `rounding` of the priorities by default
 
     Raises
     ------
@@ -108,7 +112,7 @@ def gain_curve(
     count("draws", draws, least=0)
     count("seed", seed, least=0)
     (priority, scores), w, groups = same_rows(weight, groups, priority=priority, scores=scores)
-    ranking = _Ranking(priority)
+    ranking = _Ranking(priority, tolerance)
     grid = np.linspace(0, 1, 101)
     share, gain = ranking.curve(scores, w)
     curve = np.interp(grid, share, gain)
@@ -121,7 +125,7 @@ def gain_curve(
         row[:-1], row[-1] = np.interp(grid, *one), _qini(*one)
     curves, error = drawn[:, :-1], float(drawn[:, -1].std())
     line_error = (curves - curves[:, -1:] * grid).std(axis=0)
-    freedom = max(1, n_clusters(w, groups) - 1)
+    freedom = max(1.0, float(effective_clusters(np.zeros(len(w)), groups, w)[0]) - 1)
     p_value = float(stats.t.sf(qini / error, freedom)) if error > 0 else 1.0
     return Gain(grid, curve, curves.std(axis=0), line_error, qini, error, p_value)
 
@@ -132,10 +136,19 @@ def calibration(
     weight: Floats | None = None,
     groups: Array | None = None,
     n_groups: int = 5,
+    arms: Array | None = None,
+    tolerance: float | None = None,
 ) -> list[Group]:
-    """Estimates against doubly robust scores, in groups of equal size by rank of the estimate.
+    """Estimates against doubly robust scores, in groups of equal weight by rank of the estimate.
 
     Fewer groups come back where the estimates have fewer distinct values.
+
+    Parameters
+    ----------
+    predicted : (n,) estimates
+    scores, weight, groups, tolerance : as for `gain_curve`
+    n_groups : number of groups
+    arms : (n,) arm codes, for the errors' degrees of freedom as in `mean_with_error`
 
     Raises
     ------
@@ -149,8 +162,11 @@ def calibration(
     """
     count("n_groups", n_groups)
     (predicted, scores), w, groups = same_rows(weight, groups, predicted=predicted, scores=scores)
-    edges = np.unique(np.quantile(predicted, np.linspace(0, 1, n_groups + 1)[1:-1]))
-    member = np.searchsorted(edges, predicted, side="left")
+    value = tied(predicted, tolerance)
+    mass = np.bincount(value, w)
+    before = (np.cumsum(mass) - mass) / mass.sum()  # the share of all weight below a value
+    inner = np.linspace(0, 1, n_groups + 1)[1:-1]
+    member = np.searchsorted(inner, before + 1e-9, side="right")[value]
     result = []
     for number in np.unique(member):
         rows = member == number
@@ -158,7 +174,8 @@ def calibration(
         clusters = None if groups is None else groups[rows]
         if n_clusters(own, clusters) < 2:  # there is no error to estimate
             continue
-        actual = mean_with_error(scores[rows], own, clusters)
+        in_arm = None if arms is None else arms[rows]
+        actual = mean_with_error(scores[rows], own, clusters, arms=in_arm)
         mean = float(np.average(predicted[rows], weights=own))
         result.append(Group(mean, actual, int(rows.sum())))
     return result
@@ -167,9 +184,10 @@ def calibration(
 class _Ranking:
     """Rows sorted by priority, with the ends of ties."""
 
-    def __init__(self, priority: Floats) -> None:
-        self.order = np.argsort(-priority, kind="stable")
-        ranked = priority[self.order]
+    def __init__(self, priority: Floats, tolerance: float | None) -> None:
+        value = tied(priority, tolerance)
+        self.order = np.argsort(-value, kind="stable")
+        ranked = value[self.order]
         self.ends = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
 
     def curve(self, scores: Floats, weight: Floats) -> tuple[Floats, Floats]:

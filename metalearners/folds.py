@@ -1,6 +1,7 @@
 """Who is in which fold: drawn from a row's or group's identity, never from its position."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,8 +20,9 @@ def draw_folds(strata: Array, n_folds: int, seed: int, groups: Array | None = No
     """A fold for each row, stratified, with a group's rows together.
 
     Groups (rows, where none are given) are ordered by the stratum most of their rows belong to,
-    large ones first, ties by a hash of their identity and the seed, and dealt round-robin. So
-    permuted rows get permuted folds, wherever groups are given.
+    large ones first, and dealt round-robin; a hash of their identity and the seed decides who of
+    those that are next to each other in size gets which fold. So permuted rows get permuted
+    folds, wherever groups are given, and strata of other names the same folds.
 
     Parameters
     ----------
@@ -37,15 +39,23 @@ def draw_folds(strata: Array, n_folds: int, seed: int, groups: Array | None = No
         If `n_folds` is no whole number of 2 or more, or a row has no stratum.
     """
     count("n_folds", n_folds, least=2)
-    return _deal(strata, groups, seed, "folds") % n_folds
+    units = _Units.of(strata, groups, f"folds:{seed}")
+    turn = units.turns(-units.size)
+    if groups is not None:  # rows are all of one size
+        # A round of turns has each fold once: within a stratum's part of it, chance says which.
+        turn = units.turns(turn // n_folds)
+    return turn[units.member] % n_folds
 
 
 def draw_holdout(strata: Array, share: float, seed: int, groups: Array | None = None) -> Array:
-    """Rows to hold out, drawn like the folds.
+    """Rows to hold out: a random sample of the groups (rows, where none are given).
+
+    Each stratum's groups are drawn with equal probabilities, whatever their size. So the share of
+    the rows is `share` on average over seeds, and another one in a draw.
 
     Returns
     -------
-    (n,) booleans; in each stratum about `share` of the groups
+    (n,) booleans; ``round(share * G)`` of the G groups, in each stratum about `share` of them
 
     Raises
     ------
@@ -54,9 +64,14 @@ def draw_holdout(strata: Array, share: float, seed: int, groups: Array | None = 
     """
     allowed = pd.Interval(0, 1, closed="left")
     number(share, allowed, "Expected a share to hold out below 1", "Pass one such as 0.3.")
-    turn = _deal(strata, groups, seed, "holdout")
-    # Bresenham's rule: of the first m of a stratum, floor(m * share) are held out.
-    return np.floor((turn + 1) * share + 1e-9) > np.floor(turn * share + 1e-9)
+    units = _Units.of(strata, groups, f"holdout:{seed}")
+    turn, expected = units.turns()[units.member], share * len(units.size)
+    # Systematic sampling: of the first m of all, floor(m * share + start) are held out, where
+    # chance says where to start, among the starts that hold out the nearest whole number of all.
+    ahead = round(expected) - expected
+    least, most = max(ahead, 0) + 1e-9, min(1 + ahead, 1) - 1e-9
+    start = least + (most - least) * float(_hash(np.zeros(1), f"holdout:{seed}")[0]) / 2**64
+    return np.floor((turn + 1) * share + start) > np.floor(turn * share + start)
 
 
 def draw_half(strata: Array, seed: int, groups: Array | None = None) -> Array:
@@ -70,7 +85,8 @@ def draw_half(strata: Array, seed: int, groups: Array | None = None) -> Array:
     -------
     (n,) booleans
     """
-    return _deal(strata, groups, seed, "half", by_size=False) % 2 == seed % 2
+    units = _Units.of(strata, groups, f"half:{seed}")
+    return units.turns()[units.member] % 2 == seed % 2
 
 
 def forward_chaining(time: Any, n_folds: int) -> list[Split]:
@@ -139,38 +155,69 @@ class FoldSplits(Sequence[Split]):
         return np.flatnonzero((self._folds >= 0) & (self._folds != range(len(self))[k])), test
 
 
-def _deal(
-    strata: Array, groups: Array | None, seed: int, purpose: str, by_size: bool = True
-) -> Array:
-    """Each row's turn: 0, 1, 2, ... over the groups, stratum after stratum, one turn a group."""
-    codes = pd.factorize(strata, sort=True)[0]
-    if (codes < 0).any():
-        raise ValueError(
-            f"Expected a stratum for each row; found {int((codes < 0).sum())} missing of "
-            f"{len(codes)}. Leave those rows out."
-        )
-    if groups is None:  # each row is a group: what is below would say so at length
-        member = identity = np.arange(len(strata))
-        stratum, size = codes, np.ones(len(strata), dtype=np.int8)
-    else:
-        member, identity = pd.factorize(groups)
-        stratum, size = _majority(member, codes, len(identity))
-    first = -size if by_size else np.zeros_like(size)
-    ranked = np.lexsort((_hash(np.asarray(identity), f"{purpose}:{seed}"), first, stratum))
-    turn = np.empty(len(identity), dtype=np.int64)
-    turn[ranked] = np.arange(len(identity))
-    return turn[member]
+@dataclass(frozen=True, eq=False)
+class _Units:
+    """What is drawn: G groups of rows, or rows.
+
+    Parameters
+    ----------
+    member : (n,) each row's unit
+    stratum : (G,) whole numbers, in an order that hashes decide, never the names of strata
+    size : (G,) numbers of rows
+    key : (G,) hashes of identity and seed
+    """
+
+    member: Array
+    stratum: Array
+    size: Array
+    key: Array
+
+    @classmethod
+    def of(cls, strata: Array, groups: Array | None, salt: str) -> "_Units":
+        """Units of rows, refused where a row has no stratum."""
+        codes = pd.factorize(strata)[0]
+        if (codes < 0).any():
+            raise ValueError(
+                f"Expected a stratum for each row; found {int((codes < 0).sum())} missing of "
+                f"{len(codes)}. Leave those rows out."
+            )
+        if groups is None:  # each row is a group: what is below would say so at length
+            member = identity = np.arange(len(codes))
+            size: Array = np.ones(len(codes), dtype=np.int8)
+        else:
+            member, identity = pd.factorize(groups)
+            size = np.bincount(member, minlength=len(identity))
+            codes = _majority(member, codes)
+        key = _hash(np.asarray(identity), salt)
+        by_key = np.argsort(key, kind="stable")
+        stratum = np.empty(len(key), dtype=np.int64)
+        stratum[by_key] = pd.factorize(codes[by_key])[0]
+        return cls(member, stratum, size, key)
+
+    def turns(self, first: Array | None = None) -> Array:
+        """(G,) turns: 0, 1, 2, ... over the units, stratum after stratum.
+
+        Within a stratum units come by their value in `first`, (G,), and then by chance.
+        """
+        order = (self.key, self.stratum) if first is None else (self.key, first, self.stratum)
+        turn = np.empty(len(self.key), dtype=np.int64)
+        turn[np.lexsort(order)] = np.arange(len(turn))
+        return turn
 
 
-def _majority(member: Array, strata: Array, n_groups: int) -> tuple[Array, Array]:
-    """For each group, the stratum most of its rows belong to, and its number of rows."""
+def _majority(member: Array, strata: Array) -> Array:
+    """For each group, a number that names the stratum that most of its rows belong to.
+
+    Groups whose rows are as many of several strata are a stratum of their own, one for each set:
+    the first of the set would be one by its name.
+    """
     n_strata = int(strata.max()) + 1
     pairs, counts = np.unique(member * n_strata + strata, return_counts=True)
     owner, value = np.divmod(pairs, n_strata)
-    ranked = np.lexsort((-value, counts, owner))
-    stratum = np.empty(n_groups, dtype=np.int64)
-    stratum[owner[ranked]] = value[ranked]  # the last written is a group's most frequent
-    return stratum, np.bincount(member, minlength=n_groups)
+    starts = np.unique(owner, return_index=True)[1]
+    most = np.maximum.reduceat(counts, starts)
+    names = np.where(counts == most[owner], _hash(value, "stratum"), np.uint64(0))
+    return np.asarray(np.bitwise_xor.reduceat(names, starts))
 
 
 def _hash(identity: Array, salt: str) -> Array:

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from metalearners import DRLearner, RLearner, SLearner, TLearner, XLearner
-from metalearners.aipw import Estimate, mean_with_error
+from metalearners.aipw import Estimate, average_effects
 from metalearners.crossfit import CrossFit
 from metalearners.dataset import Dataset
 from metalearners.execute import run_stage, serial
@@ -356,4 +356,4 @@ def average_effect(learner: DRLearner, d: Dataset, arm: int = 1) -> Estimate:
     """Mean doubly robust score of an arm against the control."""
     nuisances = run_stage(learner.nuisances(d), d, MemoryStore(), serial)
     scores = learner.scores(d, {name: fitted.column for name, fitted in nuisances.items()})
-    return mean_with_error(scores[:, arm] - scores[:, 0], d.weight, d.groups)
+    return average_effects(scores, d.w, d.weight, d.groups)[arm - 1].effect

@@ -7,8 +7,10 @@ from scipy import stats
 
 from metalearners.aipw import (
     aipw_scores,
+    average_effects,
     cluster_sums,
     difference_in_means,
+    effective_clusters,
     mean_with_error,
     simultaneous_intervals,
 )
@@ -127,15 +129,40 @@ def test_intervals_have_their_level(level):
     assert (found.ci_low, found.ci_high) == pytest.approx(tuple(interval), rel=1e-9)
 
 
+def left_out(estimate, clusters):
+    """The jackknife's variance: an estimate without each cluster in turn, about that of all."""
+    each = [estimate(clusters != one) for one in np.unique(clusters)]
+    squares = (np.array(each) - estimate(np.ones(len(clusters), bool))) ** 2
+    return (1 - 1 / len(each)) * np.sum(squares)
+
+
+@pytest.mark.parametrize("clustered", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_clustered_means_agree_with_statsmodels(weighted):
-    """Both correct by G / (G - 1); statsmodels' (n - 1) / (n - k) is 1 for a mean, k = 1."""
+def test_errors_of_means_are_those_of_leaving_each_cluster_out(weighted, clustered):
     scores, weight, groups = sample()
-    weight = weight if weighted else None
-    model = sm.WLS(scores, np.ones(200), weights=1.0 if weight is None else weight)
-    fitted = model.fit(cov_type="cluster", cov_kwds={"groups": groups}, use_t=True)
+    weight, groups = weight if weighted else None, groups if clustered else None
+    v = np.ones(200) if weight is None else weight
+    member = np.arange(200) if groups is None else groups
 
     found = mean_with_error(scores, weight, groups)
+
+    expected = left_out(lambda rows: np.average(scores[rows], weights=v[rows]), member)
+    assert found.std_error == pytest.approx(np.sqrt(expected), rel=1e-10)
+    mass = np.bincount(member, v)
+    assert found.degrees == pytest.approx(mass.sum() ** 2 / (mass**2).sum() - 1)
+    half = stats.t.ppf(0.975, found.degrees) * found.std_error
+    assert (found.ci_low, found.ci_high) == pytest.approx(
+        (found.estimate - half, found.estimate + half)
+    )
+
+
+def test_clusters_of_one_size_agree_with_statsmodels():
+    """Both correct by G / (G - 1) then; statsmodels' (n - 1) / (n - k) is 1 for a mean, k = 1."""
+    scores, groups = sample()[0], np.arange(200) % 25
+    model = sm.OLS(scores, np.ones(200))
+    fitted = model.fit(cov_type="cluster", cov_kwds={"groups": groups}, use_t=True)
+
+    found = mean_with_error(scores, None, groups)
 
     assert found.estimate == pytest.approx(fitted.params[0], rel=1e-10)
     assert found.std_error == pytest.approx(fitted.bse[0], rel=1e-10)
@@ -144,11 +171,11 @@ def test_clustered_means_agree_with_statsmodels(weighted):
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_unclustered_means_agree_with_statsmodels(weighted):
-    """HC0 has no correction; ours is n / (n - 1), rows being clusters of one."""
+    """HC3 leaves rows out too, without the jackknife's (n - 1) / n."""
     scores, weight, _ = sample()
     weight = weight if weighted else None
     model = sm.WLS(scores, np.ones(200), weights=1.0 if weight is None else weight)
-    expected = model.fit(cov_type="HC0").bse[0] * np.sqrt(200 / 199)
+    expected = model.fit(cov_type="HC3").bse[0] * np.sqrt(199 / 200)
 
     assert mean_with_error(scores, weight).std_error == pytest.approx(expected, rel=1e-10)
 
@@ -156,40 +183,72 @@ def test_unclustered_means_agree_with_statsmodels(weighted):
 @pytest.mark.parametrize("clustered", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("arm", [1, 2])
-def test_differences_in_means_agree_with_statsmodels(clustered, weighted, arm):
-    """A regression on the arm's indicator has k = 2: its (n - 1) / (n - 2) is taken out."""
+def test_errors_of_differences_are_those_of_leaving_clusters_out_in_each_arm(
+    clustered, weighted, arm
+):
+    """Clusters of one arm here: so the variances of two means add up."""
     s = draw(300, three_outcomes, three_propensities)
     _, weight, groups = sample(300)
-    weight, groups = weight if weighted else None, groups if clustered else None
-    used = np.isin(s.w, (0, arm))
-    n, design = used.sum(), sm.add_constant((s.w[used] == arm).astype(float))
-    model = sm.WLS(s.y[used], design, weights=1.0 if weight is None else weight[used])
-    own = np.arange(n) if groups is None else groups[used]
-    fitted = model.fit(cov_type="cluster", cov_kwds={"groups": own}, use_t=True)
+    v = weight if weighted else np.ones(300)
+    member = s.w + 3 * groups if clustered else np.arange(300)
 
-    found = difference_in_means(s.y, s.w, arm, weight, groups)
+    found = difference_in_means(
+        s.y, s.w, arm, weight if weighted else None, member if clustered else None
+    )
 
-    assert found.estimate == pytest.approx(fitted.params[1], rel=1e-10)
-    expected = fitted.bse[1] / np.sqrt((n - 1) / (n - 2))
+    means, variances, degrees = [], [], []
+    for k in (arm, 0):
+        y, u, own = (x[s.w == k] for x in (s.y, v, member))
+        means.append(np.average(y, weights=u))
+        of_rows = lambda rows, y=y, u=u: np.average(y[rows], weights=u[rows])  # noqa: E731
+        variances.append(left_out(of_rows, own))
+        mass = np.bincount(np.unique(own, return_inverse=True)[1], u)
+        degrees.append(mass.sum() ** 2 / (mass**2).sum() - 1)
+    assert found.estimate == pytest.approx(means[0] - means[1], rel=1e-10)
+    assert found.std_error == pytest.approx(np.sqrt(sum(variances)), rel=1e-10)
+    each = sum(one**2 / d for one, d in zip(variances, degrees, strict=True))
+    assert found.degrees == pytest.approx(sum(variances) ** 2 / each)
+
+
+def test_clusters_in_both_arms_count_by_what_they_move():
+    """Pairs of twins, one in each arm: the error is that of the differences within pairs."""
+    rng = np.random.default_rng(0)
+    pair, w = np.repeat(np.arange(40), 2), np.tile([0, 1], 40)
+    y = 3 * rng.normal(size=40)[pair] + rng.normal(size=80)
+
+    found = difference_in_means(y, w, 1, groups=pair)
+
+    expected = stats.sem(y[1::2] - y[::2])
     assert found.std_error == pytest.approx(expected, rel=1e-10)
-    half = stats.t.ppf(0.975, len(np.unique(own)) - 1) * expected
-    assert found.ci_high - found.estimate == pytest.approx(half, rel=1e-9)
 
 
-def test_a_difference_in_means_has_the_textbook_error():
+def test_a_difference_in_means_is_welch_s():
     s = draw(300)
     a, b = s.y[s.w == 1], s.y[s.w == 0]
-    found = difference_in_means(s.y, s.w, 1)
+    welch = stats.ttest_ind(a, b[:9], equal_var=False)
 
-    assert found.estimate == pytest.approx(a.mean() - b.mean())
-    welch = np.sqrt(a.var() / len(a) + b.var() / len(b))
-    assert found.std_error == pytest.approx(welch * np.sqrt(300 / 299), rel=1e-12)
+    found = difference_in_means(np.append(a, b[:9]), np.repeat([1, 0], [len(a), 9]), 1)
+
+    assert found.estimate == pytest.approx(a.mean() - b[:9].mean())
+    assert found.degrees == pytest.approx(welch.df)
+    interval = welch.confidence_interval()
+    assert (found.ci_low, found.ci_high) == pytest.approx((interval.low, interval.high))
+
+
+def test_a_mean_of_one_row_or_cluster_has_no_error():
+    y, w = np.arange(6.0), np.array([0, 0, 0, 0, 1, 1])
+    for arms, groups in ((np.array([0, 0, 0, 0, 0, 1]), None), (w, np.array([0, 1, 2, 3, 4, 4]))):
+        with pytest.raises(ValueError, match="two rows or clusters or more of each arm"):
+            difference_in_means(y, arms, 1, groups=groups)
 
 
 @pytest.mark.parametrize("clustered", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_constant_nuisances_make_aipw_the_difference_in_means(clustered, weighted):
-    """With arm means for mu and arm shares for e, scores are influence functions."""
+    """With arm means for mu and arm shares for e, scores are influence functions.
+
+    Errors differ by what fixed arm means leave out, of the order of clusters in an arm.
+    """
     s = draw(300)
     _, weight, groups = sample(300)
     weight, groups = weight if weighted else None, groups if clustered else None
@@ -198,11 +257,48 @@ def test_constant_nuisances_make_aipw_the_difference_in_means(clustered, weighte
     e = [v[s.w == k].sum() / v.sum() for k in (0, 1)]
     scores = aipw_scores(s.y, s.w, np.tile(mu, (300, 1)), np.tile(e, (300, 1)))
 
-    found = mean_with_error(scores[:, 1] - scores[:, 0], weight, groups)
+    (found,) = average_effects(scores, s.w, weight, groups)
 
     expected = difference_in_means(s.y, s.w, 1, weight, groups)
-    assert found.estimate == pytest.approx(expected.estimate, rel=1e-10)
-    assert found.std_error == pytest.approx(expected.std_error, rel=1e-10)
+    assert found.effect.estimate == pytest.approx(expected.estimate, rel=1e-10)
+    assert found.effect.std_error == pytest.approx(expected.std_error, rel=0.02)
+    if not weighted and not clustered:
+        parts = [s.y[s.w == k].var() / (s.w == k).sum() for k in (0, 1)]
+        error = np.sqrt(sum(parts) * 300 / 299)
+        assert found.effect.std_error == pytest.approx(error, rel=1e-10)
+        freedom = error**4 / np.sum(
+            [(p * 300 / 299) ** 2 / ((s.w == k).sum() - 1) for k, p in enumerate(parts)]
+        )
+        assert found.effect.degrees == pytest.approx(freedom)
+
+
+def test_arms_with_few_clusters_have_few_degrees():
+    """5 treated of 100 clusters: the treated part of the variance is most of it."""
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(100), 10)
+    w = (groups < 5).astype(int)
+    y = rng.normal(size=100)[groups] + rng.normal(size=1000)
+    scores = aipw_scores(y, w, np.zeros((1000, 2)), np.tile([0.95, 0.05], (1000, 1)))
+
+    (found,) = average_effects(scores, w, groups=groups)
+
+    effect = scores[:, 1] - scores[:, 0]
+    of_cluster = [np.sum((effect - effect.mean())[groups == g]) ** 2 for g in range(100)]
+    parts = np.array([np.sum(of_cluster[5:]), np.sum(of_cluster[:5])])
+    expected = parts.sum() ** 2 / np.sum(parts**2 / [94, 4])
+    assert found.effect.degrees == pytest.approx(expected)
+    assert found.effect.degrees < 10
+    assert found.joint == (found.effect.ci_low, found.effect.ci_high)
+
+
+def test_effective_clusters_are_by_hand_and_never_more_than_there_are():
+    w = np.array([0, 0, 0, 0, 1, 1, 2])
+    groups = np.array(["a", "a", "a", "b", "b", "c", "d"])
+
+    assert effective_clusters(w, groups).tolist() == [16 / 10, 2, 1]
+    weight = np.array([1, 1, 1, 3, 1, 0, 5.0])
+    assert effective_clusters(w, groups, weight).tolist() == [2, 1, 1]
+    assert effective_clusters(w, None, weight).tolist() == [36 / 12, 1, 1]
 
 
 @pytest.mark.parametrize("labels", [np.arange, lambda n: np.array([f"row {i}" for i in range(n)])])
@@ -304,6 +400,22 @@ def test_equal_scores_need_no_wider_intervals_and_others_less_than_bonferroni():
     exact = stats.t.ppf((1 + 0.95 ** (1 / 4)) / 2, 499)  # of independent statistics
     assert critical[1] == pytest.approx(exact, rel=0.02)
     assert critical[1] < stats.t.ppf(1 - 0.025 / 4, 499) * 1.01
+
+
+def test_joint_intervals_allow_for_arms_of_few_rows():
+    """A rare arm's interval is as wide as its own degrees ask, beside that of a common one."""
+    rng = np.random.default_rng(0)
+    w = np.repeat([0, 1, 2], [500, 490, 10])
+    share = np.bincount(w) / 1000
+    scores = aipw_scores(rng.normal(size=1000), w, np.zeros((1000, 3)), np.tile(share, (1000, 1)))
+
+    common, rare = average_effects(scores, w)
+
+    widths = [(one.joint[1] - one.joint[0]) / 2 / one.effect.std_error for one in (common, rare)]
+    assert rare.effect.degrees < 15
+    assert common.effect.degrees > 500
+    assert 2.2 < widths[0] < 2.26  # Bonferroni's at most, of two arms
+    assert 2.5 < widths[1] < stats.t.ppf(1 - 0.0125, rare.effect.degrees)
 
 
 def test_simultaneous_intervals_hold_all_at_once():

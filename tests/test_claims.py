@@ -200,4 +200,4 @@ def test_headline_counts_joint_claims_and_rankings_carry_p_values(run, settings,
     assert len(raw) == 6
     assert all(a >= b for a, b in zip(adjusted, raw, strict=True))
     assert min(adjusted) == pytest.approx(min(1, 6 * min(raw)))
-    assert re.search(r"In \w+ of 3 features do arms differ by more than chance", page)
+    assert re.search(r"more than chance explains in \w+ of 3 features", page)

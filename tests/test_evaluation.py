@@ -14,6 +14,7 @@ from metalearners.evaluation import (
     calibration,
     effect_drivers,
     gain_curve,
+    rounding,
     standardized_differences,
 )
 
@@ -260,6 +261,66 @@ def test_qini_intervals_cover_and_tests_of_no_ranking_have_their_size():
     assert 0.04 <= rejected / runs <= 0.06
 
 
+# Ties up to rounding
+
+
+@given(st.integers(0, 1000), st.sampled_from([1e-9, 1.0, 1e6]), st.sampled_from([0.0, 1e3, -1e6]))
+def test_estimates_that_differ_by_rounding_are_ties(seed, unit, shift):
+    """Differences of predictions: their rounding is of the predictions' size, whatever that is."""
+    rng = np.random.default_rng(seed)
+    level = rng.integers(0, 4, 300) * unit
+    base = shift * unit + unit * rng.normal(size=300)
+    noisy = (base + level) - base
+    scores = rng.normal(size=300)
+
+    tolerance = rounding(noisy, base, base + level)
+    found = gain_curve(noisy, scores, draws=20, tolerance=tolerance)
+    groups = calibration(noisy, scores, tolerance=tolerance)
+
+    exact = gain_curve(level, scores, draws=20)
+    np.testing.assert_array_equal(found.gain, exact.gain)
+    assert (found.qini, found.qini_error) == (exact.qini, exact.qini_error)
+    assert [one.rows for one in groups] == [one.rows for one in calibration(level, scores)]
+
+
+def test_a_chain_of_neighbours_within_rounding_is_one_value():
+    steps = 1 + 0.6e-12 * np.arange(50)
+    values = np.concatenate([steps, steps[-1] + 3e-12 + np.zeros(2)])
+    scores = np.random.default_rng(0).normal(size=52)
+
+    found = calibration(values, scores, n_groups=30)
+
+    assert [one.rows for one in found] == [50, 2]
+    assert gain_curve(steps, scores[:50]).qini == 0
+    assert gain_curve(steps, scores[:50]).qini_error == 0
+    assert len(calibration(steps, scores[:50], tolerance=1e-13)) == 5
+
+
+def test_single_precision_has_a_rounding_of_its_own():
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=400).astype(np.float32)
+    treated = (base + np.float32(0.1)).astype(float)
+    estimates = treated - base.astype(float)
+    assert len(np.unique(estimates)) > 3
+
+    assert rounding(estimates, base, treated) == pytest.approx(
+        1e-6 * np.abs(treated).max(), rel=0.1
+    )
+    tolerance = rounding(estimates, base, treated)
+    assert gain_curve(estimates, rng.normal(size=400), tolerance=tolerance).qini == 0
+    assert rounding(np.arange(5.0)) == 4e-12  # whole numbers are of either precision
+
+
+def test_drivers_of_estimates_that_vary_by_rounding_are_none():
+    X = np.random.default_rng(0).normal(size=(300, 3))
+    flat = lambda Z: (100 * Z[:, :1] + 0.5) - 100 * Z[:, :1]  # noqa: E731
+
+    assert np.ptp(flat(X)) > 0
+    assert effect_drivers(flat, X).tolist() == [[0]] * 3
+    both = effect_drivers(lambda Z: np.column_stack([flat(Z)[:, 0], Z[:, 1]]), X)
+    np.testing.assert_allclose(both, [[0, 0], [0, 1], [0, 0]], atol=0.2)
+
+
 # Groups
 
 
@@ -289,10 +350,44 @@ def test_groups_are_weighted_and_clustered():
     groups = np.arange(200) % 40
     found = calibration(priority, scores, weight, groups, n_groups=2)
 
-    for one, rows in zip(found, (priority <= np.median(priority), None), strict=True):
-        rows = priority > np.median(priority) if rows is None else rows
+    order = np.argsort(priority)
+    below = np.cumsum(weight[order]) - weight[order]  # a row is where its lower end is
+    halves = (order[below < weight.sum() / 2], order[below >= weight.sum() / 2])
+    for one, rows in zip(found, map(np.sort, halves), strict=True):
         assert one.actual == mean_with_error(scores[rows], weight[rows], groups[rows])
         assert one.predicted == pytest.approx(np.average(priority[rows], weights=weight[rows]))
+
+
+@given(st.integers(0, 1000), st.integers(1, 7))
+def test_whole_weights_put_rows_in_the_groups_of_their_copies(seed, n_groups):
+    rng = np.random.default_rng(seed)
+    priority, scores, copies = (
+        rng.normal(size=60).round(1),
+        rng.normal(size=60),
+        rng.integers(1, 5, 60),
+    )
+
+    found = calibration(priority, scores, copies.astype(float), n_groups=n_groups)
+
+    of_copies = calibration(priority.repeat(copies), scores.repeat(copies), n_groups=n_groups)
+    assert [one.predicted for one in found] == pytest.approx([one.predicted for one in of_copies])
+    actual = [one.actual.estimate for one in found]
+    assert actual == pytest.approx([one.actual.estimate for one in of_copies])
+
+
+def test_groups_know_the_arms_of_their_rows():
+    """Where few are treated, errors have few degrees of freedom."""
+    priority, scores, _ = sample(200, 0)
+    arms = (np.arange(200) % 20 == 0).astype(int)
+    scores = scores * np.where(arms, 20, 1)
+
+    plain = calibration(priority, scores, n_groups=2)
+    known = calibration(priority, scores, n_groups=2, arms=arms)
+
+    assert len(known) == len(plain) == 2
+    for a, b in zip(known, plain, strict=True):
+        assert a.actual.std_error == b.actual.std_error
+        assert a.actual.degrees < 20 < b.actual.degrees
 
 
 def test_groups_together_are_all_rows():

@@ -291,6 +291,7 @@ def test_scores_of_held_out_rows_equal_their_estimates(run, settings, frame, tmp
     scores = pd.read_parquet("scores.parquet")
     expected = ran.estimates[held_out].drop(columns="held_out").reset_index(drop=True)
     assert held_out.sum() == ran.summary["data"]["rows_held_out"] == 150
+    assert ran.summary["data"]["share_held_out"] == 0.25
     pd.testing.assert_frame_equal(scores, expected, check_exact=True)
     assert len(scores.columns) == 1 + 5 * 2
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metalearners.folds import FoldSplits, draw_folds, draw_holdout
+from metalearners.dataset import Dataset
+from metalearners.folds import FoldSplits, draw_folds, draw_half, draw_holdout
 
 rows = st.integers(min_value=20, max_value=120)
 seeds = st.integers(min_value=0, max_value=2**31)
@@ -88,13 +89,35 @@ def test_permuted_rows_with_identities_get_permuted_folds(n, n_folds, seed, as_t
     np.testing.assert_array_equal(moved_out, held_out[order])
 
 
-@given(rows, numbers, seeds)
-def test_folds_don_t_depend_on_who_is_called_what_number(n, n_folds, seed):
-    """Codes of strata only name them, as long as their order stays."""
-    strata, groups = _grouped(n, seed)
-    folds = draw_folds(strata, n_folds, seed, groups)
+@given(rows, numbers, seeds, st.permutations(range(4)), st.sampled_from([None, 1, 3, 12]))
+def test_names_of_strata_and_their_order_move_nobody(n, n_folds, seed, names, size):
+    """Also where rows of a group are of several strata, as many of the one as of the other."""
+    rng = np.random.default_rng(seed)
+    strata = rng.integers(0, 4, size=n)
+    groups = None if size is None else rng.integers(0, max(n // size, 2), size=n)
 
-    np.testing.assert_array_equal(draw_folds(strata * 10 + 5, n_folds, seed, groups), folds)
+    for others in (np.array(names)[strata], np.array(["q", "a", "Z", "10"])[strata]):
+        for draw, number in ((draw_folds, n_folds), (draw_holdout, 0.3)):
+            expected = draw(strata, number, seed, groups)
+            np.testing.assert_array_equal(draw(others, number, seed, groups), expected)
+        np.testing.assert_array_equal(
+            draw_half(others, seed, groups), draw_half(strata, seed, groups)
+        )
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("classes", [False, True])
+def test_swapped_arms_and_classes_leave_data_sets_their_folds(grouped, classes):
+    """Arms x classes are one number: swapped codes move it in its own way."""
+    rng = np.random.default_rng(0)
+    w, y = rng.integers(0, 3, 300), rng.integers(0, 2, 300)
+    more = {"groups": rng.integers(0, 60, 300)} if grouped else {}
+
+    def tests_of(w, y):
+        d = Dataset(np.zeros((300, 1)), y if classes else 1.0 * y, w, 3, classes, **more)
+        return [test.tolist() for _, test in d.splits(4)]
+
+    assert tests_of(2 - w, 1 - y) == tests_of(w, y)
 
 
 def test_another_seed_draws_other_folds():
@@ -176,6 +199,43 @@ def test_large_groups_are_spread_over_folds():
 
     assert sorted(folds[[0, 50, 100, 150]]) == [0, 1, 2, 3]
     assert np.bincount(folds).tolist() == [60] * 4
+
+
+def test_the_seed_draws_folds_of_groups_of_different_sizes():
+    """Of groups next to each other in size each fold gets one, and chance says which."""
+    groups = np.repeat(np.arange(40), np.arange(1, 41))
+    strata = (groups % 2).astype(int)
+    drawn = np.array([draw_folds(strata, 4, seed, groups) for seed in range(300)])
+
+    assert len(np.unique(drawn, axis=0)) == 300
+    first = drawn[:, np.unique(groups, return_index=True)[1]]
+    counts = np.array([np.bincount(one, minlength=4) for one in first.T])
+    assert np.abs(counts - 75).max() < 4.5 * np.sqrt(300 * 0.25 * 0.75)
+    rows = np.array([np.bincount(one, minlength=4) for one in drawn])
+    assert np.ptp(rows, axis=1).max() < 60  # what folds 0 and 3 differ by when dealt by size alone
+
+
+@given(rows, st.floats(min_value=0, max_value=0.95), seeds, st.sampled_from([1, 3, 12]))
+def test_the_holdout_is_a_share_of_the_groups_whatever_their_size(n, share, seed, size):
+    rng = np.random.default_rng(seed)
+    strata, groups = rng.integers(0, 3, n), rng.integers(0, max(n // size, 2), n) ** 2
+    held_out = draw_holdout(strata, share, seed, groups)
+
+    n_groups = len(np.unique(groups))
+    assert len(np.unique(groups[held_out])) == round(share * n_groups)
+
+
+def test_each_group_is_held_out_with_the_same_probability():
+    """Large and small ones: so the held-out rows are the population's."""
+    share, seeds = 0.3, 1500
+    size = np.concatenate([np.arange(1, 25), [60, 90, 200]])
+    groups = np.repeat(np.arange(len(size)), size)
+    strata = (groups % 3 == 0).astype(int)
+    held_out = np.array([draw_holdout(strata, share, seed, groups) for seed in range(seeds)])
+
+    probability = held_out[:, np.unique(groups, return_index=True)[1]].mean(axis=0)
+    assert np.abs(probability - share).max() < 4.5 * np.sqrt(share * (1 - share) / seeds)
+    assert held_out.mean() == pytest.approx(share, abs=0.02)
 
 
 def test_folds_are_the_same_in_another_process_and_for_other_types_of_labels():

@@ -452,10 +452,14 @@ def test_average_effects_are_means_of_scores_with_their_error(is_oos):
         one = full[k].effect
         assert one.estimate == pytest.approx(effects[k], rel=1e-12)
         assert one.std_error == pytest.approx(errors[k] * np.sqrt(n / (n - 1)), rel=1e-10)
-        half = stats.t.ppf(0.975, n - 1) * one.std_error
+        half = stats.t.ppf(0.975, one.degrees) * one.std_error
         assert (one.ci_low, one.ci_high) == pytest.approx(
             (one.estimate - half, one.estimate + half)
         )
+        squares = (scores[:, k] - scores[:, k].mean()) ** 2
+        parts = np.array([squares[rows.w == arm].sum() for arm in range(3)])
+        degrees = parts.sum() ** 2 / np.sum(parts**2 / (np.bincount(rows.w) - 1))
+        assert one.degrees == pytest.approx(degrees)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -469,11 +473,14 @@ def test_average_effects_are_clustered_and_weighted(weighted):
     (found,) = made.average_effects(s.X, s.y, s.w, False, groups=s.groups, **given)
 
     mean = (weight * scores).sum() / weight.sum()
-    squares = [(weight * (scores - mean))[s.groups == g].sum() ** 2 for g in range(40)]
-    error = np.sqrt(40 / 39 * np.sum(squares)) / weight.sum()
+    left_out = [
+        np.average(scores[o], weights=weight[o]) for o in s.groups != np.arange(40)[:, None]
+    ]
+    error = np.sqrt(39 / 40 * np.sum((np.array(left_out) - mean) ** 2))
     assert found.effect.estimate == pytest.approx(mean, rel=1e-12)
     assert found.effect.std_error == pytest.approx(error, rel=1e-10)
-    half = stats.t.ppf(0.975, 39) * error
+    assert 25 < found.effect.degrees < 38.001
+    half = stats.t.ppf(0.975, found.effect.degrees) * error
     assert found.effect.ci_high == pytest.approx(mean + half, rel=1e-9)
 
 
