@@ -174,19 +174,61 @@ def cate_histogram(
 def gain_curves(
     gains: Mapping[str, Gain], outcome: str, styles: Mapping[str, Style], label: str
 ) -> Markup:
-    """Gain curves of one arm, with bands to hold against the line of random treatment."""
+    """Gain curves of one arm, with bands to hold against the line of random treatment.
+
+    Bands of several learners would hide each other: each has a strip of its own below, with the
+    distance of its curve from the line.
+    """
     figure, axes = _panel("Share of rows treated, highest first", f"Gain in {_shown(outcome, 18)}")
     last = next(iter(gains.values())).gain[-1]
     axes.plot([0, 1], [0, last], color=_INK, linewidth=0.9, dashes=(4, 3))
     for name, gain in gains.items():
-        colour = styles[name].colour
-        if gain.line_error.any():
-            alpha = 0.16 if len(gains) == 1 else 0.1
-            axes.fill_between(gain.share, *gain.band, color=colour, alpha=alpha, linewidth=0)
-        axes.plot(gain.share, gain.gain, color=colour, linewidth=1.6, linestyle=_dash(styles[name]))
+        style = styles[name]
+        axes.plot(gain.share, gain.gain, color=style.colour, linewidth=1.6, linestyle=_dash(style))
     axes.set_xlim(0, 1)
+    if len(gains) > 1:
+        _strips(figure, axes, gains, styles)
+    else:
+        (gain,) = gains.values()
+        _band(axes, gain.share, *gain.band, next(iter(styles.values())))
     areas = _pairs(list(gains), [f"{gain.qini:.3g}" for gain in gains.values()])
     return _image(figure, f"Gain curve of {label}, from 0 to {last:.3g}; Qini: {areas}.")
+
+
+def _strips(
+    figure: Figure, axes: Axes, gains: Mapping[str, Gain], styles: Mapping[str, Style]
+) -> None:
+    """Below a picture, a strip a learner: its curve's distance from the line, with its band."""
+    width, above = figure.get_size_inches()
+    strip = 0.62
+    height = above + strip * len(gains) + 0.1
+    left, bottom, across, up = axes.get_position().bounds
+    figure.set_size_inches(width, height)
+    axes.set_position((left, 1 - above * (1 - bottom) / height, across, up * above / height))
+    ends = [end - gain.share * gain.gain[-1] for gain in gains.values() for end in gain.band]
+    reach = 1.1 * max(float(np.abs(end).max()) for end in ends) or 1.0
+    for row, (name, gain) in enumerate(gains.items()):
+        base = 0.1 + strip * (len(gains) - 1 - row)
+        own = figure.add_axes((left, base / height, across, (strip - 0.08) / height))
+        own.set(xlim=(0, 1), ylim=(-reach, reach), xticks=[])
+        _strip(own, name, gain, styles[name])
+
+
+def _strip(axes: Axes, name: str, gain: Gain, style: Style) -> None:
+    low, high = (end - gain.share * gain.gain[-1] for end in gain.band)
+    _band(axes, gain.share, low, high, style)
+    axes.plot(gain.share, gain.above_line, color=style.colour, linewidth=1.2)
+    axes.axhline(0, color=_INK, linewidth=0.9, dashes=(4, 3))
+    axes.yaxis.set_major_locator(MaxNLocator(2, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_formatter(FuncFormatter(_tick))
+    axes.tick_params(labelsize=_SMALL - 1, color=_FAINT, labelcolor=_INK, length=3)
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
+    axes.spines["left"].set_color(_FAINT)
+    axes.text(0.99, 0.98, name, transform=axes.transAxes, ha="right", va="top", fontsize=_SMALL)
+
+
+def _band(axes: Axes, share: Floats, low: Floats, high: Floats, style: Style) -> None:
+    axes.fill_between(share, low, high, color=style.colour, alpha=0.16, linewidth=0)
 
 
 def calibration(

@@ -52,6 +52,11 @@ class Gain:
     p_value: float
 
     @property
+    def above_line(self) -> Floats:
+        """Distance of the curve from the straight line to its end; what Qini is the area of."""
+        return self.gain - self.share * self.gain[-1]
+
+    @property
     def band(self) -> tuple[Floats, Floats]:
         """Ends of 95 % intervals around the curve, point by point, to be held against the line.
 

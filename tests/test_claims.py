@@ -110,6 +110,8 @@ def test_a_band_is_that_of_the_distance_from_the_line():
     treated_alike = gain_curve(priority, noise * 0.001 + 5 + 10 * rng.normal())
     low, high = found.band
 
+    np.testing.assert_allclose(found.above_line, (low + high) / 2 - found.share * found.gain[-1])
+    assert np.trapezoid(found.above_line, found.share) == pytest.approx(found.qini, abs=0.002)
     assert high[0] - low[0] == high[-1] - low[-1] == pytest.approx(0)
     assert found.gain_error[-1] > 0.03
     shift = gain_curve(priority, noise + 100 * (1 + 0 * noise))
@@ -122,7 +124,7 @@ def test_a_band_is_that_of_the_distance_from_the_line():
 # Where claims are told
 
 
-ARM = ArmResult("b", Estimate(1.0, 0.4, 0.2, 1.8), (-0.1, 2.1), Estimate(1, 1, -1, 3))
+ARM = ArmResult("b", Estimate(1.0, 0.4, 0.2, 1.8, 99), (-0.1, 2.1), Estimate(1, 1, -1, 3, 99))
 
 
 def summary(*arms):
