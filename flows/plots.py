@@ -30,9 +30,6 @@ MOST_FEATURES = 20
 MOST_ARMS = 7
 """Arms that get pictures of their own."""
 
-BANDED_CURVES = 2
-"""Gain curves in one picture up to which their bands can be told apart."""
-
 
 @dataclass(frozen=True)
 class Style:
@@ -87,12 +84,14 @@ def rows_by_arm(labels: Sequence[str], fitted: Sequence[int], held_out: Sequence
     return _image(figure, f"Rows of each arm: {_pairs(labels, total)}.")
 
 
-def balance(features: Sequence[str], differences: Floats, labels: Sequence[str]) -> Markup:
-    """Dots of the standardized differences against the control.
+def balance(
+    features: Sequence[str], differences: Floats, noise: Floats, labels: Sequence[str]
+) -> Markup:
+    """Dots of the standardized differences against the control, on bars of what chance explains.
 
     Parameters
     ----------
-    differences : (p, K-1) one row a feature, one column an arm
+    differences, noise : (p, K-1) one row a feature, one column an arm
     """
     figure, axes = _bars(features, "Standardized difference", unit=0.24)
     axes.axvline(0, color=_FAINT, linewidth=0.8)
@@ -101,12 +100,17 @@ def balance(features: Sequence[str], differences: Floats, labels: Sequence[str])
     for j, values in enumerate(differences.T):
         style = arm_style(j + 1)
         position = np.arange(len(features)) + _offset(j, differences.shape[1], 0.5)
+        axes.hlines(position, -noise[:, j], noise[:, j], color=_PALE, linewidth=4)
         axes.plot(values, position, style.marker, color=style.colour, markersize=4.5, alpha=0.9)
     worst = float(np.nan_to_num(np.abs(differences)).max(initial=0))
-    reach = max(0.15, 1.1 * worst)
+    reach = max(0.15, 1.1 * worst, 1.1 * float(np.nan_to_num(noise).max(initial=0)))
     axes.set_xlim(-reach, reach)
     about = f"{len(features)} features by {', '.join(labels)}; largest size {worst:.2g}"
-    return _image(figure, f"Standardized differences of {about}. Lines at -0.1 and 0.1.")
+    return _image(
+        figure,
+        f"Standardized differences of {about}. Lines at -0.1 and 0.1; grey bars hold 95 % of "
+        "differences by chance alone.",
+    )
 
 
 def overlap(
@@ -132,7 +136,12 @@ def overlap(
 def effects(
     labels: Sequence[str], adjusted: Sequence[Estimate], raw: Sequence[Estimate], outcome: str
 ) -> Markup:
-    """Forest plot: doubly robust effects above plain differences, with 95 % intervals."""
+    """Forest plot: doubly robust effects above plain differences, with 95 % intervals.
+
+    Parameters
+    ----------
+    adjusted : with the intervals that hold for all arms at once
+    """
     figure, axes = _bars(labels, f"Effect on {_shown(outcome, 16)}, per row", unit=0.5)
     axes.axvline(0, color=_FAINT, linewidth=0.8)
     for k, (ours, plain) in enumerate(zip(adjusted, raw, strict=True)):
@@ -140,7 +149,7 @@ def effects(
         _interval(axes, ours, k - 0.15, style)
         _interval(axes, plain, k + 0.2, style, raw=True)
     values = _pairs(labels, [f"{e.estimate:.3g}" for e in adjusted])
-    return _image(figure, f"Average effects with 95 % intervals: {values}.")
+    return _image(figure, f"Average effects with joint 95 % intervals: {values}.")
 
 
 def cate_histogram(
@@ -167,19 +176,61 @@ def cate_histogram(
 def gain_curves(
     gains: Mapping[str, Gain], outcome: str, styles: Mapping[str, Style], label: str
 ) -> Markup:
-    """Gain curves of one arm with 95 % bands, and the line of random treatment."""
+    """Gain curves of one arm, with bands to hold against the line of random treatment.
+
+    Bands of several learners would hide each other: each has a strip of its own below, with the
+    distance of its curve from the line.
+    """
     figure, axes = _panel("Share of rows treated, highest first", f"Gain in {_shown(outcome, 18)}")
     last = next(iter(gains.values())).gain[-1]
     axes.plot([0, 1], [0, last], color=_INK, linewidth=0.9, dashes=(4, 3))
     for name, gain in gains.items():
-        colour, half = styles[name].colour, 1.96 * gain.gain_error
-        if len(gains) <= BANDED_CURVES and half.any():
-            band = (gain.gain - half, gain.gain + half)
-            axes.fill_between(gain.share, *band, color=colour, alpha=0.16, linewidth=0)
-        axes.plot(gain.share, gain.gain, color=colour, linewidth=1.6, linestyle=_dash(styles[name]))
+        style = styles[name]
+        axes.plot(gain.share, gain.gain, color=style.colour, linewidth=1.6, linestyle=_dash(style))
     axes.set_xlim(0, 1)
+    if len(gains) > 1:
+        _strips(figure, axes, gains, styles)
+    else:
+        (gain,) = gains.values()
+        _band(axes, gain.share, *gain.band, next(iter(styles.values())))
     areas = _pairs(list(gains), [f"{gain.qini:.3g}" for gain in gains.values()])
     return _image(figure, f"Gain curve of {label}, from 0 to {last:.3g}; Qini: {areas}.")
+
+
+def _strips(
+    figure: Figure, axes: Axes, gains: Mapping[str, Gain], styles: Mapping[str, Style]
+) -> None:
+    """Below a picture, a strip a learner: its curve's distance from the line, with its band."""
+    width, above = figure.get_size_inches()
+    strip = 0.62
+    height = above + strip * len(gains) + 0.1
+    left, bottom, across, up = axes.get_position().bounds
+    figure.set_size_inches(width, height)
+    axes.set_position((left, 1 - above * (1 - bottom) / height, across, up * above / height))
+    ends = [end - gain.share * gain.gain[-1] for gain in gains.values() for end in gain.band]
+    reach = 1.1 * max(float(np.abs(end).max()) for end in ends) or 1.0
+    for row, (name, gain) in enumerate(gains.items()):
+        base = 0.1 + strip * (len(gains) - 1 - row)
+        own = figure.add_axes((left, base / height, across, (strip - 0.08) / height))
+        own.set(xlim=(0, 1), ylim=(-reach, reach), xticks=[])
+        _strip(own, name, gain, styles[name])
+
+
+def _strip(axes: Axes, name: str, gain: Gain, style: Style) -> None:
+    low, high = (end - gain.share * gain.gain[-1] for end in gain.band)
+    _band(axes, gain.share, low, high, style)
+    axes.plot(gain.share, gain.above_line, color=style.colour, linewidth=1.2)
+    axes.axhline(0, color=_INK, linewidth=0.9, dashes=(4, 3))
+    axes.yaxis.set_major_locator(MaxNLocator(2, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_formatter(FuncFormatter(_tick))
+    axes.tick_params(labelsize=_SMALL - 1, color=_FAINT, labelcolor=_INK, length=3)
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
+    axes.spines["left"].set_color(_FAINT)
+    axes.text(0.99, 0.98, name, transform=axes.transAxes, ha="right", va="top", fontsize=_SMALL)
+
+
+def _band(axes: Axes, share: Floats, low: Floats, high: Floats, style: Style) -> None:
+    axes.fill_between(share, low, high, color=style.colour, alpha=0.16, linewidth=0)
 
 
 def calibration(

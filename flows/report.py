@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from flows.study import Study
 from metalearners._typing import Floats
 from metalearners.aipw import Estimate
 from metalearners.bundle import arm_name
+from metalearners.claims import claims_ranking
+from metalearners.drivers import MOST_ALONE
 from metalearners.estimators import EstimatorSpec
 from metalearners.evaluation import Gain, Group
 from metalearners.metalearner import PROPENSITY_MODEL
@@ -77,13 +79,14 @@ class Panel:
 
 @dataclass(frozen=True)
 class Finding:
-    """One arm's result in words."""
+    """One arm's result in words, with the interval that decides whether an effect is claimed."""
 
     arm: str
     change: str
     low: str
     high: str
-    excludes_zero: bool
+    claimed: bool
+    doubt: str
 
 
 def render(study: Study, results: Results, run: Mapping[str, Any]) -> str:
@@ -100,9 +103,10 @@ def render(study: Study, results: Results, run: Mapping[str, Any]) -> str:
         config=study.config,
         study=study,
         run=run,
-        findings=[_finding(arm.label, arm.ate) for arm in results.arms],
+        findings=[_finding(arm) for arm in results.arms],
         legend_keys=_legend(study),
         reason=NO_HOLDOUT,
+        noise=_noise(study, results),
         design=_design(study, results),
         data=_data(study, results),
         overlap=_overlap(study, results),
@@ -167,14 +171,37 @@ def _labels(study: Study) -> list[str]:
     return [arm_name(arm) for arm in study.arms]
 
 
-def _finding(label: Any, ate: Estimate) -> Finding:
+def _finding(arm: ArmResult) -> Finding:
     # Ten times the error asks for two of its digits, where `number` would give three: enough
     # for a sentence.
-    scale = ate.std_error * 10 if ate.std_error > 0 else None
-    low, high = number(ate.ci_low, scale), number(ate.ci_high, scale)
-    sign = "+" if ate.estimate > 0 else ""
-    excludes = ate.ci_low > 0 or ate.ci_high < 0
-    return Finding(arm_name(label), sign + number(ate.estimate, scale), low, high, excludes)
+    scale = arm.ate.std_error * 10 if arm.ate.std_error > 0 else None
+    low, high = (number(end, scale) for end in arm.joint)
+    sign = "+" if arm.ate.estimate > 0 else ""
+    change = sign + number(arm.ate.estimate, scale)
+    return Finding(arm_name(arm.label), change, low, high, arm.claimed, arm.doubt)
+
+
+def _noise(study: Study, results: Results) -> str:
+    """What the test of the ranking says of the spread of estimated effects."""
+    if not study.config.evaluation.holdout or not study.config.evaluation.bootstrap:
+        return "This run tests no ranking: the spread may be noise, in whole or in part."
+    tested = [
+        (", ".join(_named(study, label, name)), claims_ranking(own.ranking[k]))
+        for k, label in enumerate(_labels(study)[1:])
+        for name, own in results.learners.items()
+    ]
+    claimed = [who for who, claim in tested if claim]
+    if not claimed:
+        return (
+            "The ranking test on held-out rows doesn't find that the estimates order rows better "
+            "than chance: this spread may be noise."
+        )
+    found = "The ranking test on held-out rows finds that the estimates order rows better than"
+    if len(claimed) == len(tested):
+        return f"{found} chance: the spread isn't noise alone, though part of it may be."
+    return (
+        f"{found} chance for {'; '.join(claimed)} alone. For the others, the spread may be noise."
+    )
 
 
 def _legend(study: Study) -> list[Key]:
@@ -257,16 +284,27 @@ def _data(study: Study, results: Results) -> dict[str, Any]:
 
 def _balance(study: Study, results: Results) -> dict[str, Any]:
     names, labels = study.schema.names, _labels(study)[1:]
-    order = np.argsort(-np.abs(results.balance).max(axis=1), kind="stable")
+    found = results.balance
+    p_values = found.adjusted
+    order = np.argsort(-np.abs(found.difference).max(axis=1), kind="stable")
     first = order[: plots.MOST_FEATURES]
     drawn = labels[: plots.MOST_ARMS]
-    rows = [[names[j], *(number(value, 0.1) for value in results.balance[j])] for j in order]
-    differences = results.balance[first][:, : len(drawn)]
+    rows = [
+        [names[j], *(number(value, 0.1) for value in found.difference[j]), _p_value(p_values[j])]
+        for j in order
+    ]
+    differences, noise = (part[first][:, : len(drawn)] for part in (found.difference, found.noise))
+    head = ["Feature", *labels, "Adjusted p-value"]
     return {
-        "balance_plot": plots.balance([names[j] for j in first], differences, drawn),
-        "balance_table": Table("Standardized differences", ["Feature", *labels], rows),
+        "balance_plot": plots.balance([names[j] for j in first], differences, noise, drawn),
+        "balance_table": Table("Standardized differences", head, rows),
         "balance_legend": _arm_keys(drawn),
+        "unbalanced": found.beyond_chance,
     }
+
+
+def _p_value(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _arm_keys(labels: Sequence[str]) -> list[Key]:
@@ -315,7 +353,8 @@ def _effects(study: Study, results: Results) -> dict[str, Any]:
     ]
     control = _spoken(_labels(study)[0])
     head = ["Arm", "Method", *_ESTIMATE, "95 % for all arms at once"]
-    adjusted, raw = [arm.ate for arm in arms], [arm.difference for arm in arms]
+    adjusted = [replace(arm.ate, ci_low=arm.joint[0], ci_high=arm.joint[1]) for arm in arms]
+    raw = [arm.difference for arm in arms]
     return {
         "plot": plots.effects(_labels(study)[1:], adjusted, raw, study.config.data.outcome),
         "table": Table(f"Average effect against {control}, per row", head, rows, names=2),
@@ -362,6 +401,7 @@ def _distribution(values: Floats, mean: float, scale: float | None) -> list[str]
 
 def _gains(study: Study, results: Results) -> dict[str, Any] | None:
     judged = {name: own.gains for name, own in results.learners.items() if own.gains}
+    p_values = {name: own.ranking for name, own in results.learners.items()}
     if not judged:
         return None
 
@@ -372,19 +412,23 @@ def _gains(study: Study, results: Results) -> dict[str, Any] | None:
     scale = _typical(gain.qini_error or 0 for own in judged.values() for gain in own)
     n_rows = f"{int((~study.dataset.train).sum()):,}"
     rows = [
-        [*_named(study, label, name), *_gained(own[k], scale), n_rows]
+        [*_named(study, label, name), *_gained(own[k], p_values[name][k], scale), n_rows]
         for k, label in enumerate(_labels(study)[1:])
         for name, own in judged.items()
     ]
     named = _named(study, "Arm", "Learner")
-    head = [*named, "Qini", "Std. error", "Treating all", "Rows"]
+    tested = ["p-value", "Adjusted p-value", "Better than chance"]
+    head = [*named, "Qini", "Std. error", *tested, "Treating all", "Rows"]
     table = Table("Ranking on held-out rows", head, rows, names=len(named))
-    banded = len(judged) <= plots.BANDED_CURVES and study.config.evaluation.bootstrap > 0
-    return {"panels": _panels(study, draw), "table": table, "banded": banded}
+    return {"panels": _panels(study, draw), "table": table, "tests": len(rows)}
 
 
-def _gained(gain: Gain, scale: float | None) -> list[str]:
-    return [number(value, scale) for value in (gain.qini, gain.qini_error, gain.gain[-1])]
+def _gained(gain: Gain, p_adjusted: float, scale: float | None) -> list[str]:
+    qini, error, end = (number(v, scale) for v in (gain.qini, gain.qini_error, gain.gain[-1]))
+    if gain.qini_error is None:
+        return [qini, error, "–", "–", "not tested", end]
+    claim = "yes" if claims_ranking(p_adjusted) else "not shown"
+    return [qini, error, _p_value(gain.p_value), _p_value(p_adjusted), claim, end]
 
 
 def _calibration(study: Study, results: Results) -> dict[str, Any] | None:
@@ -435,6 +479,7 @@ def _drivers(study: Study, results: Results) -> dict[str, Any]:
         "panels": _panels(study, draw),
         "table": Table("Share of the estimates' variance", ["Feature", *columns], rows),
         "learner": next(iter(results.learners)),
+        "in_blocks": len(names) > MOST_ALONE,
     }
 
 

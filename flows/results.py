@@ -1,6 +1,6 @@
 """What a run found, in numbers: computed once, read by the summary and by the report."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,9 @@ from metalearners.aipw import (
     average_effects,
     difference_in_means,
 )
+from metalearners.balance import Balance, balance
 from metalearners.bundle import Bundle, arm_name, estimate_columns
+from metalearners.claims import claims_effect, ranking_p_values
 from metalearners.crossfit import CrossFit
 from metalearners.design import DesignFit, arm_shares, compare_with_shares
 from metalearners.evaluation import (
@@ -25,10 +27,9 @@ from metalearners.evaluation import (
     effect_drivers,
     gain_curve,
     rounding,
-    standardized_differences,
 )
 from metalearners.metalearner import PROPENSITY_MODEL, VARIANT_OUTCOME_MODEL
-from metalearners.overlap import Clip, Overlap, overlap
+from metalearners.overlap import MOST_CLIPPED, Clip, Overlap, overlap
 from metalearners.workers import side_by_side
 
 
@@ -42,12 +43,19 @@ class ArmResult:
     ate : doubly robust, over all rows that take part
     joint : 95 % interval of the same that holds for all arms at once
     difference : plain difference of means
+    doubt : why no effect is claimed, whatever the interval; empty where it may be
     """
 
     label: Any
     ate: Estimate
     joint: tuple[float, float]
     difference: Estimate
+    doubt: str = ""
+
+    @property
+    def claimed(self) -> bool:
+        """Whether the run claims an average effect of this arm."""
+        return claims_effect(self.joint, self.doubt)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +67,7 @@ class LearnerResult:
     cate : (n, K-1) estimates of the rows that take part
     mean_cate : their means
     gains : gain curves on held-out rows; empty without such
+    ranking : p-values of these, adjusted for the number of learners and arms
     groups : estimates against scores on held-out rows; empty without such
     drivers : (p, K-1) share of the estimates' variance that goes through each feature
     """
@@ -66,6 +75,7 @@ class LearnerResult:
     cate: Floats
     mean_cate: list[float]
     gains: list[Gain]
+    ranking: list[float]
     groups: list[list[Group]]
     drivers: Floats
 
@@ -82,7 +92,7 @@ class Results:
     clip : bounds of the propensities
     overlap : of the propensities, within these bounds
     design : how well features predict the arm; None where propensities are known
-    balance : (p, K-1) standardized differences of feature means against the control
+    balance : standardized differences of feature means against the control
     losses : root mean squared errors of the shared outcome models out of fold, by arm
     estimates : a row for each of the source, as written to the run's folder
     bundle : what scoring needs
@@ -94,7 +104,7 @@ class Results:
     clip: Clip
     overlap: Overlap
     design: DesignFit | None
-    balance: Floats
+    balance: Balance
     losses: list[float]
     estimates: pd.DataFrame
     bundle: Bundle
@@ -135,14 +145,15 @@ def evaluate(
     judging = _judging_scores(study, scores, fitted)
     judge = partial(_learner_result, study, judging, _tolerances(study, fitted))
     judged = side_by_side(judge, study.learners, *spread.on_this_machine)
+    found = overlap(propensity, clip, d.w, d.weight)
     return Results(
-        arms=_arm_results(study, scores),
-        learners=dict(zip(study.learners, judged, strict=True)),
+        arms=_arm_results(study, scores, found),
+        learners=_with_ranking(dict(zip(study.learners, judged, strict=True))),
         propensity=propensity,
         clip=clip,
-        overlap=overlap(propensity, clip, d.w, d.weight),
+        overlap=found,
         design=_design_fit(study, clip.apply(propensity)),
-        balance=standardized_differences(d.X, d.w, d.n_variants, d.weight),
+        balance=balance(d.X, d.w, d.n_variants, d.weight, d.groups),
         losses=_losses(study, shared),
         estimates=_estimates(study, bundle),
         bundle=bundle,
@@ -172,7 +183,7 @@ def _design_fit(study: Study, propensity: Floats) -> DesignFit | None:
     return compare_with_shares(d.w, propensity, shares, d.weight, d.groups)
 
 
-def _arm_results(study: Study, scores: Floats) -> list[ArmResult]:
+def _arm_results(study: Study, scores: Floats, found: Overlap) -> list[ArmResult]:
     d = study.dataset
     effects = average_effects(scores, d.w, d.weight, d.groups)
     return [
@@ -181,9 +192,22 @@ def _arm_results(study: Study, scores: Floats) -> list[ArmResult]:
             ate=one.effect,
             joint=one.joint,
             difference=difference_in_means(d.y, d.w, k, d.weight, d.groups),
+            doubt=_doubt(study, found, k),
         )
         for k, (label, one) in enumerate(zip(study.arms[1:], effects, strict=True), start=1)
     ]
+
+
+def _doubt(study: Study, found: Overlap, k: int) -> str:
+    """Why an arm's interval isn't to be relied upon: too much weight on clipped rows."""
+    worst = max((0, k), key=lambda arm: found.carried[arm])
+    if found.carried[worst] <= MOST_CLIPPED:
+        return ""
+    return (
+        f"rows whose probability of {arm_name(study.arms[worst])} was clipped carry "
+        f"{found.carried[worst]:.0%} of that arm's weight, and the interval leaves the bias of "
+        "clipping out"
+    )
 
 
 def _tolerances(study: Study, fitted: dict[Name, CrossFit]) -> dict[str, float]:
@@ -214,9 +238,16 @@ def _learner_result(
         cate=cate,
         mean_cate=np.average(cate, axis=0, weights=d.weight).tolist(),
         gains=[one[0] for one in judged if one],
+        ranking=[],
         groups=[one[1] for one in judged if one],
         drivers=_drivers(study, name, tolerance),
     )
+
+
+def _with_ranking(learners: dict[str, LearnerResult]) -> dict[str, LearnerResult]:
+    """Claims are made over all learners, and so after all were judged."""
+    adjusted = ranking_p_values({name: own.gains for name, own in learners.items()})
+    return {name: replace(own, ranking=adjusted[name]) for name, own in learners.items()}
 
 
 def _judged(
@@ -305,7 +336,13 @@ def summary_of(study: Study, results: Results) -> dict[str, Any]:
         },
         "ate": [{"arm": arm.label, **vars(arm.ate)} for arm in results.arms],
         "ate_joint": [
-            {"arm": arm.label, "ci_low": arm.joint[0], "ci_high": arm.joint[1]}
+            {
+                "arm": arm.label,
+                "ci_low": arm.joint[0],
+                "ci_high": arm.joint[1],
+                "claimed": arm.claimed,
+                "doubt": arm.doubt,
+            }
             for arm in results.arms
         ],
         "difference_in_means": [{"arm": arm.label, **vars(arm.difference)} for arm in results.arms],
@@ -355,11 +392,15 @@ def _learner_summary(study: Study, learner: LearnerResult) -> dict[str, Any]:
             "arm": arm,
             "qini": gain.qini,
             "qini_std_error": gain.qini_error,
+            "qini_p_value": gain.p_value,
+            "qini_p_value_adjusted": adjusted,
             "groups": [
                 {"predicted": g.predicted, "actual": vars(g.actual), "rows": g.rows} for g in groups
             ],
         }
-        for arm, gain, groups in zip(labels, learner.gains, learner.groups, strict=True)
+        for arm, gain, adjusted, groups in zip(
+            labels, learner.gains, learner.ranking, learner.groups, strict=True
+        )
     ]
     rows = int((~study.dataset.train).sum())
     return {

@@ -201,17 +201,40 @@ def outcome_lines(summary: dict[str, Any]) -> list[str]:
     """What a finished run found and where, for terminals and logs."""
     fits, folder = summary["fits"], Path(summary["folder"])
     counts = f"{fits['executed']} fits executed, {fits['reused']} reused"
-    effects = [
-        f"  effect of {row['arm']}: {row['estimate']:.3g} "
-        f"(95 % interval {row['ci_low']:.3g} to {row['ci_high']:.3g})"
-        for row in summary["ate"]
-    ]
+    arms = list(zip(summary["ate"], summary["ate_joint"], strict=True))
+    effects = [f"  effect of {ate['arm']}: {_effect(ate, joint, len(arms))}" for ate, joint in arms]
     return [
         f"{summary['run_name']}: {counts}, {summary['seconds']:.1f} s",
         *effects,
+        *_about_propensities(summary),
         f"  report:    {folder / 'report.html'}",
         f"  estimates: {folder / 'estimates.parquet'}",
     ]
+
+
+def _about_propensities(summary: dict[str, Any]) -> list[str]:
+    """What estimated probabilities of the arms say about clipping, and about the design."""
+    clipped, design, lines = summary["overlap"]["rows_clipped"], summary["design"], []
+    if clipped:
+        lines.append(
+            f"  clipped:   {clipped:,} rows with a small probability of an arm; intervals leave the "
+            "bias of clipping out"
+        )
+    if design["design"] == "auto" and design.get("looks_randomised"):
+        lines.append(
+            "  design:    features don't predict the arm; if chance drew it, declare "
+            "data.design: randomised"
+        )
+    return lines
+
+
+def _effect(ate: dict[str, Any], joint: dict[str, Any], n_arms: int) -> str:
+    """An arm's effect with the interval that decides whether one is claimed."""
+    low, high = (joint[end] for end in ("ci_low", "ci_high"))
+    kind = "95 % interval" if n_arms == 1 else f"joint 95 % interval of {n_arms} arms"
+    claim = "" if joint["claimed"] else ", no effect claimed"
+    doubt = f": {joint['doubt']}" if joint["doubt"] else ""
+    return f"{ate['estimate']:.3g} ({kind} {low:.3g} to {high:.3g}{claim}{doubt})"
 
 
 def cache_warning(cache: dict[str, Any]) -> str | None:

@@ -1,17 +1,27 @@
 """How good estimates are, judged on rows that no fit has seen; arrays in, numbers out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
+from scipy import stats
 
-from metalearners._typing import Array, Floats, Matrix
-from metalearners.aipw import Estimate, mean_with_error, n_clusters, same_rows
-from metalearners.arguments import check_shape, count, numbers
-from metalearners.containers import as_frame, as_pandas, check_matrix, take
-from metalearners.dataset import check_weight
-from metalearners.inputs import arm_codes, as_vector
+from metalearners._typing import Array, Floats
+from metalearners.aipw import Estimate, effective_clusters, mean_with_error, n_clusters, same_rows
+from metalearners.arguments import count
+from metalearners.balance import standardized_differences
+from metalearners.drivers import effect_drivers
+from metalearners.ties import rounding, tied
+
+__all__ = [
+    "Gain",
+    "Group",
+    "calibration",
+    "effect_drivers",
+    "gain_curve",
+    "rounding",
+    "standardized_differences",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,15 +34,37 @@ class Gain:
     gain : (m,) effect per row of the whole population of treating that share,
         :math:`G(q) = E[1\{\text{among the top } q\} (\Gamma_k - \Gamma_0)]`
     gain_error : (m,) standard errors of `gain`; zeros without draws
-    qini : the area between the curve and the straight line to its end
+    line_error : (m,) standard errors of the curve's distance from the straight line to its end;
+        zeros without draws
+    qini : the area between the curve and that line
     qini_error : its standard error; None without draws
+    p_value : one-sided, of the hypothesis that rows are ordered no better than by chance (Qini is
+        0 or less), by Student's t with one degree fewer than the clusters are worth
+        (`effective_clusters`); 1 without draws or where all rows are tied
     """
 
     share: Floats
     gain: Floats
     gain_error: Floats
+    line_error: Floats
     qini: float
     qini_error: float | None
+    p_value: float
+
+    @property
+    def above_line(self) -> Floats:
+        """Distance of the curve from the straight line to its end; what Qini is the area of."""
+        return self.gain - self.share * self.gain[-1]
+
+    @property
+    def band(self) -> tuple[Floats, Floats]:
+        """Ends of 95 % intervals around the curve, point by point, to be held against the line.
+
+        They are of the distance between the two: the line, which ends where the curve does, varies
+        with it.
+        """
+        half = 1.96 * self.line_error
+        return self.gain - half, self.gain + half
 
 
 @dataclass(frozen=True)
@@ -89,14 +121,18 @@ def gain_curve(
     grid = np.linspace(0, 1, 101)
     share, gain = ranking.curve(scores, w)
     curve = np.interp(grid, share, gain)
+    qini, none = _qini(share, gain), np.zeros(len(grid))
     if not draws:
-        return Gain(grid, curve, np.zeros(len(grid)), _qini(share, gain), None)
+        return Gain(grid, curve, none, none, qini, None, 1.0)
     drawn = np.empty((draws, len(grid) + 1))  # a curve on the grid and its area, a draw
     for row, chosen in zip(drawn, _half_samples(groups, len(scores), draws, seed), strict=True):
         one = ranking.curve(scores, w * chosen)
         row[:-1], row[-1] = np.interp(grid, *one), _qini(*one)
-    errors = drawn.std(axis=0)
-    return Gain(grid, curve, errors[:-1], _qini(share, gain), float(errors[-1]))
+    curves, error = drawn[:, :-1], float(drawn[:, -1].std())
+    line_error = (curves - curves[:, -1:] * grid).std(axis=0)
+    freedom = max(1.0, float(effective_clusters(np.zeros(len(w)), groups, w)[0]) - 1)
+    p_value = float(stats.t.sf(qini / error, freedom)) if error > 0 else 1.0
+    return Gain(grid, curve, curves.std(axis=0), line_error, qini, error, p_value)
 
 
 def calibration(
@@ -131,7 +167,7 @@ def calibration(
     """
     count("n_groups", n_groups)
     (predicted, scores), w, groups = same_rows(weight, groups, predicted=predicted, scores=scores)
-    value = _tied(predicted, tolerance)
+    value = tied(predicted, tolerance)
     mass = np.bincount(value, w)
     before = (np.cumsum(mass) - mass) / mass.sum()  # the share of all weight below a value
     inner = np.linspace(0, 1, n_groups + 1)[1:-1]
@@ -150,146 +186,11 @@ def calibration(
     return result
 
 
-def effect_drivers(
-    estimate: Callable[[Matrix], Floats],
-    X: Matrix,
-    seed: int = 0,
-    most_rows: int = 500,
-    tolerance: float | None = None,
-) -> Floats:
-    r"""How much of the estimates' variance goes through each feature.
-
-    .. math:: S_j = \frac{E[(\hat\tau(X) - \hat\tau(X^{(j)}))^2]}{2 \operatorname{Var} \hat\tau(X)}
-
-    where X^(j) has feature j shuffled over the rows. It describes the fitted estimates, not the
-    causal role of a feature; features that go together share their part unevenly.
-
-    Parameters
-    ----------
-    estimate : from features to (m, K-1) estimates
-    X : (n, p) features; `most_rows` of them are drawn
-    tolerance : estimates closer than this are equal; `rounding` of the estimates by default
-
-    Returns
-    -------
-    (p, K-1) shares, 0 where the estimates don't vary
-
-    Raises
-    ------
-    ValueError
-        If the estimates aren't finite, or no (m, K-1) array.
-
-    References
-    ----------
-    Jansen (1999), Computer Physics Communications 117, pp. 35-43: the total effect index.
-    """
-    check_matrix(X)
-    count("most_rows", most_rows)
-    rng = np.random.default_rng(count("seed", seed, least=0))
-    rows = np.sort(rng.permutation(X.shape[0])[:most_rows])
-    sample = take(X, rows)
-    base = numbers("the estimates", estimate(sample), "Pass a function of features.")
-    fits = base.ndim == 2 and len(base) == len(rows)
-    check_shape("the estimates", fits, f"({len(rows)}, K-1)", base.shape)
-    varies = [_tied(column, tolerance).max() > 0 for column in base.T]
-    spread = np.where(varies, 2 * base.var(axis=0), 0)
-    shares = np.zeros((X.shape[1], base.shape[1]))
-    for j in range(X.shape[1]):
-        moved = ((estimate(_shuffled(sample, j, rng)) - base) ** 2).mean(axis=0)
-        np.divide(moved, spread, out=shares[j], where=spread > 0)
-    return shares
-
-
-def standardized_differences(
-    X: Matrix, w: Array, n_variants: int, weight: Floats | None = None
-) -> Floats:
-    """Differences of feature means between each arm and the control, in pooled deviations.
-
-    Category columns count by their codes' shares: the largest difference over the levels.
-
-    Returns
-    -------
-    (p, K-1); values above about 0.1 are usually called unbalanced
-
-    Raises
-    ------
-    ValueError
-        If features are neither numbers nor categories, `w` isn't of arms, or weights are negative
-        or all zero in an arm.
-    """
-    check_matrix(X)
-    w = arm_codes(as_vector("w", w, X.shape[0]), count("n_variants", n_variants, least=2))
-    _, weight, _ = same_rows(weight, None, w=w)
-    check_weight(weight, w)
-    X = X if as_frame(X) is None else as_pandas(X)
-    columns = [_as_numbers(X, j) for j in range(X.shape[1])]
-    result = np.zeros((len(columns), n_variants - 1))
-    for j, values in enumerate(columns):
-        for k in range(1, n_variants):
-            (mean, variance), (mean_0, variance_0) = (
-                _moments(values[w == arm], weight[w == arm]) for arm in (k, 0)
-            )
-            pooled = np.sqrt((variance + variance_0) / 2)
-            gap = mean - mean_0
-            ratio = np.divide(gap, pooled, out=np.zeros_like(gap), where=pooled > 0)
-            result[j, k - 1] = ratio[np.argmax(np.abs(ratio))]
-    return result
-
-
-def _moments(values: Floats, weight: Floats) -> tuple[Floats, Floats]:
-    """Weighted means and variances of columns, over their known values."""
-    known = weight[:, None] * ~np.isnan(values)
-    filled = np.nan_to_num(values)
-    total = np.where(known.sum(axis=0) > 0, known.sum(axis=0), np.nan)
-    mean = (known * filled).sum(axis=0) / total
-    return mean, (known * (filled - mean) ** 2).sum(axis=0) / total
-
-
-def rounding(estimates: Floats, *outcomes: Floats) -> float:
-    r"""How far equal estimates may lie apart by rounding: those closer than this are ties.
-
-    .. math:: 10^{-12} \max(|\hat\tau|, |\hat\mu|)
-
-    and 10^-6 in place of 10^-12 where a model predicts in single precision.
-
-    Parameters
-    ----------
-    estimates : CATE estimates, of any shape
-    outcomes : predictions that estimates are differences of, of any shapes; rounding is of their
-        size
-
-    Examples
-    --------
-    >>> rounding(np.array([0.1, -0.3]), np.array([1000.1]))
-    1.0001e-09
-    """
-    columns = [values[np.isfinite(values)] for values in map(np.asarray, (estimates, *outcomes))]
-    largest = max((float(np.abs(values).max()) for values in columns if values.size), default=0.0)
-    return (1e-6 if any(map(_is_single, columns)) else 1e-12) * largest
-
-
-def _is_single(values: Floats) -> bool:
-    """Whether numbers, some of them no whole ones, are all of single precision."""
-    with np.errstate(over="ignore"):
-        single = np.array_equal(values, values.astype(np.float32))
-    return single and not np.array_equal(values, np.round(values))
-
-
-def _tied(values: Floats, tolerance: float | None) -> Array:
-    """(n,) ranks 0, 1, ... of distinct values; sorted neighbours within rounding share one."""
-    closest = rounding(values) if tolerance is None else tolerance
-    order = np.argsort(values, kind="stable")
-    gaps = np.diff(values[order])
-    rank = np.zeros(len(values), dtype=np.int64)
-    rank[order[1:]] = np.cumsum((gaps > 0) & (gaps >= closest))
-    return rank
-
-
 class _Ranking:
     """Rows sorted by priority, with the ends of ties."""
 
     def __init__(self, priority: Floats, tolerance: float | None) -> None:
-        value = _tied(priority, tolerance)
+        value = tied(priority, tolerance)
         self.order = np.argsort(-value, kind="stable")
         ranked = value[self.order]
         self.ends = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
@@ -318,39 +219,3 @@ def _half_samples(groups: Array | None, n: int, draws: int, seed: int) -> Iterat
     for _ in range(draws):
         half = rng.permutation(n_clusters) < n_clusters // 2
         yield half[members]
-
-
-def _shuffled(X: Matrix, j: int, rng: np.random.Generator) -> Matrix:
-    order = rng.permutation(X.shape[0])
-    if hasattr(X, "iloc"):
-        moved = X.copy()
-        moved.isetitem(j, X.iloc[order, j].array)
-        return moved
-    frame = as_frame(X)
-    if frame is not None:
-        return frame.with_columns(frame[:, j][order]).to_native()
-    moved = X.tolil() if sparse.issparse(X) else X.copy(order="K")
-    moved[:, [j]] = X[order][:, [j]]
-    return moved.tocsr() if sparse.issparse(X) else moved
-
-
-def _as_numbers(X: Matrix, j: int) -> Floats:
-    if sparse.issparse(X):
-        return np.asarray(X[:, [j]].toarray(), dtype=float)
-    column = X.iloc[:, j] if hasattr(X, "iloc") else X[:, j]
-    if hasattr(column, "cat"):
-        codes = column.cat.codes.to_numpy()
-        return (codes[:, None] == np.arange(len(column.cat.categories))).astype(float)
-    try:
-        values = np.asarray(column, dtype=float)[:, None]
-    except (TypeError, ValueError):
-        raise ValueError(
-            f"Expected numbers or categories in each column of X; found {column.dtype} in column "
-            f"{j}. Convert it, as with .astype('category')."
-        ) from None
-    if np.isinf(values).any():
-        raise ValueError(
-            f"Expected finite or missing values in X; found infinite ones in column {j}. Remove "
-            "those rows."
-        )
-    return values
