@@ -1,6 +1,6 @@
 """The embedded server's process: Prefect's own server on SQLite, for the users of one state folder.
 
-Run as ``python -m flows.embedded FOLDER PORT``. It holds a lock as long as it lives, so that a
+Run as ``python -P -m flows.embedded FOLDER PORT``. It holds a lock as long as it lives, so that a
 folder has one, and ends when nobody holds the users' lock any more.
 """
 
@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from flows.environment import prepare
+
 _POLL_SECONDS = 1.0
 _HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
@@ -23,6 +25,7 @@ def main(folder: Path, port: int) -> None:
         return
     # Before the slow imports: who waits for this server knows now where it will be.
     _write_record(folder, port)
+    prepare()
     import uvicorn
     from prefect.server.api.server import create_app
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from flows import environment
+from flows import engine, environment
 from flows.config import Config, load_config
 from flows.display import say
 from flows.environment import state_folder
@@ -75,6 +75,7 @@ def launch_tune(
 def _ready(config: Config, name: str, quiet: bool) -> Iterator["Flow[..., str]"]:
     """A flow, its config's data loaded; the server knows how it ended."""
     environment.prepare()
+    environment.prepare_children()
     with ThreadPoolExecutor(1) as aside:  # a new server starts while this imports and reads data
         address = aside.submit(connect)
         import flows.report  # noqa: F401 - takes a while, so before the clock of a run starts
@@ -142,6 +143,7 @@ def serve_deployments(port: int) -> None:
     from flows.source import DATA_ROOTS_VARIABLE
 
     environment.prepare()
+    environment.prepare_children()
     os.environ.setdefault(DATA_ROOTS_VARIABLE, str(Path.cwd()))
     with _only_one():
         api = connect(port)
@@ -157,8 +159,14 @@ def serve_deployments(port: int) -> None:
 
         from deployments.uplift import deployments
 
-        print(f"UI: {ui_address(api)}  (state in {state_folder()}; Ctrl-C ends it)", flush=True)
-        serve(*deployments(), limit=1)
+        engine.use()
+        served = deployments()
+        print(f"UI: {ui_address(api)}  (state in {state_folder()}; Ctrl-C ends it)")
+        print("Runs on demand: from the UI, or with the command")
+        for each in served:
+            print(f"  PREFECT_API_URL={api} prefect deployment run {each.full_name}")
+        sys.stdout.flush()
+        serve(*served, limit=1, print_starting_message=False)
 
 
 @contextlib.contextmanager

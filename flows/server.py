@@ -183,7 +183,7 @@ def _recorded_port(folder: Path) -> int | None:
 def _start(folder: Path, port: int, environment: dict[str, str]) -> "subprocess.Popen[bytes]":
     with (folder / "server.log").open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "flows.embedded", str(folder), str(port)],
+            [sys.executable, "-P", "-m", "flows.embedded", str(folder), str(port)],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from prefect import flow, get_run_logger, runtime
 
-from flows import liveness, patience
+from flows import ephemeral, liveness, patience
 from flows.cancellation import interruptible
 from flows.config import (
     CacheConfig,
@@ -49,6 +49,7 @@ _PACKAGES = ("prefect", "lightgbm", "scikit-learn", "numpy", "pandas", "pyarrow"
 
 
 patience.apply()
+ephemeral.replace()
 
 
 @liveness.seen_to
