@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from flows.database import see_to
 from flows.environment import prepare
 
 _POLL_SECONDS = 1.0
@@ -26,6 +27,9 @@ def main(folder: Path, port: int) -> None:
     # Before the slow imports: who waits for this server knows now where it will be.
     _write_record(folder, port)
     prepare()
+    notice = _see_to_database()
+    if notice:
+        _write_record(folder, port, notice)
     import uvicorn
     from prefect.server.api.server import create_app
 
@@ -51,9 +55,22 @@ def _sole(folder: Path) -> bool:
     return True
 
 
-def _write_record(folder: Path, port: int) -> None:
+def _see_to_database() -> str:
+    """What became of a database that can't be used; empty where it can, or is elsewhere."""
+    from prefect.server.database import _migrations
+    from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_HOME
+
+    own = PREFECT_HOME.value() / "prefect.db"
+    if PREFECT_API_DATABASE_CONNECTION_URL.value() != f"sqlite+aiosqlite:///{own}":
+        return ""
+    migrations = (Path(folder, "versions/sqlite") for folder in _migrations.__path__)
+    texts = [file.read_text() for folder in migrations for file in folder.glob("*.py")]
+    return see_to(own, lambda version: any(f'revision = "{version}"' in text for text in texts))
+
+
+def _write_record(folder: Path, port: int, notice: str = "") -> None:
     temporary = folder / "server.json.tmp"
-    content = {"api": f"http://127.0.0.1:{port}/api", "pid": os.getpid()}
+    content = {"api": f"http://127.0.0.1:{port}/api", "pid": os.getpid(), "notice": notice}
     temporary.write_text(json.dumps(content))
     temporary.replace(folder / "server.json")
 

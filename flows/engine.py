@@ -5,20 +5,20 @@ folder, and take settings from its files.
 """
 
 import functools
+import importlib
 import runpy
 import shlex
 import sys
+from typing import Any
 
 from flows.environment import prepare
 
 
 def use() -> None:
     """Have the runner of this process start flow runs so; private in Prefect, so done here."""
-    from prefect.runner import runner
-
+    runner: Any = importlib.import_module("prefect.runner.runner")
     command = shlex.join([sys.executable, "-P", "-m", "flows.engine"])
-    starter = functools.partial(runner.EngineCommandStarter, command=command)
-    runner.EngineCommandStarter = starter  # type: ignore[misc, assignment]
+    runner.EngineCommandStarter = functools.partial(runner.EngineCommandStarter, command=command)
 
 
 if __name__ == "__main__":

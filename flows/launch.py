@@ -85,7 +85,7 @@ def _ready(config: Config, name: str, quiet: bool) -> Iterator["Flow[..., str]"]
     if not quiet:
         _warn(config, prepared.study)
     try:
-        yield _connected(address.result(), prepared, name)
+        yield _connected(address.result(), prepared, name, quiet)
     except BaseException as error:
         if interrupted(error):
             settle()
@@ -112,7 +112,7 @@ def settle() -> None:
     mark_crashed_soon(state_folder(), os.environ["PREFECT_API_URL"], _SETTLE_SECONDS)
 
 
-def _connected(address: str, prepared: "Prepared", name: str) -> "Flow[..., str]":
+def _connected(address: str, prepared: "Prepared", name: str, quiet: bool) -> "Flow[..., str]":
     """A flow, ready to run once the server at an address is."""
     begun = time.perf_counter()
     ready = answers(address)
@@ -123,7 +123,7 @@ def _connected(address: str, prepared: "Prepared", name: str) -> "Flow[..., str]
     flow: Flow[..., str] = getattr(flows, name)
 
     if not ready:
-        wait_for(address)
+        wait_for(address, quiet)
         prepared.waited = time.perf_counter() - begun
     mark_crashed(state_folder(), address)
     return flow
