@@ -76,12 +76,13 @@ def _write_record(folder: Path, port: int, notice: str = "") -> None:
 
 
 def _watch(server: Any, folder: Path, api: str) -> None:
-    """End dead runs, and the server when it has neither users nor a dead run left."""
-    from flows.liveness import mark_crashed
+    """See to runs that are dead, or told to end; end the server when it has no users any more."""
+    from flows.liveness import mark_crashed, wake_those_told_to_end
 
     users = os.open(folder / "server.users", os.O_RDWR | os.O_CREAT, 0o600)
     while not server.should_exit:
         time.sleep(_POLL_SECONDS)
+        wake_those_told_to_end(folder)
         if mark_crashed(folder, api):
             continue
         try:

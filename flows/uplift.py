@@ -97,7 +97,7 @@ def uplift_run(
         interruptible(),
         recorded(output, name) as run,
         run_page(run),
-        workspace(cache, refresh) as place,
+        workspace(cache, refresh, f"the run {name}") as place,
     ):
         with run.stage("load") as stage:
             study, run.earlier = take_study(config)
