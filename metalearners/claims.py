@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-BEAT_SECONDS = 3.0
-
 
 @dataclass(frozen=True)
 class Holder:
@@ -32,8 +30,8 @@ class Holder:
     def read(cls, line: bytes) -> "Holder":
         """The holder that a claim names; some claims name none."""
         since, _, name = line.decode("utf-8", "replace").partition("\n")[0].partition(" ")
-        known = since.isdecimal() and len(since) < 12
-        return cls(name or "another process", float(since) if known else None)
+        seconds = float(since) if since.isdecimal() and len(since) < 12 else 0.0
+        return cls(name or "another process", seconds or None)
 
 
 def this_process() -> str:
