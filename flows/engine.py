@@ -12,6 +12,7 @@ import sys
 from typing import Any
 
 from flows.environment import prepare
+from flows.import_hook import when_imported
 
 
 def use() -> None:
@@ -21,6 +22,12 @@ def use() -> None:
     runner.EngineCommandStarter = functools.partial(runner.EngineCommandStarter, command=command)
 
 
+def _load_as_installed(importtools: Any) -> None:
+    """Have Prefect load the flow's module without the working folder first on the path."""
+    importtools.load_module = importlib.import_module
+
+
 if __name__ == "__main__":
     prepare()
+    when_imported("prefect.utilities.importtools", _load_as_installed)
     runpy.run_module("prefect.engine", run_name="__main__")
