@@ -1,6 +1,6 @@
 """The embedded server's process: Prefect's own server on SQLite, for the users of one state folder.
 
-Run as ``python -m flows.embedded FOLDER PORT``. It holds a lock as long as it lives, so that a
+Run as ``python -P -m flows.embedded FOLDER PORT``. It holds a lock as long as it lives, so that a
 folder has one, and ends when nobody holds the users' lock any more.
 """
 
@@ -13,6 +13,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from flows.database import see_to
+from flows.environment import prepare
+
 _POLL_SECONDS = 1.0
 _HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
@@ -23,6 +26,10 @@ def main(folder: Path, port: int) -> None:
         return
     # Before the slow imports: who waits for this server knows now where it will be.
     _write_record(folder, port)
+    prepare()
+    notice = _see_to_database()
+    if notice:
+        _write_record(folder, port, notice)
     import uvicorn
     from prefect.server.api.server import create_app
 
@@ -48,20 +55,34 @@ def _sole(folder: Path) -> bool:
     return True
 
 
-def _write_record(folder: Path, port: int) -> None:
+def _see_to_database() -> str:
+    """What became of a database that can't be used; empty where it can, or is elsewhere."""
+    from prefect.server.database import _migrations
+    from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_HOME
+
+    own = PREFECT_HOME.value() / "prefect.db"
+    if PREFECT_API_DATABASE_CONNECTION_URL.value() != f"sqlite+aiosqlite:///{own}":
+        return ""
+    migrations = (Path(folder, "versions/sqlite") for folder in _migrations.__path__)
+    texts = [file.read_text() for folder in migrations for file in folder.glob("*.py")]
+    return see_to(own, lambda version: any(f'revision = "{version}"' in text for text in texts))
+
+
+def _write_record(folder: Path, port: int, notice: str = "") -> None:
     temporary = folder / "server.json.tmp"
-    content = {"api": f"http://127.0.0.1:{port}/api", "pid": os.getpid()}
+    content = {"api": f"http://127.0.0.1:{port}/api", "pid": os.getpid(), "notice": notice}
     temporary.write_text(json.dumps(content))
     temporary.replace(folder / "server.json")
 
 
 def _watch(server: Any, folder: Path, api: str) -> None:
-    """End dead runs, and the server when it has neither users nor a dead run left."""
-    from flows.liveness import mark_crashed
+    """See to runs that are dead, or told to end; end the server when it has no users any more."""
+    from flows.liveness import mark_crashed, wake_those_told_to_end
 
     users = os.open(folder / "server.users", os.O_RDWR | os.O_CREAT, 0o600)
     while not server.should_exit:
         time.sleep(_POLL_SECONDS)
+        wake_those_told_to_end(folder)
         if mark_crashed(folder, api):
             continue
         try:

@@ -1,7 +1,8 @@
 """Settings of Prefect that must be in the environment before Prefect is imported.
 
 Programs of this project send nothing anywhere, keep their state in the working folder, and bind
-to loopback. A setting that the user has made stays as it is.
+to loopback. A setting that the user has made in the environment stays as it is. The working folder
+is data: its files neither set anything nor stand in for a module.
 """
 
 import contextlib
@@ -9,9 +10,12 @@ import os
 import stat
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from flows.bounds import is_text
 from flows.errors import InputError
+from flows.import_hook import when_imported
 from metalearners.ownership import foreign_owner, make_private
 
 STATE_FOLDER = ".uplift"
@@ -35,7 +39,13 @@ _SERVER = {
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_READ_BATCH_SIZE": "50",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "5",
     "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+    # Runs that ended longer ago leave the database, with their tasks, logs and artifacts: 30 days.
+    # Prefect's own default is to keep them.
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(30 * 86_400),
 }
+# Python's own: with it, interpreters look for no module in the folder in which they begin.
+_ONLY_INSTALLED = {"PYTHONSAFEPATH": "1"}
 
 
 def state_folder() -> Path:
@@ -109,16 +119,37 @@ def prepare() -> None:
     for name, value in {**_ALWAYS, **_CLIENT}.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("PREFECT_HOME", str(state_folder() / "prefect"))
+    if "prefect" not in sys.modules:  # else a script has had it read what it likes
+        when_imported("prefect.settings.sources", _read_no_files)
+
+
+def prepare_children() -> None:
+    """Have processes that this one starts look for no module in the working folder.
+
+    For processes of our own: a script may start others that need what it switches off.
+    """
+    os.environ.update(_ONLY_INSTALLED)
 
 
 def server_environment(port: int) -> dict[str, str]:
     """The environment of the embedded server."""
-    own = {
-        **_ALWAYS,
-        **_SERVER,
+    forced = {
         "PREFECT_HOME": str(state_folder() / "prefect"),
         "PREFECT_SERVER_API_HOST": "127.0.0.1",
         "PREFECT_SERVER_API_PORT": str(port),
+        **_ONLY_INSTALLED,
     }
-    forced = ("PREFECT_HOME", "PREFECT_SERVER_API_HOST", "PREFECT_SERVER_API_PORT")
-    return {**own, **os.environ, **{name: own[name] for name in forced}}
+    return {**_ALWAYS, **_SERVER, **os.environ, **forced}
+
+
+def _read_no_files(sources: Any) -> None:
+    """Have Prefect take no settings from the files of the working folder.
+
+    It would from ``.env``, ``prefect.toml`` and ``pyproject.toml``, which may be another project's,
+    while it is imported, and has no switch for it.
+    """
+    sources.FilteredDotEnvSettingsSource._read_env_files = lambda self: {}
+    sources.TomlConfigSettingsSourceBase._read_file = lambda self, path: {}
+    # A file of profiles may be named by the same files.
+    sources._get_profiles_path_from_toml = lambda path, keys: None
+    sources.dotenv = SimpleNamespace(dotenv_values=lambda path: {})

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from flows import environment
+from flows import engine, environment
 from flows.config import Config, load_config
 from flows.display import say
 from flows.environment import STATE_FOLDER, state_folder
@@ -91,6 +91,7 @@ def _full_disk_named(config: Config) -> Iterator[None]:
 def _ready(config: Config, name: str, quiet: bool) -> Iterator["Flow[..., str]"]:
     """A flow, its config's data loaded; the server knows how it ended."""
     environment.prepare()
+    environment.prepare_children()
     with ThreadPoolExecutor(1) as aside:  # a new server starts while this imports and reads data
         address = aside.submit(connect)
         import flows.report  # noqa: F401 - takes a while, so before the clock of a run starts
@@ -100,7 +101,7 @@ def _ready(config: Config, name: str, quiet: bool) -> Iterator["Flow[..., str]"]
     if not quiet:
         _warn(config, prepared.study)
     try:
-        yield _connected(address.result(), prepared, name)
+        yield _connected(address.result(), prepared, name, quiet)
     except BaseException as error:
         if interrupted(error):
             settle()
@@ -127,7 +128,7 @@ def settle() -> None:
     mark_crashed_soon(state_folder(), os.environ["PREFECT_API_URL"], _SETTLE_SECONDS)
 
 
-def _connected(address: str, prepared: "Prepared", name: str) -> "Flow[..., str]":
+def _connected(address: str, prepared: "Prepared", name: str, quiet: bool) -> "Flow[..., str]":
     """A flow, ready to run once the server at an address is."""
     begun = time.perf_counter()
     ready = answers(address)
@@ -138,7 +139,7 @@ def _connected(address: str, prepared: "Prepared", name: str) -> "Flow[..., str]
     flow: Flow[..., str] = getattr(flows, name)
 
     if not ready:
-        wait_for(address)
+        wait_for(address, quiet)
         prepared.waited = time.perf_counter() - begun
     mark_crashed(state_folder(), address)
     return flow
@@ -158,6 +159,7 @@ def serve_deployments(port: int) -> None:
     from flows.source import DATA_ROOTS_VARIABLE
 
     environment.prepare()
+    environment.prepare_children()
     os.environ.setdefault(DATA_ROOTS_VARIABLE, str(Path.cwd()))
     with _only_one():
         api = connect(port)
@@ -173,8 +175,14 @@ def serve_deployments(port: int) -> None:
 
         from deployments.uplift import deployments
 
-        print(f"UI: {ui_address(api)}  (state in {state_folder()}; Ctrl-C ends it)", flush=True)
-        serve(*deployments(), limit=1)
+        engine.use()
+        served = deployments()
+        print(f"UI: {ui_address(api)}  (state in {state_folder()}; Ctrl-C ends it)")
+        print("Runs on demand: from the UI, or with the command")
+        for each in served:
+            print(f"  PREFECT_API_URL={api} prefect deployment run {each.full_name}")
+        sys.stdout.flush()
+        serve(*served, limit=1, print_starting_message=False)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from uuid import UUID
 from flows.addresses import without_secrets
 from flows.environment import state_folder
 from flows.server import recorded_address
+from flows.stopped import wake_if_told_to_end
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -46,7 +47,8 @@ def began(flow: Any, flow_run: Any, state: Any) -> None:
         return
     _locks[path.name] = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(_locks[path.name], fcntl.LOCK_EX)
-    path.write_text(_server_name(state_folder(), os.environ.get("PREFECT_API_URL", "")))
+    server = _server_name(state_folder(), os.environ.get("PREFECT_API_URL", ""))
+    path.write_text(f"{server}\n{os.getpid()}")
 
 
 def ended(flow: Any, flow_run: Any, state: Any) -> None:
@@ -90,6 +92,15 @@ def mark_crashed(folder: Path, api: str) -> bool:
         return False
 
 
+def wake_those_told_to_end(folder: Path) -> None:
+    """Wake the stopped runs of a state folder that have SIGTERM waiting."""
+    for path in (folder / _FOLDER).glob("*"):
+        with contextlib.suppress(OSError), _locked(path) as free:
+            pid = None if free else _noted(path)[1]
+            if pid is not None:
+                wake_if_told_to_end(pid)
+
+
 def mark_crashed_soon(folder: Path, api: str, seconds: float) -> None:
     """`mark_crashed` until nothing more turns up, on a server that doesn't look again by itself."""
     deadline = time.monotonic() + seconds
@@ -114,7 +125,13 @@ def _server_name(folder: Path, api: str) -> str:
 
 def _is_dead(path: Path, server: str) -> bool:
     with _locked(path) as free:
-        return free and path.read_text() == server
+        return free and _noted(path)[0] == server
+
+
+def _noted(path: Path) -> tuple[str, int | None]:
+    """Server and process of a run."""
+    server, _, pid = path.read_text().partition("\n")
+    return server, int(pid) if pid.isdecimal() else None
 
 
 @contextlib.contextmanager

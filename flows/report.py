@@ -17,10 +17,10 @@ from flows.study import Study
 from metalearners._typing import Floats
 from metalearners.aipw import Estimate
 from metalearners.bundle import arm_name
-from metalearners.claims import claims_ranking
 from metalearners.drivers import MOST_ALONE
 from metalearners.estimators import EstimatorSpec
 from metalearners.evaluation import Gain, Group
+from metalearners.findings import claims_ranking
 from metalearners.metalearner import PROPENSITY_MODEL
 
 _ESTIMATE = ("Estimate", "Std. error", "95 % interval")

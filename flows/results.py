@@ -17,7 +17,6 @@ from metalearners.aipw import (
 )
 from metalearners.balance import Balance, balance
 from metalearners.bundle import Bundle, arm_name, estimate_columns
-from metalearners.claims import claims_effect, ranking_p_values
 from metalearners.crossfit import CrossFit
 from metalearners.design import DesignFit, arm_shares, compare_with_shares
 from metalearners.evaluation import (
@@ -28,6 +27,7 @@ from metalearners.evaluation import (
     gain_curve,
     rounding,
 )
+from metalearners.findings import claims_effect, ranking_p_values
 from metalearners.metalearner import PROPENSITY_MODEL, VARIANT_OUTCOME_MODEL
 from metalearners.overlap import MOST_CLIPPED, Clip, Overlap, overlap
 from metalearners.workers import side_by_side

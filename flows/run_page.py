@@ -38,6 +38,7 @@ class _Page:
 
     def __init__(self, run: Run) -> None:
         self._run = run
+        self._log = get_run_logger()  # the parent's, wherever something is told
         self._bar: UUID | None = None
         self._table: UUID | None = None
         self._updated = 0.0
@@ -50,12 +51,12 @@ class _Page:
             self._show(100 * share, f"{stage} stage: {done} of {total} fits")
 
     def end(self, stage: str, seconds: float, executed: int, reused: int) -> None:
-        get_run_logger().info(describe(stage, seconds, executed, reused))
+        self._log.info(describe(stage, seconds, executed, reused))
         if stage in _FITTING:
             self.show_stages()
 
     def tell(self, message: str) -> None:
-        get_run_logger().error(message)
+        self._log.warning(message)
 
     def show_stages(self) -> None:
         """The table as it is now."""

@@ -217,8 +217,8 @@ def _about_propensities(summary: dict[str, Any]) -> list[str]:
     clipped, design, lines = summary["overlap"]["rows_clipped"], summary["design"], []
     if clipped:
         lines.append(
-            f"  clipped:   {clipped:,} rows with a small probability of an arm; intervals leave the "
-            "bias of clipping out"
+            f"  clipped:   {clipped:,} rows with a small probability of an arm; intervals leave "
+            "the bias of clipping out"
         )
     if design["design"] == "auto" and design.get("looks_randomised"):
         lines.append(

@@ -20,6 +20,7 @@ import httpx
 
 from flows import progress
 from flows.addresses import without_secrets
+from flows.display import say
 from flows.environment import server_environment, state_folder
 from flows.errors import InputError
 
@@ -71,8 +72,8 @@ def connect(port: int | None = None) -> str:
     return os.environ["PREFECT_API_URL"]
 
 
-def wait_for(address: str) -> None:
-    """Wait until a server that may be starting answers.
+def wait_for(address: str, quiet: bool = False) -> None:
+    """Wait until a server that may be starting answers, and say what it has to say of that.
 
     Raises
     ------
@@ -89,6 +90,9 @@ def wait_for(address: str) -> None:
             raise RuntimeError(f"The embedded Prefect server didn't start: see {log}.")
         time.sleep(0.05)
     progress.end("server", time.monotonic() - begun, 0, 0)
+    notice = _recorded(state_folder(), "notice")
+    if notice and not quiet:
+        say(f"Warning: {notice}")
 
 
 def answers(address: str) -> bool:
@@ -170,10 +174,14 @@ def _locked(path: Path) -> bool:
 
 def recorded_address(folder: Path) -> str | None:
     """Where the server of a state folder is, or was before it was killed."""
+    return _recorded(folder, "api") or None
+
+
+def _recorded(folder: Path, name: str) -> str:
     try:
-        return str(json.loads((folder / "server.json").read_text())["api"])
-    except (OSError, ValueError, KeyError):
-        return None
+        return str(json.loads((folder / "server.json").read_text())[name])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _recorded_port(folder: Path) -> int | None:
@@ -184,7 +192,7 @@ def _recorded_port(folder: Path) -> int | None:
 def _start(folder: Path, port: int, environment: dict[str, str]) -> "subprocess.Popen[bytes]":
     with (folder / "server.log").open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "flows.embedded", str(folder), str(port)],
+            [sys.executable, "-P", "-m", "flows.embedded", str(folder), str(port)],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,

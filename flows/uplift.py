@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from prefect import flow, get_run_logger, runtime
 
-from flows import liveness, patience
+from flows import ephemeral, liveness, patience
 from flows.cancellation import interruptible
 from flows.config import (
     CacheConfig,
@@ -51,6 +51,7 @@ _PACKAGES = ("prefect", "lightgbm", "scikit-learn", "numpy", "pandas", "pyarrow"
 
 
 patience.apply()
+ephemeral.replace()
 
 
 @liveness.seen_to
@@ -99,7 +100,7 @@ def uplift_run(
         interruptible(),
         recorded(output, name) as run,
         run_page(run),
-        workspace(cache, refresh) as place,
+        workspace(cache, refresh, f"the run {name}") as place,
     ):
         with run.stage("load") as stage:
             study, run.earlier = take_study(config)

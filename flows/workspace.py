@@ -9,7 +9,9 @@ from flows.config import CacheConfig
 from flows.environment import state_folder
 from flows.fit_cache import in_use, inputs_folder, open_cache
 from flows.parallelism import Parallelism
+from flows.waiting import Waiting
 from metalearners._typing import Ref
+from metalearners.claims import Claimant, this_process
 from metalearners.fit_cache import inputs_claim
 from metalearners.plan import Plan
 from metalearners.store import CachedStore, MemoryStore, Store, obtain
@@ -69,10 +71,20 @@ _open: dict[str, Workspace] = {}
 
 
 @contextlib.contextmanager
-def workspace(cache: CacheConfig, refresh: bool = False) -> Iterator[Workspace]:
-    """A workspace, which this process finds by its handle for the time of the context."""
+def workspace(cache: CacheConfig, refresh: bool = False, run: str = "") -> Iterator[Workspace]:
+    """A workspace, which this process finds by its handle for the time of the context.
+
+    Parameters
+    ----------
+    cache : where fits are kept
+    refresh : fit anew what it has
+    run : whose workspace it is, for others who wait for its fits
+    """
     store = CachedStore(open_cache(cache), refresh) if cache.enabled else MemoryStore()
     place = Workspace(uuid4().hex, store)
+    if isinstance(store, CachedStore):
+        name = f"{run} ({this_process()})" if run else this_process()
+        store.cache.claimant = Claimant(name, Waiting(lambda key: place.units[key].label))
     _open[place.handle] = place
     try:
         yield place

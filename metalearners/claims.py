@@ -1,45 +1,91 @@
-"""What the figures of a run claim: one rule, whoever tells them."""
+"""Who has a claim, since when, and whether it lives: what those who wait for it can tell."""
 
-from collections.abc import Mapping, Sequence
-
-import numpy as np
-
-from metalearners.evaluation import Gain
-from metalearners.multiplicity import holm
-
-LEVEL = 0.05
-"""Chance of a claim where there is nothing, over all arms, or over all learners and arms."""
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 
-def claims_effect(joint: tuple[float, float], doubt: str = "") -> bool:
-    """Whether an arm has an average effect, in either direction.
-
-    Parameters
-    ----------
-    joint : 95 % interval that holds for all arms at once; one that holds for this arm alone would
-        claim an effect for some arm the oftener, the more arms there are
-    doubt : why the interval isn't to be relied upon; empty where it is
-    """
-    return not doubt and (joint[0] > 0 or joint[1] < 0)
-
-
-def claims_ranking(p_adjusted: float) -> bool:
-    """Whether a learner orders rows by their effect of an arm better than chance does.
+@dataclass(frozen=True)
+class Holder:
+    """Who has a claim.
 
     Parameters
     ----------
-    p_adjusted : of its Qini, by `ranking_p_values`
+    name : of a line
+    since : seconds since the epoch, by its own clock; None where it doesn't say
     """
-    return p_adjusted < LEVEL
+
+    name: str
+    since: float | None = None
+
+    def line(self) -> str:
+        """The holder as it is written into its claim."""
+        return f"{self.since or 0.0:.0f} {self.name}"
+
+    @classmethod
+    def read(cls, line: bytes) -> "Holder":
+        """The holder that a claim names; some claims name none."""
+        since, _, name = line.decode("utf-8", "replace").partition("\n")[0].partition(" ")
+        seconds = float(since) if since.isdecimal() and len(since) < 12 else 0.0
+        return cls(name or "another process", seconds or None)
 
 
-def ranking_p_values(gains: Mapping[str, Sequence[Gain]]) -> dict[str, list[float]]:
-    """One-sided p-values of Qini, adjusted for the number of learners and arms (Holm).
+def this_process() -> str:
+    """A name of this process that people can find it by."""
+    return f"process {os.getpid()} on {socket.gethostname()}"
+
+
+@dataclass(frozen=True)
+class Claimant:
+    """Who claims.
 
     Parameters
     ----------
-    gains : by learner, a curve an arm
+    name : what others who wait are told of it
+    waits : called every moment while another has a claim, with its name and holder; what it raises
+        ends the wait
     """
-    every = np.array([gain.p_value for own in gains.values() for gain in own])
-    adjusted = iter(holm(every).tolist() if every.size else [])
-    return {name: [next(adjusted) for _ in own] for name, own in gains.items()}
+
+    name: str = field(default_factory=this_process)
+    waits: Callable[[str, Holder], None] = lambda name, holder: None
+
+    def holder(self) -> Holder:
+        """The claimant as it begins to hold a claim."""
+        return Holder(self.name, time.time())
+
+
+class Silence:
+    """How long a sign of life has stayed the same, by the clock of who watches it."""
+
+    def __init__(self) -> None:
+        self._sign: object = None
+        self._since = time.monotonic()
+
+    def seconds(self, sign: object) -> float:
+        """Seconds since the sign was first seen as it is now."""
+        if sign != self._sign:
+            self._sign, self._since = sign, time.monotonic()
+        return time.monotonic() - self._since
+
+
+@contextlib.contextmanager
+def beating(beat: Callable[[], None], every: float) -> Iterator[None]:
+    """Give a sign of life every few seconds for the time of the context."""
+    ended = threading.Event()
+
+    def go_on() -> None:
+        while not ended.wait(every):
+            with contextlib.suppress(OSError):
+                beat()
+
+    thread = threading.Thread(target=go_on, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

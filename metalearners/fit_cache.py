@@ -27,6 +27,7 @@ from tenacity import (
 )
 
 from metalearners._typing import Array, Ref
+from metalearners.claims import Claimant
 from metalearners.regular import MOST_BYTES, OddFileError
 from metalearners.signing import DIGEST_BYTES, check_key, keyed_digest
 from metalearners.storage import Item, Storage
@@ -102,6 +103,7 @@ class FitCache:
     storage : where the files are
     signing_key : a secret; files are only valid if they were written with the same one
     max_age : seconds; older fits are not found
+    claimant : who claims units, and is told while another has one
     hits, damaged, expired : keys that were found, found damaged, and found too old
     unkept : what was wrong, by key, with fits that couldn't be written
     unreachable : what was wrong, by key, with fits that couldn't be looked up
@@ -110,6 +112,7 @@ class FitCache:
     storage: Storage
     signing_key: bytes = b""
     max_age: float | None = None
+    claimant: Claimant = field(default_factory=Claimant)
     hits: set[Ref] = field(default_factory=set)
     damaged: set[Ref] = field(default_factory=set)
     expired: set[Ref] = field(default_factory=set)
@@ -177,7 +180,7 @@ class FitCache:
 
     def claim(self, key: Ref) -> AbstractContextManager[None]:
         """Wait until nobody else works on a key's unit, and have it for oneself."""
-        return nullcontext() if self._is_away() else self.storage.claim(key)
+        return nullcontext() if self._is_away() else self.storage.claim(key, self.claimant)
 
     def record_hits(self) -> None:
         """Leave word of what was reused, for `entries`."""

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import itertools
 import os
 import re
 import stat
@@ -18,10 +19,16 @@ from uuid import uuid4
 
 import fsspec
 
+from metalearners.claims import Claimant, Holder, Silence, beating
 from metalearners.ownership import make_private
 from metalearners.regular import MOST_BYTES, OddFileError, open_regular, read_regular
 
 _CLAIMS = "claims"
+_ANYBODY = Claimant()
+# A file's time of change, as a network's file system tells it, may be a minute old.
+SILENT_SECONDS = 90.0
+_BEAT_SECONDS = 3.0
+_LOOK_SECONDS = 0.2
 _TEMPORARY = ".tmp"
 # What is made here, told from files of others that may lie in the same place.
 _OWN_TEMPORARY = re.compile(r".*\.[0-9a-f]{32}\.tmp")
@@ -76,10 +83,13 @@ class Storage(Protocol):
     def items(self, folder: str = "") -> Iterator[Item]:
         """All names in a folder of the storage and below."""
 
-    def claim(self, name: str) -> contextlib.AbstractContextManager[None]:
+    def claim(
+        self, name: str, claimant: Claimant = _ANYBODY
+    ) -> contextlib.AbstractContextManager[None]:
         """Wait until no other process, nor thread, works on a name, and have it for oneself.
 
-        Where nothing can be written there are no claims, and no wait.
+        Who gives no sign of life for a while is passed. Where nothing can be written there are no
+        claims, and no wait.
         """
 
     def tidy(self, age: float) -> list[Item]:
@@ -136,7 +146,9 @@ def exists(location: str) -> bool:
 class FolderStorage:
     """Files of a folder, which is made for its owner alone.
 
-    A claim is a lock on a file, so the kernel ends it with its process, however that ends.
+    A claim is a lock on a file, so the kernel ends it with its process, however that ends. Its
+    holder touches the file every few seconds. One that doesn't, as it was stopped, is passed after
+    `SILENT_SECONDS` by the clock of who waits: both may then do the same work.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -180,21 +192,23 @@ class FolderStorage:
                     yield Item(name, about.st_size, about.st_mtime)
 
     @contextlib.contextmanager
-    def claim(self, name: str) -> Iterator[None]:
+    def claim(self, name: str, claimant: Claimant = _ANYBODY) -> Iterator[None]:
         """Lock a file of that name; it is gone when nobody wants it."""
         path = self.folder / _CLAIMS / name
         lock = None
         try:
             self._make_folder_of(f"{_CLAIMS}/{name}")
-            lock = _locked(path)
+            lock = _locked(path, claimant)
         except OSError:  # a full disk, or one that can only be read
             yield
             return
         try:
-            yield
+            with beating(lambda: os.utime(lock), _BEAT_SECONDS):
+                yield
         finally:
             with contextlib.suppress(OSError):
-                path.unlink()
+                if _is_at(lock, path):  # else another has passed this process, which stood still
+                    path.unlink()
             os.close(lock)
 
     def tidy(self, age: float) -> list[Item]:
@@ -223,21 +237,67 @@ class FolderStorage:
             (self.folder / name).parent.mkdir(mode=mode, exist_ok=True)
 
 
-def _locked(path: Path) -> int:
-    """A descriptor that holds the lock on the file that is at the path now."""
+def _locked(path: Path, claimant: Claimant) -> int:
+    """A descriptor with the lock on the file that is at the path now, which names its holder."""
     while True:
         # A link would make a file elsewhere, and a fifo or a device might wait.
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError:  # a file system without locks
-            path.unlink(missing_ok=True)
+            if _got(lock, path, claimant):
+                os.ftruncate(lock, 0)
+                os.pwrite(lock, claimant.holder().line().encode(), 0)
+                return lock
+        except BaseException:
             os.close(lock)
             raise
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(lock), os.stat(path)):
-                return lock
-        os.close(lock)  # who had it before has deleted that file
+        os.close(lock)  # who had it before has deleted that file, or was passed
+
+
+def _got(lock: int, path: Path, claimant: Claimant) -> bool:
+    """Wait for a file's lock; whether it was got while the file was at its path."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return _is_at(lock, path)
+    except BlockingIOError:
+        pass
+    except OSError:  # a file system without locks
+        path.unlink(missing_ok=True)
+        raise
+    ours, silence = _when_free(lock), Silence()
+    while not ours.wait(_LOOK_SECONDS):
+        if not _is_at(lock, path):
+            return False
+        if silence.seconds(os.fstat(lock).st_mtime_ns) > SILENT_SECONDS:
+            path.unlink(missing_ok=True)
+            return False
+        claimant.waits(path.name, Holder.read(os.pread(lock, 1000, 0)))
+    return _is_at(lock, path)
+
+
+def _when_free(lock: int) -> threading.Event:
+    """Set when a file is locked by its descriptor; at once, so that who waited isn't behind.
+
+    A wait for a lock can't be ended. So it is a thread's, which is left to itself where nobody
+    wants the lock any more: then its own descriptor is the last, and the lock ends with it.
+    """
+    got, own = threading.Event(), os.dup(lock)
+
+    def wait() -> None:
+        try:
+            fcntl.flock(own, fcntl.LOCK_EX)
+            got.set()
+        finally:
+            os.close(own)
+
+    threading.Thread(target=wait, daemon=True).start()
+    return got
+
+
+def _is_at(lock: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(lock), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _deleted_unlocked(path: Path) -> bool:
@@ -259,10 +319,9 @@ def _is_older(item: Item, age: float) -> bool:
 # They show an object once it is whole. Elsewhere a file is written beside, and moved.
 _OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "memory"}
 _LEASE_SECONDS = 15.0
-_BEAT_SECONDS = 3.0
 _POLL_SECONDS = 0.5
 _SETTLE_SECONDS = 1.0
-_CLAIM_BYTES = 100  # more than a claim has
+_CLAIM_BYTES = 1000  # more than a claim has
 
 
 class RemoteStorage:
@@ -329,22 +388,19 @@ class RemoteStorage:
             yield Item(name, int(about["size"] or 0), _modified(about))
 
     @contextlib.contextmanager
-    def claim(self, name: str) -> Iterator[None]:
+    def claim(self, name: str, claimant: Claimant = _ANYBODY) -> Iterator[None]:
         """Have a file of that name that nobody else keeps alive."""
-        own, place = uuid4().hex, f"{_CLAIMS}/{name}"
+        own, place = f"{uuid4().hex} {claimant.holder().line()}", f"{_CLAIMS}/{name}"
         try:
-            self._wait(place, own)
+            self._wait(place, own, claimant)
         except OSError:
             yield
             return
-        ended = threading.Event()
-        beating = threading.Thread(target=self._beat, args=(place, own, ended), daemon=True)
-        beating.start()
+        beats = itertools.count(1)
         try:
-            yield
+            with beating(lambda: self._beat(place, own, next(beats)), _BEAT_SECONDS):
+                yield
         finally:
-            ended.set()
-            beating.join()
             with contextlib.suppress(OSError):
                 if self.read(place, end=_CLAIM_BYTES).startswith(own.encode()):
                     self.remove(place)
@@ -372,14 +428,14 @@ class RemoteStorage:
         """A folder in the storage."""
         return RemoteStorage(f"{self.location}/{folder}", self._fs, self._at(folder))
 
-    def _wait(self, place: str, own: str) -> None:
-        seen, since = None, time.monotonic()
+    def _wait(self, place: str, own: str, claimant: Claimant) -> None:
+        silence = Silence()
         while not self._created(place, own):
             found = self._claimed_by(place)
-            if found != seen:
-                seen, since = found, time.monotonic()
-            elif time.monotonic() - since > _LEASE_SECONDS and self._taken_over(place, own):
+            if silence.seconds(found) > _LEASE_SECONDS and self._taken_over(place, own):
                 return
+            holder = Holder.read((found or b"").partition(b" ")[2])
+            claimant.waits(place.removeprefix(f"{_CLAIMS}/"), holder)
             time.sleep(_POLL_SECONDS)
 
     def _created(self, place: str, own: str) -> bool:
@@ -408,14 +464,11 @@ class RemoteStorage:
         except FileNotFoundError:
             return None
 
-    def _beat(self, place: str, own: str, ended: threading.Event) -> None:
-        beats = 0
-        while not ended.wait(_BEAT_SECONDS):
-            beats += 1
-            with contextlib.suppress(OSError):
-                if not self.read(place, end=_CLAIM_BYTES).startswith(own.encode()):
-                    return  # this process stood still for so long that another took over
-                self.write(place, f"{own} {beats}".encode())
+    def _beat(self, place: str, own: str, beats: int) -> None:
+        if self.read(place, end=_CLAIM_BYTES).startswith(
+            own.encode()
+        ):  # else another took over from one that slept
+            self.write(place, f"{own}\n{beats}".encode())
 
     def _first(self, path: str, end: int) -> bytes:
         try:

@@ -162,6 +162,7 @@ class _Process:
             context=get_context("loky"),
             initializer=_begin_worker,
             initargs=(os.getpid(), threads),
+            env={"PYTHONSAFEPATH": "1"},  # a module of this process's, never a file of its folder
         )
 
     def fit(self, shipment: Shipment, threads: int, time_limit: float | None) -> Fit:

@@ -7,6 +7,7 @@ import logging
 import os
 import pickle
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -20,12 +21,15 @@ import fsspec
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import metalearners.fit_cache
 import metalearners.storage
 from flows.cli import app
 from flows.runs import cache_warning
+from metalearners.claims import Claimant, Holder
 from metalearners.fit_cache import FitCache, inputs_claim, inputs_place
 from metalearners.regular import OddFileError
 from metalearners.storage import FolderStorage, RemoteStorage, open_storage
@@ -252,6 +256,110 @@ def test_where_there_are_no_locks_claims_leave_nothing(tmp_path, monkeypatch):
     assert not list((tmp_path / "claims").iterdir())
 
 
+@pytest.fixture
+def short_silence(monkeypatch):
+    monkeypatch.setattr("metalearners.storage.SILENT_SECONDS", 1.5)
+    monkeypatch.setattr("metalearners.storage._BEAT_SECONDS", 0.2)
+    monkeypatch.setattr("metalearners.storage._LOOK_SECONDS", 0.05)
+
+
+class Told(list):
+    """What a claimant was told while it waited."""
+
+    def __call__(self, name, holder):
+        self.append((name, holder))
+
+
+def test_who_waits_in_a_folder_is_told_for_whom_and_since_when(tmp_path, short_silence):
+    begun, told, order = time.time(), Told(), []
+    with FolderStorage(tmp_path).claim(KEYS[0], Claimant("the run é\u2028")):
+
+        def wait():
+            with FolderStorage(tmp_path).claim(KEYS[0], Claimant("another", told)):
+                order.append("waited")
+
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        time.sleep(3)  # twice what would pass a holder without a sign of life
+        order.append("held")
+    waiting.join()
+
+    assert order == ["held", "waited"]
+    assert {(name, holder.name) for name, holder in told} == {(KEYS[0], "the run é\u2028")}
+    assert all(abs(holder.since - begun) < 60 for _, holder in told)
+
+
+def test_what_a_claimant_raises_ends_its_wait_alone(tmp_path):
+    storage = FolderStorage(tmp_path)
+
+    def end(name, holder):
+        raise KeyboardInterrupt
+
+    with storage.claim(KEYS[0]):
+        with pytest.raises(KeyboardInterrupt), storage.claim(KEYS[0], Claimant("another", end)):
+            raise AssertionError("it had what another has")
+        assert (tmp_path / "claims" / KEYS[0]).exists()
+    with storage.claim(KEYS[0]):  # nobody is left who would have it
+        pass
+    assert not list((tmp_path / "claims").iterdir())
+
+
+_HOLDS = """
+import sys
+from metalearners.storage import FolderStorage
+with FolderStorage(sys.argv[1]).claim(sys.argv[2]):
+    print("held", flush=True)
+    sys.stdin.read()
+print("ended", flush=True)
+"""
+
+
+def test_a_stopped_holder_is_passed_and_takes_nothing_back(tmp_path, short_silence):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", _HOLDS, str(tmp_path), KEYS[0]],
+        cwd=REPOSITORY,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout.readline() == "held\n"
+    holder.send_signal(signal.SIGSTOP)
+    begun, told, inside, most = time.monotonic(), Told(), [], []
+
+    def work():
+        with FolderStorage(tmp_path).claim(KEYS[0], Claimant("another", told)):
+            inside.append(1)
+            most.append(len(inside))
+            time.sleep(0.2)
+            inside.pop()
+
+    side_by_side(work, 3)
+    took = time.monotonic() - begun
+    assert most == [1, 1, 1]
+    assert 1.5 < took < 15
+    assert f"process {holder.pid} on " in told[0][1].name
+    with FolderStorage(tmp_path).claim(KEYS[0]):
+        holder.send_signal(signal.SIGCONT)
+        holder.communicate("", timeout=30)
+        assert (tmp_path / "claims" / KEYS[0]).exists(), "it was another's by then"
+    assert not list((tmp_path / "claims").iterdir())
+
+
+@given(st.text(max_size=40), st.one_of(st.none(), st.floats(1, 1e10)))
+def test_any_holder_can_be_read_from_its_claim(name, since):
+    line = Holder(name, since).line().encode("utf-8", "surrogatepass")
+    found = Holder.read(line)
+
+    whole = name.partition("\n")[0]
+    assert found.name == (whole or "another process")
+    assert found.since == (None if since is None else round(since))
+
+
+@given(st.binary(max_size=60))
+def test_whatever_a_claim_holds_can_be_read(line):
+    assert Holder.read(line).name
+
+
 def test_claims_hold_on_file_systems_that_are_no_object_stores(tmp_path, quick):
     places = [
         RemoteStorage(f"local://{tmp_path}", fsspec.filesystem("file"), str(tmp_path))
@@ -357,6 +465,22 @@ def test_one_of_several_has_a_claim(url, quick):
     side_by_side(work, 4)
     assert most == [1, 1, 1, 1]
     assert not list(storage.items("claims"))
+
+
+def test_who_waits_at_a_url_is_told_for_whom(url, quick):
+    told, storage = Told(), open_storage(url)
+
+    def wait():
+        with storage.claim("a", Claimant("another", told)):
+            pass
+
+    with storage.claim("a", Claimant("the first")):
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        wait_for(lambda: len(told) > 3, 20)  # also once it has given signs of life
+    waiting.join()
+    assert {(name, holder.name) for name, holder in told} == {("a", "the first")}
+    assert abs(told[0][1].since - time.time()) < 60
 
 
 def test_a_dead_claim_is_taken_over_by_one(url, quick):

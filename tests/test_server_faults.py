@@ -325,6 +325,63 @@ def test_interruption_does_not_wait_for_long_fits(their_models, settings, number
 
 
 @pytest.mark.slow
+def test_stopped_run_that_is_told_to_end_ends_within_seconds(own_models, settings):
+    process = begin_long_fit(settings)
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(3)
+    assert psutil.Process(process.pid).status() == psutil.STATUS_STOPPED, "nobody told it to end"
+    begun = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    print("ended after", time.monotonic() - begun)
+
+    assert process.returncode == 130, errors
+    assert time.monotonic() - begun < 15
+    assert [(r["status"], r["error"]) for r in records()] == [("failed", "interrupted")]
+
+
+WAITS = """
+from pathlib import Path
+from flows import uplift_run
+from flows.config import load_config
+from flows.launch import parameters
+uplift_run(**parameters(load_config(Path("config.yaml"))))
+"""
+
+
+@pytest.mark.slow
+def test_run_that_waits_for_another_says_so_and_can_be_ended(their_models, settings):
+    first = begin_long_fit(settings)
+    (held,) = running_notes()
+    name = httpx.get(f"{their_models.address}/flow_runs/{held.name}").json()["name"]
+    command = [sys.executable, "-m", "flows.cli", "run", "config.yaml"]
+    for program in (command, [sys.executable, "-c", WAITS]):
+        with Path("said").open("w") as said:
+            second = subprocess.Popen(program, stdout=said, stderr=said)
+        told = f"Waiting for the run {name} (process {first.pid} on "
+        wait_for(lambda: len(running_notes()) == 2, 90)
+        (own,) = {note.name for note in running_notes()} - {held.name}
+        asked = {"logs": {"flow_run_id": {"any_": [own]}}}
+
+        def is_in_the_log():
+            found = their_models.post("logs/filter", asked)  # noqa: B023
+            return any(told in line["message"] for line in found)  # noqa: B023
+
+        wait_for(is_in_the_log, 30)
+        begun = time.monotonic()
+        second.send_signal(signal.SIGTERM)
+        assert second.wait(30) != 0
+        print("ended after", time.monotonic() - begun)
+
+        assert time.monotonic() - begun < 15
+        assert told in Path("said").read_text()
+        assert " since 20" in Path("said").read_text()
+    assert first.poll() is None
+    first.send_signal(signal.SIGTERM)
+    first.communicate(timeout=30)
+
+
+@pytest.mark.slow
 def test_interrupted_tuning_ends_soon_and_keeps_nothing(their_models, settings):
     config = write_config(with_model(settings, "TakesMinutes"))
     process = start("tune", config, "--budget", "100")

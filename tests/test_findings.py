@@ -11,8 +11,8 @@ from flows import report
 from flows.results import ArmResult
 from flows.runs import outcome_lines
 from metalearners.aipw import Estimate, mean_with_error, simultaneous_intervals
-from metalearners.claims import claims_effect, claims_ranking, ranking_p_values
 from metalearners.evaluation import gain_curve
+from metalearners.findings import claims_effect, claims_ranking, ranking_p_values
 
 
 @pytest.mark.parametrize(

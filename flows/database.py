@@ -1,0 +1,93 @@
+"""The embedded server's database: set aside where it is damaged, shrunk where it is mostly empty.
+
+Called by the server before it opens the database, when nobody else has it.
+"""
+
+import contextlib
+import sqlite3
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+_CHECK_SECONDS = 5.0
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+_WORTH_SHRINKING = 16_000_000  # bytes that are free
+
+
+def see_to(path: Path, is_known: Callable[[str], bool]) -> str:
+    """Set a database aside if the server can't use it, and give free space back.
+
+    Parameters
+    ----------
+    path : of the database; it needn't exist
+    is_known : whether this Prefect knows a version of the tables
+
+    Returns
+    -------
+    What was done and why, for the user; empty where the database is sound
+    """
+    problem = _problem(path, is_known)
+    if not problem:
+        return ""
+    aside = _set_aside(path)
+    return (
+        f"The server's database {path} {problem}. It is {aside} now, and a new one was begun: the "
+        "UI shows no earlier runs; kept fits and the folders of runs are not touched."
+    )
+
+
+def _problem(path: Path, is_known: Callable[[str], bool]) -> str:
+    """What is wrong with a database; empty where nothing is, or time has run out."""
+    if not path.exists() and not path.is_symlink():
+        return ""
+    if not path.is_file():
+        return "is no regular file"
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=1.0)) as database:
+            _shrink(database)
+            deadline = time.monotonic() + _CHECK_SECONDS
+            database.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
+            return _damage(database) or _foreign(database, is_known)
+    except sqlite3.Error as error:
+        # Anything else may pass: a full disk, a check that takes too long.
+        damaged = (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DAMAGE
+        return f"is damaged ({error})" if damaged else ""
+
+
+def _damage(database: sqlite3.Connection) -> str:
+    (found,) = database.execute("PRAGMA quick_check(1)").fetchone()
+    return "" if found == "ok" else f"is damaged ({' '.join(found.split())})"
+
+
+def _foreign(database: sqlite3.Connection, is_known: Callable[[str], bool]) -> str:
+    """Whether the tables are those of another program, or of another version of it."""
+    tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+    if not tables:
+        return ""
+    if "alembic_version" not in tables:
+        return "has tables of another program"
+    versions = [version for (version,) in database.execute("SELECT * FROM alembic_version")]
+    unknown = [version for version in versions if not is_known(str(version))]
+    return f"is of a version that this Prefect doesn't know ({unknown[0]})" if unknown else ""
+
+
+def _shrink(database: sqlite3.Connection) -> None:
+    """Give free pages back where they are most of a large file; rows deleted leave such."""
+    free, pages, size = (
+        database.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("freelist_count", "page_count", "page_size")
+    )
+    if free * size > _WORTH_SHRINKING and free > pages / 2:
+        with contextlib.suppress(sqlite3.OperationalError):  # no room for a copy, for one
+            database.execute("VACUUM")
+
+
+def _set_aside(path: Path) -> Path:
+    """Rename a database, with what belongs to it, to a name with the date."""
+    now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
+    aside = path.with_name(f"{path.stem}-damaged-{now}{path.suffix}")
+    for ending in ("-wal", "-shm", ""):  # the database last: a crash in between is mended next time
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(path.name + ending).rename(aside.with_name(aside.name + ending))
+    return aside
