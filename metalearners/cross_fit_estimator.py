@@ -13,6 +13,7 @@ from sklearn.utils import get_tags
 
 from metalearners._typing import Array, Matrix, Ref
 from metalearners.arguments import numbers
+from metalearners.capabilities import check_kinds
 from metalearners.choices import (
     build,
     check_dict,
@@ -148,6 +149,7 @@ class CrossFitEstimator:
         fit_params = {} if fit_params is None else fit_params
         check_dict("fit_params", fit_params, "arguments of the base model's fit")
         check_n_jobs("n_jobs_cross_fitting", n_jobs_cross_fitting)
+        check_kinds(self._spec.build(), X, "the base model")
         n_rows = X.shape[0]
         if self.crossfit is not None and n_rows != self.crossfit.n_rows and cv is None:
             raise ValueError(

@@ -10,7 +10,7 @@ import pandas as pd
 from threadpoolctl import ThreadpoolController
 
 from metalearners._typing import Array, Matrix
-from metalearners.capabilities import takes_arm_as_category
+from metalearners.capabilities import as_read_by, takes_arm_as_category
 from metalearners.containers import take, with_arm
 from metalearners.estimators import predict
 from metalearners.settings import settle_predictions
@@ -49,6 +49,7 @@ def _train(estimator: Any, unit: FitUnit, store: Store) -> None:
     else:
         arm, categorical = store.get(unit.arm)[train], _as_category(estimator, unit.interactions)
         rows = with_arm(X, arm, unit.n_arms, categorical, unit.interactions, train)
+    rows = as_read_by(estimator, rows)
     y = store.get(unit.target)[train]
     if unit.method == "predict_proba":
         y = y.astype(np.int64)
@@ -129,6 +130,7 @@ def predict_with(
         X, np.ndarray
     ):  # by columns, as `take` has it: the same bits in and out of sample
         X = np.asfortranarray(X)
+    X = as_read_by(model, X)
     if not n_arms:
         return predict(model, X, method)
     categorical = _as_category(model, interactions)

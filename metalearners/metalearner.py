@@ -12,8 +12,9 @@ from joblib import cpu_count, effective_n_jobs
 from sklearn.utils.validation import validate_data
 
 from metalearners._typing import Array, Columns, Floats, Matrix, Name
+from metalearners.capabilities import check_kinds
 from metalearners.choices import check_n_jobs
-from metalearners.containers import check_matrix, column_names, select
+from metalearners.containers import check_matrix, column_names, kinds, select
 from metalearners.cross_fit_estimator import MEDIAN, OVERALL, CrossFitEstimator
 from metalearners.crossfit import OOS_METHODS, CrossFit
 from metalearners.dataset import Dataset, check_weight
@@ -302,6 +303,7 @@ class MetaLearner(Explainable, Declaration):
         if synchronize and d.cv is None:
             self._check_synchronized()
         self.check(d)
+        self._check_kinds(d)
         _tell_uncovered(d)
         execute = joblib_executor(_pool(*n_jobs))
         # Only now, as a refused fit must leave the learner as it was: the features' names.
@@ -409,6 +411,15 @@ class MetaLearner(Explainable, Declaration):
         if weight is None:
             weight = r.weight
         return replace(r, weight=weight, fit_params=params, serve=True, keep=True)
+
+    def _check_kinds(self, d: Dataset) -> None:
+        """Refuse features of types that a base model can't take."""
+        if not kinds(d.X):
+            return
+        for kind in self.unfitted:
+            if kind == PROPENSITY_MODEL and d.propensity is not None:
+                continue
+            check_kinds(self.spec(kind).build(), select(d.X, self.columns(kind)), f"the {kind}")
 
     def _check_fit_params(self, given: Any) -> None:
         """Refuse fit_params that no model would get, or that aren't arguments."""

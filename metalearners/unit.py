@@ -86,7 +86,16 @@ def as_positions(mask: Array, n_rows: int) -> Array:
 
 
 # What a fit makes of its unit is code of ours: edited, it must not find its older results.
-_FIT_CODE = ("capabilities", "containers", "estimators", "fit", "nesting", "settings", "weights")
+_FIT_CODE = (
+    "capabilities",
+    "containers",
+    "estimators",
+    "feature_types",
+    "fit",
+    "nesting",
+    "settings",
+    "weights",
+)
 
 
 @cache
