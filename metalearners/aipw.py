@@ -9,6 +9,7 @@ from scipy import stats
 
 from metalearners._typing import Array, Floats
 from metalearners.arguments import check_shape, count, number, numbers
+from metalearners.containers import check_same_rows
 from metalearners.dataset import check_groups, check_weight
 from metalearners.inputs import as_array
 
@@ -48,6 +49,8 @@ def aipw_scores(y: Array, w: Array, mu: Floats, e: Floats) -> Floats:
     ----------
     Robins, Rotnitzky and Zhao (1994), JASA 89(427), pp. 846-866.
     """
+    check_same_rows(y=y, w=w, mu=mu, e=e)
+    y, w, mu, e = map(as_array, (y, w, mu, e))
     received = w[:, None] == np.arange(mu.shape[1])
     return mu + received * (y[:, None] - mu) / e
 
@@ -123,6 +126,7 @@ def simultaneous_intervals(
     """
     check_level(level)
     count("draws", draws)
+    check_same_rows(scores=scores, weight=weight, groups=groups)
     scores = as_array(scores)
     check_shape("scores", scores.ndim == 2 and scores.size > 0, "(n, m)", scores.shape)
     means = [mean_with_error(column, weight, groups) for column in scores.T]
@@ -153,9 +157,11 @@ def difference_in_means(
     The same standard error as that of a regression on the arm's indicator, clustered: rows are
     scored by their influence on the difference.
     """
+    check_same_rows(y=y, w=w, weight=weight, groups=groups)
+    y, w = as_array(y), as_array(w)
     used = (w == arm) | (w == 0)
     y, treated = y[used], w[used] == arm
-    v = np.ones(len(y)) if weight is None else weight[used]
+    v = np.ones(len(y)) if weight is None else as_array(weight)[used]
     n = v.sum()
     scores = np.zeros(len(y))
     difference = 0.0
@@ -190,9 +196,11 @@ def same_rows(
     Raises
     ------
     ValueError
-        If they aren't of one length; numbers aren't finite, weights negative or all zero, or
+        If they aren't of one length or are pandas objects of different indexes; numbers aren't
+        finite, weights negative or all zero, or
         labels missing.
     """
+    check_same_rows(**columns, weight=weight, groups=groups)
     given = columns if weight is None else {**columns, "weight": weight}
     found = {k: numbers(k, as_array(v), "Leave those rows out.") for k, v in given.items()}
     n = next(iter(found.values())).size

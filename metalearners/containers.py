@@ -50,6 +50,25 @@ def is_matrix(X: Any) -> bool:
     return csr or array or as_frame(X) is not None
 
 
+def check_same_rows(**given: Any) -> None:
+    """Refuse pandas objects whose rows have other labels, or the same in another order.
+
+    Rows are matched by position; labels that disagree mean that the positions do too.
+    """
+    labelled = {k: v.index for k, v in given.items() if isinstance(v, (pd.DataFrame, pd.Series))}
+    for name, index in list(labelled.items())[1:]:
+        first, expected = next(iter(labelled.items()))
+        if not index.equals(expected):
+            same = len(index) == len(expected) and index.isin(expected).all()
+            labels = f"{len(index)} labels such as {index[:3].tolist()}"
+            found = "another order" if same else labels
+            raise ValueError(
+                f"Expected the same index in {name} as in {first}, "
+                f"{len(expected)} labels such as {expected[:3].tolist()}; found {found}. "
+                f"Align them, as with {name}.loc[{first}.index], or pass arrays that are aligned."
+            )
+
+
 def check_unmasked(values: Any) -> None:
     """Refuse masked arrays, whose mask would be lost.
 

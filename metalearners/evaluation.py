@@ -9,7 +9,7 @@ from scipy import sparse
 from metalearners._typing import Array, Floats, Matrix
 from metalearners.aipw import Estimate, mean_with_error, n_clusters, same_rows
 from metalearners.arguments import check_shape, count, numbers
-from metalearners.containers import as_frame, as_pandas, check_matrix, take
+from metalearners.containers import as_frame, as_pandas, check_matrix, check_same_rows, take
 from metalearners.dataset import check_weight
 from metalearners.inputs import arm_codes, as_vector
 
@@ -197,6 +197,7 @@ def standardized_differences(
         or all zero in an arm.
     """
     check_matrix(X)
+    check_same_rows(X=X, w=w, weight=weight)
     w = arm_codes(as_vector("w", w, X.shape[0]), count("n_variants", n_variants, least=2))
     _, weight, _ = same_rows(weight, None, w=w)
     check_weight(weight, w)

@@ -14,7 +14,7 @@ from sklearn.utils.validation import validate_data
 from metalearners._typing import Array, Columns, Floats, Matrix, Name
 from metalearners.capabilities import check_kinds
 from metalearners.choices import check_n_jobs
-from metalearners.containers import check_matrix, column_names, kinds, select
+from metalearners.containers import check_matrix, check_same_rows, column_names, kinds, select
 from metalearners.cross_fit_estimator import MEDIAN, OVERALL, CrossFitEstimator
 from metalearners.crossfit import OOS_METHODS, CrossFit
 from metalearners.dataset import Dataset, check_weight
@@ -37,11 +37,12 @@ from metalearners.inputs import (
     as_splits,
     as_vector,
     as_weight,
-    check_same_rows,
+    by_row,
     known_propensity,
 )
 from metalearners.overlap import Overlap, overlap
 from metalearners.plan import Regression
+from metalearners.precision import concerns, tell
 from metalearners.predictions import Predictions
 from metalearners.scoring import evaluate
 from metalearners.store import MemoryStore, Store
@@ -299,12 +300,16 @@ class MetaLearner(Explainable, Declaration):
             )
         d = self.dataset(X, y, w, **rows)
         self._check_fit_params(fit_params)
+        for kind in self.unfitted:
+            own = _fit_params_of(fit_params or {}, self._stage(kind), kind)
+            check_same_rows(X=X, y=y, w=w, **by_row(own, len(d)))
         self._check_weighted_once(fit_params or {}, d)
         if synchronize and d.cv is None:
             self._check_synchronized()
         self.check(d)
         self._check_kinds(d)
         _tell_uncovered(d)
+        tell(self.concerns(d, bool(fit_params)))
         execute = joblib_executor(_pool(*n_jobs))
         # Only now, as a refused fit must leave the learner as it was: the features' names.
         validate_data(self, X=X, skip_check_array=True)
@@ -420,6 +425,13 @@ class MetaLearner(Explainable, Declaration):
             if kind == PROPENSITY_MODEL and d.propensity is not None:
                 continue
             check_kinds(self.spec(kind).build(), select(d.X, self.columns(kind)), f"the {kind}")
+
+    def concerns(self, d: Dataset, with_arguments: bool = False) -> list[str]:
+        """What single precision does to these rows, a sentence each; see `precision`."""
+        known = {PROPENSITY_MODEL} if d.propensity is not None else set()
+        models = [self.spec(kind).build() for kind in self.unfitted if kind not in known]
+        outcomes = np.zeros(1) if self.is_classification else d.y
+        return concerns(models, d.X, outcomes, with_arguments)
 
     def _check_fit_params(self, given: Any) -> None:
         """Refuse fit_params that no model would get, or that aren't arguments."""
