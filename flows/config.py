@@ -78,7 +78,10 @@ class DataConfig(_Section):
     )
     outcome: str = Field(description="Column of the outcome")
     outcome_type: Literal["regression", "binary"] = Field(
-        "regression", description="regression: numbers; binary: 0/1 or true/false"
+        "regression", description="regression: numbers; binary: 0/1, true/false or two labels"
+    )
+    positive: Label | None = Field(
+        None, description="Of a binary outcome given as two labels, the one that counts as 1"
     )
     treatment: str = Field(description="Column of the treatment: two or more arms")
     control: Label = Field(description="Label of the arm that others are compared with")
@@ -138,6 +141,15 @@ class DataConfig(_Section):
             columns = {arm: p for arm, p in self.propensity.items() if isinstance(p, str)}
             roles |= {f"propensity.{arm}": column for arm, column in columns.items()}
         return roles
+
+    @model_validator(mode="after")
+    def _positive_of_two(self) -> Self:
+        if self.positive is not None and self.outcome_type != "binary":
+            raise ValueError(
+                f"positive: expected with outcome_type: binary; found {self.outcome_type}. Set it "
+                "to null, or say binary."
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_role_each(self) -> Self:

@@ -102,6 +102,7 @@ def load_study(config: Config) -> Study:
     own = None if propensity is None else propensity[used]
     try:
         dataset = _dataset(frame[used], X[used], codes[used], own, arms, config)
+        learners, reference = learners_of(config, len(arms)), _reference(config, len(arms))
         study = Study(
             config=config,
             arms=arms,
@@ -110,14 +111,15 @@ def load_study(config: Config) -> Study:
             row_ids=read_row_ids(frame, config.data),
             propensity=propensity,
             dataset=dataset,
-            learners=learners_of(config, len(arms)),
-            reference=_reference(config, len(arms)),
+            learners=learners,
+            reference=reference,
             digest="-".join(matrix_digest(frame[_digested(columns, config.data)])),
             left_out=left_out,
             warnings=[
                 *warnings,
                 *_many_levels(X),
                 *_few_groups(dataset, arms),
+                *_concerns([*learners.values(), reference], dataset),
                 *cut_down(config.parallelism, cpu_count()),
             ],
         )
@@ -249,6 +251,11 @@ def _few_groups(d: Dataset, arms: list[Any]) -> list[str]:
     if not few:
         return []
     return [f"Clustered standard errors want 40 groups an arm or more: {', '.join(few)}."]
+
+
+def _concerns(learners: list[MetaLearner], d: Dataset) -> list[str]:
+    """What single precision does to these rows, said once."""
+    return list(dict.fromkeys(said for one in learners for said in one.concerns(d)))
 
 
 def _many_levels(X: pd.DataFrame) -> list[str]:

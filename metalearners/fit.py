@@ -13,10 +13,10 @@ from metalearners._typing import Array, Matrix
 from metalearners.capabilities import as_read_by, takes_arm_as_category
 from metalearners.containers import take, with_arm
 from metalearners.estimators import predict
+from metalearners.precision import centre_of
 from metalearners.settings import settle_predictions
 from metalearners.store import Store
 from metalearners.unit import Fit, FitParam, FitUnit, as_positions
-from metalearners.precision import centre_of
 from metalearners.weights import in_rows, routing_weights, weight_argument
 
 

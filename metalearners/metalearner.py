@@ -310,6 +310,7 @@ class MetaLearner(Explainable, Declaration):
         self._check_kinds(d)
         _tell_uncovered(d)
         tell(self.concerns(d, bool(fit_params)))
+        _tell_classes(self._labels)
         execute = joblib_executor(_pool(*n_jobs))
         # Only now, as a refused fit must leave the learner as it was: the features' names.
         validate_data(self, X=X, skip_check_array=True)
@@ -378,6 +379,23 @@ class MetaLearner(Explainable, Declaration):
         """The classes that a base model's probabilities are of, in their order."""
         models = {**self._nuisance_models, **self._treatment_models}
         return models[name[0]][int(name[1])].classes_
+
+    @property
+    def classes_(self) -> Array | None:
+        """Classes along the last axis of the estimates, in their order; None for a number.
+
+        Raises
+        ------
+        ValueError
+            If the learner isn't fitted.
+        """
+        self._check_fitted()
+        if not self.is_classification:
+            return None
+        if self._labels is not None:
+            return self._labels
+        outcomes = self.NUISANCE_KINDS[-1] if self.MULTI_CLASS else None
+        return np.array([0, 1]) if outcomes is None else self.classes_of((outcomes, "0"))
 
     def run(self, job: Job) -> Self:
         """Fit both stages."""
@@ -648,7 +666,14 @@ class MetaLearner(Explainable, Declaration):
         return {kind: get_overall_estimators(own) for kind, own in fitted.items()}
 
     def _necessary_onnx_models(self) -> dict[str, list[Any]]:
-        return necessary_onnx_models(self)
+        needed = necessary_onnx_models(self)
+        models = {**self._nuisance_models, **self._treatment_models}
+        if any(one.fitted().is_centred for kind in needed for one in models[kind]):
+            raise ValueError(
+                "Expected base models of the outcomes as they are; found some that learnt outcomes "
+                "less a constant, as these lie far from 0. Subtract one from y before the fit."
+            )
+        return needed
 
     def _build_onnx(self, models: Mapping[str, Sequence[Any]], output_name: str = "tau") -> Any:
         return build_onnx(self, models, output_name)
@@ -778,6 +803,18 @@ def _tell_uncovered(d: Dataset) -> None:
         warnings.warn(
             f"{absent} of {len(d)} rows are in no test of cv: they have no out-of-fold "
             "predictions, and take no part in the treatment models and average effects.",
+            stacklevel=4,
+        )
+
+
+def _tell_classes(labels: Array | None) -> None:
+    """Say which of two classes that are texts decides the sign, as the alphabet chose it."""
+    if labels is not None and len(labels) == 2:
+        warnings.warn(
+            f"Classes are in the order of the alphabet, {labels.tolist()}: estimates[:, :, 1], the "
+            f"ones that simplify_output keeps, are effects on {labels[1]!r}, and those on "
+            f"{labels[0]!r} have the opposite sign. Pass y as 0 and 1 to choose.",
+            UserWarning,
             stacklevel=4,
         )
 

@@ -1,4 +1,4 @@
-"""Where single precision would lose what the data say: outcomes far from 0, features of long digits.
+"""Where single precision loses what the data say: outcomes far from 0, numbers of many digits.
 
 LightGBM, XGBoost and CatBoost keep outcomes as float32, about seven digits of each.
 """
@@ -97,7 +97,7 @@ def concerns(estimators: Iterable[Any], X: Matrix, y: Array, with_arguments: boo
 def tell(found: Iterable[str]) -> None:
     """Warn of each concern."""
     for sentence in found:
-        warnings.warn(sentence, UserWarning, stacklevel=5)
+        warnings.warn(sentence, UserWarning, stacklevel=4)
 
 
 def merged_features(X: Matrix) -> list[str]:
