@@ -8,6 +8,7 @@ import pandas as pd
 
 from metalearners._typing import Array
 from metalearners.arguments import count, number
+from metalearners.containers import check_same_rows
 
 Split: TypeAlias = tuple[Array, Array]
 """Row positions to train on, and to predict."""
@@ -143,6 +144,7 @@ def _deal(
     strata: Array, groups: Array | None, seed: int, purpose: str, by_size: bool = True
 ) -> Array:
     """Each row's turn: 0, 1, 2, ... over the groups, stratum after stratum, one turn a group."""
+    check_same_rows(strata=strata, groups=groups)
     codes = pd.factorize(strata, sort=True)[0]
     if (codes < 0).any():
         raise ValueError(
