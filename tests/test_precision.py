@@ -16,9 +16,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from xgboost import XGBRegressor
 
-from metalearners import DRLearner, MetaLearner, RLearner, SLearner, TLearner, XLearner
+from metalearners import DRLearner, RLearner, SLearner, TLearner, XLearner
 from metalearners.bundle import Bundle
 from metalearners.cross_fit_estimator import CrossFitEstimator
+from metalearners.metalearner import MetaLearner
 from metalearners.precision import centre_of, merged_features
 from metalearners.store import DirectoryStore
 from metalearners.weights import in_rows
