@@ -203,7 +203,7 @@ def read_arms(column: pd.Series, data: DataConfig) -> tuple[list[Any], Array, di
 
 def _check_labels(column: pd.Series, where: str) -> None:
     kind = _kind(column)
-    if kind == "floating" and np.isinf(column).any():
+    if kind == "floating" and np.isinf(column.astype(float)).any():
         kind = "infinite values"  # no JSON
     if kind not in _PLAIN:
         raise InputError(
@@ -234,6 +234,14 @@ def _label(wanted: Any, labels: list[Any], where: str) -> Any:
 
 def read_outcome(column: pd.Series, data: DataConfig) -> Array:
     """(n,) outcomes: floats, or integers 0 and 1 for a binary one."""
+    if data.positive is not None:
+        return _is_positive(column, data.positive)
+    if data.outcome_type == "binary" and _kind(column) == "string":
+        raise InputError(
+            f"data.outcome: expected 0/1 or true/false in {column.name!r} for a binary outcome; "
+            f"found string, such as {', '.join(map(repr, column.unique()[:5]))}. Of two labels, "
+            "name the one that counts as 1 as data.positive, in quotes."
+        )
     values = _numbers(column, "data.outcome")
     if np.abs(values).max() > _LARGEST:
         raise InputError(
@@ -247,7 +255,8 @@ def read_outcome(column: pd.Series, data: DataConfig) -> Array:
         shown = ", ".join(f"{v:g}" for v in found[:5])
         raise InputError(
             f"data.outcome_type: expected 0/1 or true/false in {column.name!r} for a binary "
-            f"outcome; found {len(found)} values such as {shown}. Say regression, or recode it."
+            f"outcome; found {len(found)} values such as {shown}. Say regression, or recode it; "
+            "of two numbers, name the one that counts as 1 as data.positive."
         )
     if len(found) < 2:
         raise InputError(
@@ -255,6 +264,26 @@ def read_outcome(column: pd.Series, data: DataConfig) -> Array:
             "There is no effect to estimate."
         )
     return values.astype(np.int64)
+
+
+def _is_positive(column: pd.Series, positive: Any) -> Array:
+    """(n,) 1 for the label of two that is named, 0 for the other."""
+    absent = int(column.isna().sum())
+    if absent:
+        raise InputError(
+            f"data.outcome: expected a label in each row of {column.name!r}; {absent} of "
+            f"{len(column)} have none. Remove those rows, knowing what that assumes."
+        )
+    _check_labels(column, "data.outcome")
+    codes, found = pd.factorize(column, sort=True)
+    labels = [_plain(label) for label in found.tolist()]
+    one = _label(positive, labels, "data.positive")
+    if len(labels) != 2:
+        raise InputError(
+            f"data.positive: expected two labels in {column.name!r}; found {len(labels)}, such as "
+            f"{', '.join(map(repr, labels[:5]))}. Join or leave out the others."
+        )
+    return (codes == labels.index(one)).astype(np.int64)
 
 
 def read_weight(column: pd.Series, codes: Array, arms: list[Any]) -> Floats:

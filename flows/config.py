@@ -89,7 +89,10 @@ class DataConfig(_Section):
     )
     outcome: str = Field(description="Column of the outcome")
     outcome_type: Literal["regression", "binary"] = Field(
-        "regression", description="regression: numbers; binary: 0/1 or true/false"
+        "regression", description="regression: numbers; binary: 0/1, true/false or two labels"
+    )
+    positive: Label | None = Field(
+        None, description="Of a binary outcome given as two labels, the one that counts as 1"
     )
     treatment: str = Field(description="Column of the treatment: two or more arms")
     control: Label = Field(description="Label of the arm that others are compared with")
@@ -167,6 +170,15 @@ class DataConfig(_Section):
             raise ValueError(
                 "propensity: expected without strata and the design randomised, which give the "
                 "arms' shares as probabilities; found both. Keep one of the two."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _positive_of_two(self) -> Self:
+        if self.positive is not None and self.outcome_type != "binary":
+            raise ValueError(
+                f"positive: expected with outcome_type: binary; found {self.outcome_type}. Set it "
+                "to null, or say binary."
             )
         return self
 

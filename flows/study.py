@@ -121,6 +121,7 @@ def load_study(config: Config) -> Study:
         dataset = _dataset(rows, X[used], own, known, weight, arms, config)
         config = with_defaults(config, int(dataset.train.sum()), len(arms))
         judging = _judging(dataset, config)
+        learners, reference = learners_of(config, len(arms)), _reference(config, len(arms))
         study = Study(
             config=config,
             arms=arms,
@@ -132,8 +133,8 @@ def load_study(config: Config) -> Study:
             strata=read_strata(rows, data),
             dataset=dataset,
             judging=judging,
-            learners=learners_of(config, len(arms)),
-            reference=_reference(config, len(arms)),
+            learners=learners,
+            reference=reference,
             digest="-".join(matrix_digest(frame[_digested(columns, config.data)])),
             left_out=left_out,
             warnings=[
@@ -141,6 +142,7 @@ def load_study(config: Config) -> Study:
                 *_many_levels(X),
                 *_few_groups(dataset, arms),
                 *_few_held_out(dataset, judging),
+                *_concerns([*learners.values(), reference], dataset),
                 *cut_down(config.parallelism, cpu_count()),
             ],
         )
@@ -331,6 +333,11 @@ def _few_held_out(d: Dataset, judging: Dataset | None) -> list[str]:
         "The hold-out is too small for nuisance models of its own: ranking and calibration are "
         "judged by those of the training rows, which learners share. Hold out more rows."
     ]
+
+
+def _concerns(learners: list[MetaLearner], d: Dataset) -> list[str]:
+    """What single precision does to these rows, said once."""
+    return list(dict.fromkeys(said for one in learners for said in one.concerns(d)))
 
 
 def _many_levels(X: pd.DataFrame) -> list[str]:

@@ -9,6 +9,7 @@ from scipy import stats
 
 from metalearners._typing import Array, Floats
 from metalearners.arguments import check_shape, count, number, numbers
+from metalearners.containers import check_same_rows
 from metalearners.dataset import check_groups, check_weight
 from metalearners.inputs import as_array
 
@@ -63,6 +64,8 @@ def aipw_scores(y: Array, w: Array, mu: Floats, e: Floats) -> Floats:
     ----------
     Robins, Rotnitzky and Zhao (1994), JASA 89(427), pp. 846-866.
     """
+    check_same_rows(y=y, w=w, mu=mu, e=e)
+    y, w, mu, e = map(as_array, (y, w, mu, e))
     received = w[:, None] == np.arange(mu.shape[1])
     return mu + received * (y[:, None] - mu) / e
 
@@ -88,7 +91,9 @@ def average_effects(
         As for `mean_with_error`.
     """
     check_level(level)
-    made = _Means.checked(scores[:, 1:] - scores[:, :1], weight, groups, w)
+    check_same_rows(scores=scores, w=w, weight=weight, groups=groups)
+    scores = as_array(scores)
+    made = _Means.checked(scores[:, 1:] - scores[:, :1], weight, groups, as_array(w))
     pairs = zip(made.estimates(level), made.joint(level), strict=True)
     return [AverageEffect(effect, joint) for effect, joint in pairs]
 
@@ -138,6 +143,7 @@ def mean_with_error(
     pp. 698-709: the effective number of clusters. Satterthwaite (1946), Biometrics Bulletin 2(6).
     """
     check_level(level)
+    check_same_rows(scores=scores, arms=arms)
     (scores,), weight, groups = same_rows(weight, groups, scores=scores)
     return _Means.of(scores[:, None], weight, groups, arms).estimates(level, ddof)[0]
 
@@ -175,6 +181,7 @@ def simultaneous_intervals(
     """
     check_level(level)
     count("draws", draws)
+    check_same_rows(scores=scores, weight=weight, groups=groups, arms=arms)
     return _Means.checked(scores, weight, groups, arms).joint(level, draws)
 
 
@@ -196,9 +203,11 @@ def difference_in_means(
     Welch (1947), Biometrika 34, pp. 28-35. Bell and McCaffrey (2002), Survey Methodology 28(2),
     pp. 169-181: why errors of small or unequal arms need it.
     """
+    check_same_rows(y=y, w=w, weight=weight, groups=groups)
+    y, w = as_array(y), as_array(w)
     used = (w == arm) | (w == 0)
     y, treated = y[used], w[used] == arm
-    v = np.ones(len(y)) if weight is None else weight[used]
+    v = np.ones(len(y)) if weight is None else as_array(weight)[used]
     scores = np.zeros(len(y))
     difference = 0.0
     for rows, sign in ((treated, 1.0), (~treated, -1.0)):
@@ -234,6 +243,7 @@ def effective_clusters(w: Array, groups: Array | None, weight: Floats | None = N
     >>> effective_clusters(np.zeros(4, int), np.array(["a", "a", "a", "b"])).tolist()
     [1.6]
     """
+    check_same_rows(w=w, groups=groups, weight=weight)
     return _Cells.of(np.ones(len(w)) if weight is None else weight, groups, w).worth
 
 
@@ -429,9 +439,10 @@ def same_rows(
     Raises
     ------
     ValueError
-        If they aren't of one length; numbers aren't finite, weights negative or all zero, or
-        labels missing.
+        If they aren't of one length or are pandas objects of different indexes; numbers aren't
+        finite, weights negative or all zero, or labels missing.
     """
+    check_same_rows(**columns, weight=weight, groups=groups)
     given = columns if weight is None else {**columns, "weight": weight}
     found = {k: numbers(k, as_array(v), "Leave those rows out.") for k, v in given.items()}
     n = next(iter(found.values())).size

@@ -9,7 +9,7 @@ from scipy import sparse, special
 from metalearners._typing import Array, Floats, Matrix
 from metalearners.aipw import effective_clusters, n_clusters, same_rows
 from metalearners.arguments import count
-from metalearners.containers import as_frame, as_pandas, check_matrix
+from metalearners.containers import as_frame, as_pandas, check_matrix, check_same_rows
 from metalearners.dataset import check_weight
 from metalearners.inputs import arm_codes, as_vector
 from metalearners.multiplicity import holm
@@ -52,8 +52,8 @@ def balance(
 
     Standard errors are those of the difference of the two means, clustered by `groups`; Student's
     t has one degree fewer than the clusters of either arm are worth (`effective_clusters`). The
-    level of a category that differs
-    most is the largest of several: its noise and p-value are Bonferroni's.
+    level of a category that differs most is the largest of several: its noise and p-value are
+    Bonferroni's.
 
     Parameters
     ----------
@@ -72,6 +72,7 @@ def balance(
     their spread by chance.
     """
     check_matrix(X)
+    check_same_rows(X=X, w=w, weight=weight, groups=groups)
     w = arm_codes(as_vector("w", w, X.shape[0]), count("n_variants", n_variants, least=2))
     _, weight, groups = same_rows(weight, groups, w=w)
     check_weight(weight, w)

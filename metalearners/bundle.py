@@ -83,6 +83,9 @@ class Bundle:
     def predict(self, X: Matrix, propensity: Floats | None = None) -> pd.DataFrame:
         """CATE estimates of new rows, a column ``cate.<learner>.<arm>`` for each but the control.
 
+        Of two classes other than 0 and 1 the effects are on the second, which ends the name:
+        ``cate.<learner>.<arm>.<class>``.
+
         Raises
         ------
         SchemaError
@@ -97,7 +100,8 @@ class Bundle:
                     f"Expected effects on one number, or on the second of two classes; {name} has "
                     f"{estimates.shape[2]} classes. Call its own predict."
                 )
-            columns |= estimate_columns(name, self.arms, estimates[:, :, -1])
+            of = _class_name(learner)
+            columns |= estimate_columns(name, self.arms, estimates[:, :, -1], of)
         return pd.DataFrame(columns, index=X.index if isinstance(X, pd.DataFrame) else None)
 
     def save(self, folder: str | Path, signing_key: bytes = b"") -> None:
@@ -291,9 +295,19 @@ def _digest(manifest: Mapping[str, Any]) -> str:
     return sha256(json.dumps(manifest).encode()).hexdigest()
 
 
-def estimate_columns(learner: str, arms: list[Any], estimates: Floats) -> dict[str, Floats]:
-    """(n, K-1) estimates as named columns."""
-    names = (f"cate.{learner}.{arm_name(arm)}" for arm in arms[1:])
+def _class_name(learner: MetaLearner) -> str:
+    """The class whose probability effects are on; empty for that of 1, and for numbers."""
+    classes = learner.classes_
+    plain = classes is None or classes.tolist() == [0, 1]
+    return "" if plain else arm_name(_plain(classes[-1]))  # type: ignore[index]
+
+
+def estimate_columns(
+    learner: str, arms: list[Any], estimates: Floats, of_class: str = ""
+) -> dict[str, Floats]:
+    """(n, K-1) estimates as named columns, with the class that they are effects on, if any."""
+    end = f".{of_class}" if of_class else ""
+    names = (f"cate.{learner}.{arm_name(arm)}{end}" for arm in arms[1:])
     return dict(zip(names, estimates.T, strict=True))
 
 

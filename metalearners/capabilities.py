@@ -1,4 +1,4 @@
-"""Which features a base model can be fitted on: missing values, categories, the arm as one."""
+"""Which features a base model can be fitted on: types of columns, missing values, the arm."""
 
 from typing import Any
 
@@ -12,11 +12,82 @@ from sklearn.feature_selection import RFE
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 
-from metalearners.nesting import inner_models
+from metalearners._typing import Matrix
+from metalearners.containers import as_frame, as_pandas, kinds
+from metalearners.feature_types import ARROW, CATEGORIES, NUMBERED, OBJECTS, TEXTS
+from metalearners.nesting import inner_models, parts
 
 # They hand plain arrays to their inner models, whatever they are given.
 _BOOSTING = (AdaBoostRegressor, AdaBoostClassifier)
 _FLATTENING = (RFE, BaggingRegressor, BaggingClassifier, *_BOOSTING)
+
+# What models of these packages refuse, or end the process over, besides categories.
+_REFUSED = {
+    "sklearn": frozenset({TEXTS}),
+    "lightgbm": frozenset({TEXTS, OBJECTS, ARROW}),
+    "xgboost": frozenset({TEXTS, OBJECTS}),
+    "catboost": frozenset({TEXTS, CATEGORIES, NUMBERED}),
+    "cuml": frozenset({TEXTS, OBJECTS, CATEGORIES, NUMBERED}),
+}
+
+
+def check_kinds(estimator: Any, X: Matrix, who: str) -> None:
+    """Refuse columns of a type that a base model can't be fitted on.
+
+    Pipelines are trusted to encode what they get, and so are classes of the user's own.
+
+    Parameters
+    ----------
+    who : the base model in the message
+
+    Raises
+    ------
+    ValueError
+        If there are such columns.
+    """
+    refused = _refused_kinds(estimator)
+    wrong = [f"{name} ({kind})" for name, kind in kinds(X).items() if kind in refused]
+    if wrong:
+        raise ValueError(
+            f"Expected other types of features for {who}, a {type(estimator).__name__}; it can't "
+            f"take {', '.join(wrong)}. Encode or convert them, as with .astype(float), or name a "
+            "sklearn.pipeline.Pipeline with an encoder."
+        )
+
+
+def _refused_kinds(estimator: Any) -> frozenset[str]:
+    if isinstance(estimator, Pipeline):
+        return frozenset()
+    if models := inner_models(estimator):
+        inner = frozenset[str]().union(*map(_refused_kinds, models))
+        if not isinstance(estimator, _FLATTENING):
+            return inner
+        # They hand on plain arrays, in which categories are texts.
+        return frozenset({TEXTS, CATEGORIES}) if TEXTS in inner else frozenset()
+    root, refused = _root(estimator), _REFUSED.get(_root(estimator), frozenset())
+    if takes_categories(estimator):
+        return refused - {TEXTS, CATEGORIES, NUMBERED} if root == "catboost" else refused
+    if root == "sklearn":
+        unread = get_tags(estimator).no_validation  # as a model of the mean
+        return frozenset() if unread else refused | {CATEGORIES}
+    return refused and refused | {CATEGORIES, NUMBERED}
+
+
+def as_read_by(estimator: Any, X: Matrix) -> Matrix:
+    """Features in the container that a base model reads their types from.
+
+    Boosting libraries know categories by pandas' type alone, and LightGBM ends the process over
+    columns of polars and Arrow that aren't numbers: such frames become pandas ones.
+    """
+    frame = as_frame(X)
+    if frame is None or hasattr(X, "iloc") or not any(map(_reads_pandas, parts(estimator))):
+        return X
+    return as_pandas(X) if kinds(X) else X
+
+
+def _reads_pandas(part: Any) -> bool:
+    boosting = type(part).__name__.startswith("HistGradientBoosting")
+    return boosting or _root(part) in ("lightgbm", "xgboost", "catboost")
 
 
 def takes_missing(estimator: Any) -> bool:

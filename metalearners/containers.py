@@ -1,6 +1,7 @@
 """The containers that a feature matrix may come in, and the few things that are done to one."""
 
 from collections.abc import Sequence
+from numbers import Number
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -9,6 +10,7 @@ import pandas as pd
 from scipy import sparse
 
 from metalearners._typing import Array, Matrix
+from metalearners.feature_types import kinds_of
 
 Features = tuple[int, ...] | tuple[str, ...] | None
 """Positions or names of features; None is all of them."""
@@ -38,7 +40,7 @@ def check_matrix(X: Matrix) -> None:
             f"Expected X of shape (n, p) with rows and columns; found {X.shape}. "
             "A single feature is X[:, None]."
         )
-    _check_types(X)
+    kinds(X)
 
 
 def is_matrix(X: Any) -> bool:
@@ -46,6 +48,25 @@ def is_matrix(X: Any) -> bool:
     csr = sparse.issparse(X) and X.format == "csr"
     array = isinstance(X, np.ndarray) and not isinstance(X, np.matrix)
     return csr or array or as_frame(X) is not None
+
+
+def check_same_rows(**given: Any) -> None:
+    """Refuse pandas objects whose rows have other labels, or the same in another order.
+
+    Rows are matched by position; labels that disagree mean that the positions do too.
+    """
+    labelled = {k: v.index for k, v in given.items() if isinstance(v, (pd.DataFrame, pd.Series))}
+    for name, index in list(labelled.items())[1:]:
+        first, expected = next(iter(labelled.items()))
+        if not index.equals(expected):
+            same = len(index) == len(expected) and index.isin(expected).all()
+            labels = f"{len(index)} labels such as {index[:3].tolist()}"
+            found = "another order" if same else labels
+            raise ValueError(
+                f"Expected the same index in {name} as in {first}, "
+                f"{len(expected)} labels such as {expected[:3].tolist()}; found {found}. "
+                f"Align them, as with {name}.loc[{first}.index], or pass arrays that are aligned."
+            )
 
 
 def check_unmasked(values: Any) -> None:
@@ -71,6 +92,12 @@ def _check_names(X: Matrix) -> None:
         raise ValueError(
             f"Expected columns of different names in X; found {twice} more than once. Rename them."
         )
+    odd = [name for name in X.columns if not isinstance(name, (str, Number))]
+    if odd:
+        raise ValueError(
+            f"Expected texts or numbers as names of the columns of X; found {odd[:5]}. Name them "
+            "anew, as with X.columns = ['_'.join(map(str, name)) for name in X.columns]."
+        )
     named = [isinstance(name, str) for name in X.columns]
     if any(named) and not all(named):
         others = [name for name in X.columns if not isinstance(name, str)]
@@ -80,17 +107,9 @@ def _check_names(X: Matrix) -> None:
         )
 
 
-def _check_types(X: Matrix) -> None:
-    frame = as_frame(X)
-    if frame is None:
-        wrong = [str(X.dtype)] if X.dtype.kind in "cmM" else []
-    else:
-        wrong = [f"{n} ({t})" for n, t in frame.schema.items() if t.is_nested()]
-    if wrong:
-        raise ValueError(
-            f"Expected features that are numbers, texts or categories; found {', '.join(wrong)}. "
-            "Convert them, as dates to days since the first."
-        )
+def kinds(X: Matrix) -> dict[Any, str]:
+    """Columns that hold something else than plain numbers, with what they hold; see `kinds_of`."""
+    return kinds_of(X, as_frame(X))
 
 
 def as_frame(X: Matrix) -> nw.DataFrame[Any] | None:

@@ -13,6 +13,7 @@ from sklearn.utils import get_tags
 
 from metalearners._typing import Array, Matrix, Ref
 from metalearners.arguments import numbers
+from metalearners.capabilities import check_kinds
 from metalearners.choices import (
     build,
     check_dict,
@@ -21,16 +22,18 @@ from metalearners.choices import (
     check_switch,
     is_base_model,
 )
-from metalearners.containers import check_matrix, take
+from metalearners.containers import check_matrix, check_same_rows, take
 from metalearners.crossfit import _MEAN, MEDIAN, OOS_METHODS, OVERALL, CrossFit
 from metalearners.dataset import Dataset, check_weight
 from metalearners.digest import matrix_digest
 from metalearners.estimators import EstimatorSpec
 from metalearners.execute import joblib_executor, run_stage
 from metalearners.folds import Splits
-from metalearners.inputs import as_outcome, as_splits, as_vector, as_weight, check_same_rows
+from metalearners.inputs import as_outcome, as_splits, as_vector, as_weight, by_row
 from metalearners.plan import Regression
+from metalearners.precision import concerns, tell
 from metalearners.store import MemoryStore
+from metalearners.weights import WEIGHT
 
 __all__ = ["MEDIAN", "OVERALL", "_MEAN", "CrossFitEstimator"]
 
@@ -144,10 +147,11 @@ class CrossFitEstimator:
             If the data can't be fitted: see the message for what was expected.
         """
         check_matrix(X)
-        check_same_rows(X=X, y=y)
         fit_params = {} if fit_params is None else fit_params
         check_dict("fit_params", fit_params, "arguments of the base model's fit")
+        check_same_rows(X=X, y=y, cv=cv, **by_row(fit_params, X.shape[0]))
         check_n_jobs("n_jobs_cross_fitting", n_jobs_cross_fitting)
+        check_kinds(self._spec.build(), X, "the base model")
         n_rows = X.shape[0]
         if self.crossfit is not None and n_rows != self.crossfit.n_rows and cv is None:
             raise ValueError(
@@ -157,6 +161,8 @@ class CrossFitEstimator:
         splits = self._splits(cv, n_rows)
         target = self._target(as_vector("y", y, n_rows))
         self._check_folds(splits, target)
+        if self.classes_ is None:
+            tell(concerns([self._spec.build()], X, target, bool(fit_params)))
         d = Dataset(
             X=X,
             y=target,
@@ -202,12 +208,16 @@ class CrossFitEstimator:
         probabilities = self.classes_ is not None and hasattr(
             self.estimator_factory, "predict_proba"
         )
+        params = dict(fit_params)
+        weight = as_weight(params.pop(WEIGHT, None), len(target))
+        check_weight(weight)
         return Regression(
             self._spec,
             target,
             self.n_folds,
             method="predict_proba" if probabilities else "predict",
-            fit_params=fit_params,
+            weight=weight,
+            fit_params=params,
             serve=self.enable_overall,
             keep=True,
         )
@@ -265,6 +275,7 @@ class CrossFitEstimator:
     ) -> float:
         """Accuracy of a classifier, R² of a regressor; parameters and errors as for `predict`."""
         measure: Callable[..., float] = r2_score if self.classes_ is None else accuracy_score
+        check_same_rows(X=X, y=y, sample_weight=sample_weight)
         predicted = self.predict(X, is_oos, oos_method)
         target = as_vector("y", y, len(predicted))
         if self.classes_ is None:

@@ -90,6 +90,12 @@ class CrossFit:
         return self.overall
 
     @property
+    def is_centred(self) -> bool:
+        """Whether the models alone lack a constant that `predict` adds."""
+        fits = [*self.folds, *([] if self.overall is None else [self.overall])]
+        return any(fit.offset for fit in fits)
+
+    @property
     def fold_models(self) -> list[Any]:
         """The models of the folds; empty where they weren't kept."""
         return [fit.model for fit in self.folds if fit.model is not None]
@@ -103,7 +109,7 @@ class CrossFit:
             predictions of the fold models
         """
         if oos_method == OVERALL:
-            return self._by(self.model, X)
+            return self._by(self._serving, X)
         return _COMBINE[oos_method](self.by_fold(X), axis=0)
 
     def by_fold(self, X: Matrix) -> list[Array]:
@@ -119,7 +125,7 @@ class CrossFit:
                 "Expected fold models for a mean or median of their predictions; this model was "
                 "stored without them. Use 'overall'."
             )
-        return [self._by(model, X) for model in self.fold_models]
+        return [self._by(fit, X) for fit in self.folds if fit.model is not None]
 
     def in_sample(self, n_rows: int, content: str) -> Array:
         """Predictions for the rows fitted on; `content` proves that they are these."""
@@ -156,8 +162,10 @@ class CrossFit:
                 "is_oos=True for other rows."
             )
 
-    def _by(self, model: Any, X: Matrix) -> Array:
-        return predict_with(model, X, self.unit.method, self.unit.n_arms, self.unit.interactions)
+    def _by(self, fit: Fit, X: Matrix) -> Array:
+        unit = self.unit
+        values = predict_with(fit.model, X, unit.method, unit.n_arms, unit.interactions)
+        return values + fit.offset if fit.offset else values
 
     def served(self) -> "CrossFit":
         """The same for new rows alone: without fold models and estimates of rows fitted on."""
@@ -173,7 +181,7 @@ class CrossFit:
         X : features of all rows
         content : digest of X
         """
-        overall = Fit(self._by(self.model, take(X, others)), self.model)
+        overall = replace(self._serving, predictions=self._by(self._serving, take(X, others)))
         tests = [rows[test] for test in self.tests]
         unit = replace(self.unit, X=content)
         return CrossFit(self.folds, overall, tests, others, len(rows) + len(others), unit)

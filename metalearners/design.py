@@ -9,6 +9,8 @@ import pandas as pd
 
 from metalearners._typing import Array, Floats
 from metalearners.aipw import Estimate, mean_with_error
+from metalearners.containers import check_same_rows
+from metalearners.inputs import as_array
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +43,8 @@ class ArmShares:
         ValueError
             If a row has no stratum, or a stratum lacks an arm.
         """
-        v = np.ones(len(w)) if weight is None else weight
+        check_same_rows(w=w, strata=strata, weight=weight)
+        w, v = as_array(w), np.ones(len(w)) if weight is None else as_array(weight)
         overall = np.bincount(w, v, n_variants) / v.sum()
         if strata is None:
             return cls(overall, {})
@@ -144,6 +147,8 @@ def compare_with_shares(
     ValueError
         As for `mean_with_error`.
     """
+    check_same_rows(w=w, propensity=propensity, shares=shares, weight=weight, groups=groups)
+    w, propensity, shares = map(as_array, (w, propensity, shares))
     rows = np.arange(len(w))
     model, plain = -np.log(propensity[rows, w]), -np.log(shares[rows, w])
     gain = mean_with_error(plain - model, weight, groups)

@@ -10,13 +10,14 @@ import pandas as pd
 from threadpoolctl import ThreadpoolController
 
 from metalearners._typing import Array, Matrix
-from metalearners.capabilities import takes_arm_as_category
+from metalearners.capabilities import as_read_by, takes_arm_as_category
 from metalearners.containers import take, with_arm
 from metalearners.estimators import predict
+from metalearners.precision import centre_of
 from metalearners.settings import settle_predictions
 from metalearners.store import Store
 from metalearners.unit import Fit, FitParam, FitUnit, as_positions
-from metalearners.weights import routing_weights, weight_argument
+from metalearners.weights import in_rows, routing_weights, weight_argument
 
 
 def fit_unit(unit: FitUnit, store: Store, threads: int | None = None) -> Fit:
@@ -32,16 +33,18 @@ def fit_unit(unit: FitUnit, store: Store, threads: int | None = None) -> Fit:
     with limited_openmp(threads):
         # Both take rows of their own, one after the other: X itself is never altered, and of its
         # copies one is held at a time.
-        _train(estimator, unit, store)
+        offset = _train(estimator, unit, store)
         _give_back_memory(store.get(unit.X))
         settle_predictions(estimator)
         if unit.test is not None:
             test = take(store.get(unit.X), store.get(unit.test))
             predictions = predict_with(estimator, test, unit.method, unit.n_arms, unit.interactions)
-    return Fit(predictions, estimator if unit.keep else None)
+            predictions = predictions + offset if offset else predictions
+    return Fit(predictions, estimator if unit.keep else None, offset=offset)
 
 
-def _train(estimator: Any, unit: FitUnit, store: Store) -> None:
+def _train(estimator: Any, unit: FitUnit, store: Store) -> float:
+    """Fit the estimator, and yield what its predictions lack (see `centre_of`)."""
     X = store.get(unit.X)
     train = as_positions(store.get(unit.train), X.shape[0])
     if unit.arm is None:
@@ -49,18 +52,24 @@ def _train(estimator: Any, unit: FitUnit, store: Store) -> None:
     else:
         arm, categorical = store.get(unit.arm)[train], _as_category(estimator, unit.interactions)
         rows = with_arm(X, arm, unit.n_arms, categorical, unit.interactions, train)
+    rows = as_read_by(estimator, rows)
     y = store.get(unit.target)[train]
     if unit.method == "predict_proba":
         y = y.astype(np.int64)
+    # Arguments may hold outcomes too, which would have to move along.
+    centred = unit.method == "predict" and not unit.fit_params
+    offset = centre_of(estimator, y) if centred else 0.0
+    y = y - offset if offset else y
     if isinstance(rows, pd.DataFrame):  # models of the user's own expect a series beside a frame
         y = pd.Series(y, rows.index)
     arguments = {param.name: _argument(param, train, store) for param in unit.fit_params}
     if unit.weight is None:
         estimator.fit(rows, y, **arguments)
-        return
-    arguments[_weight_argument(estimator)] = store.get(unit.weight)[train]
+        return offset
+    arguments[_weight_argument(estimator)] = in_rows(store.get(unit.weight)[train])
     with routing_weights(estimator):
         estimator.fit(rows, y, **arguments)
+    return offset
 
 
 def _rows(X: Matrix, train: Array) -> Matrix:
@@ -129,6 +138,7 @@ def predict_with(
         X, np.ndarray
     ):  # by columns, as `take` has it: the same bits in and out of sample
         X = np.asfortranarray(X)
+    X = as_read_by(model, X)
     if not n_arms:
         return predict(model, X, method)
     categorical = _as_category(model, interactions)

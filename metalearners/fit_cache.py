@@ -369,6 +369,8 @@ def _pack(fit: Fit) -> bytes:
     if fit.model is not None:
         pickled = fit.pickled or pickle.dumps(fit.model, protocol=5)
         arrays["model"] = np.frombuffer(pickled, dtype=np.uint8)
+    if fit.offset:
+        arrays["offset"] = np.asarray(fit.offset)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
@@ -378,4 +380,4 @@ def _unpack(content: memoryview) -> Fit:
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         pickled = arrays["model"].tobytes() if "model" in arrays else None
         model = None if pickled is None else pickle.loads(pickled)
-        return Fit(arrays.get("predictions"), model, pickled)
+        return Fit(arrays.get("predictions"), model, pickled, float(arrays.get("offset", 0)))

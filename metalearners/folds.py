@@ -9,6 +9,7 @@ import pandas as pd
 
 from metalearners._typing import Array
 from metalearners.arguments import count, number
+from metalearners.containers import check_same_rows
 
 Split: TypeAlias = tuple[Array, Array]
 """Row positions to train on, and to predict."""
@@ -175,6 +176,7 @@ class _Units:
     @classmethod
     def of(cls, strata: Array, groups: Array | None, salt: str) -> "_Units":
         """Units of rows, refused where a row has no stratum."""
+        check_same_rows(strata=strata, groups=groups)
         codes = pd.factorize(strata)[0]
         if (codes < 0).any():
             raise ValueError(

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from metalearners._typing import Array, Floats, Matrix
-from metalearners.containers import as_frame, check_unmasked, select
+from metalearners.containers import as_frame, check_same_rows, check_unmasked, select
 from metalearners.dataset import check_arms, check_propensity
 from metalearners.folds import FoldSplits, Splits
 
@@ -50,23 +50,10 @@ def as_vector(name: str, values: Any, n_rows: int) -> Array:
     return found
 
 
-def check_same_rows(**given: Any) -> None:
-    """Refuse pandas objects whose rows have other labels, or the same in another order.
-
-    Rows are matched by position; labels that disagree mean that the positions do too.
-    """
-    labelled = {k: v.index for k, v in given.items() if isinstance(v, (pd.DataFrame, pd.Series))}
-    for name, index in list(labelled.items())[1:]:
-        first, expected = next(iter(labelled.items()))
-        if not index.equals(expected):
-            same = len(index) == len(expected) and index.isin(expected).all()
-            labels = f"{len(index)} labels such as {index[:3].tolist()}"
-            found = "another order" if same else labels
-            raise ValueError(
-                f"Expected the same index in {name} as in {first}, "
-                f"{len(expected)} labels such as {expected[:3].tolist()}; found {found}. "
-                f"Align them, as with {name}.loc[{first}.index], or pass arrays that are aligned."
-            )
+def by_row(fit_params: Mapping[str, Any], n_rows: int) -> dict[str, Any]:
+    """Those arguments of a `fit` that have a value for each row, under the names users gave."""
+    sized = {name: value for name, value in fit_params.items() if hasattr(value, "__len__")}
+    return {f"fit_params[{k!r}]": v for k, v in sized.items() if len(v) == n_rows}
 
 
 def as_outcome(y: Any, is_classification: bool) -> Array:
@@ -197,6 +184,7 @@ def known_propensity(given: Any, n_variants: int, X: Matrix) -> Floats | None:
     """
     if given is None:
         return None
+    check_same_rows(X=X, propensity=given)
     n_rows = X.shape[0]
     values = _propensity_columns(given, X)
     if values.shape == (n_variants,) and n_rows != n_variants:

@@ -12,8 +12,9 @@ from joblib import cpu_count, effective_n_jobs
 from sklearn.utils.validation import validate_data
 
 from metalearners._typing import Array, Columns, Floats, Matrix, Name
+from metalearners.capabilities import check_kinds
 from metalearners.choices import check_n_jobs
-from metalearners.containers import check_matrix, column_names, select
+from metalearners.containers import check_matrix, check_same_rows, column_names, kinds, select
 from metalearners.cross_fit_estimator import MEDIAN, OVERALL, CrossFitEstimator
 from metalearners.crossfit import OOS_METHODS, CrossFit
 from metalearners.dataset import Dataset, check_weight
@@ -36,11 +37,12 @@ from metalearners.inputs import (
     as_splits,
     as_vector,
     as_weight,
-    check_same_rows,
+    by_row,
     known_propensity,
 )
 from metalearners.overlap import Overlap, overlap
 from metalearners.plan import Regression
+from metalearners.precision import concerns, tell
 from metalearners.predictions import Predictions
 from metalearners.scoring import evaluate
 from metalearners.store import MemoryStore, Store
@@ -299,11 +301,17 @@ class MetaLearner(Explainable, Declaration):
             )
         d = self.dataset(X, y, w, **rows)
         self._check_fit_params(fit_params)
+        for kind in self.unfitted:
+            own = _fit_params_of(fit_params or {}, self._stage(kind), kind)
+            check_same_rows(X=X, y=y, w=w, **by_row(own, len(d)))
         self._check_weighted_once(fit_params or {}, d)
         if synchronize and d.cv is None:
             self._check_synchronized()
         self.check(d)
+        self._check_kinds(d)
         _tell_uncovered(d)
+        tell(self.concerns(d, bool(fit_params)))
+        _tell_classes(self._labels)
         execute = joblib_executor(_pool(*n_jobs))
         # Only now, as a refused fit must leave the learner as it was: the features' names.
         validate_data(self, X=X, skip_check_array=True)
@@ -373,6 +381,23 @@ class MetaLearner(Explainable, Declaration):
         models = {**self._nuisance_models, **self._treatment_models}
         return models[name[0]][int(name[1])].classes_
 
+    @property
+    def classes_(self) -> Array | None:
+        """Classes along the last axis of the estimates, in their order; None for a number.
+
+        Raises
+        ------
+        ValueError
+            If the learner isn't fitted.
+        """
+        self._check_fitted()
+        if not self.is_classification:
+            return None
+        if self._labels is not None:
+            return self._labels
+        outcomes = self.NUISANCE_KINDS[-1] if self.MULTI_CLASS else None
+        return np.array([0, 1]) if outcomes is None else self.classes_of((outcomes, "0"))
+
     def run(self, job: Job) -> Self:
         """Fit both stages."""
         self._fit_nuisances(job)
@@ -410,6 +435,22 @@ class MetaLearner(Explainable, Declaration):
         if weight is None:
             weight = r.weight
         return replace(r, weight=weight, fit_params=params, serve=True, keep=True)
+
+    def _check_kinds(self, d: Dataset) -> None:
+        """Refuse features of types that a base model can't take."""
+        if not kinds(d.X):
+            return
+        for kind in self.unfitted:
+            if kind == PROPENSITY_MODEL and d.propensity is not None:
+                continue
+            check_kinds(self.spec(kind).build(), select(d.X, self.columns(kind)), f"the {kind}")
+
+    def concerns(self, d: Dataset, with_arguments: bool = False) -> list[str]:
+        """What single precision does to these rows, a sentence each; see `precision`."""
+        known = {PROPENSITY_MODEL} if d.propensity is not None else set()
+        models = [self.spec(kind).build() for kind in self.unfitted if kind not in known]
+        outcomes = np.zeros(1) if self.is_classification else d.y
+        return concerns(models, d.X, outcomes, with_arguments)
 
     def _check_fit_params(self, given: Any) -> None:
         """Refuse fit_params that no model would get, or that aren't arguments."""
@@ -680,7 +721,14 @@ class MetaLearner(Explainable, Declaration):
         return {kind: get_overall_estimators(own) for kind, own in fitted.items()}
 
     def _necessary_onnx_models(self) -> dict[str, list[Any]]:
-        return necessary_onnx_models(self)
+        needed = necessary_onnx_models(self)
+        models = {**self._nuisance_models, **self._treatment_models}
+        if any(one.fitted().is_centred for kind in needed for one in models[kind]):
+            raise ValueError(
+                "Expected base models of the outcomes as they are; found some that learnt outcomes "
+                "less a constant, as these lie far from 0. Subtract one from y before the fit."
+            )
+        return needed
 
     def _build_onnx(self, models: Mapping[str, Sequence[Any]], output_name: str = "tau") -> Any:
         return build_onnx(self, models, output_name)
@@ -834,6 +882,19 @@ def _tell_uncovered(d: Dataset) -> None:
         warnings.warn(
             f"{absent} of {len(d)} rows are in no test of cv: they have no out-of-fold "
             "predictions, and take no part in the treatment models and average effects.",
+            stacklevel=4,
+        )
+
+
+def _tell_classes(labels: Array | None) -> None:
+    """Say which of two classes that are texts decides the sign, as the alphabet chose it."""
+    if labels is not None and len(labels) == 2:
+        first, second = labels.tolist()
+        warnings.warn(
+            f"Classes are in the order of the alphabet, {[first, second]}: estimates[:, :, 1], the "
+            f"ones that simplify_output keeps, are effects on {second!r}, and those on "
+            f"{first!r} have the opposite sign. Pass y as 0 and 1 to choose.",
+            UserWarning,
             stacklevel=4,
         )
 

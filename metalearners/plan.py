@@ -179,7 +179,10 @@ def _fit_param(name: str, value: Any, d: Dataset, store: Store) -> FitParam:
 
 
 def _seeded(unit: FitUnit, d: Dataset, label: str) -> FitUnit:
-    """The unit with a seed of its own, derived from what it learns, not from who asks or when."""
-    content = [unit.content, unit.target, unit.train, str(unit.weight), str(unit.arm)]
+    """The unit with a seed of its own, derived from what it learns, not from who asks or when.
+
+    Weights play no part: in another unit they would give another seed, and another fit.
+    """
+    content = [unit.content, unit.target, unit.train, str(unit.arm)]
     drawn = combine("seed", [unit.estimator.digest, str(d.seed), *content])
     return replace(unit, seed=int(drawn[:7], 16), label=label)

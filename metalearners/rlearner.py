@@ -10,7 +10,6 @@ from metalearners._typing import Array, Columns, Floats, Matrix, Name
 from metalearners.aipw import same_rows
 from metalearners.arguments import number
 from metalearners.dataset import Dataset
-from metalearners.inputs import check_same_rows
 from metalearners.metalearner import PROPENSITY_MODEL, TREATMENT_MODEL, MetaLearner, Rows
 from metalearners.overlap import ClipRule
 from metalearners.plan import Regression
@@ -276,7 +275,6 @@ def r_loss(
         "outcomes": outcomes,
         "treatments": treatments,
     }
-    check_same_rows(**given)
     (tau, m, e, y, w), weight, _ = same_rows(sample_weight, None, **given)
     _check_range("propensity_scores from 0 to 1", e, (e >= 0) & (e <= 1))
     _check_range("treatments of 0 or 1", w, (w == 0) | (w == 1))

@@ -86,7 +86,10 @@ def as_positions(mask: Array, n_rows: int) -> Array:
 
 
 # What a fit makes of its unit is code of ours: edited, it must not find its older results.
-_FIT_CODE = ("capabilities", "containers", "estimators", "fit", "nesting", "settings", "weights")
+_FIT_CODE = (
+    *("capabilities", "containers", "estimators", "feature_types", "fit", "nesting", "precision"),
+    *("settings", "weights"),
+)
 
 
 @cache
@@ -106,11 +109,13 @@ class Fit:
     model : the fitted model, if the unit keeps it
     pickled : the model as a pickle, if it came as one: it is passed on as it came, as many models
         take long to be pickled
+    offset : added to the model's own predictions, as it learnt outcomes less this constant
     """
 
     predictions: Array | None
     model: Any = None
     pickled: bytes | None = None
+    offset: float = 0.0
 
     def __getstate__(self) -> dict[str, Any]:
         return dict(vars(self)) if self.pickled is None else {**vars(self), "model": None}

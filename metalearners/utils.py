@@ -53,8 +53,9 @@ def simplify_output(tensor: Array) -> Array:
 
     Returns
     -------
-    The class axis dropped for numbers and for two classes (that of the second is kept), and the
-    axis of arms dropped for two arms: (n,), (n, K-1), (n, n_classes) or (n, K-1, n_classes)
+    The class axis dropped for numbers and for two classes (effects on the second are kept: on 1,
+    or on the last of a learner's ``classes_``), and the axis of arms dropped for two arms: (n,),
+    (n, K-1), (n, n_classes) or (n, K-1, n_classes)
 
     Raises
     ------
@@ -81,7 +82,8 @@ class FixedBinaryPropensity(ClassifierMixin, BaseEstimator):  # type: ignore[mis
 
     Parameters
     ----------
-    propensity_score : probability of the second class (arm 1), from 0 to 1
+    propensity_score : probability of arm 1, from 0 to 1; of two other classes, of the second in
+        ``classes_``, where they are sorted
 
     Attributes
     ----------

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from inspect import signature
 from typing import Any
 
+import numpy as np
 from sklearn import config_context
 from sklearn.base import is_classifier, is_regressor
 from sklearn.feature_selection import RFECV
@@ -14,11 +15,24 @@ from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
+from metalearners._typing import Array, Floats
 from metalearners.nesting import inner_models, is_estimator, parts
 
 WEIGHT = "sample_weight"
 # Without routing, these pass nothing on.
 _ROUTING_ALONE = (RFECV, OneVsRestClassifier, OneVsOneClassifier)
+
+
+def in_rows(weight: Array) -> Floats:
+    """Weights in units of a row: their mean is 1 over the rows that have any.
+
+    Base models' limits, such as the least weight of a leaf, and their penalties take a row to
+    weigh 1; so the unit in which weights are given changes no fit.
+    """
+    if not weight.any():
+        return weight
+    parts = weight / weight.max()  # equal weights become exactly 1
+    return np.asarray(parts / parts[parts > 0].mean())
 
 
 def weight_argument(estimator: Any) -> str | None:

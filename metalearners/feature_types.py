@@ -1,0 +1,88 @@
+"""What the columns of features hold; a column of anything else is refused by its name."""
+
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import numpy as np
+import pandas as pd
+
+from metalearners._typing import Array, Matrix
+
+TEXTS = "texts"
+CATEGORIES = "categories"
+NUMBERED = "categories that are numbers"
+OBJECTS = "numbers as Python objects"
+ARROW = "Arrow's own type"
+_PLAIN = ""
+
+_OF_VALUES = {
+    "string": TEXTS,
+    **dict.fromkeys(("integer", "floating", "boolean", "mixed-integer-float", "empty"), OBJECTS),
+}
+"""Kinds of columns of Python objects, by pandas' word for their values."""
+
+
+def kinds_of(X: Matrix, frame: nw.DataFrame[Any] | None) -> dict[Any, str]:
+    """Columns that hold something else than plain numbers, each with what it holds.
+
+    Parameters
+    ----------
+    frame : `X` behind the interface of `as_frame`, where it is a data frame
+
+    Raises
+    ------
+    ValueError
+        If columns hold something that is neither a number, true or false, a text nor a category.
+    """
+    if frame is None:
+        found = _of_array(X)
+    else:
+        names = X.columns if isinstance(X, pd.DataFrame) else frame.columns
+        found = {name: _kind(frame[:, j]) for j, name in enumerate(names)}
+    wrong = [f"{name} ({kind})" for name, (kind, known) in found.items() if not known]
+    if wrong:
+        raise ValueError(
+            f"Expected features that are numbers, texts or categories; found {', '.join(wrong)}. "
+            "Convert them: decimals with .astype(float), dates to days since the first."
+        )
+    return {name: kind for name, (kind, _) in found.items() if kind != _PLAIN}
+
+
+def _of_array(X: Matrix) -> dict[Any, tuple[str, bool]]:
+    """The kind of each column of an array: one for all, unless they are Python objects."""
+    if X.dtype.kind in "biuf":
+        return {}
+    if X.dtype.kind == "O":
+        return {j: _of_objects(X[:, j]) for j in range(X.shape[1])}
+    return {"X": (TEXTS, True) if X.dtype.kind in "UT" else (str(X.dtype), False)}
+
+
+def _kind(column: nw.Series[Any]) -> tuple[str, bool]:
+    """What a column holds, and whether base models have a use for it."""
+    dtype = column.dtype
+    own = getattr(column.to_native(), "dtype", None)
+    if isinstance(own, pd.CategoricalDtype | pd.SparseDtype) or own == np.dtype(object):
+        return _of_pandas(column.to_native())
+    if dtype == nw.String:
+        return TEXTS, True
+    if (dtype.is_numeric() and dtype != nw.Decimal) or dtype == nw.Boolean:
+        return (ARROW if isinstance(own, pd.ArrowDtype) else _PLAIN), True
+    if dtype in (nw.Categorical, nw.Enum):
+        return (ARROW if isinstance(own, pd.ArrowDtype) else CATEGORIES), True
+    return str(dtype if own is None or dtype != nw.Unknown else own), False
+
+
+def _of_pandas(column: pd.Series) -> tuple[str, bool]:
+    """The same for what only pandas has: Python objects, sparse values, categories of any type."""
+    dtype = column.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        numbers = pd.api.types.is_any_real_numeric_dtype(dtype.categories.dtype)
+        return (NUMBERED if numbers else CATEGORIES), True
+    if isinstance(dtype, pd.SparseDtype):
+        return (_PLAIN, True) if dtype.subtype.kind in "biuf" else (str(dtype), False)
+    return _of_objects(column.to_numpy())
+
+
+def _of_objects(values: Array) -> tuple[str, bool]:
+    held = pd.api.types.infer_dtype(values, skipna=True)
+    return _OF_VALUES.get(held, held), held in _OF_VALUES
