@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 from sklearn.base import clone
-from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import get_routing_for_object
 
 from flows.config import nearest
 from flows.errors import InputError
 from metalearners.nesting import is_estimator, is_splitter
+from metalearners.trial import check_parameters
 
 # Parameters by which a base model would read or write files, or open connections; the last four
 # are catboost's.
@@ -128,11 +128,10 @@ def _lightgbm_parameters() -> set[str]:
 
 def check_values(built: Any, where: str) -> None:
     """Refuse what an estimator or a splitter would refuse when it is fitted, as far as it says."""
-    # Private in scikit-learn, which calls them first thing in `fit`.
-    if hasattr(built, "_parameter_constraints"):
+    if is_estimator(built):
+        check_parameters(built)
+    elif hasattr(built, "_parameter_constraints"):
         built._validate_params()
-    if isinstance(built, Pipeline):
-        built._validate_steps()
     if is_splitter(built) and get_routing_for_object(built).split.requests.get("groups"):
         raise InputError(
             f"{where}: expected a splitter that needs no groups; {type(built).__name__} does, and "

@@ -19,12 +19,14 @@ import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import cache, singledispatch
 from hashlib import blake2b
 from importlib.metadata import distribution, packages_distributions, version
 from pathlib import Path, PurePath
 from types import CodeType, FunctionType
 from typing import Any
+from uuid import uuid4
 
 import narwhals.stable.v2 as nw
 import numpy as np
@@ -40,6 +42,19 @@ THREADS = frozenset({"n_jobs", "num_threads", "num_thread", "nthread", "nthreads
 """Names of a base model's number of threads: scikit-learn's, and those of boosting libraries."""
 # How a base model is run, not what it learns: left out of its identity.
 _NOT_IDENTITY = THREADS | {"verbose", "verbosity"}
+
+
+_UNKEPT = "unkept-"  # such a name is of one object in one process
+
+
+def unkept() -> Ref:
+    """A name for what has no digest: nothing else will ever have it."""
+    return f"{_UNKEPT}{uuid4().hex}"
+
+
+def is_kept(ref: Ref) -> bool:
+    """Whether a name is a digest, so that another process may know it."""
+    return not ref.startswith(_UNKEPT)
 
 
 def combine(tag: str, parts: Iterable[str | bytes | memoryview]) -> Ref:
@@ -139,10 +154,25 @@ def _own_instance(value: Any) -> Iterator[Ref]:
         yield _class(value)
     elif _content.dispatch(kind) is not _content.dispatch(object):
         yield _content(value)
+    elif not _is_its_attributes(value):
+        yield _without_digest(f"{kind.__module__}.{kind.__qualname__}")
     slots = [name for c in kind.__mro__ for name in _as_tuple(vars(c).get("__slots__", ()))]
     stated = {name: getattr(value, name) for name in slots if hasattr(value, name)}
     if not isinstance(value, type):
         yield digest({**stated, **getattr(value, "__dict__", {})})
+
+
+def _is_its_attributes(value: Any) -> bool:
+    """Whether an object has no more state than its attributes, as far as pickle knows."""
+    if isinstance(value, Enum):
+        return True
+    kind = type(value)
+    own = (kind.__reduce__, kind.__reduce_ex__)
+    try:
+        object.__reduce_ex__(value, 2)
+    except TypeError:
+        return False
+    return own == (object.__reduce__, object.__reduce_ex__)
 
 
 def _as_tuple(slots: Any) -> tuple[str, ...]:
@@ -392,8 +422,8 @@ def _is_own_module(module: Any) -> bool:
     return root not in sys.stdlib_module_names and _installed_as(name) is None
 
 
-def estimator_digest(factory: type, params: Mapping[str, Any]) -> Ref:
-    """Digest of an estimator's class and of the parameters that shape its fit."""
+def estimator_digest(factory: Callable[..., Any], params: Mapping[str, Any]) -> Ref:
+    """Digest of an estimator's class or factory and of the parameters that shape its fit."""
     shaping = {k: v for k, v in params.items() if k not in _NOT_IDENTITY}
     return combine("estimator", [digest(factory), digest(shaping)])
 
@@ -414,12 +444,13 @@ def _installed_as(module: str) -> str | None:
 def _lies_in(name: str, module: str) -> bool:
     """Whether a module's file is where its distribution is; a script may bear the same name."""
     file = getattr(sys.modules.get(module), "__file__", None)
-    return file is None or Path(file).resolve().is_relative_to(_place(name))
+    return file is None or _is_file_of(name, file)
 
 
 @cache
-def _place(name: str) -> Path:
-    return Path(str(distribution(name).locate_file(""))).resolve()
+def _is_file_of(name: str, file: str) -> bool:
+    place = Path(str(distribution(name).locate_file("")))
+    return Path(file).resolve().is_relative_to(place.resolve())
 
 
 def code_version(code: Any) -> str:

@@ -15,7 +15,7 @@ from metalearners._typing import Array, Name, Ref
 from metalearners.containers import Features, select
 from metalearners.crossfit import CrossFit
 from metalearners.dataset import Dataset
-from metalearners.digest import combine
+from metalearners.digest import combine, is_kept, unkept
 from metalearners.estimators import EstimatorSpec
 from metalearners.folds import Splits
 from metalearners.store import Store
@@ -168,11 +168,12 @@ def _base(r: Regression, rows: Array, d: Dataset, store: Store) -> FitUnit:
         seed=0,
         keep=False,
         interactions=r.interactions,
-        fit_params=tuple(_fit_param(n, v, d, store) for n, v in sorted(r.fit_params.items())),
+        fit_params=tuple(fit_param(n, v, d, store) for n, v in sorted(r.fit_params.items())),
     )
 
 
-def _fit_param(name: str, value: Any, d: Dataset, store: Store) -> FitParam:
+def fit_param(name: str, value: Any, d: Dataset, store: Store) -> FitParam:
+    """An argument of `fit` by its name, its value put into the store."""
     plain = isinstance(value, (str, bytes, Mapping)) or not hasattr(value, "__len__")
     by_row = not plain and len(value) == len(d)
     return FitParam(name, store.put(np.asarray(value) if by_row else value), by_row)
@@ -181,5 +182,7 @@ def _fit_param(name: str, value: Any, d: Dataset, store: Store) -> FitParam:
 def _seeded(unit: FitUnit, d: Dataset, label: str) -> FitUnit:
     """The unit with a seed of its own, derived from what it learns, not from who asks or when."""
     content = [unit.content, unit.target, unit.train, str(unit.weight), str(unit.arm)]
-    drawn = combine("seed", [unit.estimator.digest, str(d.seed), *content])
-    return replace(unit, seed=int(drawn[:7], 16), label=label)
+    drawn = combine("seed", [unit.estimator.outline, str(d.seed), *content])
+    named = not unit.estimator.identity.gaps and all(is_kept(p.value) for p in unit.fit_params)
+    alone = "" if named else unkept()
+    return replace(unit, seed=int(drawn[:7], 16), label=label, alone=alone)
