@@ -25,7 +25,7 @@ from metalearners.cross_fit_estimator import CrossFitEstimator
 from metalearners.dataset import Dataset
 from metalearners.estimators import EstimatorSpec, factory_name
 from metalearners.plan import Regression
-from metalearners.trial import TRIAL_ROWS, Arms, check_stopping, check_trial
+from metalearners.trial import TRIAL_ROWS, Arms, check_rows, check_stopping, check_trial
 
 PROPENSITY_MODEL = "propensity_model"
 VARIANT_OUTCOME_MODEL = "variant_outcome_model"
@@ -331,16 +331,27 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
             spec, who = self.spec(kind), f"the {self._stage(kind)} model {kind}"
             given = fit_params_of(fit_params or {}, self._stage(kind), kind)
             check_stopping(spec.build(), given, f"{spec.name} for {who}")
+            check_rows(spec.build(), self._rows_of(kind, d), f"{spec.name} for {who}")
             classes = self.n_variants if kind == PROPENSITY_MODEL else len(d.classes)
             n_classes = classes if self.predict_method(kind) == "predict_proba" else 0
             products = bool(getattr(self, "interactions", False))
             arms = Arms(self.n_variants, products) if kind in self.SWEPT else Arms()
             check_trial(spec, select(few, self.columns(kind)), n_classes, who, arms)
 
+    def _rows_of(self, kind: str, d: Dataset) -> int:
+        """Rows of the smallest fit of a kind, or more."""
+        arms = [self.arm_of(kind, i) for i in range(self.cardinality(kind))]
+        counts = np.bincount(d.w[d.train], minlength=self.n_variants)
+        control = counts[0] if self.is_pairwise(kind) else 0
+        fewest = min(counts.sum() if arm is None else counts[arm] + control for arm in arms)
+        n_folds = self.n_folds_of(kind)
+        # Folds' training rows, which are so many in the mean; those of given folds aren't.
+        return int(fewest if n_folds == 1 or d.cv is not None else fewest * (1 - 1 / n_folds))
+
     def unkept(self) -> list[str]:
         """Sentences on the base models whose fits no store can keep, as no digest says all."""
         specs = {self.spec(kind) for kind in self.unfitted}
-        return sorted({_said_unkept(spec) for spec in specs if spec.identity.gaps})
+        return sorted({_said_unkept(spec) for spec in specs if spec.unkept})
 
     def _begin(self) -> None:
         """Check the constructor's arguments."""
@@ -454,7 +465,7 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
 def _said_unkept(spec: EstimatorSpec) -> str:
     return (
         f"Fits of {spec.name} are neither shared nor kept, as what they depend on can't be "
-        f"followed: {', '.join(spec.identity.gaps[:3])}."
+        f"followed or stored: {', '.join(spec.unkept[:3])}."
     )
 
 

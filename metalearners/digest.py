@@ -166,13 +166,14 @@ def _is_its_attributes(value: Any) -> bool:
     """Whether an object has no more state than its attributes, as far as pickle knows."""
     if isinstance(value, Enum):
         return True
-    kind = type(value)
-    own = (kind.__reduce__, kind.__reduce_ex__)
+    for name in ("__reduce__", "__reduce_ex__"):
+        if getattr(type(value), name) is not getattr(object, name):
+            return False
     try:
         object.__reduce_ex__(value, 2)
     except TypeError:
         return False
-    return own == (object.__reduce__, object.__reduce_ex__)
+    return True
 
 
 def _as_tuple(slots: Any) -> tuple[str, ...]:
@@ -198,7 +199,18 @@ def _content(value: Any) -> Ref:
         return estimator_digest(type(value), value.get_params(deep=False))
     if _is_plain_object(value):
         return combine("object", [digest(type(value)), digest(vars(value))])
+    if _is_of_a_library(value):  # such as a function that is compiled
+        named = combine("named", [value.__module__, value.__qualname__, code_version(value)])
+        return _of_library(value, named)
     return _without_digest(f"{type(value).__module__}.{type(value).__qualname__}")
+
+
+def _is_of_a_library(value: Any) -> bool:
+    """Whether a value is what an installed module has under the value's own name."""
+    module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+    if not isinstance(module, str) or not isinstance(name, str) or _is_own_module(module):
+        return False
+    return callable(value) and getattr(sys.modules.get(module), name, None) is value
 
 
 def _is_plain_object(value: Any) -> bool:

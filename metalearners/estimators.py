@@ -1,5 +1,6 @@
 """Base models as values: a factory and its parameters, built anew for each fit."""
 
+import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -42,6 +43,15 @@ class EstimatorSpec:
         It covers the versions of packages, and of the user's code all that it refers to.
         """
         return identify(lambda: estimator_digest(self.factory, self.params))
+
+    @cached_property
+    def unkept(self) -> tuple[str, ...]:
+        """Why its fits can't be kept for another process; empty where they can."""
+        try:
+            pickle.dumps(self.build())
+        except Exception:  # whatever a part of it raises
+            return (*self.identity.gaps, "what no pickle can be made of, such as a lambda")
+        return self.identity.gaps
 
     @cached_property
     def outline(self) -> Ref:

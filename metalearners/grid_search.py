@@ -50,8 +50,8 @@ class MetaLearnerGridSearch:
         reuse come as ``fitted_nuisance_models`` and ``fitted_propensity_model``
     base_learner_grid : classes to try by model kind, or callables that return estimators, for each
         kind that isn't reused
-    param_grid : by model kind and name of the class or callable, lists of values to try by parameter; default
-        parameters where there are none
+    param_grid : by model kind and name of the class or callable, lists of values to try by
+        parameter; default parameters where there are none
     scoring : as for `MetaLearner.evaluate`
     n_jobs : workers for the fits of a grid point, with scikit-learn's meaning of None, 1, N and -1
     random_state : of each metalearner

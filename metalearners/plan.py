@@ -18,7 +18,7 @@ from metalearners.dataset import Dataset
 from metalearners.digest import combine, is_kept, unkept
 from metalearners.estimators import EstimatorSpec
 from metalearners.folds import Splits
-from metalearners.store import Store
+from metalearners.store import CachedStore, Store
 from metalearners.unit import Fit, FitParam, FitUnit, as_mask
 
 
@@ -154,6 +154,9 @@ def _ask(name: Name, r: Regression, d: Dataset, store: Store) -> Asked:
 
 
 def _base(r: Regression, rows: Array, d: Dataset, store: Store) -> FitUnit:
+    fit_params = tuple(fit_param(n, v, d, store) for n, v in sorted(r.fit_params.items()))
+    lasting = isinstance(store, CachedStore)
+    gaps = r.estimator.unkept if lasting else r.estimator.identity.gaps
     return FitUnit(
         estimator=r.estimator,
         X=store.put(select(d.X, r.columns)),
@@ -168,7 +171,8 @@ def _base(r: Regression, rows: Array, d: Dataset, store: Store) -> FitUnit:
         seed=0,
         keep=False,
         interactions=r.interactions,
-        fit_params=tuple(fit_param(n, v, d, store) for n, v in sorted(r.fit_params.items())),
+        fit_params=fit_params,
+        alone=unkept() if gaps or not all(is_kept(param.value) for param in fit_params) else "",
     )
 
 
@@ -183,6 +187,4 @@ def _seeded(unit: FitUnit, d: Dataset, label: str) -> FitUnit:
     """The unit with a seed of its own, derived from what it learns, not from who asks or when."""
     content = [unit.content, unit.target, unit.train, str(unit.weight), str(unit.arm)]
     drawn = combine("seed", [unit.estimator.outline, str(d.seed), *content])
-    named = not unit.estimator.identity.gaps and all(is_kept(p.value) for p in unit.fit_params)
-    alone = "" if named else unkept()
-    return replace(unit, seed=int(drawn[:7], 16), label=label, alone=alone)
+    return replace(unit, seed=int(drawn[:7], 16), label=label, alone=unkept() if unit.alone else "")

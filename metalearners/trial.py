@@ -44,6 +44,9 @@ _SHARES = {
 _WRAPPING = {"estimator", "estimators", "base_estimator", "regressor", "steps", "cv"}
 # Another machine than this one may have what these ask for.
 _DEVICES = ("device", "device_type", "task_type", "tree_learner", "tree")
+_LEAF = (
+    *("min_child_samples", "min_data_in_leaf", "min_data_per_leaf", "min_data", "min_samples_leaf"),
+)
 _LABELS = ((1.0, 2.0), (0.0, 1.0))  # losses may refuse either
 
 
@@ -111,6 +114,28 @@ def _early(estimator: Any) -> Iterator[str]:
 def _stops(callback: Any) -> bool:
     # LightGBM's has this attribute; xgboost's may name the training rows as its set.
     return _package(callback) == "lightgbm" and hasattr(callback, "stopping_rounds")
+
+
+def check_rows(estimator: Any, n_rows: int, who: str) -> None:
+    """Refuse an objective of the user's for LightGBM where it would find no feature to split by.
+
+    With objectives of its own it warns then, and predicts the mean.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer rows than two leaves need.
+    """
+    given = estimator.get_params(deep=False) if is_estimator(estimator) else {}
+    if _package(estimator) != "lightgbm" or not callable(given.get("objective")):
+        return
+    leaf = [given[name] for name in _LEAF if isinstance(given.get(name), (int, np.integer))]
+    if given.get("feature_pre_filter", True) and n_rows < 2 * min(leaf):
+        raise ValueError(
+            f"Expected {2 * min(leaf)} rows or more for each fit of {who}, two leaves of "
+            f"min_child_samples, as its objective is a function; found {n_rows}. Lower "
+            "min_child_samples, or use more rows."
+        )
 
 
 def check_trial(spec: EstimatorSpec, X: Matrix, n_classes: int, who: str, arms: Arms) -> None:
