@@ -122,8 +122,10 @@ def _of_import(
     package = scope.get("__package__") or str(scope.get("__name__", "")).rpartition(".")[0]
     try:
         module = importlib.import_module(resolve_name(name, package))
-        if steps[at + 1].opname in _STORES:  # of `import a.b`, the name is a's
-            local[steps[at + 1].argval] = sys.modules[module.__name__.partition(".")[0]]
+        if steps[at - 1].argval is None:  # `import a.b` gives a, from which `as` goes on to b
+            module = sys.modules[module.__name__.partition(".")[0]]
+        if steps[at + 1].opname in _STORES:
+            local[steps[at + 1].argval] = module
         for step, target in zip(steps[at + 1 :: 2], steps[at + 2 :: 2], strict=False):
             if step.opname != "IMPORT_FROM":
                 return
