@@ -47,6 +47,10 @@ _DEVICES = ("device", "device_type", "task_type", "tree_learner", "tree")
 _LEAF = (
     *("min_child_samples", "min_data_in_leaf", "min_data_per_leaf", "min_data", "min_samples_leaf"),
 )
+_BY_FEATURE = {
+    *("monotone_constraints", "mc", "monotone_constraint", "monotonic_cst", "feature_contri"),
+    *("feature_contrib", "fc", "fp", "feature_penalty", "max_bin_by_feature"),
+}
 _LABELS = ((1.0, 2.0), (0.0, 1.0))  # losses may refuse either
 
 
@@ -155,6 +159,7 @@ def check_trial(spec: EstimatorSpec, X: Matrix, n_classes: int, who: str, arms: 
     estimator = spec.build(seed=0, threads=1)
     if not _can_be_tried(estimator):
         return
+    _check_lengths(estimator, _features(estimator, X, 2, arms).shape[1], f"{spec.name} for {who}")
     _shorten(estimator)
     said = set()
     for labels in [range(n_classes)] if n_classes else _LABELS:
@@ -171,6 +176,18 @@ def check_trial(spec: EstimatorSpec, X: Matrix, n_classes: int, who: str, arms: 
 
 def _package(value: Any) -> str:
     return type(value).__module__.partition(".")[0]
+
+
+def _check_lengths(estimator: Any, n_features: int, who: str) -> None:
+    """Refuse lists that aren't of all features: LightGBM ends the process by some of them."""
+    given = estimator.get_params(deep=False) if _package(estimator) == "lightgbm" else {}
+    for name in sorted(_BY_FEATURE & set(given)):
+        value = given[name].split(",") if isinstance(given[name], str) else given[name]
+        if isinstance(value, (list, tuple, np.ndarray)) and 0 < len(value) != n_features:
+            raise ValueError(
+                f"Expected {name} of {who} with a value for each of {n_features} features, those "
+                f"of the treatment included; found {len(value)}. Complete it, or leave it out."
+            )
 
 
 def _can_be_tried(estimator: Any) -> bool:

@@ -31,11 +31,14 @@ LINKS = {
     "relative": "from . import {next} as further\ndef value(): return further.value()",
     "relative name": "from .{next} import value as further\nvalue = lambda: further()",
     "local": "def value():\n    from .{next} import value\n    return value()",
-    "local module": "def value():\n    import {package}.{next}\n    return {package}.{next}.value()",
+    "local module": (
+        "def value():\n    import {package}.{next}\n    return {package}.{next}.value()"
+    ),
     "local as": "def value():\n    import {package}.{next} as m\n    return m.value()",
     "default": "from . import {next}\ndef value(f={next}.value): return f()",
     "partial": (
-        "import functools\nfrom . import {next}\nvalue = functools.partial(lambda f: f(), {next}.value)"
+        "import functools\nfrom . import {next}\n"
+        "value = functools.partial(lambda f: f(), {next}.value)"
     ),
     "map": "from . import {next}\nALL = {{'a': [{next}.value]}}\ndef value(): return ALL['a'][0]()",
     "closure": (
@@ -45,10 +48,12 @@ LINKS = {
     "nested": "from . import {next}\ndef value(): return [{next}.value() for _ in 'a'][0]",
     "decorator": (
         "import functools\nfrom . import {next}\ndef plus(f):\n    @functools.wraps(f)\n"
-        "    def inner(): return f() + {next}.value()\n    return inner\n@plus\ndef value(): return 0"
+        "    def inner(): return f() + {next}.value()\n    return inner\n"
+        "@plus\ndef value(): return 0"
     ),
     "class": (
-        "from . import {next}\nclass Base:\n    @property\n    def got(self): return {next}.value()\n"
+        "from . import {next}\nclass Base:\n    @property\n"
+        "    def got(self): return {next}.value()\n"
         "class Heir(Base):\n    def __call__(self): return self.got\nvalue = Heir()"
     ),
     "method": (
@@ -121,7 +126,9 @@ def test_a_value_that_is_set_at_run_time_moves_the_key_and_others_do_not(folder)
 
 def test_names_are_the_same_in_other_processes(folder):
     _write(folder, "own_same", sorted(LINKS), 1)
-    code = "from own_same.m0 import value; from metalearners.digest import digest; print(digest(value))"
+    code = (
+        "from own_same.m0 import value; from metalearners.digest import digest;print(digest(value))"
+    )
     path = os.pathsep.join([str(folder), *filter(None, sys.path)])
     found = {
         subprocess.run(
@@ -172,6 +179,8 @@ def test_what_can_t_be_followed_is_said(folder, text):
 
 
 class Unfollowed(LinearRegression):
+    """Reads a variable of the environment."""
+
     def fit(self, X, y):
         self.here = os.environ.get("NOWHERE")
         return super().fit(X, y)
@@ -210,6 +219,8 @@ def test_fits_without_a_digest_are_shared_with_none_and_not_kept(tmp_path, facto
 
 
 class Factory:
+    """Makes ridge regressions."""
+
     def __init__(self, alpha):
         self.alpha = alpha
 
