@@ -70,7 +70,7 @@ def build(spec: EstimatorSpec, what: str, remedy: str) -> Any:
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"Expected parameters of {spec.name} for {what}; found "
-            f"{sorted(map(str, spec.params))}: {error}. {remedy}"
+            f"{sorted(map(str, spec.params))}: {str(error).rstrip('.')}. {remedy}"
         ) from None
     if not hasattr(estimator, "fit"):
         raise ValueError(
