@@ -138,6 +138,7 @@ EVAL_SETS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:The argument 'eval_set' is deprecated")
 @pytest.mark.parametrize("features", EVAL_SETS)
 def test_early_stopping_works_without_a_store_and_is_refused_with_one(features, tmp_path):
     given = {
