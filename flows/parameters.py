@@ -2,16 +2,16 @@
 
 import inspect
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 from sklearn.base import clone
-from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import get_routing_for_object
 
 from flows.config import nearest
 from flows.errors import InputError
 from metalearners.nesting import is_estimator, is_splitter
+from metalearners.trial import check_parameters
 
 # Parameters by which a base model would read or write files, or open connections; the last four
 # are catboost's.
@@ -36,6 +36,15 @@ _XGBOOST = {
     *("feature_selector", "top_k"),
 }
 
+# LightGBM gets all of its parameters as one text, in which these end a value; a text of its own
+# values has none of them.
+_SEVERAL = re.compile(r"[\s=#\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060\ufeff]")
+# These take each value as it is. But some values hold parameters themselves, such as the map that
+# is the one parameter of catboost.CatBoost; others go by the names of features.
+_NESTING = {"catboost", "xgboost"}
+_NAMED = re.compile(r"(\w+)[\"']?\s*[:=]")
+_BY_FEATURE = re.compile("constraints|weight|penalt|features|quantization")
+
 
 def check_params(factory: type, params: Mapping[str, Any], where: str) -> None:
     """Refuse parameters that a class hasn't, or by which it would use files."""
@@ -47,13 +56,52 @@ def check_params(factory: type, params: Mapping[str, Any], where: str) -> None:
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         # It takes any keyword, and says at the fit what it makes of it; some only warn.
         valid |= _more_parameters(factory.__module__.partition(".")[0]) or set(params)
-    for name in params:
-        _refuse_files(name, where)
+    for name, value in params.items():
+        _check_safe(factory, name, value, where)
         if name not in valid:
             raise InputError(
                 f"{where}: {factory.__name__} has no parameter {name!r}. "
                 f"{nearest(name, sorted(valid))}It has: {', '.join(named)}."
             )
+
+
+def _check_safe(owner: type, name: str, value: Any, where: str) -> None:
+    """Refuse a parameter by which a base model would use files: by its name, or in its value."""
+    _refuse_files(name, where)
+    packages = {base.__module__.partition(".")[0] for base in owner.__mro__}
+    where = f"{where}.params.{name}"
+    if packages & _NESTING and not _BY_FEATURE.search(name):
+        for nested in _names(value):
+            _refuse_files(nested, where)
+    odd = [text for text in _texts([name, value]) if _SEVERAL.search(text)]
+    if odd and "lightgbm" in packages:
+        raise InputError(
+            f"{where}: expected text without spaces, line ends, '=' and '#', from which "
+            f"{owner.__name__} would read other parameters; found {odd[0]!r}. Write each "
+            "parameter under its own name, and several values as a list."
+        )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text in a value, the keys of maps included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _texts([*value, *value.values()])
+    elif isinstance(value, (list, tuple, Set)):
+        for item in value:
+            yield from _texts(item)
+
+
+def _names(value: Any) -> Iterator[str]:
+    """Names of parameters within a value: a map's keys, and those that a text gives a value."""
+    for text in _texts(value):
+        yield from _NAMED.findall(text)
+    if isinstance(value, Mapping):
+        yield from map(str, value)
+        value = list(value.values())
+    for item in value if isinstance(value, (list, tuple)) else ():
+        yield from _names(item)
 
 
 def _refuse_files(name: str, where: str) -> None:
@@ -80,11 +128,10 @@ def _lightgbm_parameters() -> set[str]:
 
 def check_values(built: Any, where: str) -> None:
     """Refuse what an estimator or a splitter would refuse when it is fitted, as far as it says."""
-    # Private in scikit-learn, which calls them first thing in `fit`.
-    if hasattr(built, "_parameter_constraints"):
+    if is_estimator(built):
+        check_parameters(built)
+    elif hasattr(built, "_parameter_constraints"):
         built._validate_params()
-    if isinstance(built, Pipeline):
-        built._validate_steps()
     if is_splitter(built) and get_routing_for_object(built).split.requests.get("groups"):
         raise InputError(
             f"{where}: expected a splitter that needs no groups; {type(built).__name__} does, and "
@@ -115,6 +162,8 @@ def _check_candidate(estimator: Any, path: str, value: Any, where: str) -> None:
     parts = candidate.get_params()
     owner = parts.get("__".join(owners)) if owners else candidate
     _refuse_files(name, where)
+    if is_estimator(owner):
+        _check_safe(type(owner), name, value, where)
     if is_estimator(owner) and path not in parts:  # neither a parameter it lists nor a step's name
         check_params(type(owner), {name: value}, where)
     candidate.set_params(**{path: value})

@@ -148,6 +148,9 @@ def load_study(config: Config) -> Study:
         )
         for learner in (*study.learners.values(), study.reference):
             learner.check(dataset)
+            learner.check_models(dataset)
+            if config.cache.enabled:
+                study.warnings.extend(set(learner.unkept()) - set(study.warnings))
     except InputError:
         raise
     except ValueError as error:

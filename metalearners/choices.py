@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from metalearners.estimators import EstimatorSpec, check_role
+from metalearners.trial import check_parameters
 from metalearners.weights import weight_argument
 
 
@@ -61,20 +62,27 @@ def build(spec: EstimatorSpec, what: str, remedy: str) -> Any:
     Raises
     ------
     ValueError
-        If its parameters don't fit its class.
+        If its parameters don't fit its factory, or that returns no estimator.
     """
     try:
-        return spec.build()
+        estimator = spec.build()
+        check_parameters(estimator)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"Expected parameters of {spec.factory.__name__} for {what}; found "
-            f"{sorted(map(str, spec.params))}: {error}. {remedy}"
+            f"Expected parameters of {spec.name} for {what}; found "
+            f"{sorted(map(str, spec.params))}: {str(error).rstrip('.')}. {remedy}"
         ) from None
+    if not hasattr(estimator, "fit"):
+        raise ValueError(
+            f"Expected a callable that returns an estimator for {what}; found {spec.factory!r}, "
+            f"which returns {estimator!r}. Return one, or pass its class."
+        )
+    return estimator
 
 
 def is_base_model(factory: Any) -> bool:
-    """Whether a value is a class that can be fitted."""
-    return isinstance(factory, type) and hasattr(factory, "fit")
+    """Whether a value is a class that can be fitted, or another callable that may make such."""
+    return hasattr(factory, "fit") if isinstance(factory, type) else callable(factory)
 
 
 def check_spec(spec: EstimatorSpec, kind: str, stage: str, method: str, weighted: bool) -> None:
@@ -83,8 +91,8 @@ def check_spec(spec: EstimatorSpec, kind: str, stage: str, method: str, weighted
     Raises
     ------
     ValueError
-        If there is none, it is no class with scikit-learn's interface, its parameters don't fit,
-        it predicts something else, or it takes no weights where it must.
+        If there is none, it is no factory of estimators with scikit-learn's interface, its
+        parameters don't fit, it predicts something else, or it takes no weights where it must.
     """
     if spec.factory is None:
         argument = "propensity_model" if kind == "propensity_model" else "nuisance_model"
@@ -94,16 +102,16 @@ def check_spec(spec: EstimatorSpec, kind: str, stage: str, method: str, weighted
         raise ValueError(f"A model for the {stage} model {kind} needs to be defined. {where}")
     if not is_base_model(spec.factory):
         raise ValueError(
-            f"Expected a class with fit and {method} for the {stage} model {kind}, or a dict of "
-            f"classes that names every model kind of its stage; found {spec.factory!r}. Pass its "
-            "parameters as params."
+            f"Expected a class with fit and {method}, or a callable that returns such an "
+            f"estimator, for the {stage} model {kind}, or a dict of such that names every model "
+            f"kind of its stage; found {spec.factory!r}. Pass its parameters as params."
         )
     remedy = "A dict by model kind names every kind of its stage."
     estimator = build(spec, f"the {stage} model {kind}", remedy)
     check_role(estimator, method, kind)
     if weighted and weight_argument(estimator) is None:
         raise ValueError(
-            f"The model {kind} is fitted with weights; {spec.factory.__name__}.fit takes no "
+            f"The model {kind} is fitted with weights; {spec.name}.fit takes no "
             "sample_weight. Use another class."
         )
 

@@ -46,7 +46,8 @@ class CrossFitEstimator:
     ----------
     n_folds : number of models, each fitted on the rows outside one fold; 1 for the overall model
         alone, which then predicts the rows fitted on too, with a warning
-    estimator_factory : class with scikit-learn's estimator interface
+    estimator_factory : class with scikit-learn's estimator interface, or a callable that returns
+        an estimator
     estimator_params : its parameters
     enable_overall : also fit a model on all rows
     random_state : draws the folds, and the seed of the base model where it has none; None is 0
@@ -68,7 +69,7 @@ class CrossFitEstimator:
     """
 
     n_folds: int
-    estimator_factory: type
+    estimator_factory: Callable[..., Any]
     estimator_params: Mapping[str, Any] = field(default_factory=dict)
     enable_overall: bool = True
     random_state: int | None = None
@@ -86,8 +87,9 @@ class CrossFitEstimator:
             )
         if not is_base_model(self.estimator_factory):
             raise ValueError(
-                "Expected a class with fit as estimator_factory; found "
-                f"{self.estimator_factory!r}. Pass its parameters as estimator_params."
+                "Expected a callable that returns an estimator or a class with fit as "
+                f"estimator_factory; found {self.estimator_factory!r}. Pass its parameters as "
+                "estimator_params."
             )
         check_dict("estimator_params", self.estimator_params, "the class's parameters")
         build(self._spec, "the base model", "Name others.")
@@ -205,9 +207,9 @@ class CrossFitEstimator:
         return codes
 
     def _regression(self, target: Array, fit_params: Mapping[str, Any]) -> Regression:
-        probabilities = self.classes_ is not None and hasattr(
-            self.estimator_factory, "predict_proba"
-        )
+        known = self.estimator_factory
+        asked = known if isinstance(known, type) else self._spec.build()
+        probabilities = self.classes_ is not None and hasattr(asked, "predict_proba")
         params = dict(fit_params)
         weight = as_weight(params.pop(WEIGHT, None), len(target))
         check_weight(weight)
@@ -260,7 +262,7 @@ class CrossFitEstimator:
         """(n, n_classes) probabilities; parameters and errors as for `predict`."""
         if self.fitted().unit.method != "predict_proba":
             raise ValueError(
-                f"Expected a classifier with predict_proba; {self.estimator_factory.__name__} "
+                f"Expected a classifier with predict_proba; {self._spec.name} "
                 "predicts no probabilities. Use predict."
             )
         return self.values(X, is_oos, oos_method)

@@ -20,12 +20,13 @@ from metalearners.choices import (
     check_spec,
     check_switch,
 )
-from metalearners.containers import Features, select
+from metalearners.containers import Features, select, take
 from metalearners.cross_fit_estimator import CrossFitEstimator
 from metalearners.dataset import Dataset
-from metalearners.estimators import EstimatorSpec
+from metalearners.estimators import EstimatorSpec, factory_name
 from metalearners.overlap import Clip, ClipRule
 from metalearners.plan import Regression
+from metalearners.trial import TRIAL_ROWS, Arms, check_rows, check_stopping, check_trial
 
 PROPENSITY_MODEL = "propensity_model"
 VARIANT_OUTCOME_MODEL = "variant_outcome_model"
@@ -49,9 +50,9 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
     is_classification : whether the outcome holds classes; base models then are asked for
         probabilities
     n_variants : number of arms, the control included
-    nuisance_model_factory, treatment_model_factory : class of the base models, or a dict of
-        classes by model kind
-    propensity_model_factory : class of the propensity model, a classifier
+    nuisance_model_factory, treatment_model_factory : class of the base models, or any callable
+        that returns an estimator; or a dict of such by model kind
+    propensity_model_factory : the same of the propensity model, a classifier
     nuisance_model_params, treatment_model_params, propensity_model_params : parameters of the
         base models, or dicts of parameters by model kind
     fitted_nuisance_models : fitted models to use, a list of `CrossFitEstimator` by model kind
@@ -336,6 +337,42 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
                 d.splits(self.n_folds_of(kind))
             select(d.X, self.columns(kind))
 
+    def check_models(self, d: Dataset, fit_params: Mapping[str, Any] | None = None) -> None:
+        """Refuse base models that would refuse their parameters or features when they are fitted.
+
+        Parameters
+        ----------
+        fit_params : as for `MetaLearner.fit`
+        """
+        few = take(d.X, np.arange(min(len(d), TRIAL_ROWS)))
+        for kind in self.unfitted:
+            if kind == PROPENSITY_MODEL and d.propensity is not None:
+                continue
+            spec, who = self.spec(kind), f"the {self._stage(kind)} model {kind}"
+            given = fit_params_of(fit_params or {}, self._stage(kind), kind)
+            check_stopping(spec.build(), given, f"{spec.name} for {who}")
+            check_rows(spec.build(), self._rows_of(kind, d), f"{spec.name} for {who}")
+            classes = self.n_variants if kind == PROPENSITY_MODEL else len(d.classes)
+            n_classes = classes if self.predict_method(kind) == "predict_proba" else 0
+            products = bool(getattr(self, "interactions", False))
+            arms = Arms(self.n_variants, products) if kind in self.SWEPT else Arms()
+            check_trial(spec, select(few, self.columns(kind)), n_classes, who, arms)
+
+    def _rows_of(self, kind: str, d: Dataset) -> int:
+        """Rows of the smallest fit of a kind, or more."""
+        arms = [self.arm_of(kind, i) for i in range(self.cardinality(kind))]
+        counts = np.bincount(d.w[d.train], minlength=self.n_variants)
+        control = counts[0] if self.is_pairwise(kind) else 0
+        fewest = min(counts.sum() if arm is None else counts[arm] + control for arm in arms)
+        n_folds = self.n_folds_of(kind)
+        # Folds' training rows, which are so many in the mean; those of given folds aren't.
+        return int(fewest if n_folds == 1 or d.cv is not None else fewest * (1 - 1 / n_folds))
+
+    def unkept(self) -> list[str]:
+        """Sentences on the base models whose fits no store can keep, as no digest says all."""
+        specs = {self.spec(kind) for kind in self.unfitted}
+        return sorted({_said_unkept(spec) for spec in specs if spec.unkept})
+
     def _begin(self) -> None:
         """Check the constructor's arguments."""
         self._validate()
@@ -427,12 +464,12 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
                 raise ValueError(
                     f"Expected as the prefitted {kind} a model that an S-learner fitted, with the "
                     "arm among its features, for an S-learner and no other; found "
-                    f"{model.estimator_factory.__name__}. Take it from such a learner."
+                    f"{factory_name(model.estimator_factory)}. Take it from such a learner."
                 )
             if model.fitted().unit.method != method:
                 raise ValueError(
                     f"The model {kind} is supposed to be used with the predict method '{method}'; "
-                    f"found a prefitted {model.estimator_factory.__name__}."
+                    f"found a prefitted {factory_name(model.estimator_factory)}."
                 )
 
     def _check_synchronized(self) -> None:
@@ -447,6 +484,19 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
                 f"Need at least two folds to use synchronization; found {numbers}. Pass "
                 "synchronize_cross_fitting=False to fit without cross-fitting."
             )
+
+
+def _said_unkept(spec: EstimatorSpec) -> str:
+    return (
+        f"Fits of {spec.name} are neither shared nor kept, as what they depend on can't be "
+        f"followed or stored: {', '.join(spec.unkept[:3])}."
+    )
+
+
+def fit_params_of(given: Mapping[str, Any], stage: str, kind: str) -> dict[str, Any]:
+    """Arguments of a kind's `fit`, of those that are given for all or by stage and kind."""
+    by_stage = bool(given) and set(given) <= {NUISANCE, TREATMENT}
+    return dict(given.get(stage, {}).get(kind, {}) if by_stage else given)
 
 
 def _specification(kind: str) -> dict[str, Callable[[Declaration], Any]]:

@@ -1,8 +1,9 @@
-"""Base models as values: a class and its parameters, built anew for each fit."""
+"""Base models as values: a factory and its parameters, built anew for each fit."""
 
-from collections.abc import Mapping
+import pickle
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -12,27 +13,59 @@ from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
 from sklearn.experimental import enable_halving_search_cv, enable_iterative_imputer  # noqa: F401
 
 from metalearners._typing import Array, Matrix, Ref
-from metalearners.digest import estimator_digest
+from metalearners.digest import Identity, estimator_digest, identify
 from metalearners.settings import settle
 
 
 @dataclass(frozen=True, eq=False)
 class EstimatorSpec:
-    """An estimator class with its parameters; equal specifications have equal digests.
+    """A factory of estimators with its parameters; equal specifications have equal digests.
 
     Parameters
     ----------
-    factory : class with scikit-learn's estimator interface
-    params : keyword arguments of the class
+    factory : class with scikit-learn's estimator interface, or a callable that returns an
+        estimator
+    params : keyword arguments of the factory
     """
 
-    factory: type
+    factory: Callable[..., Any]
     params: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return factory_name(self.factory)
+
     @cached_property
+    def identity(self) -> Identity:
+        """Digest of the factory and of the parameters that shape the fit, and what it lacks.
+
+        It covers the versions of packages, and of the user's code all that it refers to.
+        """
+        return identify(lambda: estimator_digest(self.factory, self.params))
+
+    @cached_property
+    def unkept(self) -> tuple[str, ...]:
+        """Why its fits can't be kept for another process; empty where they can."""
+        try:
+            pickle.dumps(self.build())
+        except Exception:  # whatever a part of it raises
+            return (*self.identity.gaps, "what no pickle can be made of, such as a lambda")
+        return self.identity.gaps
+
+    @cached_property
+    def outline(self) -> Ref:
+        """The same without what the user's code refers to: what seeds are drawn by.
+
+        So they stay where code counts its calls in a global, say.
+        """
+        made = identify(lambda: estimator_digest(self.factory, self.params), reaching=False)
+        return made.digest
+
+    @property
     def digest(self) -> Ref:
-        """Digest of the class, its package's version and the parameters that shape the fit."""
-        return estimator_digest(self.factory, self.params)
+        """The digest of `identity`."""
+        return self.identity.digest
 
     def build(self, seed: int | None = None, threads: int | None = None) -> Any:
         """A new, unfitted estimator.
@@ -47,8 +80,16 @@ class EstimatorSpec:
         """
         # Copies all the way down: fits run side by side, and specifications must not change.
         estimator = self.factory(**{k: clone(v, safe=False) for k, v in self.params.items()})
+        if not isinstance(self.factory, type):  # it may return one and the same each time
+            estimator = clone(estimator, safe=False)
         settle(estimator, seed, threads)
         return estimator
+
+
+def factory_name(factory: Any) -> str:
+    """A factory's name; of a partial its function's, of another object its class's."""
+    named = factory.func if isinstance(factory, partial) else factory
+    return str(getattr(named, "__name__", type(named).__name__))
 
 
 def check_role(estimator: Any, predict_method: str, kind: str) -> None:

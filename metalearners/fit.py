@@ -1,6 +1,7 @@
 """Fits one unit: the only place where an estimator's `fit` is called."""
 
 import contextlib
+import copy
 import ctypes
 from functools import cache
 from typing import Any
@@ -12,6 +13,7 @@ from threadpoolctl import ThreadpoolController
 from metalearners._typing import Array, Matrix
 from metalearners.capabilities import as_read_by, takes_arm_as_category
 from metalearners.containers import take, with_arm
+from metalearners.digest import is_kept
 from metalearners.estimators import predict
 from metalearners.precision import centre_of
 from metalearners.settings import settle_predictions
@@ -102,7 +104,16 @@ def _trimmer() -> Any:
 
 def _argument(param: FitParam, train: Array, store: Store) -> Any:
     value = store.get(param.value)
+    if not is_kept(param.value):  # such as a callback that counts: fits may run side by side
+        value = _copy(value)
     return take(value, train) if param.by_row else value
+
+
+def _copy(value: Any) -> Any:
+    try:
+        return copy.deepcopy(value)
+    except Exception:  # of a file or lock there can be none
+        return value
 
 
 def _weight_argument(estimator: Any) -> str:

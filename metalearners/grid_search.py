@@ -1,7 +1,7 @@
 """Grid search over base models and their parameters, in which no fit is done twice."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,8 +11,9 @@ import pandas as pd
 from sklearn.model_selection import ParameterGrid
 
 from metalearners._typing import Matrix
-from metalearners.choices import check_dict, check_n_jobs
+from metalearners.choices import check_dict, check_n_jobs, is_base_model
 from metalearners.cross_fit_estimator import OVERALL
+from metalearners.estimators import factory_name
 from metalearners.metalearner import PROPENSITY_MODEL, MetaLearner
 from metalearners.store import MemoryStore
 
@@ -47,9 +48,10 @@ class MetaLearnerGridSearch:
     metalearner_factory : class of the metalearner
     metalearner_params : its arguments, but factories, params and ``random_state``; models to
         reuse come as ``fitted_nuisance_models`` and ``fitted_propensity_model``
-    base_learner_grid : classes to try by model kind, for each kind that isn't reused
-    param_grid : by model kind and name of the class, lists of values to try by parameter; default
-        parameters where there are none
+    base_learner_grid : classes to try by model kind, or callables that return estimators, for each
+        kind that isn't reused
+    param_grid : by model kind and name of the class or callable, lists of values to try by
+        parameter; default parameters where there are none
     scoring : as for `MetaLearner.evaluate`
     n_jobs : workers for the fits of a grid point, with scikit-learn's meaning of None, 1, N and -1
     random_state : of each metalearner
@@ -91,7 +93,7 @@ class MetaLearnerGridSearch:
         self,
         metalearner_factory: type[MetaLearner],
         metalearner_params: Mapping[str, Any],
-        base_learner_grid: Mapping[str, Sequence[type]],
+        base_learner_grid: Mapping[str, Sequence[Callable[..., Any]]],
         param_grid: Mapping[str, Mapping[str, Mapping[str, Sequence[Any]]]],
         scoring: Mapping[str, Sequence[Any]] | None = None,
         n_jobs: int | None = None,
@@ -181,10 +183,12 @@ class MetaLearnerGridSearch:
             for params in ParameterGrid(grids):
                 yield self._point(classes, params)
 
-    def _values(self, kind: str, factory: type) -> dict[str, Sequence[Any]]:
-        return dict(self.param_grid.get(kind, {}).get(factory.__name__, {}))
+    def _values(self, kind: str, factory: Callable[..., Any]) -> dict[str, Sequence[Any]]:
+        return dict(self.param_grid.get(kind, {}).get(factory_name(factory), {}))
 
-    def _point(self, classes: Mapping[str, type], params: Mapping[str, Any]) -> MetaLearner:
+    def _point(
+        self, classes: Mapping[str, Callable[..., Any]], params: Mapping[str, Any]
+    ) -> MetaLearner:
         own: dict[str, Any] = {"random_state": self.random_state}
         stages = {
             "nuisance": set(self.metalearner_factory.NUISANCE_KINDS) - {PROPENSITY_MODEL},
@@ -256,11 +260,11 @@ class MetaLearnerGridSearch:
         return set(factory.NUISANCE_KINDS + factory.TREATMENT_KINDS) - reused
 
     def _check_classes(self, kind: str, grid: Any) -> None:
-        listed = isinstance(grid, Sequence) and all(isinstance(one, type) for one in grid)
+        listed = isinstance(grid, Sequence) and all(map(is_base_model, grid))
         if not listed or not grid:
             raise ValueError(
-                f"Expected a list of classes for {kind} in base_learner_grid; found {grid!r}. "
-                "Parameters to try belong in param_grid."
+                f"Expected a list of classes for {kind} in base_learner_grid, or of callables that "
+                f"return estimators; found {grid!r}. Parameters to try belong in param_grid."
             )
 
     def _check_names(self, what: str, given: Any, expected: set[str]) -> None:
@@ -273,7 +277,7 @@ class MetaLearnerGridSearch:
 
     def _check_values(self, kind: str, by_class: Any) -> None:
         check_dict(f"{kind} in param_grid", by_class, "parameters by class")
-        names = {one.__name__ for one in self.base_learner_grid[kind]}
+        names = {factory_name(one) for one in self.base_learner_grid[kind]}
         self._check_names(f"classes of {kind}", by_class, names)
         for name, grid in by_class.items():
             check_dict(f"{name} in param_grid", grid, "values to try by parameter")
@@ -316,6 +320,6 @@ def _about(learner: MetaLearner) -> dict[str, Any]:
     about: dict[str, Any] = {"metalearner": type(learner).__name__}
     for kind in learner.unfitted:
         spec = learner.spec(kind)
-        about[kind] = spec.factory.__name__
+        about[kind] = spec.name
         about |= {f"{kind}_{name}": value for name, value in sorted(spec.params.items())}
     return about

@@ -25,8 +25,9 @@ from metalearners.declaration import (
     TREATMENT_MODEL,
     VARIANT_OUTCOME_MODEL,
     Declaration,
+    fit_params_of,
 )
-from metalearners.digest import matrix_digest
+from metalearners.digest import is_kept, matrix_digest
 from metalearners.execute import Executor, joblib_executor, run_stage
 from metalearners.explainer import Explainable
 from metalearners.export import build_onnx, necessary_onnx_models
@@ -41,11 +42,11 @@ from metalearners.inputs import (
     known_propensity,
 )
 from metalearners.overlap import Overlap, overlap
-from metalearners.plan import Regression
+from metalearners.plan import Regression, fit_param
 from metalearners.precision import concerns, tell
 from metalearners.predictions import Predictions
 from metalearners.scoring import evaluate
-from metalearners.store import MemoryStore, Store
+from metalearners.store import CachedStore, MemoryStore, Store
 
 __all__ = [
     "NUISANCE",
@@ -302,13 +303,16 @@ class MetaLearner(Explainable, Declaration):
         d = self.dataset(X, y, w, **rows)
         self._check_fit_params(fit_params)
         for kind in self.unfitted:
-            own = _fit_params_of(fit_params or {}, self._stage(kind), kind)
+            own = fit_params_of(fit_params or {}, self._stage(kind), kind)
             check_same_rows(X=X, y=y, w=w, **by_row(own, len(d)))
         self._check_weighted_once(fit_params or {}, d)
         if synchronize and d.cv is None:
             self._check_synchronized()
         self.check(d)
         self._check_kinds(d)
+        self.check_models(d, fit_params)
+        if isinstance(store, CachedStore):
+            self._check_kept(fit_params or {}, d)
         _tell_uncovered(d)
         tell(self.concerns(d, bool(fit_params)))
         _tell_classes(self._labels)
@@ -429,7 +433,7 @@ class MetaLearner(Explainable, Declaration):
         return run_stage(own, job.d, job.store, job.execute)
 
     def _with_fit_params(self, kind: str, r: Regression, job: Job) -> Regression:
-        params = _fit_params_of(job.fit_params, self._stage(kind), kind)
+        params = fit_params_of(job.fit_params, self._stage(kind), kind)
         weight = as_weight(params.pop("sample_weight", None), len(job.d))
         check_weight(weight)
         if weight is None:
@@ -485,13 +489,26 @@ class MetaLearner(Explainable, Declaration):
     def _check_weighted_once(self, fit_params: Mapping[str, Any], d: Dataset) -> None:
         """Refuse weights in fit_params for models that have others."""
         for kind in self.unfitted:
-            given = _fit_params_of(fit_params, self._stage(kind), kind)
+            given = fit_params_of(fit_params, self._stage(kind), kind)
             if "sample_weight" in given and (kind in self.WEIGHTED or d.weight is not None):
                 raise ValueError(
                     f"Expected fit_params without sample_weight for {kind}, whose weights "
                     f"{type(self).__name__} sets itself. Use the argument sample_weight, which all "
                     "stages respect."
                 )
+
+    def _check_kept(self, fit_params: Mapping[str, Any], d: Dataset) -> None:
+        """Refuse arguments by which a store couldn't name fits; tell of base models like that."""
+        for kind in self.unfitted:
+            for name, value in fit_params_of(fit_params, self._stage(kind), kind).items():
+                if not is_kept(fit_param(name, value, d, MemoryStore()).value):
+                    raise ValueError(
+                        "Expected fit_params of numbers, texts, lists and arrays, as the store "
+                        f"keeps fits under a digest of what they depend on; found {name} = "
+                        f"{value!r} for {kind}. Leave it out, or fit without a store."
+                    )
+        for line in self.unkept():
+            warnings.warn(line, stacklevel=4)
 
     def _out_of_fold(self, d: Dataset) -> Columns:
         """The nuisances' out-of-fold predictions for the rows of a data set."""
@@ -897,11 +914,6 @@ def _tell_classes(labels: Array | None) -> None:
             UserWarning,
             stacklevel=4,
         )
-
-
-def _fit_params_of(given: Mapping[str, Any], stage: str, kind: str) -> dict[str, Any]:
-    by_stage = bool(given) and set(given) <= {NUISANCE, TREATMENT}
-    return dict(given.get(stage, {}).get(kind, {}) if by_stage else given)
 
 
 def _pool(*n_jobs: int | None) -> int | None:

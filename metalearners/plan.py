@@ -15,10 +15,10 @@ from metalearners._typing import Array, Name, Ref
 from metalearners.containers import Features, select
 from metalearners.crossfit import CrossFit
 from metalearners.dataset import Dataset
-from metalearners.digest import combine
+from metalearners.digest import combine, is_kept, unkept
 from metalearners.estimators import EstimatorSpec
 from metalearners.folds import Splits
-from metalearners.store import Store
+from metalearners.store import CachedStore, Store
 from metalearners.unit import Fit, FitParam, FitUnit, as_mask
 
 
@@ -154,6 +154,9 @@ def _ask(name: Name, r: Regression, d: Dataset, store: Store) -> Asked:
 
 
 def _base(r: Regression, rows: Array, d: Dataset, store: Store) -> FitUnit:
+    fit_params = tuple(fit_param(n, v, d, store) for n, v in sorted(r.fit_params.items()))
+    lasting = isinstance(store, CachedStore)
+    gaps = r.estimator.unkept if lasting else r.estimator.identity.gaps
     return FitUnit(
         estimator=r.estimator,
         X=store.put(select(d.X, r.columns)),
@@ -168,11 +171,13 @@ def _base(r: Regression, rows: Array, d: Dataset, store: Store) -> FitUnit:
         seed=0,
         keep=False,
         interactions=r.interactions,
-        fit_params=tuple(_fit_param(n, v, d, store) for n, v in sorted(r.fit_params.items())),
+        fit_params=fit_params,
+        alone=unkept() if gaps or not all(is_kept(param.value) for param in fit_params) else "",
     )
 
 
-def _fit_param(name: str, value: Any, d: Dataset, store: Store) -> FitParam:
+def fit_param(name: str, value: Any, d: Dataset, store: Store) -> FitParam:
+    """An argument of `fit` by its name, its value put into the store."""
     plain = isinstance(value, (str, bytes, Mapping)) or not hasattr(value, "__len__")
     by_row = not plain and len(value) == len(d)
     return FitParam(name, store.put(np.asarray(value) if by_row else value), by_row)
@@ -184,5 +189,5 @@ def _seeded(unit: FitUnit, d: Dataset, label: str) -> FitUnit:
     Weights play no part: in another unit they would give another seed, and another fit.
     """
     content = [unit.content, unit.target, unit.train, str(unit.arm)]
-    drawn = combine("seed", [unit.estimator.digest, str(d.seed), *content])
-    return replace(unit, seed=int(drawn[:7], 16), label=label)
+    drawn = combine("seed", [unit.estimator.outline, str(d.seed), *content])
+    return replace(unit, seed=int(drawn[:7], 16), label=label, alone=unkept() if unit.alone else "")

@@ -10,7 +10,7 @@ import numpy as np
 
 from metalearners._typing import Ref
 from metalearners.containers import is_matrix
-from metalearners.digest import digest, matrix_digest
+from metalearners.digest import digest, identify, is_kept, matrix_digest, unkept
 from metalearners.fit_cache import FitCache
 from metalearners.ownership import UntrustedWarning, check_makers
 from metalearners.storage import FolderStorage, open_storage
@@ -54,14 +54,15 @@ class MemoryStore:
         """Keep an input under the digest of its content.
 
         A value put before is known by its identity, so a matrix shared by many regressions is
-        hashed once; inputs must not change afterwards.
+        hashed once; inputs must not change afterwards. One that has no digest, such as a callback,
+        gets a name of its own.
         """
         known = self._names.get(id(value))
         if known is not None and known[0] is value:
             return known[1]
         flat = isinstance(value, np.ndarray) and value.ndim != 2
         matrix = is_matrix(value) and not flat
-        ref = "-".join(matrix_digest(value)) if matrix else digest(value)
+        ref = "-".join(matrix_digest(value)) if matrix else _name_of(value)
         value = self._inputs.setdefault(ref, value)
         self._names[id(value)] = (value, ref)
         return ref
@@ -106,6 +107,11 @@ class MemoryStore:
         return nullcontext()
 
 
+def _name_of(value: Any) -> Ref:
+    named = identify(lambda: digest(value))
+    return unkept() if named.gaps else named.digest
+
+
 def obtain(unit: FitUnit, store: Store, fit: Callable[[FitUnit, Store], Fit]) -> None:
     """Have a unit's fit in a store: one that is there, whoever made it, or else a new one.
 
@@ -121,6 +127,8 @@ def obtain(unit: FitUnit, store: Store, fit: Callable[[FitUnit, Store], Fit]) ->
 class CachedStore(MemoryStore):
     """A store whose fits outlive the process, in a cache.
 
+    Fits that no digest names are kept for the process alone.
+
     Parameters
     ----------
     cache : where they are kept
@@ -135,7 +143,7 @@ class CachedStore(MemoryStore):
     def find(self, key: Ref) -> Fit | None:
         """The fit kept under a key, by this process or another, if it is whole."""
         fit = super().find(key)
-        if fit is None and not self.refresh:
+        if fit is None and not self.refresh and is_kept(key):
             fit = self.cache.read(key)
             if fit is not None:
                 super().keep(key, fit)
@@ -143,12 +151,13 @@ class CachedStore(MemoryStore):
 
     def keep(self, key: Ref, fit: Fit, label: str = "") -> None:
         """Keep a fit here, and in the cache if that can be written to."""
-        self.cache.write(key, fit, label)  # first, as it raises where a fit can't be pickled
+        if is_kept(key):
+            self.cache.write(key, fit, label)  # first, as it raises where one can't be pickled
         super().keep(key, fit)
 
     def claim(self, key: Ref) -> AbstractContextManager[None]:
         """Wait until nobody else fits a key's unit, and have it for oneself."""
-        return self.cache.claim(key)
+        return self.cache.claim(key) if is_kept(key) else nullcontext()
 
 
 class DirectoryStore(CachedStore):

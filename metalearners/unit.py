@@ -30,7 +30,8 @@ class FitUnit:
     much as features do.
 
     Units are equal when their keys are: the key is the digest of what the fit depends on, and
-    so its cache key. `label` says what the unit is for and is no part of it.
+    so its cache key. `label` says what the unit is for and is no part of it. A unit of which no
+    digest says all has a name in `alone` that no other has: it is shared with none, and not kept.
     """
 
     estimator: EstimatorSpec
@@ -47,13 +48,15 @@ class FitUnit:
     interactions: bool = False
     fit_params: tuple[FitParam, ...] = ()
     label: str = ""
+    alone: Ref = ""
 
     @cached_property
     def key(self) -> Ref:
         """Digest of everything that shapes the unit's predictions and kept model."""
         parts = (self.X, self.target, self.train, self.test, self.weight, self.arm)
         plain = (self.n_arms, self.method, self.seed, self.keep, self.interactions, self.fit_params)
-        return combine("unit", [_fit_code(), self.estimator.digest, repr(parts), repr(plain)])
+        own = combine("unit", [_fit_code(), self.estimator.digest, repr(parts), repr(plain)])
+        return self.alone + own if self.alone else own
 
     @property
     def inputs(self) -> list[Ref]:

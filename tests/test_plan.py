@@ -15,6 +15,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from metalearners import DRLearner, RLearner, SLearner, TLearner, XLearner
 from metalearners.containers import select
+from metalearners.digest import is_kept
 from metalearners.estimators import EstimatorSpec
 from metalearners.metalearner import PROPENSITY_MODEL, VARIANT_OUTCOME_MODEL
 from metalearners.plan import Regression, plan_stage
@@ -384,11 +385,13 @@ def test_the_code_that_fits_is_in_each_key(monkeypatch):
     assert not set(before) & set(keys_of(regression()))
 
 
-def test_a_parameter_without_a_digest_is_refused_when_planning():
-    made = linear_learner(TLearner, nuisance_model_params={"positive": np.random.default_rng(0)})
+def test_units_of_a_parameter_without_a_digest_are_alone():
+    spec = EstimatorSpec(FunctionTransformer, {"kw_args": {"rng": np.random.default_rng(0)}})
+    asked = {(name, "0"): Regression(spec, S.y[:90], 3) for name in "ab"}
+    plan = plan_stage(asked, draw(90).dataset(), MemoryStore())
 
-    with pytest.raises(TypeError, match=r"numpy\.random.*Pass a plain value"):
-        nuisance_plan(made, draw(90).dataset())
+    assert len(plan.units) == plan.planned == 6
+    assert not any(is_kept(unit.key) for unit in plan.units)
 
 
 def test_parameters_with_code_are_named_by_it():
