@@ -40,7 +40,7 @@ class Gain:
     qini_error : its standard error; None without draws
     p_value : one-sided, of the hypothesis that rows are ordered no better than by chance (Qini is
         0 or less), by Student's t with one degree fewer than the clusters are worth
-        (`effective_clusters`); 1 without draws or where all rows are tied
+        (`effective_clusters`), or than there are draws; 1 without draws or where all rows are tied
     """
 
     share: Floats
@@ -130,7 +130,8 @@ def gain_curve(
         row[:-1], row[-1] = np.interp(grid, *one), _qini(*one)
     curves, error = drawn[:, :-1], float(drawn[:, -1].std())
     line_error = (curves - curves[:, -1:] * grid).std(axis=0)
-    freedom = max(1.0, float(effective_clusters(np.zeros(len(w)), groups, w)[0]) - 1)
+    (worth,) = effective_clusters(np.zeros(len(w), dtype=np.int64), groups, w)
+    freedom = max(1.0, float(min(worth, draws)) - 1)  # few draws leave the error unsure, too
     p_value = float(stats.t.sf(qini / error, freedom)) if error > 0 else 1.0
     return Gain(grid, curve, curves.std(axis=0), line_error, qini, error, p_value)
 
