@@ -504,8 +504,8 @@ class MetaLearner(Explainable, Declaration):
                 if not is_kept(fit_param(name, value, d, MemoryStore()).value):
                     raise ValueError(
                         "Expected fit_params of numbers, texts, lists and arrays, as the store "
-                        f"keeps fits under a digest of what they depend on; found {name} = "
-                        f"{value!r} for {kind}. Leave it out, or fit without a store."
+                        f"keeps fits under a digest of what they depend on; found {name} for "
+                        f"{kind}, with other values. Leave it out, or fit without a store."
                     )
         for line in self.unkept():
             warnings.warn(line, stacklevel=4)

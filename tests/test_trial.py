@@ -152,7 +152,10 @@ def test_early_stopping_works_without_a_store_and_is_refused_with_one(features, 
 
     for model in made.overall_models()["variant_outcome_model"]:
         assert model.best_iteration_ < 30
-    with pytest.raises(ValueError, match=r"Expected fit_params .* as the store keeps .*callbacks"):
+    with pytest.raises(
+        ValueError,
+        match=r"Expected fit_params .* as the store keeps .*found (callbacks|eval_set) for",
+    ):
         fit(LGBMRegressor, params, rows, fit_params=given, store=DirectoryStore(tmp_path))
 
 
