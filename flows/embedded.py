@@ -39,6 +39,7 @@ def main(folder: Path, port: int) -> None:
     address = f"http://127.0.0.1:{port}/api"
     watch = threading.Thread(target=_watch, args=(server, folder, address))
     watch.start()
+    threading.Thread(target=_keep_waking, args=(folder,), daemon=True).start()
     try:
         server.run()
     finally:  # also where it can't begin, as its port is taken: its users start another then
@@ -76,13 +77,12 @@ def _write_record(folder: Path, port: int, notice: str = "") -> None:
 
 
 def _watch(server: Any, folder: Path, api: str) -> None:
-    """See to runs that are dead, or told to end; end the server when it has no users any more."""
-    from flows.liveness import mark_crashed, wake_those_told_to_end
+    """End dead runs, and the server when it has neither users nor a dead run left."""
+    from flows.liveness import mark_crashed
 
     users = os.open(folder / "server.users", os.O_RDWR | os.O_CREAT, 0o600)
     while not server.should_exit:
         time.sleep(_POLL_SECONDS)
-        wake_those_told_to_end(folder)
         if mark_crashed(folder, api):
             continue
         try:
@@ -92,6 +92,15 @@ def _watch(server: Any, folder: Path, api: str) -> None:
         # The lock is held until this process has ended: who comes next starts a new server.
         (folder / "server.json").unlink(missing_ok=True)
         server.should_exit = True
+
+
+def _keep_waking(folder: Path) -> None:
+    """Apart from what asks the server, which may take its time on a busy machine."""
+    from flows.liveness import wake_those_told_to_end
+
+    while True:
+        time.sleep(_POLL_SECONDS)
+        wake_those_told_to_end(folder)
 
 
 def _own_pages_only(app: Any, port: int) -> Any:
