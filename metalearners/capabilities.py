@@ -58,10 +58,12 @@ def check_kinds(estimator: Any, X: Matrix, who: str) -> None:
 def _refused_kinds(estimator: Any) -> frozenset[str]:
     if isinstance(estimator, Pipeline):
         return frozenset()
-    inner = [_refused_kinds(model) for model in inner_models(estimator)]
-    if inner:
-        flat = {TEXTS, CATEGORIES} if isinstance(estimator, _FLATTENING) else set()
-        return frozenset(flat).union(*inner)
+    if models := inner_models(estimator):
+        inner = frozenset[str]().union(*map(_refused_kinds, models))
+        if not isinstance(estimator, _FLATTENING):
+            return inner
+        # They hand on plain arrays, in which categories are texts.
+        return frozenset({TEXTS, CATEGORIES}) if TEXTS in inner else frozenset()
     root, refused = _root(estimator), _REFUSED.get(_root(estimator), frozenset())
     if takes_categories(estimator):
         return refused - {TEXTS, CATEGORIES, NUMBERED} if root == "catboost" else refused

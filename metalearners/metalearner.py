@@ -810,10 +810,11 @@ def _tell_uncovered(d: Dataset) -> None:
 def _tell_classes(labels: Array | None) -> None:
     """Say which of two classes that are texts decides the sign, as the alphabet chose it."""
     if labels is not None and len(labels) == 2:
+        first, second = labels.tolist()
         warnings.warn(
-            f"Classes are in the order of the alphabet, {labels.tolist()}: estimates[:, :, 1], the "
-            f"ones that simplify_output keeps, are effects on {labels[1]!r}, and those on "
-            f"{labels[0]!r} have the opposite sign. Pass y as 0 and 1 to choose.",
+            f"Classes are in the order of the alphabet, {[first, second]}: estimates[:, :, 1], the "
+            f"ones that simplify_output keeps, are effects on {second!r}, and those on "
+            f"{first!r} have the opposite sign. Pass y as 0 and 1 to choose.",
             UserWarning,
             stacklevel=4,
         )

@@ -16,9 +16,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from xgboost import XGBRegressor
 
-from metalearners import DRLearner, MetaLearner, RLearner, SLearner, TLearner, XLearner
+from metalearners import DRLearner, RLearner, SLearner, TLearner, XLearner
 from metalearners.bundle import Bundle
 from metalearners.cross_fit_estimator import CrossFitEstimator
+from metalearners.metalearner import MetaLearner
 from metalearners.precision import centre_of, merged_features
 from metalearners.store import DirectoryStore
 from metalearners.weights import in_rows
@@ -40,8 +41,8 @@ def learner(kind: type[MetaLearner], factory: type, params: dict) -> MetaLearner
 
 @settings(max_examples=50, deadline=None)
 @given(
-    st.lists(st.floats(0, 1e6), min_size=1, max_size=30).filter(any),
-    st.floats(1e-200, 1e200),
+    st.lists(st.just(0.0) | st.floats(1e-6, 1e6), min_size=1, max_size=30).filter(any),
+    st.floats(1e-100, 1e100),
 )
 def test_weights_in_rows_have_no_unit(weights, unit):
     given = np.array(weights)
@@ -97,9 +98,12 @@ CENTRED = {
 }
 
 
-@pytest.mark.parametrize("shift", [-1e8, 1e6, 3e11])
-@pytest.mark.parametrize("case", CENTRED)
-@pytest.mark.parametrize("kind", [SLearner, TLearner, XLearner, RLearner, DRLearner])
+@pytest.mark.parametrize(
+    ("kind", "case"),
+    [(kind, "lightgbm") for kind in (SLearner, TLearner, XLearner, RLearner, DRLearner)]
+    + [(TLearner, "lightgbm, absolute"), (TLearner, "xgboost")],
+)
+@pytest.mark.parametrize("shift", [-1e8, 3e11])
 def test_a_constant_added_to_all_outcomes_changes_no_effect(kind, case, shift):
     y = S.y.round(3)
     base, moved = (
@@ -108,7 +112,7 @@ def test_a_constant_added_to_all_outcomes_changes_no_effect(kind, case, shift):
 
     for is_oos in (False, True):
         a, b = (one.predict(S.X, is_oos) for one in (base, moved))
-        assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > 0.99
+        assert np.abs(a - b).mean() < 0.03
     means = moved.predict_conditional_average_outcomes(S.X, is_oos=True)
     assert means.mean() == pytest.approx(shift + S.y.mean(), abs=0.3)
 
@@ -143,7 +147,7 @@ def test_losses_that_change_under_translation_see_the_outcomes_themselves(model)
     [
         (BaggingRegressor, {"estimator": LGBMRegressor(n_jobs=1), "n_estimators": 2}, {}),
         (LGBMRegressor, {**LIGHT, "objective": "poisson"}, {}),
-        (LGBMRegressor, LIGHT, {"eval_set": [(S.X, S.y)]}),
+        (LGBMRegressor, LIGHT, {"eval_X": S.X[:50], "eval_y": S.y[:50]}),
     ],
     ids=["in another model", "counts", "with outcomes to stop by"],
 )
