@@ -647,7 +647,32 @@ COLUMNS = {
         data(outcome_type="binary"),
         "found 2 values such as 1, 2.*recode",
     ),
-    "yes and no": ({"y": ["yes", "no"] * 60}, data(outcome_type="binary"), "found string"),
+    "yes and no": (
+        {"y": ["yes", "no"] * 60},
+        data(outcome_type="binary"),
+        "found string, such as 'yes', 'no'.* counts as 1 as data.positive",
+    ),
+    "positive for numbers": ({}, data(positive=1), "positive: expected with outcome_type: binary"),
+    "positive is yes": (
+        {"y": ["yes", "no"] * 60},
+        data(outcome_type="binary", positive=True),
+        "data.positive: .*found True: .*in quotes",
+    ),
+    "positive isn't there": (
+        {"y": ["yes", "no"] * 60},
+        data(outcome_type="binary", positive="y"),
+        "data.positive: expected a label among 'no', 'yes'; found 'y'",
+    ),
+    "positive of three": (
+        {"y": ["yes", "no", "?"] * 40},
+        data(outcome_type="binary", positive="yes"),
+        "data.positive: expected two labels in 'y'; found 3",
+    ),
+    "positive with a missing one": (
+        {"y": ["yes", "no"] * 59 + ["no", None]},
+        data(outcome_type="binary", positive="yes"),
+        "1 of 120 have none",
+    ),
     "one class": ({"y": 1}, data(outcome_type="binary"), "expected both classes.*only 1"),
     "one class an arm": ({"y": [0, 1] * 60}, data(outcome_type="binary"), "each arm"),
     "missing class": (
@@ -818,6 +843,10 @@ TAKEN_COLUMNS = {
     "boolean arms": ({"w": [False, True] * 60}, data(control=False, arms=[True, False])),
     "booleans with nulls as a feature": ({"x": pd.array([True, None] * 60, dtype="boolean")}, {}),
     "booleans as outcome": ({"y": [True, True, False, False] * 30}, data(outcome_type="binary")),
+    "labels as outcome": (
+        {"y": ["yes", "yes", "no", "no"] * 30},
+        data(outcome_type="binary", positive="no"),
+    ),
     "a text for a number": ({"w": [0, 1] * 60}, data(control="0")),
     "a whole number for a float": ({"w": [0.0, 1.0] * 60}, data(control=0)),
     "a number for a text": ({"w": ["25", "f"] * 60}, data(control="f", arms=["f", 25])),

@@ -7,6 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
+from flows.columns import read_outcome
+from flows.config import DataConfig
 from metalearners import DRLearner, TLearner
 from metalearners.aipw import (
     aipw_scores,
@@ -168,3 +170,28 @@ def test_other_numbers_are_named():
     learner = TLearner(True, 2, LogisticRegression, n_folds=2).fit(C.X, C.y + 1, C.w)
 
     assert Bundle.of(learner, C.X).predict(C.X).columns.tolist() == ["cate.TLearner.1.2"]
+
+
+# The same in a config
+
+PAIRS = st.sampled_from(
+    [("yes", "no"), ("a", "b"), (1, 2), (0, 1), (True, False), (0.5, 1.5), ("1", "0"), ("", "x")]
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(PAIRS, st.booleans(), st.booleans(), st.lists(st.booleans(), min_size=2).filter(any))
+def test_the_label_that_is_named_counts_as_1_whatever_the_order(pair, turned, category, rows):
+    one, other = pair[::-1] if turned else pair
+    told = np.array([*rows, False])
+    column = pd.Series([one if row else other for row in told], name="y")
+    column = column.astype("category") if category else column
+    data = DataConfig(
+        **{"source": "x", "outcome": "y", "treatment": "w", "control": 0},
+        **{"outcome_type": "binary", "positive": one},
+    )
+
+    found = read_outcome(column, data)
+
+    assert found.dtype == np.int64
+    np.testing.assert_array_equal(found, told)
