@@ -165,7 +165,7 @@ def read_arms(column: pd.Series, data: DataConfig) -> tuple[list[Any], Array, di
 
 def _check_labels(column: pd.Series, where: str) -> None:
     kind = _kind(column)
-    if kind == "floating" and np.isinf(column).any():
+    if kind == "floating" and np.isinf(column.astype(float)).any():
         kind = "infinite values"  # no JSON
     if kind not in _PLAIN:
         raise InputError(
