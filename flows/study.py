@@ -148,14 +148,12 @@ def load_study(config: Config) -> Study:
         )
         for learner in (*study.learners.values(), study.reference):
             learner.check(dataset)
-            learner.check_models(dataset)
-            if config.cache.enabled:
-                study.warnings.extend(set(learner.unkept()) - set(study.warnings))
     except InputError:
         raise
     except ValueError as error:
         raise InputError(f"{config.data.source}: {_with_labels(str(error), arms)}") from None
     _check_models(study)
+    _try_models(study)
     # Last, so that refused input leaves no folders behind.
     study.warnings.extend(check_folders(config))
     return study
@@ -371,6 +369,17 @@ def _check_models(study: Study) -> None:
                     f"Expected a base model whose fit takes sample_weight; {who} doesn't. "
                     "Name another."
                 )
+
+
+def _try_models(study: Study) -> None:
+    """Refuse base models that would be refused in their fits; warn of those that no cache keeps."""
+    for learner in (*study.learners.values(), study.reference):
+        try:
+            learner.check_models(study.dataset)
+        except ValueError as error:
+            raise InputError(f"{study.config.data.source}: {error}") from None
+        if study.config.cache.enabled:
+            study.warnings.extend(line for line in learner.unkept() if line not in study.warnings)
 
 
 _ODD = re.compile(r'[",:\[\]{}\n\r]|^$')

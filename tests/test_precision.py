@@ -136,7 +136,17 @@ def test_outcomes_near_0_are_fitted_as_they_are():
         BaggingRegressor(LGBMRegressor()),
         LinearRegression(),
     ],
-    ids=str,
+    ids=[
+        "poisson",
+        "gamma",
+        "tweedie",
+        "own",
+        "no average",
+        "xgboost poisson",
+        "xgboost base score",
+        "bag",
+        "linear",
+    ],
 )
 def test_losses_that_change_under_translation_see_the_outcomes_themselves(model):
     assert centre_of(model, S.y + 1e6) == 0
