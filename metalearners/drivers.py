@@ -15,9 +15,9 @@ from metalearners.ties import tied
 MOST_ALONE = 128
 """Features up to which each is shuffled alone."""
 
-_FIRST = 64  # features shuffled alone where there are more
-_BLOCKS = 32  # blocks that the others are shuffled in at first
-_TESTS = 192  # blocks that are shuffled at most, however many features there are
+_FIRST = 48  # features shuffled alone where there are more
+_BLOCKS = 16  # blocks that the others are shuffled in at first
+_TESTS = 128  # blocks that are shuffled at most, however many features there are
 _NEGLIGIBLE = 0.001  # a block that holds less of the variance isn't divided
 _COPIES = 16  # shuffled samples in one call, as a call costs more than its rows
 _CELLS = 2**24  # of all copies in a call, so that they stay small beside the data
@@ -37,9 +37,9 @@ def effect_drivers(
     where X^(j) has feature j shuffled over the rows. It describes the fitted estimates, not the
     causal role of a feature; features that go together share their part unevenly.
 
-    Of more than `MOST_ALONE` features only the 64 that go most with the estimates are shuffled
+    Of more than `MOST_ALONE` features only the 48 that go most with the estimates are shuffled
     alone, the others in blocks. Blocks are halved, the largest share first, until each has one
-    feature or less than .1 % of the variance, or 192 were shuffled. The features of a block that
+    feature or less than .1 % of the variance, or 128 were shuffled. The features of a block that
     stays whole carry equal parts of its share.
 
     Parameters
