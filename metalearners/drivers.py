@@ -15,9 +15,9 @@ from metalearners.ties import tied
 MOST_ALONE = 128
 """Features up to which each is shuffled alone."""
 
-_FIRST = 64  # features shuffled alone where there are more
-_BLOCKS = 32  # blocks that the others are shuffled in at first
-_TESTS = 192  # blocks that are shuffled at most, however many features there are
+_FIRST = 48  # features shuffled alone where there are more
+_BLOCKS = 16  # blocks that the others are shuffled in at first
+_TESTS = 128  # blocks that are shuffled at most, however many features there are
 _NEGLIGIBLE = 0.001  # a block that holds less of the variance isn't divided
 _COPIES = 16  # shuffled samples in one call, as a call costs more than its rows
 _CELLS = 2**24  # of all copies in a call, so that they stay small beside the data
@@ -37,9 +37,9 @@ def effect_drivers(
     where X^(j) has feature j shuffled over the rows. It describes the fitted estimates, not the
     causal role of a feature; features that go together share their part unevenly.
 
-    Of more than `MOST_ALONE` features only the 64 that go most with the estimates are shuffled
+    Of more than `MOST_ALONE` features only the 48 that go most with the estimates are shuffled
     alone, the others in blocks. Blocks are halved, the largest share first, until each has one
-    feature or less than .1 % of the variance, or 192 were shuffled. The features of a block that
+    feature or less than .1 % of the variance, or 128 were shuffled. The features of a block that
     stays whole carry equal parts of its share.
 
     Parameters
@@ -152,18 +152,29 @@ def _order(X: Matrix, estimates: Floats) -> Array:
     X = X if as_frame(X) is None else as_pandas(X)
     centred = estimates - estimates.mean(axis=0)
     spread = np.sqrt((centred**2).sum(axis=0))
-    fit = [_correlation(_column(X, j), centred, spread) for j in range(X.shape[1])]
-    return np.argsort(-np.array(fit), kind="stable")
+    if isinstance(X, pd.DataFrame) and _is_one_block(X):
+        fit = _correlations(X.to_numpy(float), centred, spread)
+    else:
+        columns = (_column(X, j) for j in range(X.shape[1]))
+        fit = np.array([_correlation(column, centred, spread) for column in columns])
+    return np.argsort(-fit, kind="stable")
+
+
+def _correlations(X: Floats, centred: Floats, spread: Floats) -> Floats:
+    """(p,) the largest squared correlation of each column with columns of estimates."""
+    known = ~np.isnan(X)
+    means = np.nan_to_num(X).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    values = np.where(known, X - means, 0)
+    size = np.sqrt((values**2).sum(axis=0))[:, None] * spread
+    products = np.abs(values.T @ centred)
+    return np.asarray((np.divide(products, size, np.zeros_like(size), where=size > 0) ** 2).max(1))
 
 
 def _correlation(column: pd.Series, centred: Floats, spread: Floats) -> float:
-    """The largest squared correlation of a column with columns of estimates."""
+    """The same of a single column of any type."""
     if pd.api.types.is_numeric_dtype(column.dtype):
-        values = column.to_numpy(float, na_value=np.nan)
-        values = np.nan_to_num(values - np.nanmean(values) if np.isfinite(values).any() else values)
-        size = np.sqrt((values**2).sum()) * spread
-        products = np.abs(values @ centred)
-        return float(np.divide(products, size, out=np.zeros_like(size), where=size > 0).max() ** 2)
+        values = column.to_numpy(float, na_value=np.nan)[:, None]
+        return float(_correlations(values, centred, spread)[0])
     codes = pd.factorize(column, use_na_sentinel=False)[0]
     sums = np.array([np.bincount(codes, weights=one) for one in centred.T])
     between = (sums**2 / np.bincount(codes)).sum(axis=1)
