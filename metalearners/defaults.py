@@ -36,11 +36,13 @@ def lightgbm_params(role: Role, n_rows: int, n_variants: int) -> dict[str, Any]:
             "num_leaves": _within(size, 4, 31),
             "min_child_samples": _within(rows / 50, 10, 200),
         }
+    # Propensities are to follow confounding where there is some: more steps, in smaller leaves.
+    steps, part = (100, 20) if role == "propensity" else (50, 10)
     return {
-        "n_estimators": 50,
+        "n_estimators": steps,
         **shared,
         "num_leaves": _within(size / 2, 3, 31),
-        "min_child_samples": _within(rows / 10, 20, 500),
+        "min_child_samples": _within(rows / part, 20, 500),
         "reg_lambda": 10.0,
     }
 

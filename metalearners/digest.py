@@ -516,7 +516,8 @@ def matrix_digest(X: Matrix) -> tuple[Ref, Ref]:
         columns = [digest(np.ascontiguousarray(X[:, j])) for j in range(X.shape[1])]
         schema = combine("ndarray", [X.dtype.str])
     else:
-        columns = [_column(frame[:, j]) for j in range(X.shape[1])]
+        own: Iterable[Any] = frame.iter_columns()
+        columns = [_column(column) for column in own]
         kinds = [f"{name!r} {kind}" for name, kind in frame.schema.items()]
         schema = combine("frame", [str(frame.implementation), *kinds])
     return combine("matrix", [repr(X.shape), *columns]), schema

@@ -112,7 +112,7 @@ def merged_features(X: Matrix) -> list[str]:
     if frame is None:
         columns = zip(map(str, range(X.shape[1])), X[rows].T, strict=True)
         return [name for name, values in columns if _merges(values)] if _wide(X.dtype) else []
-    own = (frame[:, j] for j in range(frame.shape[1]))
+    own = frame.iter_columns()
     return [str(c.name) for c in own if _wide_type(c.dtype) and _merges(c[rows].to_numpy())]
 
 
