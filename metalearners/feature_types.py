@@ -41,7 +41,7 @@ def kinds_of(X: Matrix, frame: nw.DataFrame[Any] | None) -> dict[Any, str]:
         # Frames of thousands of columns are looked at in each prediction: not column by position,
         # which takes a time that grows with the square, and plain numbers by their type alone.
         plain = {j for j, dtype in enumerate(_dtypes(X)) if dtype.kind in "biuf"}
-        others = enumerate(frame.iter_columns()) if len(plain) < len(names) else ()
+        others: Any = enumerate(frame.iter_columns()) if len(plain) < len(names) else ()
         held = {j: _kind(column) for j, column in others if j not in plain}
         found = {name: held.get(j, (_PLAIN, True)) for j, name in enumerate(names)}
     wrong = [f"{name} ({kind})" for name, (kind, known) in found.items() if not known]
