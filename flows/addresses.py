@@ -4,8 +4,8 @@ import re
 from urllib.parse import unquote
 
 # Before an @ of these stands a container, an organisation or a path, and no user.
-_AZURE = {"abfs", "abfss", "adl", "az", "wasb", "wasbs"}
-_NO_USERS = {"file", "git", "github", "hf", "local", "memory", "tar", "zip"}
+_CONTAINERS = {"abfs", "abfss", "adl", "az", "hf", "wasb", "wasbs"}
+_NO_USERS = {"file", "git", "github", "local", "memory", "tar", "zip"}
 # A user's name alone is no secret where a server asks for more than that.
 _LOGINS = {"ftp", "hdfs", "sftp", "smb", "ssh"}
 
@@ -13,7 +13,7 @@ _NEXT = r"::(?=[a-z][a-z0-9+.-]{0,30}:[:/])"  # fsspec chains addresses
 _ADDRESS = re.compile(rf"([a-z][a-z0-9+.-]{{0,30}}):(/+)((?:(?!{_NEXT})\S)*)", re.IGNORECASE)
 _HOST = re.compile(r"(\[[^]]*\]|[^:]*)(:\d+)?|arn:.*")
 _NAME = re.compile(r"""[?&\#;{,]\s*["']?([^=:&/?\#;{,"'\s]+)["']?\s*[=:]\s*""")
-_VALUE = re.compile(r"""\{?("[^"]*"|'[^']*'|[^&\#;,}\s]*)""")
+_VALUE = re.compile(r"""\{?("[^"]*"|'[^']*'|[^&\#;,}\s]+)""")
 _WORDS = re.compile(
     r"secret|passw|credential|signature|token(?!iz)|bearer|(access|account|api|private|shared)key"
     r"|(^|[^a-z])(auth|authorization|jwt|key|pass|pwd|sas|sig)($|[^a-z])|(auth|key|pwd|sas)$"
@@ -60,7 +60,7 @@ def _without_user(scheme: str, rest: str) -> str:
         return rest
     if ":" in (user or first):
         return rest.rpartition("@")[2]
-    return rest if scheme in _AZURE | _LOGINS else rest[len(user) + 1 :]
+    return rest if scheme in _CONTAINERS | _LOGINS else rest[len(user) + 1 :]
 
 
 def _without_pairs(rest: str) -> str:

@@ -262,10 +262,27 @@ def test_a_state_folder_is_refused_exactly_where_others_may_write(tmp_path_facto
         Path(".uplift").chmod(mode)
         Path("link").symlink_to(".uplift")
         if mode & 0o022:
-            with pytest.raises(InputError, match=r"private to user.*chmod go-w .*\.uplift"):
+            with pytest.raises(InputError, match=r"private to user.*chmod -R go-w .*\.uplift"):
                 state_folder()
         else:
             assert mode_of(state_folder()) == mode
+
+
+@pytest.mark.parametrize("what", ["prefect", "cache", "server.db"])
+@pytest.mark.parametrize("mode", [0o700, 0o711, 0o750, 0o755])
+def test_what_lies_in_a_state_folder_is_closed_too(tmp_path, monkeypatch, what, mode):
+    """As in one that was open, and whose own mode alone was mended."""
+    monkeypatch.chdir(tmp_path)
+    path = Path(".uplift", what)
+    path.parent.mkdir()
+    path.touch() if "." in what else path.mkdir()
+    path.chmod(0o777)
+    path.parent.chmod(mode)
+    if mode == 0o700:
+        state_folder()
+    else:
+        with pytest.raises(InputError, match=r"private to user.*chmod -R go-w .*\.uplift"):
+            state_folder()
 
 
 @as_root
@@ -297,14 +314,28 @@ def test_a_cache_is_refused_or_warned_of_by_who_may_write(tmp_path_factory, mode
     folder.mkdir()
     folder.chmod(mode)
     if mode & 0o002:
-        with pytest.raises(UntrustedError, match=r"any user.*chmod o-w .*secret"):
+        with pytest.raises(UntrustedError, match=r"any user.*chmod -R o-w .*secret"):
             DirectoryStore(folder)
     elif mode & 0o020:
-        with pytest.warns(UntrustedWarning, match="users of group .*chmod g-w .*secret"):
+        with pytest.warns(UntrustedWarning, match="users of group .*chmod -R g-w .*secret"):
             DirectoryStore(folder)
     else:
         DirectoryStore(folder)
     DirectoryStore(folder, signing_key=b"secret")
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o711, 0o755])
+def test_the_folders_of_a_cache_are_looked_at_too(tmp_path, mode):
+    """As in one that was open, and whose own mode alone was mended."""
+    folder = tmp_path / "cache"
+    (folder / KEY[:2]).mkdir(parents=True)
+    (folder / KEY[:2]).chmod(0o777)
+    folder.chmod(mode)
+    if mode == 0o700:
+        DirectoryStore(folder)
+    else:
+        with pytest.raises(UntrustedError, match=rf"any user.*chmod -R o-w \S*/{KEY[:2]}"):
+            DirectoryStore(folder)
 
 
 @as_root
@@ -427,7 +458,7 @@ def test_a_model_is_refused_or_warned_of_by_who_may_write(bundle, tmp_path_facto
     bundle.save(folder, b"secret")
     (folder / what).chmod(mode)
     if mode & 0o002:
-        with pytest.raises(BundleError, match=r"any user.*chmod o-w .*secret"):
+        with pytest.raises(BundleError, match=r"any user.*chmod (-R )?o-w .*secret"):
             Bundle.load(folder)
     elif mode & 0o020:
         with pytest.warns(UntrustedWarning, match="users of group"):
