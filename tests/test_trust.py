@@ -395,13 +395,31 @@ def forge(folder, marker):
     manifest = json.loads((folder / "manifest.json").read_bytes())
     raw = pickle.dumps(Bomb(marker))
     (folder / "TLearner.pickle").write_bytes(raw)
-    signature = {"signature": manifest.pop("signature")} if "signature" in manifest else {}
-    manifest.pop("digest")
     manifest["files"]["TLearner.pickle"] = sha256(raw).hexdigest()
     manifest["sizes"]["TLearner.pickle"] = len(raw)
+    put_manifest(folder, manifest)
+
+
+def put_manifest(folder, manifest):
+    """Write a manifest with its own digest, which needs no secret."""
+    signature = {"signature": manifest.pop("signature")} if "signature" in manifest else {}
+    manifest.pop("digest")
     digest = sha256(json.dumps(manifest).encode()).hexdigest()
     whole = {"digest": digest, **signature, **manifest}
     (folder / "manifest.json").write_text(json.dumps(whole))
+
+
+@pytest.mark.parametrize("odd", [5, "é", [5], {"versions": 5}])
+@pytest.mark.parametrize("part", ["arms", "features", "files", "sizes", "about", "signature"])
+def test_a_manifest_of_odd_parts_is_no_model(bundle, tmp_path, part, odd):
+    bundle.save(tmp_path, b"secret")
+    manifest = json.loads((tmp_path / "manifest.json").read_bytes())
+    put_manifest(tmp_path, {**manifest, part: odd})
+
+    with pytest.raises(BundleError):
+        Bundle.load(tmp_path, b"secret")
+    with contextlib.suppress(BundleError):  # without a key some of them are whole
+        Bundle.load(tmp_path)
 
 
 @pytest.mark.parametrize("saved_with", [b"", b"secret", b"another"])
