@@ -91,6 +91,16 @@ def check_state_folder() -> None:
     _check_owned(folder)
     mode = folder.stat().st_mode
     _check_closed(folder, mode)
+    try:
+        _check_within(folder, mode)
+    except PermissionError as error:
+        raise InputError(
+            f"Expected {folder.absolute()} to be open to user {os.geteuid()}, who runs this; "
+            f"{error.strerror}. Open it: chmod u+rwx {folder.absolute()}."
+        ) from None
+
+
+def _check_within(folder: Path, mode: int) -> None:
     for path in folder.iterdir():
         with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
             _check_owned(path)

@@ -311,9 +311,9 @@ def _entries(folder: Path) -> list[Path]:
 
 def _is_run(folder: Path) -> bool:
     return (
-        not folder.is_symlink()
+        os.path.lexists(folder / "summary.json")  # first: it never fails, whatever isn't allowed
+        and not folder.is_symlink()
         and not folder.name.startswith(".")
-        and os.path.lexists(folder / "summary.json")
     )
 
 

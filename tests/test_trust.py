@@ -6,6 +6,7 @@ import os
 import pickle
 import socket
 import stat
+import tempfile
 import threading
 from hashlib import sha256
 from pathlib import Path
@@ -266,6 +267,25 @@ def test_a_state_folder_is_refused_exactly_where_others_may_write(tmp_path_facto
                 state_folder()
         else:
             assert mode_of(state_folder()) == mode
+
+
+@as_root
+@pytest.mark.parametrize("mode", [0o000, 0o300, 0o400])
+def test_folders_that_are_closed_to_their_owner_are_told_of(mode):
+    # Others may not enter pytest's own folder.
+    with tempfile.TemporaryDirectory() as work, contextlib.chdir(work):
+        for path in (Path(), Path(".uplift"), Path(".uplift/cache"), Path("runs"), Path("runs/a")):
+            path.mkdir(exist_ok=True)
+            os.chown(path, STRANGER, STRANGER)
+        Path(".uplift").chmod(mode)
+        Path("runs").chmod(mode)
+        os.seteuid(STRANGER)
+        try:
+            with pytest.raises(InputError, match=r"Permission denied.*chmod u\+rwx"):
+                state_folder()
+            assert list_runs(Path("runs")) == []
+        finally:
+            os.seteuid(0)
 
 
 @pytest.mark.parametrize("what", ["prefect", "cache", "server.db"])
