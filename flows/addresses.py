@@ -3,9 +3,11 @@
 import re
 from urllib.parse import unquote
 
+from flows.bounds import shown
+
 # Before an @ of these stands a container, an organisation or a path, and no user.
-_AZURE = {"abfs", "abfss", "adl", "az", "wasb", "wasbs"}
-_NO_USERS = {"file", "git", "github", "hf", "local", "memory", "tar", "zip"}
+_CONTAINERS = {"abfs", "abfss", "adl", "az", "hf", "wasb", "wasbs"}
+_NO_USERS = {"file", "git", "github", "local", "memory", "tar", "zip"}
 # A user's name alone is no secret where a server asks for more than that.
 _LOGINS = {"ftp", "hdfs", "sftp", "smb", "ssh"}
 
@@ -13,10 +15,14 @@ _NEXT = r"::(?=[a-z][a-z0-9+.-]{0,30}:[:/])"  # fsspec chains addresses
 _ADDRESS = re.compile(rf"([a-z][a-z0-9+.-]{{0,30}}):(/+)((?:(?!{_NEXT})\S)*)", re.IGNORECASE)
 _HOST = re.compile(r"(\[[^]]*\]|[^:]*)(:\d+)?|arn:.*")
 _NAME = re.compile(r"""[?&\#;{,]\s*["']?([^=:&/?\#;{,"'\s]+)["']?\s*[=:]\s*""")
-_VALUE = re.compile(r"""\{?("[^"]*"|'[^']*'|[^&\#;,}\s]*)""")
+_VALUE = re.compile(r"""\{?("[^"]*"|'[^']*'|[^&\#;,}\s]+)""")
 _WORDS = re.compile(
-    r"secret|passw|credential|signature|token(?!iz)|bearer|(access|account|api|private|shared)key"
-    r"|(^|[^a-z])(auth|authorization|jwt|key|pass|pwd|sas|sig)($|[^a-z])|(auth|key|pwd|sas)$"
+    r"secret|passw|passphrase|credential|signature|token(?!iz)|bearer|(access|account|api|private|shared)key"
+    r"|(^|[^a-z])(auth|authorization|creds?|hmac|jwt|pass|pat|pw|pwd|sas|sig)($|[^a-z])|(auth|key|pwd|sas)$"
+)
+# Tokens that are known by their beginning, wherever they stand.
+_TOKEN = re.compile(
+    r"(gh[oprsu]_|github_pat_|glpat-|hf_)[\w-]{20,}|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]*"
 )
 _CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
@@ -32,8 +38,9 @@ def check_address(address: str) -> str:
     in_one = re.sub(r"\s", "", address)
     if without_secrets(in_one) != in_one:
         raise ValueError(
-            "a URL without credentials is expected, as configs are kept with each run: give them "
-            "in the environment or in fsspec's own configuration."
+            "a URL without credentials is expected, as configs are kept with each run; found "
+            f"{shown(without_secrets(in_one), 500)}. Give them in the environment or in fsspec's "
+            "own configuration."
         )
     return address
 
@@ -45,11 +52,11 @@ def without_secrets(text: str) -> str:
 
 def _shown(found: re.Match[str]) -> str:
     scheme, slashes, rest = found.groups()
-    shown = _without_pairs(_without_user(scheme.lower(), rest))
+    clean = _without_pairs(_without_user(scheme.lower(), rest))
     plain = unquote(unquote(rest))
-    if shown == rest and _without_pairs(_without_user(scheme.lower(), plain)) != plain:
-        shown = "***"  # its letters are written as numbers: where it ends isn't worth a guess
-    return f"{scheme}:{slashes}{shown}"
+    if clean == rest and _without_pairs(_without_user(scheme.lower(), plain)) != plain:
+        clean = "***"  # its letters are written as numbers: where it ends isn't worth a guess
+    return f"{scheme}:{slashes}{clean}"
 
 
 def _without_user(scheme: str, rest: str) -> str:
@@ -60,17 +67,18 @@ def _without_user(scheme: str, rest: str) -> str:
         return rest
     if ":" in (user or first):
         return rest.rpartition("@")[2]
-    return rest if scheme in _AZURE | _LOGINS else rest[len(user) + 1 :]
+    return rest if scheme in _CONTAINERS | _LOGINS else rest[len(user) + 1 :]
 
 
 def _without_pairs(rest: str) -> str:
-    """An address without the values of those names that are of secrets."""
-    shown, at = "", 0
+    """An address without tokens, nor the values of those names that are of secrets."""
+    clean, at = "", 0
     for name in _NAME.finditer(rest):
         value = _VALUE.match(rest, name.end())
         if value is not None and name.start() >= at and _is_secret(name[1]):
-            shown, at = f"{shown}{rest[at : name.end()]}***", value.end()
-    return shown + rest[at:]
+            clean, at = f"{clean}{rest[at : name.end()]}***", value.end()
+    before, mark, after = _TOKEN.sub("***", clean + rest[at:]).partition("?")
+    return before + mark + without_secrets(after)  # a query may hold another address
 
 
 def _is_secret(name: str) -> bool:

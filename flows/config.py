@@ -485,6 +485,13 @@ class _Loader(yaml.SafeLoader):
         self._sizes.setdefault(id(node), self._values - before)
         return node
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep=deep)  # type: ignore[no-untyped-call]
+        except (LookupError, AttributeError):  # PyYAML's own way to refuse `!!bool maybe`
+            problem = f"no value of the tag {shown(node.tag)}"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from None
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:

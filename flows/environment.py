@@ -89,11 +89,29 @@ def check_state_folder() -> None:
     if not folder.is_dir():
         return
     _check_owned(folder)
-    if folder.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise InputError(_not_private(folder, "others may write to it", "chmod go-w"))
+    mode = folder.stat().st_mode
+    _check_closed(folder, mode)
+    try:
+        _check_within(folder, mode)
+    except PermissionError as error:
+        raise InputError(
+            f"Expected {folder.absolute()} to be open to user {os.geteuid()}, who runs this; "
+            f"{error.strerror}. Open it: chmod u+rwx {folder.absolute()}."
+        ) from None
+
+
+def _check_within(folder: Path, mode: int) -> None:
     for path in folder.iterdir():
         with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
             _check_owned(path)
+            # A link's own mode says nothing; a cache that one leads to is looked at as a cache.
+            if mode & (stat.S_IXGRP | stat.S_IXOTH) and not path.is_symlink():
+                _check_closed(path, path.stat().st_mode)
+
+
+def _check_closed(path: Path, mode: int) -> None:
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise InputError(_not_private(path, "others may write to it", "chmod -R go-w"))
 
 
 def _check_owned(path: Path) -> None:

@@ -287,7 +287,11 @@ def list_runs(output: Path) -> list[dict[str, Any]]:
     from flows.summaries import summary_or_damage  # the command's help doesn't wait for it
 
     folders = [folder for folder in _entries(output) if _is_run(folder)]
-    finished = [summary_or_damage(folder / "summary.json", folder.name) for folder in folders]
+    # By their folders' names, which find them: one may have been copied or renamed.
+    finished = [
+        {**summary_or_damage(folder / "summary.json", folder.name), "run_name": folder.name}
+        for folder in folders
+    ]
     records = (path for path in _entries(output / _RECORDS) if path.suffix == ".json")
     # A run that was killed in its last moment may have left both.
     others = [
@@ -307,9 +311,9 @@ def _entries(folder: Path) -> list[Path]:
 
 def _is_run(folder: Path) -> bool:
     return (
-        not folder.is_symlink()
+        os.path.lexists(folder / "summary.json")  # first: it never fails, whatever isn't allowed
+        and not folder.is_symlink()
         and not folder.name.startswith(".")
-        and os.path.lexists(folder / "summary.json")
     )
 
 

@@ -151,6 +151,7 @@ class Bundle:
         check_key(signing_key)
         folder = Path(folder)
         manifest = _manifest(folder / _MANIFEST, signing_key)
+        schema = _schema(manifest, folder / _MANIFEST)
         files = {file: folder / Path(file).name for file in manifest["files"]}
         if not signing_key:
             _check_makers(folder, [folder / _MANIFEST, *files.values()])
@@ -163,8 +164,6 @@ class Bundle:
                 f"{manifest['about'].get('versions')}; it can't be loaded here: {error}."
             ) from error
         _tell_versions(manifest["about"].get("versions", {}), folder)
-        features = manifest["features"]
-        schema = None if features is None else Schema.from_json(features)
         return cls(learners, manifest["arms"], schema, manifest["about"])
 
 
@@ -279,9 +278,10 @@ def _manifest(path: Path, signing_key: bytes = b"") -> dict[str, Any]:
             f"Expected a model of format {_FORMAT}; found {found}. "
             "Score it with the version it was made with, or run again."
         )
-    if digest != _digest(manifest):
+    if digest != _digest(manifest) or not _is_whole(manifest):
         raise BundleError(_damaged(path))
-    if signing_key and not hmac.compare_digest(_signature(manifest, signing_key), signature):
+    expected = _signature(manifest, signing_key).encode()
+    if signing_key and not hmac.compare_digest(expected, signature.encode(errors="replace")):
         raise BundleError(
             f"Expected the model in {path.parent} to be signed with this key; found "
             f"{'another signature' if signature else 'no signature'}. A model is code: unless you "
@@ -289,6 +289,28 @@ def _manifest(path: Path, signing_key: bytes = b"") -> dict[str, Any]:
             "metalearners.bundle.sign)."
         )
     return cast(dict[str, Any], manifest)
+
+
+def _is_whole(manifest: Mapping[str, Any]) -> bool:
+    """Whether a manifest has what is read of it; anybody can make one with a digest."""
+    about, files = manifest.get("about"), manifest.get("files")
+    sizes = manifest.get("sizes", {})  # older ones have none
+    return (
+        isinstance(manifest.get("arms"), list)
+        and isinstance(about, dict)
+        and isinstance(about.get("versions", {}), dict)
+        and isinstance(files, dict)
+        and isinstance(sizes, dict)
+        and all(isinstance(size, int) for size in sizes.values())
+    )
+
+
+def _schema(manifest: Mapping[str, Any], path: Path) -> Schema | None:
+    features = manifest.get("features")
+    try:
+        return None if features is None else Schema.from_json(features)
+    except (TypeError, LookupError, AttributeError):
+        raise BundleError(_damaged(path)) from None
 
 
 def _digest(manifest: Mapping[str, Any]) -> str:

@@ -102,5 +102,14 @@ def _stranger(path: Path) -> int | None:
 
 
 def _closing(path: Path, change: str) -> str:
-    owned = "" if foreign_owner(path) is None else f"chown {os.geteuid()} {path} and "
-    return f"{owned}chmod {change} {path}"
+    everything = "-R " if path.is_dir() else ""
+    to = f"{everything}{os.geteuid()} {path}"
+    owned = "" if foreign_owner(path) is None else f"chown {to} and "
+    return f"{owned}chmod {everything}{change} {path}"
+
+
+def reachable_folders(folder: Path) -> list[Path]:
+    """The folders in a folder, if users that don't own it come to them."""
+    if not folder.is_dir() or not folder.stat().st_mode & (stat.S_IXGRP | stat.S_IXOTH):
+        return []
+    return sorted(path for path in folder.iterdir() if path.is_dir())

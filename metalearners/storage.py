@@ -511,6 +511,11 @@ def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:
     Parameters
     ----------
     mode : of the file, less the umask
+
+    Raises
+    ------
+    OSError
+        If it can't be written; the message names it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{uuid4().hex}{_TEMPORARY}"
@@ -521,6 +526,8 @@ def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename is None:  # as a full disk's
+            error.filename = str(path)
         temporary.unlink(missing_ok=True)
         raise

@@ -12,7 +12,7 @@ from metalearners._typing import Ref
 from metalearners.containers import is_matrix
 from metalearners.digest import digest, identify, is_kept, matrix_digest, unkept
 from metalearners.fit_cache import FitCache
-from metalearners.ownership import UntrustedWarning, check_makers
+from metalearners.ownership import UntrustedWarning, check_makers, reachable_folders
 from metalearners.storage import FolderStorage, open_storage
 from metalearners.unit import Fit, FitUnit
 
@@ -196,4 +196,5 @@ def check_cache_makers(cache: FitCache) -> str:
     """
     if cache.signing_key or not isinstance(cache.storage, FolderStorage):
         return ""  # who may write to a URL isn't known here
-    return check_makers(cache.storage.folder)
+    folder = cache.storage.folder
+    return check_makers(folder, reachable_folders(folder))

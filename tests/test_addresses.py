@@ -32,11 +32,17 @@ HIDDEN = [
     "abfs://container:hunter2@account/x",
     "sftp://user:hunter2@host/x",
     "postgresql://user:hunter2@host/db",
+    "hf://user:hunter2@datasets/x",
+    "https://host/x?url=https://user:hunter2@host/y",
+    "https://host/x?url=https%3A%2F%2Fuser%3Ahunter2%40host",
+    f"github://org:ghp_{'a' * 20}hunter2@ref",
+    f"https://host/github_pat_{'a' * 20}hunter2/x.csv",
 ]
 NAMES = [
     *("auth", "sas", "sig", "token", "key", "password", "passwd", "pwd", "secret", "jwt"),
     *("Signature", "access_token", "apikey", "api-key", "AccountKey", "AWSAccessKeyId"),
     *("X-Amz-Signature", "X-Amz-Credential", "X-Amz-Security-Token", "X-Goog-Signature"),
+    *("pw", "passphrase", "pat", "hmac", "creds"),
     *("accesskey", "sharedAccessSignature", "client_secret", "authToken", "Authorization"),
 ]
 PLAIN = [
@@ -47,6 +53,8 @@ PLAIN = [
     "az://container/a:b@c.csv",
     "hf://datasets/x@rev",
     "hf://datasets/org/x@rev/a.parquet",
+    "hf://model@rev/a.parquet",
+    "https://host/x?url=https://other/a@b&token=",
     "git://path@branch",
     "git://path:ref@file",
     "s3://bucket/a@b.parquet",
@@ -60,7 +68,7 @@ PLAIN = [
     "s3://bucket/part-?/key=1/*.parquet",
     "s3://bucket/token=1/x@y.parquet",
     "s3://bucket/x.parquet?versionId=abc",
-    "https://host/x?author=me&design=2&keyword=3&tokenizer=4",
+    "https://host/x?author=me&design=2&keyword=3&tokenizer=4&key_column=5",
     "sftp://me@host/x.parquet",
     "zip://a@b:c.csv::https://host/x.zip",
     "data/?/key=1/*.parquet",

@@ -585,7 +585,8 @@ def test_a_limit_on_files_leaves_whole_fits_alone(tmp_path):
 import resource, signal
 import numpy as np
 from metalearners.fit_cache import FitCache
-from metalearners.storage import open_storage
+from pathlib import Path
+from metalearners.storage import open_storage, write_whole
 from metalearners.unit import Fit
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
@@ -593,10 +594,17 @@ cache = FitCache(open_storage("cache"))
 for n, key in enumerate({KEYS}):
     cache.write(key, Fit(np.ones(100 if n % 2 else 10_000)))
 print(sorted(cache.unkept), set(cache.unkept.values()))
+try:
+    write_whole(Path("file"), bytes(5000))
+except OSError as error:
+    print(error)
 """
     told = script(code, tmp_path)
 
-    assert told.strip() == f"{KEYS[::2]} {{'File too large'}}"
+    assert told.splitlines() == [
+        f"{KEYS[::2]} {{'File too large'}}",
+        "[Errno 27] File too large: 'file'",
+    ]
     cache = FitCache(FolderStorage(tmp_path / "cache"))
     assert [entry.key for entry in cache.entries()] == KEYS[1::2]
     assert all(cache.is_whole(key) for key in KEYS[1::2])

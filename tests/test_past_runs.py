@@ -14,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from flows.display import runs_table
-from flows.runs import Run, list_runs, whole_folder
+from flows.runs import Run, find_run, list_runs, whole_folder
 
 NAME = "20260101-000000-x"
 GOOD = {
@@ -176,6 +176,13 @@ def test_other_files_in_the_folder_are_no_runs(runs, make):
 def test_no_folder_of_runs_has_no_runs(tmp_path, make):
     make(tmp_path / "runs")
     assert listed(tmp_path / "runs") == {}
+
+
+def test_a_renamed_run_is_listed_by_the_name_that_finds_it(runs):
+    (runs / NAME).rename(runs / "baseline")
+
+    assert set(listed(runs)) == {"baseline"}
+    assert find_run("baseline", runs) == runs / "baseline"
 
 
 def test_a_folder_named_latest_fails_no_run(runs):

@@ -6,6 +6,7 @@ import os
 import pickle
 import socket
 import stat
+import tempfile
 import threading
 from hashlib import sha256
 from pathlib import Path
@@ -262,10 +263,46 @@ def test_a_state_folder_is_refused_exactly_where_others_may_write(tmp_path_facto
         Path(".uplift").chmod(mode)
         Path("link").symlink_to(".uplift")
         if mode & 0o022:
-            with pytest.raises(InputError, match=r"private to user.*chmod go-w .*\.uplift"):
+            with pytest.raises(InputError, match=r"private to user.*chmod -R go-w .*\.uplift"):
                 state_folder()
         else:
             assert mode_of(state_folder()) == mode
+
+
+@as_root
+@pytest.mark.parametrize("mode", [0o000, 0o300, 0o400])
+def test_folders_that_are_closed_to_their_owner_are_told_of(mode):
+    # Others may not enter pytest's own folder.
+    with tempfile.TemporaryDirectory() as work, contextlib.chdir(work):
+        for path in (Path(), Path(".uplift"), Path(".uplift/cache"), Path("runs"), Path("runs/a")):
+            path.mkdir(exist_ok=True)
+            os.chown(path, STRANGER, STRANGER)
+        Path(".uplift").chmod(mode)
+        Path("runs").chmod(mode)
+        os.seteuid(STRANGER)
+        try:
+            with pytest.raises(InputError, match=r"Permission denied.*chmod u\+rwx"):
+                state_folder()
+            assert list_runs(Path("runs")) == []
+        finally:
+            os.seteuid(0)
+
+
+@pytest.mark.parametrize("what", ["prefect", "cache", "server.db"])
+@pytest.mark.parametrize("mode", [0o700, 0o711, 0o750, 0o755])
+def test_what_lies_in_a_state_folder_is_closed_too(tmp_path, monkeypatch, what, mode):
+    """As in one that was open, and whose own mode alone was mended."""
+    monkeypatch.chdir(tmp_path)
+    path = Path(".uplift", what)
+    path.parent.mkdir()
+    path.touch() if "." in what else path.mkdir()
+    path.chmod(0o777)
+    path.parent.chmod(mode)
+    if mode == 0o700:
+        state_folder()
+    else:
+        with pytest.raises(InputError, match=r"private to user.*chmod -R go-w .*\.uplift"):
+            state_folder()
 
 
 @as_root
@@ -297,14 +334,28 @@ def test_a_cache_is_refused_or_warned_of_by_who_may_write(tmp_path_factory, mode
     folder.mkdir()
     folder.chmod(mode)
     if mode & 0o002:
-        with pytest.raises(UntrustedError, match=r"any user.*chmod o-w .*secret"):
+        with pytest.raises(UntrustedError, match=r"any user.*chmod -R o-w .*secret"):
             DirectoryStore(folder)
     elif mode & 0o020:
-        with pytest.warns(UntrustedWarning, match="users of group .*chmod g-w .*secret"):
+        with pytest.warns(UntrustedWarning, match="users of group .*chmod -R g-w .*secret"):
             DirectoryStore(folder)
     else:
         DirectoryStore(folder)
     DirectoryStore(folder, signing_key=b"secret")
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o711, 0o755])
+def test_the_folders_of_a_cache_are_looked_at_too(tmp_path, mode):
+    """As in one that was open, and whose own mode alone was mended."""
+    folder = tmp_path / "cache"
+    (folder / KEY[:2]).mkdir(parents=True)
+    (folder / KEY[:2]).chmod(0o777)
+    folder.chmod(mode)
+    if mode == 0o700:
+        DirectoryStore(folder)
+    else:
+        with pytest.raises(UntrustedError, match=rf"any user.*chmod -R o-w \S*/{KEY[:2]}"):
+            DirectoryStore(folder)
 
 
 @as_root
@@ -364,13 +415,31 @@ def forge(folder, marker):
     manifest = json.loads((folder / "manifest.json").read_bytes())
     raw = pickle.dumps(Bomb(marker))
     (folder / "TLearner.pickle").write_bytes(raw)
-    signature = {"signature": manifest.pop("signature")} if "signature" in manifest else {}
-    manifest.pop("digest")
     manifest["files"]["TLearner.pickle"] = sha256(raw).hexdigest()
     manifest["sizes"]["TLearner.pickle"] = len(raw)
+    put_manifest(folder, manifest)
+
+
+def put_manifest(folder, manifest):
+    """Write a manifest with its own digest, which needs no secret."""
+    signature = {"signature": manifest.pop("signature")} if "signature" in manifest else {}
+    manifest.pop("digest")
     digest = sha256(json.dumps(manifest).encode()).hexdigest()
     whole = {"digest": digest, **signature, **manifest}
     (folder / "manifest.json").write_text(json.dumps(whole))
+
+
+@pytest.mark.parametrize("odd", [5, "é", [5], {"versions": 5}])
+@pytest.mark.parametrize("part", ["arms", "features", "files", "sizes", "about", "signature"])
+def test_a_manifest_of_odd_parts_is_no_model(bundle, tmp_path, part, odd):
+    bundle.save(tmp_path, b"secret")
+    manifest = json.loads((tmp_path / "manifest.json").read_bytes())
+    put_manifest(tmp_path, {**manifest, part: odd})
+
+    with pytest.raises(BundleError):
+        Bundle.load(tmp_path, b"secret")
+    with contextlib.suppress(BundleError):  # without a key some of them are whole
+        Bundle.load(tmp_path)
 
 
 @pytest.mark.parametrize("saved_with", [b"", b"secret", b"another"])
@@ -427,7 +496,7 @@ def test_a_model_is_refused_or_warned_of_by_who_may_write(bundle, tmp_path_facto
     bundle.save(folder, b"secret")
     (folder / what).chmod(mode)
     if mode & 0o002:
-        with pytest.raises(BundleError, match=r"any user.*chmod o-w .*secret"):
+        with pytest.raises(BundleError, match=r"any user.*chmod (-R )?o-w .*secret"):
             Bundle.load(folder)
     elif mode & 0o020:
         with pytest.warns(UntrustedWarning, match="users of group"):
