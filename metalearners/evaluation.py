@@ -106,7 +106,8 @@ def gain_curve(
     Raises
     ------
     ValueError
-        If columns aren't of the same rows, or values not finite; or weights negative or all zero.
+        If columns aren't of the same rows, or values not finite; weights negative or all zero; or
+        there is one cluster only, and draws are asked for.
 
     References
     ----------
@@ -117,6 +118,10 @@ def gain_curve(
     count("draws", draws, least=0)
     count("seed", seed, least=0)
     (priority, scores), w, groups = same_rows(weight, groups, priority=priority, scores=scores)
+    tolerance = rounding(priority) if tolerance is None else tolerance
+    some = w > 0  # half of rows without weight could be nothing
+    priority, scores, w = priority[some], scores[some], w[some]
+    groups = None if groups is None else groups[some]
     ranking = _Ranking(priority, tolerance)
     grid = np.linspace(0, 1, 101)
     share, gain = ranking.curve(scores, w)
@@ -124,6 +129,11 @@ def gain_curve(
     qini, none = _qini(share, gain), np.zeros(len(grid))
     if not draws:
         return Gain(grid, curve, none, none, qini, None, 1.0)
+    if n_clusters(w, groups) < 2:
+        raise ValueError(
+            "Expected two rows or clusters or more with a weight, for a standard error; found 1. "
+            "Cluster by a finer group, or pass draws=0."
+        )
     drawn = np.empty((draws, len(grid) + 1))  # a curve on the grid and its area, a draw
     for row, chosen in zip(drawn, _half_samples(groups, len(scores), draws, seed), strict=True):
         one = ranking.curve(scores, w * chosen)

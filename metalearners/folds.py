@@ -71,7 +71,7 @@ def draw_holdout(strata: Array, share: float, seed: int, groups: Array | None = 
     # chance says where to start, among the starts that hold out the nearest whole number of all.
     ahead = round(expected) - expected
     least, most = max(ahead, 0) + 1e-9, min(1 + ahead, 1) - 1e-9
-    start = least + (most - least) * float(_hash(np.zeros(1), f"holdout:{seed}")[0]) / 2**64
+    start = least + (most - least) * float(_hash(np.zeros(1), f"start:{seed}")[0]) / 2**64
     return np.floor((turn + 1) * share + start) > np.floor(turn * share + start)
 
 

@@ -424,9 +424,25 @@ class MetaLearner(Explainable, Declaration):
                 f"Expected {expected} propensities, as the nuisance stage was given; found {given} "
                 "ones. Pass the same to both stages."
             )
+        self._check_facts(job.d)
         if self.TREATMENT_KINDS:
             asked = self.treatments(job.d, self._out_of_fold(job.d))
             self._adopt(self._treatment_models, self._run(asked, job))
+
+    def _check_facts(self, d: Dataset) -> None:
+        """Refuse rows that lack the facts that the nuisance stage was given, or have others."""
+        for name, own, found in (
+            ("sample_weight", self._weight, d.weight),
+            ("groups", self._groups, d.groups),
+            ("propensity", self._known, d.propensity),
+        ):
+            if own is None or found is own:
+                continue
+            if found is None or not _same_fact(name, found, own):
+                raise ValueError(
+                    f"Expected the {name} that the nuisance stage was given; found "
+                    f"{'none' if found is None else 'others'}. Pass the same to both stages."
+                )
 
     def _run(self, asked: Mapping[Name, Regression], job: Job) -> dict[Name, CrossFit]:
         own = {name: self._with_fit_params(name[0], r, job) for name, r in asked.items()}
@@ -890,7 +906,7 @@ def _same_fact(name: str, a: Array, b: Array) -> bool:
     if name == "groups":
         return np.array_equal(pd.factorize(a)[0], pd.factorize(b)[0])
     scale = b.sum() / a.sum() if name == "sample_weight" and a.sum() else 1.0
-    return a.shape == b.shape and np.allclose(a * scale, b, rtol=1e-9, atol=1e-12)
+    return a.shape == b.shape and np.allclose(a * scale, b, rtol=1e-9, atol=0)
 
 
 def _tell_uncovered(d: Dataset) -> None:

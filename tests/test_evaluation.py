@@ -189,6 +189,24 @@ def test_without_draws_there_are_no_errors():
     assert not found.gain_error.any()
 
 
+def test_rows_without_weight_are_as_good_as_absent():
+    """So that half of the rows is half of those that count, and never nothing."""
+    priority, scores, _ = sample(200, 0)
+    weight = (np.arange(200) < 10).astype(float)
+
+    found = gain_curve(priority, scores, weight)
+    alone = gain_curve(priority[:10], scores[:10])
+
+    assert found.qini_error == alone.qini_error > 0
+    assert found.p_value == alone.p_value
+
+
+def test_one_cluster_has_no_error():
+    priority, scores, _ = sample(50, 0)
+    with pytest.raises(ValueError, match="two rows or clusters"):
+        gain_curve(priority, scores, groups=np.zeros(50))
+
+
 def test_errors_repeat_by_seed():
     priority, scores, _ = sample(200, 0)
     a, b, c = (gain_curve(priority, scores, seed=seed).qini_error for seed in (1, 1, 2))

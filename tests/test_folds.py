@@ -238,6 +238,15 @@ def test_each_group_is_held_out_with_the_same_probability():
     assert held_out.mean() == pytest.approx(share, abs=0.02)
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_each_of_five_groups_is_held_out_with_the_same_probability(first):
+    """One whose label is 0 too, whatever else is hashed."""
+    groups, seeds = np.arange(first, first + 5), 1500
+    held_out = [draw_holdout(np.zeros(5, int), 0.2, seed, groups) for seed in range(seeds)]
+
+    assert np.abs(np.mean(held_out, axis=0) - 0.2).max() < 4.5 * np.sqrt(0.2 * 0.8 / seeds)
+
+
 def test_folds_are_the_same_in_another_process_and_for_other_types_of_labels():
     code = (
         "import numpy as np; from metalearners.folds import draw_folds;"

@@ -59,6 +59,24 @@ def test_stages_agree_on_what_is_known():
         made.fit_all_treatment(S.X, S.y, S.w, propensity=S.e)
 
 
+@pytest.mark.parametrize("fact", ["sample_weight", "groups", "propensity"])
+def test_stages_agree_on_facts_of_the_rows(fact):
+    rows, n = np.random.default_rng(0), len(S.y)
+    facts = {
+        "sample_weight": rows.uniform(1, 2, n),
+        "groups": rows.integers(0, 40, n),
+        "propensity": S.e,
+    }
+    made = linear_learner(DRLearner).fit_all_nuisance(S.X, S.y, S.w, **{fact: facts[fact]})
+
+    with pytest.raises(ValueError, match="Pass the same to both stages"):
+        made.fit_all_treatment(S.X, S.y, S.w)
+    with pytest.raises(ValueError, match="Pass the same to both stages"):
+        made.fit_all_treatment(S.X, S.y, S.w, **{fact: facts[fact][::-1]})
+    same = facts[fact] if fact == "propensity" else 2 * facts[fact]  # in any unit, by any label
+    made.fit_all_treatment(S.X, S.y, S.w, **{fact: same})
+
+
 def test_a_refused_fit_leaves_the_learner_as_it_was():
     made = linear_learner(RLearner).fit(S.X, S.y, S.w)
     expected = made.predict(S.X, True)
