@@ -226,9 +226,7 @@ def _shorten(estimator: Any) -> None:
             changes[name] = 0 if package == "lightgbm" else None
         elif name == "callbacks":  # such as those that stop
             changes[name] = None
-        elif name == "use_best_model":
-            changes[name] = False
-        elif name == "early_stopping" and value is True:
+        elif name in ("early_stopping", "use_best_model") and value is True:
             changes[name] = False
         elif name == "n_iter_no_change" and "early_stopping" not in given:
             changes[name] = None
