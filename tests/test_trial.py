@@ -129,6 +129,7 @@ def test_parameters_may_name_features(params):
     fit(HistGradientBoostingRegressor, {**params, "max_iter": 2}, features)
 
 
+@pytest.mark.filterwarnings("ignore:Classes are in the order of their numbers")
 @pytest.mark.parametrize("factory", [LogisticRegression, SGDClassifier, LGBMClassifier])
 def test_parameters_may_be_of_the_classes_that_there_are(factory):
     params = {"class_weight": {1: 1, 2: 3}}
