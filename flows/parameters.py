@@ -73,7 +73,7 @@ def _check_safe(owner: type, name: str, value: Any, where: str) -> None:
     if packages & _NESTING and not _BY_FEATURE.search(name):
         for nested in _names(value):
             _refuse_files(nested, where)
-    odd = [text for text in _texts([name, value]) if _SEVERAL.search(text)]
+    odd = [text for text in (*_texts([name, value]), *_written(value)) if _SEVERAL.search(text)]
     if odd and "lightgbm" in packages:
         raise InputError(
             f"{where}: expected text without spaces, line ends, '=' and '#', from which "
@@ -91,6 +91,12 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, (list, tuple, Set)):
         for item in value:
             yield from _texts(item)
+
+
+def _written(value: Any) -> Iterator[str]:
+    """What LightGBM writes of a list, and of lists in it: what lies deeper with spaces between."""
+    for item in value if isinstance(value, (list, tuple)) else ():
+        yield from map(str, item if isinstance(item, (list, tuple)) else [item])
 
 
 def _names(value: Any) -> Iterator[str]:

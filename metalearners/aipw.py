@@ -288,9 +288,11 @@ class _Cells:
     @property
     def worth(self) -> Floats:
         """(K,) effective numbers of clusters, (sum n)^2 / sum n^2; 0 without any."""
-        squares = self.by_arm(self.mass**2)
+        # Near 1 by a power of two, which alters no bit: squares may leave the range of floats.
+        mass = np.ldexp(self.mass, -int(np.frexp(self.mass.max())[1]))
+        squares = self.by_arm(mass**2)
         empty = np.zeros_like(squares)
-        return np.divide(self.by_arm(self.mass) ** 2, squares, out=empty, where=squares > 0)
+        return np.divide(self.by_arm(mass) ** 2, squares, out=empty, where=squares > 0)
 
     def reach(self, by_arm: bool) -> Floats:
         """(C,) how far the mean moves without a cell, by its sum of weighted deviations.

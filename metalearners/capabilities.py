@@ -14,7 +14,15 @@ from sklearn.utils import get_tags
 
 from metalearners._typing import Matrix
 from metalearners.containers import as_frame, as_pandas, kinds
-from metalearners.feature_types import ARROW, CATEGORIES, NUMBERED, OBJECTS, TEXTS
+from metalearners.feature_types import (
+    ARROW,
+    ARROW_CATEGORIES,
+    CATEGORIES,
+    NUMBERED,
+    OBJECTS,
+    ODD_CATEGORIES,
+    TEXTS,
+)
 from metalearners.nesting import inner_models, parts
 
 # They hand plain arrays to their inner models, whatever they are given.
@@ -22,12 +30,13 @@ _BOOSTING = (AdaBoostRegressor, AdaBoostClassifier)
 _FLATTENING = (RFE, BaggingRegressor, BaggingClassifier, *_BOOSTING)
 
 # What models of these packages refuse, or end the process over, besides categories.
+_NONE_TAKES = frozenset({TEXTS, ODD_CATEGORIES, ARROW_CATEGORIES})
 _REFUSED = {
-    "sklearn": frozenset({TEXTS}),
-    "lightgbm": frozenset({TEXTS, OBJECTS, ARROW}),
-    "xgboost": frozenset({TEXTS, OBJECTS}),
-    "catboost": frozenset({TEXTS, CATEGORIES, NUMBERED}),
-    "cuml": frozenset({TEXTS, OBJECTS, CATEGORIES, NUMBERED}),
+    "sklearn": frozenset({TEXTS, ARROW_CATEGORIES}),
+    "lightgbm": _NONE_TAKES | {OBJECTS, ARROW},
+    "xgboost": _NONE_TAKES | {OBJECTS},
+    "catboost": _NONE_TAKES | {CATEGORIES, NUMBERED},
+    "cuml": _NONE_TAKES | {OBJECTS, CATEGORIES, NUMBERED},
 }
 
 
@@ -69,7 +78,7 @@ def _refused_kinds(estimator: Any) -> frozenset[str]:
         return refused - {TEXTS, CATEGORIES, NUMBERED} if root == "catboost" else refused
     if root == "sklearn":
         unread = get_tags(estimator).no_validation  # as a model of the mean
-        return frozenset() if unread else refused | {CATEGORIES}
+        return frozenset() if unread else refused | {CATEGORIES, ODD_CATEGORIES}
     return refused and refused | {CATEGORIES, NUMBERED}
 
 

@@ -289,6 +289,14 @@ def _series_beside(X: Matrix, name: str, values: Array) -> nw.Series[Any]:
 
 
 def as_pandas(X: Matrix) -> pd.DataFrame:
-    """A feature matrix as a pandas data frame; columns without names are numbered."""
+    """A feature matrix as a pandas data frame; columns without names are numbered.
+
+    True and false with missing values become numbers, as whole numbers with such do: pandas would
+    have Python objects.
+    """
     frame = as_frame(X)
-    return pd.DataFrame(X) if frame is None else frame.to_pandas()
+    if frame is None or isinstance(X, pd.DataFrame):
+        return pd.DataFrame(X)
+    boolean = [c.name for c in frame.iter_columns() if c.dtype == nw.Boolean]
+    gaps = [name for name in boolean if frame[name].is_null().any()]
+    return (frame.with_columns(nw.col(gaps).cast(nw.Float64)) if gaps else frame).to_pandas()

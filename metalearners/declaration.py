@@ -352,11 +352,11 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
             given = fit_params_of(fit_params or {}, self._stage(kind), kind)
             check_stopping(spec.build(), given, f"{spec.name} for {who}")
             check_rows(spec.build(), self._rows_of(kind, d), f"{spec.name} for {who}")
-            classes = self.n_variants if kind == PROPENSITY_MODEL else len(d.classes)
-            n_classes = classes if self.predict_method(kind) == "predict_proba" else 0
+            classes = np.arange(self.n_variants) if kind == PROPENSITY_MODEL else d.classes
+            learnt = classes if self.predict_method(kind) == "predict_proba" else classes[:0]
             products = bool(getattr(self, "interactions", False))
             arms = Arms(self.n_variants, products) if kind in self.SWEPT else Arms()
-            check_trial(spec, select(few, self.columns(kind)), n_classes, who, arms)
+            check_trial(spec, select(few, self.columns(kind)), learnt, who, arms)
 
     def _rows_of(self, kind: str, d: Dataset) -> int:
         """Rows of the smallest fit of a kind, or more."""

@@ -243,6 +243,8 @@ def _ufunc(value: Any) -> Ref:
 
 
 @_content.register(type(None))
+@_content.register(type(...))
+@_content.register(type(NotImplemented))
 @_content.register(bool)
 @_content.register(int)
 @_content.register(float)

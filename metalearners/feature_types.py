@@ -12,7 +12,10 @@ TEXTS = "texts"
 CATEGORIES = "categories"
 NUMBERED = "categories that are numbers"
 OBJECTS = "numbers as Python objects"
+ODD_CATEGORIES = "categories that are neither texts nor numbers"
 ARROW = "Arrow's own type"
+ARROW_CATEGORIES = "categories of Arrow's own type"
+HALF = "numbers of half precision"
 _PLAIN = ""
 
 _OF_VALUES = {
@@ -20,6 +23,11 @@ _OF_VALUES = {
     **dict.fromkeys(("integer", "floating", "boolean", "mixed-integer-float", "empty"), OBJECTS),
 }
 """Kinds of columns of Python objects, by pandas' word for their values."""
+
+# LightGBM writes the levels down in JSON.
+_LEVELS = {*_OF_VALUES, "mixed-integer"}
+# Of other libraries' frames than pandas': they have no way into base models.
+_WIDE = (nw.Decimal, nw.Int128, nw.UInt128)
 
 
 def kinds_of(X: Matrix, frame: nw.DataFrame[Any] | None) -> dict[Any, str]:
@@ -61,7 +69,7 @@ def _dtypes(X: Matrix) -> list[Any]:
 
 def _of_array(X: Matrix) -> dict[Any, tuple[str, bool]]:
     """The kind of each column of an array: one for all, unless they are Python objects."""
-    if X.dtype.kind in "biuf":
+    if X.dtype.kind in "biuf" and X.dtype.itemsize <= 8:
         return {}
     if X.dtype.kind == "O":
         return {j: _of_objects(X[:, j]) for j in range(X.shape[1])}
@@ -76,10 +84,13 @@ def _kind(column: nw.Series[Any]) -> tuple[str, bool]:
         return _of_pandas(column.to_native())
     if dtype == nw.String:
         return TEXTS, True
-    if (dtype.is_numeric() and dtype != nw.Decimal) or dtype == nw.Boolean:
-        return (ARROW if isinstance(own, pd.ArrowDtype) else _PLAIN), True
+    arrow = isinstance(own, pd.ArrowDtype)
+    if dtype == nw.Float16 and not isinstance(column.to_native(), pd.Series):
+        return HALF, True
+    if (dtype.is_numeric() and dtype not in _WIDE) or dtype == nw.Boolean:
+        return (ARROW if arrow else _PLAIN), True
     if dtype in (nw.Categorical, nw.Enum):
-        return (ARROW if isinstance(own, pd.ArrowDtype) else CATEGORIES), True
+        return (ARROW_CATEGORIES if arrow else CATEGORIES), True
     return str(dtype if own is None or dtype != nw.Unknown else own), False
 
 
@@ -87,8 +98,10 @@ def _of_pandas(column: pd.Series) -> tuple[str, bool]:
     """The same for what only pandas has: Python objects, sparse values, categories of any type."""
     dtype = column.dtype
     if isinstance(dtype, pd.CategoricalDtype):
-        numbers = pd.api.types.is_any_real_numeric_dtype(dtype.categories.dtype)
-        return (NUMBERED if numbers else CATEGORIES), True
+        if pd.api.types.is_any_real_numeric_dtype(dtype.categories.dtype):
+            return NUMBERED, True
+        held = pd.api.types.infer_dtype(dtype.categories)
+        return (CATEGORIES if held in _LEVELS else ODD_CATEGORIES), True
     if isinstance(dtype, pd.SparseDtype):
         return (_PLAIN, True) if dtype.subtype.kind in "biuf" else (str(dtype), False)
     return _of_objects(column.to_numpy())

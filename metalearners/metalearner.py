@@ -315,7 +315,8 @@ class MetaLearner(Explainable, Declaration):
             self._check_kept(fit_params or {}, d)
         _tell_uncovered(d)
         tell(self.concerns(d, bool(fit_params)))
-        _tell_classes(self._labels)
+        if self.is_classification:
+            _tell_classes(d.classes if self._labels is None else self._labels)
         execute = joblib_executor(_pool(*n_jobs))
         # Only now, as a refused fit must leave the learner as it was: the features' names.
         validate_data(self, X=X, skip_check_array=True)
@@ -919,14 +920,16 @@ def _tell_uncovered(d: Dataset) -> None:
         )
 
 
-def _tell_classes(labels: Array | None) -> None:
-    """Say which of two classes that are texts decides the sign, as the alphabet chose it."""
-    if labels is not None and len(labels) == 2:
-        first, second = labels.tolist()
+def _tell_classes(classes: Array) -> None:
+    """Say which of two classes decides the sign, where their order chose it and no 0 and 1 do."""
+    if len(classes) == 2 and classes.tolist() != [0, 1]:
+        first, second = classes.tolist()
+        texts = isinstance(first, str)
         warnings.warn(
-            f"Classes are in the order of the alphabet, {[first, second]}: estimates[:, :, 1], the "
-            f"ones that simplify_output keeps, are effects on {second!r}, and those on "
-            f"{first!r} have the opposite sign. Pass y as 0 and 1 to choose.",
+            f"Classes are in the order of {'the alphabet' if texts else 'their numbers'}, "
+            f"{[first, second]}: estimates[:, :, 1], the ones that simplify_output keeps, are "
+            f"effects on {second!r}, and those on {first!r} have the opposite sign. Pass y as 0 "
+            "and 1 to choose.",
             UserWarning,
             stacklevel=4,
         )

@@ -14,11 +14,10 @@ from typing import Any
 # What these give is in no code: it is in files, in the environment, behind a connection; or it is
 # code by name.
 _OUTSIDE = {
-    *("open", "eval", "exec", "compile", "__import__", "globals", "vars", "input", "load"),
-    *("read_text", "read_bytes", "fromfile", "genfromtxt", "loadtxt", "memmap", "read_csv"),
-    *("read_parquet", "read_json", "read_table", "read_feather", "read_pickle", "read_excel"),
-    *("read_sql", "scan_csv", "scan_parquet", "getenv", "import_module"),
+    *("open", "eval", "exec", "compile", "__import__", "globals", "vars", "input", "fromfile"),
+    *("genfromtxt", "memmap", "getenv", "import_module", "popen", "system", "getline", "getlines"),
 }
+_OUTSIDE_VERBS = ("read_", "scan_", "load")  # such as read_csv of pandas, loadmat of scipy
 _OUTSIDE_MODULES = {"subprocess", "socket", "importlib", "runpy", "ctypes", "sqlite3", "urllib"}
 # Of any object, where it isn't known of what sort.
 _OUTSIDE_METHODS = {"open", "read_text", "read_bytes"}
@@ -68,7 +67,8 @@ def content(cell: Any) -> Any:
 def is_outside(code: Any) -> bool:
     """Whether a function or class of a library's brings what no digest of code covers."""
     module = str(getattr(code, "__module__", None)).partition(".")[0]
-    return getattr(code, "__name__", "") in _OUTSIDE or module in _OUTSIDE_MODULES
+    name = str(getattr(code, "__name__", ""))
+    return name in _OUTSIDE or name.startswith(_OUTSIDE_VERBS) or module in _OUTSIDE_MODULES
 
 
 def _reads(code: CodeType, scope: Mapping[str, Any], modules: Mapping[str, Any]) -> Iterator[Read]:

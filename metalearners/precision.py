@@ -1,6 +1,7 @@
 """Where single precision loses what the data say: outcomes far from 0, numbers of many digits.
 
-LightGBM, XGBoost and CatBoost keep outcomes as float32, about seven digits of each.
+LightGBM, XGBoost and CatBoost keep outcomes as float32, about seven digits of each. Trees of
+scikit-learn keep double precision, but choose splits by squares of sums, which lose twice as many.
 """
 
 import warnings
@@ -10,12 +11,15 @@ from typing import Any
 import narwhals.stable.v2 as nw
 import numpy as np
 from scipy import sparse
+from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 from sklearn.pipeline import Pipeline
+from sklearn.tree import DecisionTreeRegressor
 
 from metalearners._typing import Array, Matrix
 from metalearners.containers import as_frame
 from metalearners.nesting import parts
 
+_TREES = (DecisionTreeRegressor, RandomForestRegressor, ExtraTreesRegressor)
 _FAR = 2.0**13  # means in deviations: float32 then rounds to more than a thousandth of one
 _ROWS = 2_000
 _LOST = 0.1
@@ -31,17 +35,19 @@ _SQUARED_OR_ABSOLUTE: Mapping[str, tuple[str, frozenset[Any]]] = {
         frozenset({None, "reg:squarederror", "reg:absoluteerror", "reg:quantileerror"}),
     ),
     "catboost": ("loss_function", frozenset({None, "RMSE"})),
+    "sklearn.tree": ("criterion", frozenset({"squared_error", "friedman_mse", "absolute_error"})),
 }
 """Losses of differences alone, which don't change when a constant is added to the outcome."""
 
+_SINGLE = frozenset({"lightgbm", "xgboost", "catboost"})
 _FIXED_START = ("boost_from_average", "base_score")
 
 
 def centre_of(estimator: Any, y: Array) -> float:
     """What to subtract from a regression's outcomes before a fit, and add to its predictions.
 
-    0 unless the outcomes are so far from 0 that float32 would round off what they differ by, and
-    the base model's loss doesn't change under translation.
+    0 unless the outcomes are so far from 0 that float32 would round off what they differ by, the
+    base model loses digits (see above), and its loss doesn't change under translation.
     """
     model = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
     if not _is_far(y) or not _is_translated(model):
@@ -54,9 +60,10 @@ def _is_far(y: Array) -> bool:
 
 
 def _is_translated(model: Any) -> bool:
-    if _root(model) not in _SQUARED_OR_ABSOLUTE or not hasattr(model, "get_params"):
+    family = "sklearn.tree" if isinstance(model, _TREES) else _root(model)
+    if family not in _SQUARED_OR_ABSOLUTE or not hasattr(model, "get_params"):
         return False
-    name, losses = _SQUARED_OR_ABSOLUTE[_root(model)]
+    name, losses = _SQUARED_OR_ABSOLUTE[family]
     given = model.get_params(deep=False)
     loss = given.get(name)
     known = (loss is None or isinstance(loss, str)) and loss in losses
@@ -75,7 +82,7 @@ def concerns(estimators: Iterable[Any], X: Matrix, y: Array, with_arguments: boo
     found = []
     models = list(estimators)
     if _is_far(y):
-        single = [m for m in models if any(_root(p) in _SQUARED_OR_ABSOLUTE for p in parts(m))]
+        single = [m for m in models if any(_root(p) in _SINGLE for p in parts(m))]
         open_ = [m for m in single if with_arguments or not centre_of(m, y)]
         if open_:
             names = ", ".join(sorted({type(m).__name__ for m in open_}))
@@ -133,7 +140,7 @@ def _merges(values: Array) -> bool:
 def _bins_singly(part: Any) -> bool:
     trees = type(part).__module__.startswith(("sklearn.tree", "sklearn.ensemble."))
     hist = type(part).__name__.startswith("HistGradientBoosting")
-    return _root(part) in _SQUARED_OR_ABSOLUTE or (trees and not hist)
+    return _root(part) in _SINGLE or (trees and not hist)
 
 
 def _root(part: Any) -> str:

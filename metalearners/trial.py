@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from sklearn import get_config
 from sklearn.base import is_classifier, is_regressor
 from sklearn.pipeline import Pipeline
 
 from metalearners._typing import Array, Matrix
-from metalearners.capabilities import takes_arm_as_category
-from metalearners.containers import take, with_arm
+from metalearners.capabilities import as_read_by, takes_arm_as_category
+from metalearners.containers import column_names, take, with_arm
 from metalearners.estimators import EstimatorSpec
 from metalearners.nesting import is_estimator, parts
 
@@ -51,6 +52,7 @@ _BY_FEATURE = {
     *("monotone_constraints", "mc", "monotone_constraint", "monotonic_cst", "feature_contri"),
     *("feature_contrib", "fc", "fp", "feature_penalty", "max_bin_by_feature"),
 }
+_OF_THE_ROWS = "constant or ignored"  # so CatBoost says where a few rows have all features equal
 _LABELS = ((1.0, 2.0), (0.0, 1.0))  # losses may refuse either
 
 
@@ -142,13 +144,13 @@ def check_rows(estimator: Any, n_rows: int, who: str) -> None:
         )
 
 
-def check_trial(spec: EstimatorSpec, X: Matrix, n_classes: int, who: str, arms: Arms) -> None:
+def check_trial(spec: EstimatorSpec, X: Matrix, classes: Array, who: str, arms: Arms) -> None:
     """Refuse a base model that refuses its parameters, or the names or types of its features.
 
     Parameters
     ----------
     X : (n, p) features, of which a few rows are used
-    n_classes : to learn, 0 for numbers
+    classes : to learn, none for numbers
     arms : that are among the features
 
     Raises
@@ -162,14 +164,14 @@ def check_trial(spec: EstimatorSpec, X: Matrix, n_classes: int, who: str, arms: 
     _check_lengths(estimator, _features(estimator, X, 2, arms).shape[1], f"{spec.name} for {who}")
     _shorten(estimator)
     said = set()
-    for labels in [range(n_classes)] if n_classes else _LABELS:
+    for labels in [classes] if len(classes) else _LABELS:
         for n in _ROWS:
             rows = _features(estimator, X, n, arms)
-            said.add(_error(estimator, rows, np.resize(np.array(labels), n)))
+            said.add(_error(estimator, rows, np.resize(labels, n)))
             if None in said or len(said) > 1:
                 return
     raise ValueError(
-        f"Expected parameters, and features, that {spec.name} takes for {who}; found "
+        f"Expected parameters, features and classes that {spec.name} takes for {who}; found "
         f"{sorted(map(str, spec.params))}. It says: {said.pop()}. Change those."
     )
 
@@ -222,7 +224,9 @@ def _shorten(estimator: Any) -> None:
             changes[name] = 0.1
         elif name in _STOPPING.get(package, ()):
             changes[name] = 0 if package == "lightgbm" else None
-        elif name == "early_stopping" and value is True:
+        elif name == "callbacks":  # such as those that stop
+            changes[name] = None
+        elif name in ("early_stopping", "use_best_model") and value is True:
             changes[name] = False
         elif name == "n_iter_no_change" and "early_stopping" not in given:
             changes[name] = None
@@ -235,9 +239,11 @@ def _features(estimator: Any, X: Matrix, n: int, arms: Arms) -> Matrix:
     if arms.n:
         categorical = not arms.products and takes_arm_as_category(estimator)
         rows = with_arm(rows, np.arange(n) % arms.n, arms.n, categorical, arms.products)
-    if _package(estimator) == "sklearn":
-        return np.random.default_rng(0).uniform(size=rows.shape)
-    return rows
+    if _package(estimator) != "sklearn":
+        return as_read_by(estimator, rows)  # LightGBM may end the process over others
+    drawn = np.random.default_rng(0).uniform(size=rows.shape)
+    names = column_names(rows)  # which parameters may refer to
+    return drawn if names is None else pd.DataFrame(drawn, columns=names)
 
 
 def _error(estimator: Any, X: Matrix, y: Array) -> str | None:
@@ -249,6 +255,8 @@ def _error(estimator: Any, X: Matrix, y: Array) -> str | None:
     except (np.linalg.LinAlgError, OSError, MemoryError, ImportError):
         return None
     except Exception as error:
+        if _OF_THE_ROWS in str(error):
+            return None
         text = re.sub(r"^\[[\d:]+\] ", "", str(error).strip())  # xgboost's begin with the time
         return text.partition("\n")[0].rstrip(".")
     return None

@@ -91,7 +91,7 @@ def as_positions(mask: Array, n_rows: int) -> Array:
 # What a fit makes of its unit is code of ours: edited, it must not find its older results.
 _FIT_CODE = (
     *("capabilities", "containers", "estimators", "feature_types", "fit", "nesting", "precision"),
-    *("settings", "weights"),
+    *("settings", "unit", "weights"),
 )
 
 

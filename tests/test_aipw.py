@@ -299,6 +299,8 @@ def test_effective_clusters_are_by_hand_and_never_more_than_there_are():
     weight = np.array([1, 1, 1, 3, 1, 0, 5.0])
     assert effective_clusters(w, groups, weight).tolist() == [2, 1, 1]
     assert effective_clusters(w, None, weight).tolist() == [36 / 12, 1, 1]
+    for unit in (1e-300, 1e300):
+        np.testing.assert_allclose(effective_clusters(w, groups, weight * unit), [2, 1, 1])
 
 
 @pytest.mark.parametrize("labels", [np.arange, lambda n: np.array([f"row {i}" for i in range(n)])])

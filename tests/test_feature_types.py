@@ -41,7 +41,11 @@ NUMBERS = {
         "truths": pl.Series([True, False] * 30),
         "small": pl.Series(range(N), dtype=pl.Int8),
     },
-    "pyarrow": {"whole": pa.array(range(N)), "truths": pa.array([True, False] * 30)},
+    "pyarrow": {
+        "whole": pa.array(range(N)),
+        "truths": pa.array([True, False] * 30),
+        "half precision": pa.array(Y.astype(np.float16)),
+    },
 }
 SOME = {
     "pandas": {
@@ -52,6 +56,10 @@ SOME = {
         "category": pd.Categorical(WORDS),
         "numbered": pd.Categorical([1, 2, 3] * 20),
         "number objects": np.array(Y.tolist(), dtype=object),
+        "categories of dates": pd.Categorical(pd.date_range("2020", periods=2).repeat(30)),
+        "Arrow categories": pd.array(WORDS, pd.ArrowDtype(pa.string())).astype(
+            pd.ArrowDtype(pa.dictionary(pa.int32(), pa.string()))
+        ),
     },
     "polars": {
         "texts": pl.Series(WORDS),
@@ -83,6 +91,7 @@ NONE = {
         "times": pl.Series([datetime.datetime(2020, 1, 1)] * N),
         "durations": pl.Series([datetime.timedelta(1)] * N),
         "decimals": pl.Series([CENT] * N),
+        "wide": pl.Series(range(N), dtype=pl.Int128),
         "lists": pl.Series([[1]] * N),
         "structs": pl.Series([{"a": 1}] * N),
         "bytes": pl.Series([b"a"] * N),
@@ -215,6 +224,12 @@ def test_categories_give_lightgbm_the_same_bits_in_each_container():
 
     np.testing.assert_array_equal(found[1], found[0])
     np.testing.assert_array_equal(found[3], found[2])
+
+
+@pytest.mark.parametrize("make", [pl.DataFrame, pa.table])
+@pytest.mark.parametrize("learner", [SLearner, TLearner])
+def test_truths_with_gaps_are_fitted_by_models_that_take_missing_values(learner, make):
+    assert fits(learner, "lightgbm", make({"x": Y, "the column": [True, False, None] * 20}))
 
 
 @settings(max_examples=25, deadline=None)

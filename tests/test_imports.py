@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import metalearners
+from metalearners.unit import _FIT_CODE
 
 PACKAGE = Path(metalearners.__file__).parent
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
@@ -97,3 +98,21 @@ def test_public_names():
         "__version__",
     }
     assert metalearners.__version__[0].isdigit()
+
+
+# They name inputs, keep fits, or lock: none shapes what a fit makes of its unit.
+SHAPING_NOTHING = {
+    *("_typing", "claims", "digest", "fit_cache", "own_code", "ownership", "regular", "signing"),
+    *("storage", "store"),
+}
+
+
+def test_keys_of_fits_cover_all_modules_that_shape_a_fit():
+    reached, left = set(), {"fit"}
+    while left:
+        module = left.pop()
+        reached.add(module)
+        own = {name.removeprefix("metalearners.") for name in _imported(module)}
+        left |= (own & set(MODULES)) - reached
+
+    assert set(_FIT_CODE) == reached - SHAPING_NOTHING

@@ -167,7 +167,9 @@ def test_classes_0_and_1_need_no_name():
 
 
 def test_other_numbers_are_named():
-    learner = TLearner(True, 2, LogisticRegression, n_folds=2).fit(C.X, C.y + 1, C.w)
+    learner = TLearner(True, 2, LogisticRegression, n_folds=2)
+    with pytest.warns(UserWarning, match="effects on 2"):
+        learner.fit(C.X, C.y + 1, C.w)
 
     assert Bundle.of(learner, C.X).predict(C.X).columns.tolist() == ["cate.TLearner.1.2"]
 

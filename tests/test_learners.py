@@ -517,7 +517,9 @@ def test_classes_and_treatments_may_come_in_any_type_of_whole_numbers(kind):
 def test_labels_of_classes_needn_t_begin_at_zero_for_s_and_t(learner):
     s = draw_classes(300)
     expected = linear_learner(learner, classes=True).fit(s.X, s.y, s.w).predict(s.X, False)
-    found = linear_learner(learner, classes=True).fit(s.X, 2 * s.y - 1, s.w).predict(s.X, False)
+    with pytest.warns(UserWarning, match=r"effects on 1, and those on -1"):
+        made = linear_learner(learner, classes=True).fit(s.X, 2 * s.y - 1, s.w)
+    found = made.predict(s.X, False)
 
     np.testing.assert_array_equal(found, expected)
 

@@ -148,6 +148,9 @@ GAPS = {
     "a file": "def value(): return open('x').read()",
     "a file of a path": "import pathlib\ndef value(): return pathlib.Path('x').read_text()",
     "a file of numpy": "import numpy as np\ndef value(): return np.load('x')",
+    "a file of scipy": "import scipy.io\ndef value(): return scipy.io.loadmat('x')",
+    "a file of pandas": "import pandas as pd\ndef value(): return pd.read_fwf('x')",
+    "a command": "import os\ndef value(): return os.popen('ls').read()",
     "the environment": "import os\ndef value(): return os.environ['X']",
     "a variable": "from os import getenv\ndef value(): return getenv('X')",
     "code by text": "def value(): return eval('1')",
@@ -173,6 +176,15 @@ def test_what_can_t_be_followed_is_said(folder, text):
     assert identify(lambda: digest(value)).gaps
     with pytest.raises(TypeError, match="content digest"):
         digest(value)
+
+
+def test_instances_of_data_classes_are_followed(folder):
+    _write(folder, "own_data", [], 1)
+    text = "from dataclasses import dataclass\n@dataclass\nclass A:\n    a: int = 1\nvalue = A()"
+    (folder / "own_data" / "m0.py").write_text(text)
+    value = _load(folder, "own_data")
+
+    assert identify(lambda: digest(value)).gaps == ()
 
 
 # What a fit without a digest is

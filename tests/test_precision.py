@@ -14,6 +14,7 @@ from sklearn.ensemble import BaggingRegressor, RandomForestRegressor
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeRegressor
 from xgboost import XGBRegressor
 
 from metalearners import DRLearner, RLearner, SLearner, TLearner, XLearner
@@ -95,13 +96,14 @@ CENTRED = {
     "lightgbm": (LGBMRegressor, LIGHT),
     "lightgbm, absolute": (LGBMRegressor, {**LIGHT, "objective": "l1"}),
     "xgboost": (XGBRegressor, {"n_estimators": 5, "max_depth": 3, "n_jobs": 1}),
+    "tree": (DecisionTreeRegressor, {"max_depth": 3}),
 }
 
 
 @pytest.mark.parametrize(
     ("kind", "case"),
     [(kind, "lightgbm") for kind in (SLearner, TLearner, XLearner, RLearner, DRLearner)]
-    + [(TLearner, "lightgbm, absolute"), (TLearner, "xgboost")],
+    + [(TLearner, "lightgbm, absolute"), (TLearner, "xgboost"), (TLearner, "tree")],
 )
 @pytest.mark.parametrize("shift", [-1e8, 3e11])
 def test_a_constant_added_to_all_outcomes_changes_no_effect(kind, case, shift):

@@ -4,7 +4,7 @@ import lightgbm
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from lightgbm import LGBMClassifier, LGBMRegressor
 from lightgbm.basic import _param_dict_to_str
@@ -20,6 +20,7 @@ from sklearn.linear_model import (
     LogisticRegression,
     RANSACRegressor,
     Ridge,
+    SGDClassifier,
     SGDRegressor,
 )
 from sklearn.naive_bayes import MultinomialNB
@@ -27,7 +28,8 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import NuSVC
-from xgboost import XGBRegressor
+from xgboost import XGBClassifier, XGBRegressor
+from xgboost.callback import EarlyStopping
 
 from flows.errors import InputError
 from flows.parameters import check_params
@@ -115,6 +117,36 @@ def test_what_a_base_model_takes_is_not_refused(factory, params):
     fit(factory, params)
 
 
+TAKEN_BY_NAME = {
+    "a constraint": {"monotonic_cst": {"a": 1}},
+    "categories": {"categorical_features": np.array(["b"])},
+}
+
+
+@pytest.mark.parametrize("params", TAKEN_BY_NAME.values(), ids=TAKEN_BY_NAME)
+def test_parameters_may_name_features(params):
+    features = named("a", "b", "c").assign(b=np.arange(N) % 3)
+    fit(HistGradientBoostingRegressor, {**params, "max_iter": 2}, features)
+
+
+@pytest.mark.filterwarnings("ignore:Classes are in the order of their numbers")
+@pytest.mark.parametrize("factory", [LogisticRegression, SGDClassifier, LGBMClassifier])
+def test_parameters_may_be_of_the_classes_that_there_are(factory):
+    params = {"class_weight": {1: 1, 2: 3}}
+    params |= {"loss": "log_loss"} if factory is SGDClassifier else {}
+    TLearner(True, 2, factory, nuisance_model_params=params, n_folds=2).fit(X, BINARY + 1, W)
+
+
+def test_classes_that_a_base_model_refuses_are_refused_first(unfitted):
+    with pytest.raises(ValueError, match=r"Expected.*classes that XGBClassifier.*\[1 2\]"):
+        TLearner(True, 2, XGBClassifier, n_folds=2).fit(X, BINARY + 1, W)
+
+
+def test_a_callback_may_stop_by_a_set_that_is_an_argument():
+    params = {"n_estimators": 2, "callbacks": [EarlyStopping(rounds=1)]}
+    fit(XGBRegressor, params, fit_params={"eval_set": [(X, Y)], "verbose": False})
+
+
 def test_positive_outcomes_are_no_matter_of_the_trial():
     made = TLearner(False, 2, GammaRegressor, n_folds=2)
     made.fit(X, np.exp(Y), W)
@@ -182,6 +214,8 @@ TEXTS = st.text(alphabet=st.sampled_from("l2rmse,.-@:[]= \t\n\r\x0b\x0c\x1f#_/\x
 VALUES = st.recursive(TEXTS | st.integers(), lambda inner: st.lists(inner, max_size=3))
 
 
+@example({"metric": [[["", ""]]]})
+@example({"metric": [[[1, 2]]]})
 @given(st.dictionaries(st.sampled_from(["metric", "objective", "num_leaves"]), VALUES))
 def test_lightgbm_reads_from_what_is_taken_no_more_parameters_than_were_given(params):
     try:
