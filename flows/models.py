@@ -11,7 +11,7 @@ from sklearn.base import is_classifier, is_regressor
 import metalearners
 from flows.config import LEARNERS, Config, ModelSpec, nearest, parse
 from flows.errors import InputError
-from flows.parameters import check_params, check_values
+from flows.parameters import check_params, check_values, is_spec
 from metalearners.defaults import lightgbm_params
 from metalearners.estimators import EstimatorSpec
 from metalearners.metalearner import MetaLearner
@@ -138,7 +138,7 @@ def resolve(model: ModelSpec, where: str, nested: bool = False) -> EstimatorSpec
 
 def _nested(value: Any, where: str) -> Any:
     if isinstance(value, Mapping):
-        if _is_spec(value):
+        if is_spec(value):
             return resolve(parse(ModelSpec, value, f"{where}."), where, nested=True).build()
         return {k: _nested(v, f"{where}.{k}") for k, v in value.items()}
     if isinstance(value, (list, tuple)):
@@ -147,11 +147,6 @@ def _nested(value: Any, where: str) -> Any:
         pair = len(items) in (2, 3) and isinstance(items[0], str) and hasattr(items[1], "fit")
         return tuple(items) if pair else items
     return value
-
-
-def _is_spec(value: Mapping[str, Any]) -> bool:
-    # In a grid, `estimator` may be the name of a parameter, with a list of values to try.
-    return "estimator" in value and not isinstance(value["estimator"], (list, tuple))
 
 
 def _class_at(path: str, where: str, nested: bool) -> type:

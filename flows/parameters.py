@@ -82,11 +82,17 @@ def _check_safe(owner: type, name: str, value: Any, where: str) -> None:
         )
 
 
+def is_spec(value: Mapping[str, Any]) -> bool:
+    """Whether a map names a nested estimator."""
+    # In a grid, `estimator` may be the name of a parameter, with a list of values to try.
+    return "estimator" in value and not isinstance(value["estimator"], (list, tuple))
+
+
 def _texts(value: Any) -> Iterator[str]:
     """Every text in a value, the keys of maps included."""
     if isinstance(value, str):
         yield value
-    elif isinstance(value, Mapping):
+    elif isinstance(value, Mapping) and not is_spec(value):  # which is checked as what it names
         yield from _texts([*value, *value.values()])
     elif isinstance(value, (list, tuple, Set)):
         for item in value:

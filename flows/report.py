@@ -239,6 +239,7 @@ def _design(study: Study, results: Results) -> dict[str, Any]:
         "known": study.propensity is not None,
         "shares": study.shares is not None,
         "fit": results.design,
+        "sees_strata": study.config.data.strata in (None, *study.schema.names),
         "held_out": int((~study.dataset.train).sum()),
     }
 

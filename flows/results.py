@@ -361,6 +361,11 @@ def summary_of(study: Study, results: Results) -> dict[str, Any]:
     }
 
 
+def _sees_strata(study: Study) -> bool:
+    """Whether the propensity model has the strata; one without can't match their shares."""
+    return study.config.data.strata in (None, *study.schema.names)
+
+
 def _design_summary(study: Study, found: DesignFit | None) -> dict[str, Any]:
     data = study.config.data
     kind = "known" if data.propensity is not None else "estimated"
@@ -376,7 +381,7 @@ def _design_summary(study: Study, found: DesignFit | None) -> dict[str, Any]:
         "log_loss": found.model,
         "log_loss_of_shares": found.shares,
         "gain": vars(found.gain),
-        "looks_randomised": found.looks_randomised,
+        "looks_randomised": found.looks_randomised and _sees_strata(study),
     }
 
 

@@ -81,9 +81,8 @@ def _estimates(bundle: Bundle, source: str) -> pd.DataFrame:
     frame = read_rows(dataset, present, source) if present else pd.DataFrame()
     absent = [name for name in columns if name not in present]
     if absent:
-        raise InputError(
-            f"Expected the columns of the design, {absent}, in {source}; found none. Add them."
-        )
+        kind = "strata" if absent == [data.strata] else "propensity"
+        raise InputError(f"Expected the {kind} columns {absent} in {source}; add them.")
     propensity = _known(bundle, frame, data) if designed else None
     estimates = bundle.predict(frame, propensity)
     if data.row_id in present:

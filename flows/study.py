@@ -140,6 +140,7 @@ def load_study(config: Config) -> Study:
             warnings=[
                 *warnings,
                 *_many_levels(X),
+                *_strata_beside(config.data, features),
                 *_few_groups(dataset, arms),
                 *_few_held_out(dataset, judging),
                 *_concerns([*learners.values(), reference], dataset),
@@ -288,6 +289,17 @@ def _digested(columns: list[str], data: DataConfig) -> list[str]:
 
 def _reference(config: Config, n_variants: int) -> DRLearner:
     return cast(DRLearner, make_learner("DRLearner", config, n_variants, own_models=False))
+
+
+def _strata_beside(data: DataConfig, features: list[str]) -> list[str]:
+    if data.strata is None or data.strata in features:
+        return []
+    also = "" if data.design == "randomised" else ", and the average effects too"
+    return [
+        f"data.strata, {data.strata!r}, isn't among the features: where the arms' shares differ by "
+        "stratum, raw differences and the estimates of S-, T- and X-learners mix effects with "
+        f"differences between strata{also}. Add it to the features."
+    ]
 
 
 def _few_groups(d: Dataset, arms: list[Any]) -> list[str]:

@@ -95,9 +95,8 @@ class Dataset:
 
     @cached_property
     def shares(self) -> Floats:
-        """(K,) shares of the arms among the training rows, weighted."""
-        own = None if self.weight is None else self.weight[self.train]
-        counts = np.bincount(self.w[self.train], own, self.n_variants)
+        """(K,) shares of the arms among the training rows."""
+        counts = np.bincount(self.w[self.train], minlength=self.n_variants)
         return np.asarray(counts / counts.sum())
 
     @cached_property

@@ -240,7 +240,7 @@ def test_a_declared_experiment_fits_no_propensities_and_scores_new_rows_by_strat
     with pytest.warns(UserWarning, match="of strata that the model hasn't seen"):
         score_file(ran.folder / "model", "other.parquet", tmp_path / "scores.parquet")
     frame.drop(columns="s").to_parquet("other.parquet")
-    with pytest.raises(InputError, match=r"columns of the design, \['s'\]"):
+    with pytest.raises(InputError, match=r"strata columns \['s'\]"):
         score_file(ran.folder / "model", "other.parquet", tmp_path / "scores.parquet")
 
 
