@@ -20,7 +20,6 @@ from metalearners.feature_types import (
     CATEGORIES,
     NUMBERED,
     OBJECTS,
-    ODD_CATEGORIES,
     TEXTS,
 )
 from metalearners.nesting import inner_models, parts
@@ -30,9 +29,9 @@ _BOOSTING = (AdaBoostRegressor, AdaBoostClassifier)
 _FLATTENING = (RFE, BaggingRegressor, BaggingClassifier, *_BOOSTING)
 
 # What models of these packages refuse, or end the process over, besides categories.
-_NONE_TAKES = frozenset({TEXTS, ODD_CATEGORIES, ARROW_CATEGORIES})
+_NONE_TAKES = frozenset({TEXTS, ARROW_CATEGORIES})
 _REFUSED = {
-    "sklearn": frozenset({TEXTS, ARROW_CATEGORIES}),
+    "sklearn": _NONE_TAKES,
     "lightgbm": _NONE_TAKES | {OBJECTS, ARROW},
     "xgboost": _NONE_TAKES | {OBJECTS},
     "catboost": _NONE_TAKES | {CATEGORIES, NUMBERED},
@@ -72,13 +71,13 @@ def _refused_kinds(estimator: Any) -> frozenset[str]:
         if not isinstance(estimator, _FLATTENING):
             return inner
         # They hand on plain arrays, in which categories are texts.
-        return frozenset({TEXTS, CATEGORIES}) if TEXTS in inner else frozenset()
+        return _NONE_TAKES | {CATEGORIES} if TEXTS in inner else frozenset()
     root, refused = _root(estimator), _REFUSED.get(_root(estimator), frozenset())
     if takes_categories(estimator):
         return refused - {TEXTS, CATEGORIES, NUMBERED} if root == "catboost" else refused
     if root == "sklearn":
         unread = get_tags(estimator).no_validation  # as a model of the mean
-        return frozenset() if unread else refused | {CATEGORIES, ODD_CATEGORIES}
+        return frozenset() if unread else refused | {CATEGORIES}
     return refused and refused | {CATEGORIES, NUMBERED}
 
 

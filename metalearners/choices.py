@@ -72,7 +72,7 @@ def build(spec: EstimatorSpec, what: str, remedy: str) -> Any:
             f"Expected parameters of {spec.name} for {what}; found "
             f"{sorted(map(str, spec.params))}: {str(error).rstrip('.')}. {remedy}"
         ) from None
-    if not hasattr(estimator, "fit"):
+    if not hasattr(estimator, "fit") or isinstance(estimator, type):
         raise ValueError(
             f"Expected a callable that returns an estimator for {what}; found {spec.factory!r}, "
             f"which returns {estimator!r}. Return one, or pass its class."

@@ -12,7 +12,6 @@ TEXTS = "texts"
 CATEGORIES = "categories"
 NUMBERED = "categories that are numbers"
 OBJECTS = "numbers as Python objects"
-ODD_CATEGORIES = "categories that are neither texts nor numbers"
 ARROW = "Arrow's own type"
 ARROW_CATEGORIES = "categories of Arrow's own type"
 HALF = "numbers of half precision"
@@ -101,7 +100,7 @@ def _of_pandas(column: pd.Series) -> tuple[str, bool]:
         if pd.api.types.is_any_real_numeric_dtype(dtype.categories.dtype):
             return NUMBERED, True
         held = pd.api.types.infer_dtype(dtype.categories)
-        return (CATEGORIES if held in _LEVELS else ODD_CATEGORIES), True
+        return (CATEGORIES, True) if held in _LEVELS else (f"categories of {held}", False)
     if isinstance(dtype, pd.SparseDtype):
         return (_PLAIN, True) if dtype.subtype.kind in "biuf" else (str(dtype), False)
     return _of_objects(column.to_numpy())

@@ -190,6 +190,14 @@ def _check_lengths(estimator: Any, n_features: int, who: str) -> None:
                 f"Expected {name} of {who} with a value for each of {n_features} features, those "
                 f"of the treatment included; found {len(value)}. Complete it, or leave it out."
             )
+    groups = given.get("interaction_constraints")
+    listed = [i for group in groups if isinstance(group, list) for i in group] if groups else []
+    outside = [i for i in listed if isinstance(i, int) and not 0 <= i < n_features]
+    if outside:
+        raise ValueError(
+            f"Expected interaction_constraints of {who} among positions below {n_features}; found "
+            f"{outside}. Name others."
+        )
 
 
 def _can_be_tried(estimator: Any) -> bool:

@@ -56,7 +56,6 @@ SOME = {
         "category": pd.Categorical(WORDS),
         "numbered": pd.Categorical([1, 2, 3] * 20),
         "number objects": np.array(Y.tolist(), dtype=object),
-        "categories of dates": pd.Categorical(pd.date_range("2020", periods=2).repeat(30)),
         "Arrow categories": pd.array(WORDS, pd.ArrowDtype(pa.string())).astype(
             pd.ArrowDtype(pa.dictionary(pa.int32(), pa.string()))
         ),
@@ -85,6 +84,7 @@ NONE = {
         "lists": [[1, 2]] * N,
         "bytes": [b"a"] * N,
         "complex": Y + 1j,
+        "categories of dates": pd.Categorical(pd.date_range("2020", periods=2).repeat(30)),
     },
     "polars": {
         "dates": pl.Series([DAY] * N),

@@ -71,6 +71,7 @@ LATE = {
     "lightgbm objective": (LGBMRegressor, {"objective": "nonsense"}, X, "nonsense"),
     "lightgbm share": (LGBMRegressor, {"subsample": 2.0, "subsample_freq": 1}, X, "bagging_fract"),
     "lightgbm length": (LGBMRegressor, {"monotone_constraints": [1]}, X, "monotone"),
+    "lightgbm groups": (LGBMRegressor, {"interaction_constraints": [[0, 9]]}, X, "interaction"),
     "lightgbm name": (LGBMRegressor, {}, named("a", "b:", "c"), "JSON characters"),
     "lightgbm classes": (LGBMClassifier, {"objective": "quantile", "alpha": 3}, X, "alpha"),
     "xgboost value": (XGBRegressor, {"max_depth": -3}, X, "max_depth"),
