@@ -36,7 +36,7 @@ class Design:
 SETTINGS = (
     (2, 100, 2000),
     (2, 250, 500),
-    (2, 2500, 400),
+    (2, 2500, 250),
     (4, 100, 400),
     (4, 250, 300),
     (4, 1250, 250),
@@ -72,7 +72,7 @@ def _rankings() -> dict[str, Design]:
     declared, as_it_comes = held_out_qini("default", True), held_out_qini("default", False)
     return {
         "held-out Qini, randomised": Design(sample, 4000, declared, figures.QINI),
-        "held-out Qini, auto": Design(sample, 1000, as_it_comes, figures.QINI_ESTIMATED),
+        "held-out Qini, auto": Design(sample, 600, as_it_comes, figures.QINI_ESTIMATED),
     }
 
 
@@ -80,7 +80,7 @@ def _confounded() -> dict[str, Design]:
     return {
         f"equal effects, log-odds slope {slope}, auto": Design(
             partial(samples.confounded, slope=slope),
-            1000,
+            600,
             averages("default", False),
             (figures.COVERAGE_AT_LEAST,),
         )

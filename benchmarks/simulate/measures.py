@@ -47,22 +47,21 @@ def averages(models: str, randomised: bool) -> Measure:
 
 
 def held_out_qini(models: str, randomised: bool) -> Measure:
-    """The z statistic of a learner's held-out Qini, scored by nuisances of the training rows."""
+    """The z statistic of a learner's held-out Qini, scored by nuisances of the held-out rows."""
 
     def measure(s: Sample, seed: int) -> Measured:
         held_out = draw_holdout(s.w, HOLDOUT, seed)
-        train = ~held_out
-        known = {k: v[train] for k, v in _known(s, randomised).items()}
-        # On held-out rows only the models of all training rows count: two folds are the fewest.
-        made = {**MODELS[models](s), "n_folds": 2}
-        judge = DRLearner(False, s.n_variants, **made, random_state=seed + 1)
-        judge.fit_all_nuisance(s.X[train], s.y[train], s.w[train], **known)
-        del made["propensity_model_factory"], made["propensity_model_params"]
-        learner = TLearner(False, s.n_variants, **made, random_state=seed)
-        learner.fit(s.X[train], s.y[train], s.w[train])
+        train, made = ~held_out, MODELS[models](s)
+        known = {k: v[held_out] for k, v in _known(s, randomised).items()}
         rows = s.X[held_out], s.y[held_out], s.w[held_out]
+        judge = DRLearner(False, s.n_variants, **made, **_folds(seed))
+        judge.fit_all_nuisance(*rows, **known)
+        del made["propensity_model_factory"], made["propensity_model_params"]
+        # Of this one, only the models of all training rows count: two folds are the fewest.
+        learner = TLearner(False, s.n_variants, **made, n_folds=2, random_state=seed)
+        learner.fit(s.X[train], s.y[train], s.w[train])
         priority = learner.predict(rows[0], is_oos=True)[:, 0, 0]
-        scores = judge._pseudo_outcome(*rows, 1, is_oos=True)
+        scores = judge._pseudo_outcome(*rows, 1, is_oos=False)
         gain = gain_curve(priority, scores, draws=200, seed=seed)
         return {"z": gain.qini / gain.qini_error}
 
