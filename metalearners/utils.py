@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from metalearners._typing import Array, Floats, Matrix
+from metalearners.containers import check_same_rows
 from metalearners.drlearner import DRLearner
 from metalearners.metalearner import MetaLearner
 from metalearners.rlearner import RLearner
@@ -111,10 +112,11 @@ class FixedBinaryPropensity(ClassifierMixin, BaseEstimator):  # type: ignore[mis
         Raises
         ------
         ValueError
-            If `y` has another number of rows than `X`, or not two classes. A lone 0 or 1 is fine:
-            the other is its counterpart.
+            If `y` has another number or index of rows than `X`, or not two classes. A lone 0 or 1
+            is fine: the other is its counterpart.
         """
         self._check()  # set_params may have changed it
+        check_same_rows(X=X, y=y, sample_weight=sample_weight)
         if len(y) != _n_rows(X):
             raise ValueError(
                 f"Expected {_n_rows(X)} rows in y, as in X; found {len(y)}. Pass rows of the same "
