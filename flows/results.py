@@ -334,18 +334,21 @@ def summary_of(study: Study, results: Results) -> dict[str, Any]:
             "arms": study.arms,
             "digest": study.digest,
         },
-        "ate": [{"arm": arm.label, **vars(arm.ate)} for arm in results.arms],
+        "ate": [{"arm": arm.label, **_plain(arm.ate)} for arm in results.arms],
         "ate_joint": [
             {
                 "arm": arm.label,
                 "ci_low": arm.joint[0],
                 "ci_high": arm.joint[1],
+                "degrees": arm.ate.degrees,
                 "claimed": arm.claimed,
                 "doubt": arm.doubt,
             }
             for arm in results.arms
         ],
-        "difference_in_means": [{"arm": arm.label, **vars(arm.difference)} for arm in results.arms],
+        "difference_in_means": [
+            {"arm": arm.label, **_plain(arm.difference)} for arm in results.arms
+        ],
         "overlap": {
             "clip": study.config.clip,
             "lowest_kept": results.clip.lower.tolist(),
@@ -359,6 +362,11 @@ def summary_of(study: Study, results: Results) -> dict[str, Any]:
         },
         "warnings": study.warnings,
     }
+
+
+def _plain(found: Estimate) -> dict[str, float]:
+    """An estimate as the contract has it."""
+    return {k: v for k, v in vars(found).items() if k != "degrees"}
 
 
 def _sees_strata(study: Study) -> bool:
@@ -380,7 +388,7 @@ def _design_summary(study: Study, found: DesignFit | None) -> dict[str, Any]:
         **about,
         "log_loss": found.model,
         "log_loss_of_shares": found.shares,
-        "gain": vars(found.gain),
+        "gain": _plain(found.gain),
         "looks_randomised": found.looks_randomised and _sees_strata(study),
     }
 
@@ -400,7 +408,8 @@ def _learner_summary(study: Study, learner: LearnerResult) -> dict[str, Any]:
             "qini_p_value": gain.p_value,
             "qini_p_value_adjusted": adjusted,
             "groups": [
-                {"predicted": g.predicted, "actual": vars(g.actual), "rows": g.rows} for g in groups
+                {"predicted": g.predicted, "actual": _plain(g.actual), "rows": g.rows}
+                for g in groups
             ],
         }
         for arm, gain, adjusted, groups in zip(

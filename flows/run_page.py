@@ -19,7 +19,7 @@ from flows.progress import describe, listening
 from flows.runs import COUNTS, Run
 
 _EVERY_SECONDS = 2.0  # an update costs the server some 15 ms
-_FITTING = ("nuisance", "treatment")
+_FITTING = ("nuisance", "treatment", "evaluate")
 
 
 @contextlib.contextmanager
@@ -34,7 +34,7 @@ def run_page(run: Run) -> Iterator[None]:
 
 
 class _Page:
-    """One bar for both stages of fits, and a table of the stages that have ended."""
+    """One bar for all stages of fits, and a table of the stages that have ended."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -52,6 +52,10 @@ class _Page:
 
     def end(self, stage: str, seconds: float, executed: int, reused: int) -> None:
         self._log.info(describe(stage, seconds, executed, reused))
+        if stage == _FITTING[-1] and not executed + reused:
+            self._show(
+                100, "all fits are done"
+            )  # without held-out rows to judge, the last has none
         if stage in _FITTING:
             self.show_stages()
 

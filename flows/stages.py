@@ -105,6 +105,12 @@ def treatment_stage(plan: Ref, workspace: str) -> Counts:
     return _fit_units("treatment", plan, workspace)
 
 
+@flow(name="evaluation-stage", validate_parameters=False)
+def evaluation_stage(plan: Ref, workspace: str) -> Counts:
+    """Fit the units of a plan of models that judge held-out rows."""
+    return _fit_units("evaluate", plan, workspace)
+
+
 def run_stage(
     stage: Flow[..., Counts],
     asked: Mapping[Name, Regression],

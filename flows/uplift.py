@@ -38,7 +38,13 @@ from flows.runs import (
     whole_folder,
     write_json,
 )
-from flows.stages import Counts, nuisance_stage, run_stage, treatment_stage
+from flows.stages import (
+    Counts,
+    evaluation_stage,
+    nuisance_stage,
+    run_stage,
+    treatment_stage,
+)
 from flows.study import Study, check_folders, take_study
 from flows.workspace import Workspace, workspace
 from metalearners._typing import Name
@@ -164,7 +170,7 @@ def judge_nuisances(study: Study, place: Workspace) -> tuple[dict[Name, CrossFit
         (JUDGING, *key): regression
         for key, regression in _labelled(JUDGING, study.reference, own, study).items()
     }
-    return run_stage(nuisance_stage, asked, study.judging, place)
+    return run_stage(evaluation_stage, asked, study.judging, place)
 
 
 def expected(study: Study) -> list[dict[Name, Regression]]:

@@ -164,7 +164,7 @@ class _Arm:
         sums = self.correction * sparse.csr_array((share[known], at), shape)
         mean = np.bincount(own[known], share[known], levels).astype(float)
         whole = self.correction * np.bincount(self.member, share, self.clusters)
-        return _Means(mean, mean * (1 - mean), sums, whole)
+        return _Means(mean, np.maximum(mean * (1 - mean), 0), sums, whole)  # 1 up to rounding
 
 
 @dataclass(frozen=True, eq=False)

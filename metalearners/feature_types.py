@@ -51,7 +51,11 @@ def kinds_of(X: Matrix, frame: nw.DataFrame[Any] | None) -> dict[Any, str]:
         others: Any = enumerate(frame.iter_columns()) if len(plain) < len(names) else ()
         held = {j: _kind(column) for j, column in others if j not in plain}
         found = {name: held.get(j, (_PLAIN, True)) for j, name in enumerate(names)}
-    wrong = [f"{name} ({kind})" for name, (kind, known) in found.items() if not known]
+    wrong = [
+        kind if name is None else f"{name} ({kind})"
+        for name, (kind, known) in found.items()
+        if not known
+    ]
     if wrong:
         raise ValueError(
             f"Expected features that are numbers, texts or categories; found {', '.join(wrong)}. "
@@ -72,7 +76,7 @@ def _of_array(X: Matrix) -> dict[Any, tuple[str, bool]]:
         return {}
     if X.dtype.kind == "O":
         return {j: _of_objects(X[:, j]) for j in range(X.shape[1])}
-    return {"X": (TEXTS, True) if X.dtype.kind in "UT" else (str(X.dtype), False)}
+    return {None: (TEXTS, True) if X.dtype.kind in "UT" else (str(X.dtype), False)}
 
 
 def _kind(column: nw.Series[Any]) -> tuple[str, bool]:

@@ -735,7 +735,7 @@ COLUMNS = {
     # hold-out
     "hold-out without an arm": (
         {},
-        {"evaluation": {"holdout": 0.01}},
+        {"evaluation": {"holdout": 0.004}},
         "found 0 of 'a', which has 60 rows",
     ),
     "hold-out of nearly all": ({}, {"evaluation": {"holdout": 0.99}}, "rows of each arm"),

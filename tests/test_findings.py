@@ -141,6 +141,8 @@ def summary(*arms):
         "folder": "f",
         "seconds": 1.0,
         "fits": {"executed": 1, "reused": 0},
+        "overlap": {"rows_clipped": 0},
+        "design": {"design": "auto"},
         "ate": [{"arm": arm.label, **vars(arm.ate)} for arm in arms],
         "ate_joint": [
             {

@@ -80,6 +80,7 @@ def test_main_job_finds_fewer_visits_under_cost_sharing(run, ready):
 def test_any_cost_sharing_with_five_learners(run, ready):
     settings = ready("rand_hie_binary.yaml")
     settings["evaluation"]["holdout"] = 0
+    settings["data"] |= {"design": "auto", "strata": None}  # with a propensity model to share
     ran = run(settings)
 
     assert ran.fits["unique"] <= 60

@@ -271,7 +271,7 @@ NEWTON = {"C": np.inf, "solver": "newton-cholesky", "tol": 1e-14, "max_iter": 10
 @pytest.mark.parametrize("known", [False, True])
 def test_whole_weights_are_repeated_rows(learner, chosen, known):
     X, y, w, copies, groups = clusters_of_one_size()
-    more = {**chosen, "n_variants": 3, "propensity_model_params": {**NEWTON, "C": 10.0}}
+    more = {**chosen, "n_variants": 3, "propensity_model_params": NEWTON}
     given = {"propensity": [0.3, 0.3, 0.4]} if known else {}
     X2, y2, w2, groups2 = (np.repeat(a, copies, axis=0) for a in (X, y, w, groups))
 

@@ -230,11 +230,13 @@ def test_an_odd_input_is_refused_by_workers(tmp_path, make):
 
 
 @odd
-def test_an_odd_summary_is_no_run(tmp_path, make):
+def test_an_odd_summary_is_a_damaged_run(tmp_path, make):
     (tmp_path / "runs" / "odd").mkdir(parents=True)
     make(tmp_path / "runs" / "odd" / "summary.json")
 
-    assert soon(list_runs, tmp_path / "runs") == []
+    (listed,) = soon(list_runs, tmp_path / "runs")
+
+    assert listed["status"] == "damaged"
 
 
 # The state folder
