@@ -52,10 +52,8 @@ class _Page:
 
     def end(self, stage: str, seconds: float, executed: int, reused: int) -> None:
         self._log.info(describe(stage, seconds, executed, reused))
-        if stage == _FITTING[-1] and not executed + reused:
-            self._show(
-                100, "all fits are done"
-            )  # without held-out rows to judge, the last has none
+        if stage == _FITTING[-1] and not executed + reused:  # no held-out rows to judge
+            self._show(100, "all fits are done")
         if stage in _FITTING:
             self.show_stages()
 
