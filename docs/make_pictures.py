@@ -56,7 +56,7 @@ def graph(page: Page, address: str) -> None:
     page.goto(f"{address}/v2/runs/flow-run/{run['id']}")
     page.get_by_text("Subflow Runs").first.wait_for()
     page.wait_for_timeout(4000)  # the graph is drawn on a canvas: nothing to wait for
-    page.mouse.click(568, 263)  # opens the first stage, whose bar is there in a run of seconds
+    page.mouse.click(552, 236)  # opens the first stage, whose bar is there in a run of seconds
     page.wait_for_timeout(4000)
     page.screenshot(path=PICTURES / "graph.png")
 
