@@ -143,6 +143,8 @@ def digest(value: Any) -> Ref:
     kind = type(value)
     if kind.__module__ == "builtins" or hasattr(value, "get_params") or not _is_own(kind):
         return _content(value)
+    if _is_of_a_library(value):  # compiled by Cython, whose types are of no package
+        return _content(value)
     return walk.once(value, lambda: _own_instance(value))
 
 

@@ -1,4 +1,7 @@
-"""Base models that fail, for tests that need a fault; the process must allow this import root."""
+"""Base models that fail, for tests that need a fault; the process must allow this import root.
+
+They open no files by `open`, as fits of code that reads files would be kept by nobody.
+"""
 
 import multiprocessing
 import os
@@ -20,7 +23,7 @@ class FailsOnce(LinearRegression):
 
     def fit(self, X, y, sample_weight=None):
         try:
-            os.close(os.open(self.marker, os.O_CREAT | os.O_EXCL))
+            Path(self.marker).touch(exist_ok=False)
         except FileExistsError:
             return super().fit(X, y, sample_weight)
         raise OSError("the disk is away for a moment")
@@ -74,12 +77,14 @@ class SleepsOnce(LinearRegression):
         self.marker = marker
 
     def fit(self, X, y, sample_weight=None):
+        number = Path(f"{self.marker}-{np.random.default_rng().integers(1 << 60)}")
+        number.write_text(str(os.getpid()))
         try:
-            marker = os.open(self.marker, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+            Path(self.marker).hardlink_to(number)  # at once with its content
         except FileExistsError:
             return super().fit(X, y, sample_weight)
-        os.write(marker, str(os.getpid()).encode())
-        os.close(marker)
+        finally:
+            number.unlink()
         time.sleep(100)
         raise ValueError("nobody ended this process")
 

@@ -166,6 +166,13 @@ GAPS = {
 }
 
 
+def test_compiled_functions_of_packages_are_known_by_their_version():
+    def draws(y, p):
+        return np.random.default_rng(0).normal() + p - y, np.ones_like(y)
+
+    assert not identify(lambda: digest(draws)).gaps
+
+
 @pytest.mark.parametrize("text", GAPS.values(), ids=GAPS)
 def test_what_can_t_be_followed_is_said(folder, text):
     _write(folder, "own_gap", [], 1)

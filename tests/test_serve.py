@@ -159,7 +159,8 @@ def test_triggered_run_completes_and_a_second_one_is_cached(served):
 
     assert first["state_type"] == second["state_type"] == "COMPLETED"
     names = {stage["name"] for stage in served.stages(second)}
-    assert {name.partition(" ")[0] for name in names} == {"nuisance-stage", "treatment-stage"}
+    kinds = {"nuisance-stage", "treatment-stage", "evaluation-stage"}
+    assert {name.partition(" ")[0] for name in names} == kinds
     ran, again = served.ran(first), served.ran(second)
     assert ran.fits["executed"] == ran.fits["unique"]
     assert again.fits["reused"] == again.fits["unique"]
