@@ -374,8 +374,9 @@ def test_run_that_waits_for_another_says_so_and_can_be_ended(their_models, setti
         print("ended after", time.monotonic() - begun)
 
         assert time.monotonic() - begun < 15
-        assert told in Path("said").read_text()
-        assert " since 20" in Path("said").read_text()
+        if program is command:  # a script's terminal has Prefect's log, which tests leave out
+            assert told in Path("said").read_text()
+            assert " since 20" in Path("said").read_text()
     assert first.poll() is None
     first.send_signal(signal.SIGTERM)
     first.communicate(timeout=30)
