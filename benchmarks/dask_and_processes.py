@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 
-from flows import environment
+from flows.server import environment
 
 ROWS, COLUMNS = 500_000, 50  # float64: 200 MB
 TASKS, WARM = 40, 5
@@ -25,7 +25,7 @@ def main() -> None:
         os.chdir(folder)
         environment.prepare()
         os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
-        from flows.server import connect, wait_for
+        from flows.server.connection import connect, wait_for
 
         wait_for(connect())
         for runner in ("serial", "process", "dask"):
@@ -38,13 +38,13 @@ def cost(runner: str) -> float:
     from prefect.task_runners import ThreadPoolTaskRunner
     from sklearn.dummy import DummyRegressor
 
-    from flows.config import CacheConfig
-    from flows.parallelism import Parallelism
+    from flows.config.config import CacheConfig
+    from flows.fitting.parallelism import Parallelism
+    from flows.fitting.result_storage import FitStorage
+    from flows.fitting.workspace import workspace
     from flows.stages import fit
-    from flows.storage import FitStorage
-    from flows.workspace import workspace
-    from metalearners.estimators import EstimatorSpec
-    from metalearners.unit import FitUnit, as_mask
+    from metalearners.base_models.estimators import EstimatorSpec
+    from metalearners.fits.unit import FitUnit, as_mask
 
     with workspace(CacheConfig(enabled=False)) as place:
         X = np.asfortranarray(np.random.default_rng(0).normal(size=(ROWS, COLUMNS)))

@@ -34,8 +34,8 @@ def main(sections: list[str]) -> None:
     os.chdir(tempfile.mkdtemp())
     _data(2000).to_parquet("data.parquet")
     _data(65_000).to_parquet("large.parquet")
-    from flows.environment import prepare
-    from flows.server import connect, wait_for
+    from flows.server.connection import connect, wait_for
+    from flows.server.environment import prepare
 
     prepare()
     os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
@@ -96,7 +96,7 @@ def _data(n_rows: int) -> pd.DataFrame:
 
 
 def _config(trees: dict[str, int] = _SMALL, source: str = "data.parquet") -> dict[str, Any]:
-    from flows.config import LEARNERS
+    from flows.config.config import LEARNERS
 
     regressor = {"estimator": "lightgbm.LGBMRegressor", "params": trees}
     classifier = {"estimator": "lightgbm.LGBMClassifier", "params": trees}
@@ -123,8 +123,8 @@ def _workers() -> int:
 
 def _run(refresh: bool = True, **config: Any) -> dict[str, Any]:
     from flows import uplift_run
-    from flows.config import parse_config
-    from flows.launch import parameters
+    from flows.cli.launch import parameters
+    from flows.config.config import parse_config
 
     folder = uplift_run(**parameters(parse_config(_config(**config))), refresh=refresh)
     summary: dict[str, Any] = json.loads(Path(folder, "summary.json").read_text())
@@ -159,8 +159,8 @@ def _trivial(n_units: int) -> dict[Any, Any]:
     """Regressions that are no work: means of 100 rows."""
     from sklearn.dummy import DummyRegressor
 
-    from metalearners.estimators import EstimatorSpec
-    from metalearners.plan import Regression
+    from metalearners.base_models.estimators import EstimatorSpec
+    from metalearners.fits.plan import Regression
 
     rng = np.random.default_rng(0)
     spec = EstimatorSpec(DummyRegressor)
@@ -168,7 +168,7 @@ def _trivial(n_units: int) -> dict[Any, Any]:
 
 
 def _toy() -> Any:
-    from metalearners.dataset import Dataset
+    from metalearners.data.dataset import Dataset
 
     rng = np.random.default_rng(0)
     return Dataset(rng.normal(size=(100, 2)), rng.normal(size=100), np.arange(100) % 2, 2)
@@ -178,10 +178,10 @@ def _flow_of(asked: dict[Any, Any]) -> float:
     """Seconds of a stage as a sub-flow of a flow, without a cache."""
     from prefect import flow
 
-    from flows.config import CacheConfig
-    from flows.parallelism import Parallelism
+    from flows.config.config import CacheConfig
+    from flows.fitting.parallelism import Parallelism
+    from flows.fitting.workspace import workspace
     from flows.stages import nuisance_stage, run_stage
-    from flows.workspace import workspace
 
     threads = Parallelism("thread", _workers(), 1, "config")
 
@@ -194,7 +194,7 @@ def _flow_of(asked: dict[Any, Any]) -> float:
 
 
 def _library_of(asked: dict[Any, Any]) -> None:
-    from metalearners.execute import joblib_executor, run_stage
+    from metalearners.fits.execute import joblib_executor, run_stage
     from metalearners.store import MemoryStore
 
     run_stage(asked, _toy(), MemoryStore(), joblib_executor(_workers()))
@@ -224,15 +224,15 @@ def _against_library(repeats: int, **config: Any) -> dict[str, Any]:
 
 
 def _study(**config: Any) -> Any:
-    from flows.config import parse_config
-    from flows.study import load_study
+    from flows.config.config import parse_config
+    from flows.inputs.study import load_study
 
     return load_study(parse_config(_config(**config)))
 
 
 def _both_stages_in_the_library(**config: Any) -> None:
     from flows.uplift import ask_nuisances, ask_treatments
-    from metalearners.execute import joblib_executor, run_stage
+    from metalearners.fits.execute import joblib_executor, run_stage
     from metalearners.store import MemoryStore
 
     study, store, executor = _study(**config), MemoryStore(), joblib_executor(_workers())
@@ -243,11 +243,11 @@ def _both_stages_in_the_library(**config: Any) -> None:
 def _both_stages_as_a_flow(**config: Any) -> None:
     from prefect import flow
 
-    from flows.config import CacheConfig
-    from flows.parallelism import Parallelism
+    from flows.config.config import CacheConfig
+    from flows.fitting.parallelism import Parallelism
+    from flows.fitting.workspace import workspace
     from flows.stages import nuisance_stage, run_stage, treatment_stage
     from flows.uplift import ask_nuisances, ask_treatments
-    from flows.workspace import workspace
 
     threads = Parallelism("thread", _workers(), 1, "config")
 

@@ -21,14 +21,14 @@ import numpy as np
 import pandas as pd
 from joblib import cpu_count
 
-from flows.config import parse_config
-from flows.parallelism import Parallelism, choose, work_of
-from flows.study import Study, load_study
+from flows.config.config import parse_config
+from flows.fitting.parallelism import Parallelism, choose, work_of
+from flows.inputs.study import Study, load_study
 from flows.uplift import expected
-from metalearners.plan import Plan, plan_stage
+from metalearners.fits.plan import Plan, plan_stage
+from metalearners.fits.unit import FitUnit
 from metalearners.store import MemoryStore
-from metalearners.unit import FitUnit
-from metalearners.workers import limited_blas
+from metalearners.workers.workers import limited_blas
 
 REPEATS = 5
 HOPELESS = 2.5  # times the best

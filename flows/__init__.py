@@ -7,7 +7,7 @@ reading configs and data needs no Prefect.
 from importlib import import_module
 from typing import Any
 
-from flows.environment import prepare as _prepare
+from flows.server.environment import prepare as _prepare
 
 __all__ = ["uplift_run", "uplift_tune"]
 

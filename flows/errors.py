@@ -1,6 +1,6 @@
 """The one error that means: the input or the config is wrong, nothing was fitted."""
 
-from flows.addresses import without_secrets
+from flows.messages.secrets import without_secrets
 
 
 class InputError(ValueError):

@@ -17,12 +17,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from flows import interruption, progress
-from flows.addresses import without_secrets
-from flows.bounds import shown
 from flows.errors import InputError
-from metalearners.regular import read_regular
-from metalearners.storage import write_whole
+from flows.messages import progress
+from flows.messages.limits import shown
+from flows.messages.secrets import without_secrets
+from flows.server import interruption
+from metalearners.cache.regular_files import read_regular
+from metalearners.cache.storage import write_whole
 
 FORMAT_VERSION = 1
 LATEST = "latest"
@@ -284,7 +285,7 @@ def list_runs(output: Path) -> list[dict[str, Any]]:
 
     Where another file has a summary's name, the run is there with the status ``damaged``.
     """
-    from flows.summaries import summary_or_damage  # the command's help doesn't wait for it
+    from flows.report.summaries import summary_or_damage  # the command's help doesn't wait for it
 
     folders = [folder for folder in _entries(output) if _is_run(folder)]
     # By their folders' names, which find them: one may have been copied or renamed.

@@ -10,15 +10,16 @@ from prefect import Flow, Task, flow, task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture, as_completed
 
-from flows import heartbeats, progress
-from flows.cancellation import PromptTaskRunner
-from flows.storage import FitStorage
-from flows.workspace import Workspace, find_workspace
+from flows.fitting.result_storage import FitStorage
+from flows.fitting.workspace import Workspace, find_workspace
+from flows.messages import progress
+from flows.server.prefect_patches import heartbeats
+from flows.server.prefect_patches.cancellation import PromptTaskRunner
 from metalearners._typing import Name, Ref
-from metalearners.crossfit import CrossFit
-from metalearners.dataset import Dataset
-from metalearners.plan import Regression, plan_stage
-from metalearners.workers import InProcess
+from metalearners.data.dataset import Dataset
+from metalearners.fits.crossfit import CrossFit
+from metalearners.fits.plan import Regression, plan_stage
+from metalearners.workers.workers import InProcess
 
 # Faults that may have passed at the next try; any other would only come again.
 PASSING_FAULTS = (OSError, MemoryError, BrokenExecutor)  # the last, of a base model's own pool
@@ -117,7 +118,10 @@ def run_stage(
     d: Dataset,
     place: Workspace,
 ) -> tuple[dict[Name, CrossFit], Counts]:
-    """Run a stage's regressions as a sub-flow; what `metalearners.execute.run_stage` is there."""
+    """Run a stage's regressions as a sub-flow.
+
+    `metalearners.fits.execute.run_stage` is the library's.
+    """
     plan = plan_stage(asked, d, place.store)
     place.plans[plan.key] = plan
     place.units.update((unit.key, unit) for unit in plan.units)

@@ -17,9 +17,7 @@ import pandas as pd
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from flows import liveness, plots, progress
-from flows.cancellation import interruptible
-from flows.config import (
+from flows.config.config import (
     CacheConfig,
     ClipRule,
     DataConfig,
@@ -31,20 +29,24 @@ from flows.config import (
     config_among,
 )
 from flows.errors import InputError
-from flows.halving import halve, rounds_of
-from flows.machine import machine
-from flows.measure import Measured, measure
-from flows.parallelism import Parallelism, work_of
-from flows.profiles import keep_profile, shape_of
-from flows.study import Study, take_study
+from flows.fitting.machine import machine
+from flows.fitting.parallelism import Parallelism, work_of
+from flows.fitting.profiles import keep_profile, shape_of
+from flows.inputs.study import Study, take_study
+from flows.messages import progress
+from flows.report import plots
+from flows.server import running as liveness
+from flows.server.prefect_patches.cancellation import interruptible
+from flows.tuning.halving import halve, rounds_of
+from flows.tuning.measure import Measured, measure
 from flows.uplift import expected
-from metalearners.auto import Machine, Work, settings_within
-from metalearners.dataset import Dataset
-from metalearners.folds import draw_holdout
-from metalearners.plan import plan_stage
-from metalearners.storage import write_whole
+from metalearners.cache.storage import write_whole
+from metalearners.data.dataset import Dataset
+from metalearners.data.folds import draw_holdout
+from metalearners.fits.plan import plan_stage
+from metalearners.fits.unit import FitUnit
 from metalearners.store import MemoryStore
-from metalearners.unit import FitUnit
+from metalearners.workers.auto import Machine, Work, settings_within
 
 _PROBE_ROWS = 2000
 _HOPELESS = 3.0  # times the fastest: measured no longer

@@ -9,9 +9,8 @@ from typing import Any, Literal
 
 from prefect import flow, get_run_logger, runtime
 
-from flows import ephemeral, liveness, patience
-from flows.cancellation import interruptible
-from flows.config import (
+from flows.artifacts import run_page
+from flows.config.config import (
     CacheConfig,
     ClipRule,
     DataConfig,
@@ -22,13 +21,14 @@ from flows.config import (
     ParallelismConfig,
     config_among,
 )
-from flows.fit_cache import cache_facts, signing_key
-from flows.foresight import Column, stand_ins
-from flows.parallelism import Parallelism, choose, work_of
-from flows.profiles import Profile, find_profile
-from flows.report import render
-from flows.results import EVALUATION, JUDGING, Results, evaluate, summary_of
-from flows.run_page import run_page
+from flows.fitting.cache import cache_facts, signing_key
+from flows.fitting.foresight import Column, stand_ins
+from flows.fitting.parallelism import Parallelism, choose, work_of
+from flows.fitting.profiles import Profile, find_profile
+from flows.fitting.workspace import Workspace, workspace
+from flows.inputs.study import Study, check_folders, take_study
+from flows.report.page import render
+from flows.report.results import EVALUATION, JUDGING, Results, evaluate, summary_of
 from flows.runs import (
     Run,
     cache_warning,
@@ -38,6 +38,9 @@ from flows.runs import (
     whole_folder,
     write_json,
 )
+from flows.server import running as liveness
+from flows.server.prefect_patches import ephemeral, patience
+from flows.server.prefect_patches.cancellation import interruptible
 from flows.stages import (
     Counts,
     evaluation_stage,
@@ -45,13 +48,11 @@ from flows.stages import (
     run_stage,
     treatment_stage,
 )
-from flows.study import Study, check_folders, take_study
-from flows.workspace import Workspace, workspace
 from metalearners._typing import Name
 from metalearners.bundle import arm_name
-from metalearners.crossfit import CrossFit
+from metalearners.fits.crossfit import CrossFit
+from metalearners.fits.plan import Regression
 from metalearners.metalearner import MetaLearner
-from metalearners.plan import Regression
 
 _PACKAGES = ("prefect", "lightgbm", "scikit-learn", "numpy", "pandas", "pyarrow")
 

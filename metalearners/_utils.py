@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from metalearners._typing import Matrix
-from metalearners.arguments import generator
+from metalearners.data.arguments import generator
 
 
 def get_linear_dimension(X: Matrix) -> int:

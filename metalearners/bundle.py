@@ -15,13 +15,13 @@ import numpy as np
 import pandas as pd
 
 from metalearners._typing import Floats, Matrix
-from metalearners.containers import check_matrix, column_names
+from metalearners.cache.ownership import UntrustedError, UntrustedWarning, check_makers
+from metalearners.cache.regular_files import MOST_BYTES, OddFileError, read_regular
+from metalearners.cache.signing import check_key, keyed_digest
+from metalearners.cache.storage import write_whole
+from metalearners.data.containers import check_matrix, column_names
+from metalearners.data.schema import Schema, SchemaError
 from metalearners.metalearner import MetaLearner
-from metalearners.ownership import UntrustedError, UntrustedWarning, check_makers
-from metalearners.regular import MOST_BYTES, OddFileError, read_regular
-from metalearners.schema import Schema, SchemaError
-from metalearners.signing import check_key, keyed_digest
-from metalearners.storage import write_whole
 
 _MANIFEST = "manifest.json"
 _FORMAT = 1

@@ -12,9 +12,16 @@ from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import get_tags
 
 from metalearners._typing import Array, Matrix, Ref
-from metalearners.arguments import numbers
-from metalearners.capabilities import check_kinds
-from metalearners.choices import (
+from metalearners.base_models.capabilities import check_kinds
+from metalearners.base_models.estimators import EstimatorSpec
+from metalearners.base_models.precision import concerns, tell
+from metalearners.base_models.weights import WEIGHT
+from metalearners.data.arguments import numbers
+from metalearners.data.containers import check_matrix, check_same_rows, take
+from metalearners.data.conversion import as_outcome, as_splits, as_vector, as_weight, by_row
+from metalearners.data.dataset import Dataset, check_weight
+from metalearners.data.folds import Splits
+from metalearners.declaration.by_kind import (
     build,
     check_dict,
     check_n_jobs,
@@ -22,18 +29,11 @@ from metalearners.choices import (
     check_switch,
     is_base_model,
 )
-from metalearners.containers import check_matrix, check_same_rows, take
-from metalearners.crossfit import _MEAN, MEDIAN, OOS_METHODS, OVERALL, CrossFit
-from metalearners.dataset import Dataset, check_weight
-from metalearners.digest import matrix_digest
-from metalearners.estimators import EstimatorSpec
-from metalearners.execute import joblib_executor, run_stage
-from metalearners.folds import Splits
-from metalearners.inputs import as_outcome, as_splits, as_vector, as_weight, by_row
-from metalearners.plan import Regression
-from metalearners.precision import concerns, tell
+from metalearners.digests.digest import matrix_digest
+from metalearners.fits.crossfit import _MEAN, MEDIAN, OOS_METHODS, OVERALL, CrossFit
+from metalearners.fits.execute import joblib_executor, run_stage
+from metalearners.fits.plan import Regression
 from metalearners.store import MemoryStore
-from metalearners.weights import WEIGHT
 
 __all__ = ["MEDIAN", "OVERALL", "_MEAN", "CrossFitEstimator"]
 

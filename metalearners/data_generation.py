@@ -12,7 +12,7 @@ from scipy.special import expit
 from scipy.stats import wishart
 
 from metalearners._typing import Array, Floats, Matrix
-from metalearners.arguments import check_shape, count, generator, number, numbers
+from metalearners.data.arguments import check_shape, count, generator, number, numbers
 
 _NOT_NEGATIVE = pd.Interval(0, np.inf, closed="left")
 _OPEN = pd.Interval(0, 1, closed="neither")

@@ -7,18 +7,23 @@ from typing import Any
 import numpy as np
 
 from metalearners._typing import Columns, Floats, Matrix, Name
-from metalearners.aipw import AverageEffect, aipw_scores, average_effects, mean_with_error
-from metalearners.containers import check_matrix
 from metalearners.cross_fit_estimator import OVERALL
-from metalearners.dataset import Dataset
+from metalearners.data.containers import check_matrix
+from metalearners.data.dataset import Dataset
+from metalearners.evaluation.average_effects import (
+    AverageEffect,
+    aipw_scores,
+    average_effects,
+    mean_with_error,
+)
+from metalearners.evaluation.overlap import ClipRule
+from metalearners.fits.plan import Regression
 from metalearners.metalearner import (
     PROPENSITY_MODEL,
     TREATMENT_MODEL,
     VARIANT_OUTCOME_MODEL,
     MetaLearner,
 )
-from metalearners.overlap import ClipRule
-from metalearners.plan import Regression
 
 
 class DRLearner(MetaLearner):

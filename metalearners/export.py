@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from metalearners.declaration import Declaration
+    from metalearners.declaration.declaration import Declaration
     from metalearners.explainer import Explainable
     from metalearners.onnx_graph import Graph
 

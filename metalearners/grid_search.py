@@ -11,9 +11,9 @@ import pandas as pd
 from sklearn.model_selection import ParameterGrid
 
 from metalearners._typing import Matrix
-from metalearners.choices import check_dict, check_n_jobs, is_base_model
+from metalearners.base_models.estimators import factory_name
 from metalearners.cross_fit_estimator import OVERALL
-from metalearners.estimators import factory_name
+from metalearners.declaration.by_kind import check_dict, check_n_jobs, is_base_model
 from metalearners.metalearner import PROPENSITY_MODEL, MetaLearner
 from metalearners.store import MemoryStore
 

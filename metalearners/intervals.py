@@ -9,8 +9,8 @@ from scipy import stats
 from sklearn.base import clone
 
 from metalearners._typing import Floats, Matrix
-from metalearners.aipw import check_level
-from metalearners.folds import draw_half
+from metalearners.data.folds import draw_half
+from metalearners.evaluation.average_effects import check_level
 from metalearners.metalearner import MetaLearner, Rows
 from metalearners.store import MemoryStore
 

@@ -12,26 +12,11 @@ from joblib import cpu_count, effective_n_jobs
 from sklearn.utils.validation import validate_data
 
 from metalearners._typing import Array, Columns, Floats, Matrix, Name
-from metalearners.capabilities import check_kinds
-from metalearners.choices import check_n_jobs
-from metalearners.containers import check_matrix, check_same_rows, column_names, kinds, select
+from metalearners.base_models.capabilities import check_kinds
+from metalearners.base_models.precision import concerns, tell
 from metalearners.cross_fit_estimator import MEDIAN, OVERALL, CrossFitEstimator
-from metalearners.crossfit import OOS_METHODS, CrossFit
-from metalearners.dataset import Dataset, check_weight
-from metalearners.declaration import (
-    NUISANCE,
-    PROPENSITY_MODEL,
-    TREATMENT,
-    TREATMENT_MODEL,
-    VARIANT_OUTCOME_MODEL,
-    Declaration,
-    fit_params_of,
-)
-from metalearners.digest import is_kept, matrix_digest
-from metalearners.execute import Executor, joblib_executor, run_stage
-from metalearners.explainer import Explainable
-from metalearners.export import build_onnx, necessary_onnx_models
-from metalearners.inputs import (
+from metalearners.data.containers import check_matrix, check_same_rows, column_names, kinds, select
+from metalearners.data.conversion import (
     arm_codes,
     as_groups,
     as_outcome,
@@ -41,11 +26,26 @@ from metalearners.inputs import (
     by_row,
     known_propensity,
 )
-from metalearners.overlap import Overlap, overlap
-from metalearners.plan import Regression, fit_param
-from metalearners.precision import concerns, tell
-from metalearners.predictions import Predictions
-from metalearners.scoring import evaluate
+from metalearners.data.dataset import Dataset, check_weight
+from metalearners.declaration.by_kind import check_n_jobs
+from metalearners.declaration.declaration import (
+    NUISANCE,
+    PROPENSITY_MODEL,
+    TREATMENT,
+    TREATMENT_MODEL,
+    VARIANT_OUTCOME_MODEL,
+    Declaration,
+    fit_params_of,
+)
+from metalearners.declaration.predictions import Predictions
+from metalearners.digests.digest import is_kept, matrix_digest
+from metalearners.evaluation.overlap import Overlap, overlap
+from metalearners.evaluation.scoring import evaluate
+from metalearners.explainer import Explainable
+from metalearners.export import build_onnx, necessary_onnx_models
+from metalearners.fits.crossfit import OOS_METHODS, CrossFit
+from metalearners.fits.execute import Executor, joblib_executor, run_stage
+from metalearners.fits.plan import Regression, fit_param
 from metalearners.store import CachedStore, MemoryStore, Store
 
 __all__ = [
@@ -71,7 +71,7 @@ class Rows(TypedDict, total=False):
     cv : folds to use: (train, test) pairs of row positions, as a splitter's ``split`` gives them,
         or (n,) fold numbers. Rows that no fold tests, such as those before the first fold in
         time, have no out-of-fold predictions and take no part in the treatment stage. See
-        `metalearners.folds.forward_chaining`
+        `metalearners.data.folds.forward_chaining`
     store : where fits are looked up by what they depend on, and kept; a new one by default
     """
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from metalearners._typing import Array, Floats, Matrix
-from metalearners.arguments import check_shape, count, generator, number, numbers
+from metalearners.data.arguments import check_shape, count, generator, number, numbers
 
 _FINITE = pd.Interval(-np.inf, np.inf, closed="neither")
 

@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 
 from metalearners._typing import Array, Columns, Floats, Matrix, Name
-from metalearners.aipw import same_rows
-from metalearners.arguments import number
-from metalearners.dataset import Dataset
+from metalearners.data.arguments import number
+from metalearners.data.dataset import Dataset
+from metalearners.evaluation.average_effects import same_rows
+from metalearners.evaluation.overlap import ClipRule
+from metalearners.fits.plan import Regression
 from metalearners.metalearner import PROPENSITY_MODEL, TREATMENT_MODEL, MetaLearner, Rows
-from metalearners.overlap import ClipRule
-from metalearners.plan import Regression
 
 OUTCOME_MODEL = "outcome_model"
 _EPSILON = 1e-9

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from metalearners._typing import Columns, Floats, Name
-from metalearners.capabilities import takes_arm_as_category
-from metalearners.containers import column_names
-from metalearners.dataset import Dataset
+from metalearners.base_models.capabilities import takes_arm_as_category
+from metalearners.data.containers import column_names
+from metalearners.data.dataset import Dataset
+from metalearners.evaluation.overlap import ClipRule
+from metalearners.fits.plan import Regression
 from metalearners.metalearner import MetaLearner
-from metalearners.overlap import ClipRule
-from metalearners.plan import Regression
 
 _BASE_MODEL = "base_model"
 

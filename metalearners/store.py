@@ -9,12 +9,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from metalearners._typing import Ref
-from metalearners.containers import is_matrix
-from metalearners.digest import digest, identify, is_kept, matrix_digest, unkept
-from metalearners.fit_cache import FitCache
-from metalearners.ownership import UntrustedWarning, check_makers, reachable_folders
-from metalearners.storage import FolderStorage, open_storage
-from metalearners.unit import Fit, FitUnit
+from metalearners.cache.fit_cache import FitCache
+from metalearners.cache.ownership import UntrustedWarning, check_makers, reachable_folders
+from metalearners.cache.storage import FolderStorage, open_storage
+from metalearners.data.containers import is_matrix
+from metalearners.digests.digest import digest, identify, is_kept, matrix_digest, unkept
+from metalearners.fits.unit import Fit, FitUnit
 
 
 class Store(Protocol):

@@ -1,9 +1,9 @@
 """The T-learner."""
 
 from metalearners._typing import Columns, Floats, Name
-from metalearners.dataset import Dataset
+from metalearners.data.dataset import Dataset
+from metalearners.fits.plan import Regression
 from metalearners.metalearner import VARIANT_OUTCOME_MODEL, MetaLearner
-from metalearners.plan import Regression
 
 
 class TLearner(MetaLearner):

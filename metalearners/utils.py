@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from metalearners._typing import Array, Floats, Matrix
-from metalearners.containers import check_same_rows
+from metalearners.data.containers import check_same_rows
 from metalearners.drlearner import DRLearner
 from metalearners.metalearner import MetaLearner
 from metalearners.rlearner import RLearner

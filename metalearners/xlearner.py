@@ -3,9 +3,9 @@
 import numpy as np
 
 from metalearners._typing import Columns, Floats, Name
-from metalearners.dataset import Dataset
+from metalearners.data.dataset import Dataset
+from metalearners.fits.plan import Regression
 from metalearners.metalearner import PROPENSITY_MODEL, VARIANT_OUTCOME_MODEL, MetaLearner
-from metalearners.plan import Regression
 
 CONTROL_EFFECT_MODEL = "control_effect_model"
 TREATMENT_EFFECT_MODEL = "treatment_effect_model"

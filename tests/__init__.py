@@ -1,1 +1,1 @@
-"""Tests, one file a module."""
+"""Tests: folders as in the packages, and whole programs in `acceptance`."""

@@ -26,8 +26,8 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Address of a server that lasts as long as the tests."""
     here = Path.cwd()
     os.chdir(tmp_path_factory.mktemp("server"))
-    from flows.environment import prepare
-    from flows.server import connect, wait_for
+    from flows.server.connection import connect, wait_for
+    from flows.server.environment import prepare
 
     prepare()
     os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
@@ -82,8 +82,8 @@ def run(api: str) -> Callable[..., Ran]:
 
     def run_settings(settings: Settings, refresh: bool = False) -> Ran:
         from flows import uplift_run
-        from flows.config import parse_config
-        from flows.launch import parameters
+        from flows.cli.launch import parameters
+        from flows.config.config import parse_config
 
         folder = uplift_run(**parameters(parse_config(settings)), refresh=refresh)
         return Ran(Path(folder))

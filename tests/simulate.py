@@ -11,12 +11,12 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from metalearners import DRLearner, RLearner, SLearner, TLearner, XLearner
-from metalearners.aipw import Estimate, average_effects
-from metalearners.crossfit import CrossFit
-from metalearners.dataset import Dataset
-from metalearners.execute import run_stage, serial
+from metalearners.data.dataset import Dataset
+from metalearners.evaluation.average_effects import Estimate, average_effects
+from metalearners.fits.crossfit import CrossFit
+from metalearners.fits.execute import run_stage, serial
+from metalearners.fits.plan import Plan, plan_stage
 from metalearners.metalearner import MetaLearner
-from metalearners.plan import Plan, plan_stage
 from metalearners.store import MemoryStore
 
 LEARNERS = (SLearner, TLearner, XLearner, RLearner, DRLearner)

@@ -9,11 +9,11 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from benchmarks.simulate.samples import Sample
 from metalearners import DRLearner, TLearner
-from metalearners.aipw import difference_in_means
-from metalearners.defaults import lightgbm_params
-from metalearners.design import arm_shares
-from metalearners.evaluation import gain_curve
-from metalearners.folds import draw_holdout
+from metalearners.data.folds import draw_holdout
+from metalearners.declaration.defaults import lightgbm_params
+from metalearners.evaluation.average_effects import difference_in_means
+from metalearners.evaluation.design import arm_shares
+from metalearners.evaluation.ranking import gain_curve
 
 FOLDS = 5  # as many as the flows draw
 HOLDOUT = 0.2  # their share of rows, too

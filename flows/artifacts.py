@@ -1,0 +1,89 @@
+"""What the UI shows of a run while it lasts: a progress bar, a log line a stage, a table."""
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from typing import cast
+from uuid import UUID
+
+from prefect import get_client, get_run_logger
+from prefect.artifacts import (
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.client.schemas.actions import ArtifactUpdate
+
+from flows.messages.progress import describe, listening
+from flows.runs import COUNTS, Run
+
+_EVERY_SECONDS = 2.0  # an update costs the server some 15 ms
+_FITTING = ("nuisance", "treatment", "evaluate")
+
+
+@contextlib.contextmanager
+def run_page(run: Run) -> Iterator[None]:
+    """Keep the page of the parent flow's run up to date for the time of the context."""
+    page = _Page(run)
+    try:
+        with listening(page):
+            yield
+    finally:
+        page.show_stages()
+
+
+class _Page:
+    """One bar for all stages of fits, and a table of the stages that have ended."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._log = get_run_logger()  # the parent's, wherever something is told
+        self._bar: UUID | None = None
+        self._table: UUID | None = None
+        self._updated = 0.0
+
+    def advance(self, stage: str, done: int, total: int) -> None:
+        due = time.monotonic() - self._updated > _EVERY_SECONDS
+        if stage in _FITTING and total and (due or done == total):
+            self._updated = time.monotonic()
+            share = (_FITTING.index(stage) + done / total) / len(_FITTING)
+            self._show(100 * share, f"{stage} stage: {done} of {total} fits")
+
+    def end(self, stage: str, seconds: float, executed: int, reused: int) -> None:
+        self._log.info(describe(stage, seconds, executed, reused))
+        if stage == _FITTING[-1] and not executed + reused:  # no held-out rows to judge
+            self._show(100, "all fits are done")
+        if stage in _FITTING:
+            self.show_stages()
+
+    def tell(self, message: str) -> None:
+        self._log.warning(message)
+
+    def show_stages(self) -> None:
+        """The table as it is now."""
+        shown = ("name", "seconds", *COUNTS)
+        rows = [{key: stage[key] for key in shown} for stage in self._run.stages]
+        for row in rows:
+            row["seconds"] = round(row["seconds"], 2)
+        with _no_reason_to_fail():
+            if self._table is None and rows:
+                about = f"Stages of the run {self._run.name}"
+                # No coroutine, as this isn't one.
+                self._table = cast(UUID, create_table_artifact(rows, "uplift-stages", about))
+            elif self._table is not None:
+                with get_client(sync_client=True) as client:
+                    client.update_artifact(self._table, ArtifactUpdate(data=json.dumps(rows)))
+
+    def _show(self, percent: float, description: str) -> None:
+        with _no_reason_to_fail():
+            if self._bar is None:
+                made = create_progress_artifact(percent, "uplift-progress", description)
+                self._bar = cast(UUID, made)
+            else:
+                update_progress_artifact(self._bar, percent, description)
+
+
+def _no_reason_to_fail() -> contextlib.suppress:
+    """The page isn't why a run is made."""
+    return contextlib.suppress(Exception)

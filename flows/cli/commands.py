@@ -1,0 +1,386 @@
+"""The `uplift` command: arguments in, exit status out; what it does is elsewhere."""
+
+import atexit
+import contextlib
+import json
+import logging
+import os
+import signal
+import warnings
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from flows.cli.display import progress_display, say, show
+from flows.errors import InputError
+from flows.messages.output import check_output, make_lossy
+from flows.messages.secrets import without_secrets
+from flows.runs import (
+    LATEST,
+    cache_warning,
+    check_file,
+    find_run,
+    interrupted,
+    list_runs,
+    outcome_lines,
+    read_json,
+    write_json,
+)
+from flows.server import interruption
+from metalearners.cache.storage import write_whole
+
+DEFAULT_OUTPUT = "runs"
+DEFAULT_CACHE = ".uplift/cache"
+
+app = typer.Typer(
+    name="uplift",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="What a treatment does to whom: metalearners run as Prefect pipelines.",
+)
+runs_app = typer.Typer(no_args_is_help=True, help="Past runs with their figures, failed ones too.")
+app.add_typer(runs_app, name="runs")
+cache_app = typer.Typer(no_args_is_help=True, help="The fits kept for later runs.")
+app.add_typer(cache_app, name="cache")
+
+# For commands that are named in the contract and not built yet.
+_ANYTHING = {"ignore_unknown_options": True, "allow_extra_args": True}
+RunsFolder = Annotated[Path, typer.Option("--output", help="Folder of all runs.")]
+CachePlace = Annotated[str, typer.Option("--storage", help="Folder or fsspec URL of the fits.")]
+
+
+def main() -> None:
+    """Run the command; ends the process with its exit status."""
+    make_lossy()
+    signal.signal(signal.SIGTERM, _terminate)
+    warnings.showwarning = _show_warning
+    status = 1
+
+    def end() -> None:
+        logging.shutdown()
+        interruption.end_process(status)
+
+    # First to be registered, last to run: Python would take most of a second to take itself apart.
+    atexit.register(end)
+    try:
+        app()
+    except SystemExit as error:
+        if interruption.begun.is_set():
+            interruption.end_process(130)
+        status = int(error.code or 0)
+        raise
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: object = None,
+    line: str | None = None,
+) -> None:
+    """Say what the library warns of; what other packages do, with the line that they do it in."""
+    own = category.__module__.startswith("metalearners.")
+    other = warnings.formatwarning(message, category, filename, lineno)
+    say(f"Warning: {message}" if own else other)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"uplift-flows {version('uplift-flows')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", is_eager=True, callback=_show_version
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="A config, or a finished run's config.yaml.")],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="key.path=value, the value read as YAML; repeatable."),
+    ] = None,
+    output: Annotated[str | None, typer.Option(help="Folder of all runs.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write summary.json here too.")
+    ] = None,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Ignore cached fits.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
+) -> None:
+    """Run uplift learners once: fit, evaluate, report, store the model."""
+    with _exit_status(json_file), interruption.prompt():
+        from flows.cli.launch import launch
+
+        if json_file is not None:
+            check_file(json_file, "--json")
+        with progress_display(quiet):
+            folder = launch(config, changes or [], output, refresh, quiet)
+        if json_file is not None:
+            write_json(json_file, read_json(folder / "summary.json"))
+        if not quiet:
+            _show_end(folder)
+
+
+@app.command()
+def tune(
+    config: Annotated[Path, typer.Argument(help="A config, or a finished run's config.yaml.")],
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="key.path=value, the value read as YAML; repeatable."),
+    ] = None,
+    budget: Annotated[float, typer.Option(help="Seconds that measuring may take.", min=1)] = 120,
+    output: Annotated[Path | None, typer.Option(help="Picture (PNG) to write too.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the measurements here too.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
+) -> None:
+    """Measure how a config's fits are spread best over the cores, for later runs of its shape."""
+    with _exit_status(json_file, "Nothing was kept."), interruption.prompt():
+        from flows.cli.display import settings_table
+        from flows.cli.launch import launch_tune
+
+        for file, option in ((json_file, "--json"), (output, "--output")):
+            if file is not None:
+                check_file(file, option)
+        with progress_display(quiet):
+            profile = launch_tune(config, changes or [], budget, quiet)
+        found = read_json(profile)
+        if json_file is not None:
+            write_json(json_file, {"status": "done", "profile": str(profile), **found})
+        if output is not None:
+            write_whole(output, profile.with_suffix(".png").read_bytes())
+        if not quiet:
+            settings_table(found["settings"], found["not_measured"])
+            show(f"Runs of this shape with `parallelism: auto` take the first: {profile}")
+
+
+@app.command()
+def score(
+    model: Annotated[str, typer.Option(help="A run's name, its folder, or latest.")],
+    input: Annotated[str, typer.Option(help="Rows to score.")],
+    output: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
+) -> None:
+    """Estimate the effects for new rows with a stored model."""
+    with _exit_status():
+        from flows.cli.score import score_file
+
+        n_rows = score_file(find_run(model, Path(DEFAULT_OUTPUT)) / "model", input, output)
+        if not quiet:
+            show(f"{n_rows:,} rows scored: {output}")
+
+
+@app.command()
+def init(
+    data: Annotated[str, typer.Argument(help="Parquet, CSV or Feather data.")],
+    output: Annotated[Path, typer.Option(help="Config to write.")] = Path("uplift.yaml"),
+) -> None:
+    """Write a commented config with column roles guessed; never overwrites."""
+    with _exit_status():
+        from flows.cli.init import write_config
+
+        write_config(data, output)
+        show(f"{output} written. Check the roles it guessed, then: uplift run {output}")
+
+
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option(help="Port of server and UI.", min=1, max=65535)] = 4200,
+) -> None:
+    """Bring up server, UI and the scheduled deployments, on loopback."""
+    with _exit_status():
+        from flows.cli.launch import serve_deployments
+
+        serve_deployments(port)
+
+
+@app.command(hidden=True, context_settings=_ANYTHING)
+def compare() -> None:
+    """Not available yet."""
+    _not_yet("compare")
+
+
+@cache_app.command("list")
+def cache_list(
+    storage: CachePlace = DEFAULT_CACHE,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """List kept fits, oldest first: what they are of, and how often they were reused."""
+    with _exit_status(), _asked_for():
+        from flows.cli.display import cache_table
+        from flows.fitting.cache import entry_facts, list_entries, open_existing
+
+        entries = list_entries(open_existing(storage))
+        if as_json:
+            print(json.dumps([entry_facts(entry) for entry in entries], indent=2))
+        else:
+            cache_table(entries)
+
+
+@cache_app.command("verify")
+def cache_verify(storage: CachePlace = DEFAULT_CACHE) -> None:
+    """Check that every kept fit is whole; exit status 1 if one isn't."""
+    with _exit_status(), _asked_for():
+        from flows.cli.display import cache_table
+        from flows.fitting.cache import damaged_entries, open_existing
+
+        damaged = damaged_entries(open_existing(storage))
+        if not damaged:
+            print("Every fit is whole.")
+            return
+        print("Damaged, or not signed with this key; runs fit these again:")
+        cache_table(damaged)
+        raise typer.Exit(1)
+
+
+@cache_app.command("prune")
+def cache_prune(
+    storage: CachePlace = DEFAULT_CACHE,
+    older_than: Annotated[
+        float | None, typer.Option(help="Delete fits older than so many days.", min=0)
+    ] = None,
+    damaged: Annotated[bool, typer.Option("--damaged", help="Delete damaged fits.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Delete all fits.")] = False,
+) -> None:
+    """Delete fits, if an option says which, and always what killed runs left."""
+    with _exit_status():
+        from rich.filesize import decimal
+
+        from flows.fitting.cache import open_existing, prune
+
+        gone = prune(open_existing(storage), older_than, damaged, everything)
+        print(
+            f"{gone.fits} fits deleted, and of killed runs {gone.files} files and {gone.folders} "
+            f"folders of inputs: {decimal(gone.size)} freed"
+        )
+
+
+@runs_app.command("list")
+def runs_list(output: RunsFolder = Path(DEFAULT_OUTPUT)) -> None:
+    """List past runs, oldest first."""
+    with _exit_status(), _asked_for():
+        from flows.cli.display import runs_table
+
+        runs_table(list_runs(output))
+
+
+@runs_app.command("show")
+def runs_show(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="A name, a folder, or latest.")],
+    output: RunsFolder = Path(DEFAULT_OUTPUT),
+) -> None:
+    """Show a run's figures as JSON."""
+    with _exit_status(), _asked_for():
+        from flows.report.summaries import read_summary
+
+        others = {r["run_name"]: r for r in list_runs(output) if r["status"] != "done"}
+        found = others.get(name)
+        if found is None:
+            file = find_run(name, output) / "summary.json"
+            try:
+                found = read_summary(file)
+            except ValueError as error:
+                raise InputError(
+                    f"Expected a run's summary in {file}; found another: {error}."
+                ) from None
+        print(json.dumps(found, indent=2))
+
+
+@runs_app.command("sign")
+def runs_sign(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="A name, a folder, or latest.")],
+    output: RunsFolder = Path(DEFAULT_OUTPUT),
+) -> None:
+    """Sign a run's model with UPLIFT_CACHE_KEY, if you know who made it: models are code."""
+    with _exit_status():
+        from flows.cli.score import sign_model
+
+        folder = find_run(name, output) / "model"
+        sign_model(folder)
+        print(f"{folder} is signed: `uplift score` with this key takes it.")
+
+
+@contextlib.contextmanager
+def _exit_status(
+    json_file: Path | None = None,
+    kept: str = "Finished fits are kept: the same command goes on from there.",
+) -> Iterator[None]:
+    """End with 2 for wrong input, 1 for a failure, 130 for an interruption; no traceback.
+
+    Parameters
+    ----------
+    json_file : where a failure is told too
+    kept : what to say of an interruption
+    """
+    try:
+        yield
+    except typer.Exit:
+        raise
+    except InputError as error:
+        _end(2, str(error))
+    except BaseException as error:
+        if interrupted(error):
+            _end(130, f"interrupted. {kept}")
+        if not isinstance(error, Exception):
+            raise
+        with contextlib.suppress(OSError):  # as on a full disk, which may be what failed
+            _write_failure(json_file, error)
+        if os.environ.get("UPLIFT_TRACEBACK"):
+            raise
+        _end(1, f"failed: {error or type(error).__name__}. UPLIFT_TRACEBACK=1 shows where.")
+
+
+@contextlib.contextmanager
+def _asked_for() -> Iterator[None]:
+    """What is printed is what the command is for, and not a courtesy: it fails without."""
+    yield
+    check_output()
+
+
+def _write_failure(json_file: Path | None, error: Exception) -> None:
+    if json_file is not None:
+        # A run that had begun left its record with the error that ended it.
+        own = {"status": "failed", "error": without_secrets(str(error))}
+        record = getattr(error, "run_record", own)
+        write_json(json_file, record)
+
+
+def _end(status: int, message: str) -> NoReturn:
+    say(f"uplift: {without_secrets(message)}")
+    raise typer.Exit(status)
+
+
+def _not_yet(command: str) -> NoReturn:
+    _end(2, f"`uplift {command}` is not available yet.")
+
+
+def _terminate(number: int, frame: Any) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _show_end(folder: Path) -> None:
+    summary = read_json(folder / "summary.json")
+    show("\n".join(outcome_lines(summary)))
+    warning = cache_warning(summary["cache"])
+    if warning:
+        say(f"Warning: {warning}")
+    show(f"  the same through {folder.parent / LATEST}; server and UI: uplift serve")
+
+
+if __name__ == "__main__":
+    main()

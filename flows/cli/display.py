@@ -1,0 +1,172 @@
+"""What a terminal shows: progress while a run lasts, tables of past runs."""
+
+import contextlib
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from rich import filesize
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from flows.messages.limits import shown
+from flows.messages.progress import describe, listening
+
+if TYPE_CHECKING:  # the command's help doesn't wait for the library
+    from metalearners.cache.fit_cache import Entry
+
+
+def plain(text: str) -> str:
+    """A text that says nothing to a terminal but its letters: its control signs are written out.
+
+    Names of files and labels of arms are others' texts. Among what isn't printed are the signs
+    that turn the direction of writing, and bytes that are no text.
+    """
+    return "".join(
+        sign if sign.isprintable() or sign in "\n\t" else sign.encode("unicode_escape").decode()
+        for sign in text
+    )
+
+
+def say(message: str) -> None:
+    """Print to standard error."""
+    print(plain(message), file=sys.stderr)
+
+
+def show(message: str) -> None:
+    """Print to standard output."""
+    print(plain(message))
+
+
+@contextlib.contextmanager
+def progress_display(quiet: bool) -> Iterator[None]:
+    """Show a run's progress: bars on a terminal, plain lines otherwise, nothing where quiet."""
+    if quiet:
+        yield
+    elif sys.stderr.isatty():
+        with _bars() as bars, listening(_BarListener(bars)):
+            yield
+    else:
+        with listening(_LineListener()):
+            yield
+
+
+def _bars() -> Progress:
+    return Progress(
+        TextColumn("{task.description:<12}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+
+
+class _BarListener:
+    """A bar a stage."""
+
+    def __init__(self, bars: Progress) -> None:
+        self.bars = bars
+        self.tasks: dict[str, TaskID] = {}
+
+    def advance(self, stage: str, done: int, total: int) -> None:
+        if stage not in self.tasks:
+            self.tasks[stage] = self.bars.add_task(stage, total=total)
+        self.bars.update(self.tasks[stage], completed=done, total=total)
+
+    def end(self, stage: str, seconds: float, executed: int, reused: int) -> None:
+        total = max(1, executed + reused)
+        self.advance(stage, total, total)
+
+    def tell(self, message: str) -> None:
+        self.bars.console.print(plain(message), markup=False, highlight=False)
+
+
+class _LineListener:
+    """A line when a stage ends."""
+
+    def advance(self, stage: str, done: int, total: int) -> None:
+        pass
+
+    def end(self, stage: str, seconds: float, executed: int, reused: int) -> None:
+        say(describe(stage, seconds, executed, reused))
+
+    def tell(self, message: str) -> None:
+        say(message)
+
+
+def runs_table(runs: list[dict[str, Any]]) -> None:
+    """Print past runs, a line each; on a pipe as wide as they are."""
+    table = Table("run", "status", "seconds", "executed", "reused", "effects", "error", box=None)
+    for run in runs:
+        fits = run.get("fits", {})
+        cells = (
+            run["run_name"],
+            run["status"],
+            f"{run['seconds']:.1f}" if "seconds" in run else "",
+            str(fits.get("executed", "")),
+            str(fits.get("reused", "")),
+            ", ".join(map(_effect, run.get("ate", []))),
+            run.get("error", "").partition("\n")[0],
+        )
+        _add_row(table, cells)
+    _print(table if runs else "No runs yet.")
+
+
+def _effect(row: dict[str, Any]) -> str:
+    estimate = "none" if row["estimate"] is None else f"{row['estimate']:.3g}"
+    return f"{row['arm']} {estimate}"
+
+
+def _add_row(table: Table, cells: Iterable[str]) -> None:
+    # As they are: brackets in them are no markup, and a line end is none of the table's.
+    table.add_row(*(Text(plain(shown(cell, 500)).replace("\n", "\\n")) for cell in cells))
+
+
+def cache_table(entries: list["Entry"]) -> None:
+    """Print a cache's fits, a line each, and what they sum up to."""
+    table = Table("what", "size", "age", "hits", "key", box=None)
+    for entry in entries:
+        age = "" if entry.age is None else _duration(entry.age)
+        label = entry.label or "(its head can't be read)"
+        cells = (label, filesize.decimal(entry.size), age, str(entry.hits), entry.key[:12])
+        _add_row(table, cells)
+    if entries:
+        _print(table)
+    size, hits = sum(e.size for e in entries), sum(e.hits for e in entries)
+    print(f"{len(entries)} fits, {filesize.decimal(size)}, reused {hits} times")
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def _print(shown: Table | str) -> None:
+    console = Console() if sys.stdout.isatty() else Console(width=10_000)
+    console.print(shown)
+
+
+def settings_table(rows: list[dict[str, Any]], others: dict[str, str]) -> None:
+    """Print settings measured by `uplift tune`, the best first, and those that weren't."""
+    from flows.tune import shown, told
+
+    lines = shown(rows)
+    table = Table(*lines[0], box=None)
+    for line in lines:
+        table.add_row(*line.values())
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    print(told(others), end="")

@@ -1,0 +1,113 @@
+"""Scores new rows with a stored model, and signs one."""
+
+import warnings
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from flows.config.config import DataConfig, parse
+from flows.errors import InputError
+from flows.fitting.cache import KEY_VARIABLE, signing_key
+from flows.inputs.columns import known_propensity, read_strata
+from flows.inputs.source import open_source, read_rows
+from flows.messages.secrets import check_address
+from flows.runs import check_file
+from metalearners._typing import Floats
+from metalearners.bundle import Bundle, BundleError, sign
+from metalearners.cache.storage import write_whole
+from metalearners.evaluation.design import ArmShares
+from metalearners.metalearner import PROPENSITY_MODEL
+
+
+def score_file(model: Path, source: str, output: Path) -> int:
+    """Write the estimates for the rows of a source to a Parquet file, whole.
+
+    Returns
+    -------
+    Number of rows
+
+    Raises
+    ------
+    InputError
+        If the model is damaged, the rows don't fit it, or the file can't be written.
+    """
+    check_file(output, "--output")
+    try:
+        check_address(source)
+    except ValueError as error:
+        raise InputError(f"--input: {error}") from None
+    if output.resolve() == Path(source).resolve():
+        raise InputError(f"--output: expected another file than the rows to score; found {source}.")
+    try:
+        bundle = Bundle.load(model, signing_key())
+        estimates = _estimates(bundle, source)
+    except InputError:
+        raise
+    except ValueError as error:  # of the bundle, the schema, or a base model given missing values
+        raise InputError(f"{source} can't be scored: {error}") from None
+    sink = pa.BufferOutputStream()
+    estimates.to_parquet(sink, index=False)
+    write_whole(output, sink.getvalue().to_pybytes())
+    return len(estimates)
+
+
+def sign_model(model: Path) -> None:
+    """Sign a stored model with the environment's secret.
+
+    Raises
+    ------
+    InputError
+        If there is no secret, or the model is damaged.
+    """
+    if not signing_key():
+        raise InputError(f"Expected a secret in {KEY_VARIABLE}; found none. Set it, and sign then.")
+    try:
+        sign(model, signing_key())
+    except BundleError as error:
+        raise InputError(str(error)) from None
+
+
+def _estimates(bundle: Bundle, source: str) -> pd.DataFrame:
+    if bundle.schema is None or "config" not in bundle.about:
+        raise InputError("Expected the model of a run, which knows its features; found another.")
+    data = parse(DataConfig, bundle.about["config"]["data"], "Expected the model of a run: data.")
+    dataset = open_source(source)
+    # Other learners have no use for known probabilities of new rows.
+    designed = any(PROPENSITY_MODEL in learner.SERVED for learner in bundle.learners.values())
+    columns = _design_columns(data) if designed else []
+    wanted = [*bundle.schema.names, *columns, *([data.row_id] if data.row_id else [])]
+    present = [name for name in dict.fromkeys(wanted) if name in dataset.schema.names]
+    frame = read_rows(dataset, present, source) if present else pd.DataFrame()
+    absent = [name for name in columns if name not in present]
+    if absent:
+        kind = "strata" if absent == [data.strata] else "propensity"
+        raise InputError(f"Expected the {kind} columns {absent} in {source}; add them.")
+    propensity = _known(bundle, frame, data) if designed else None
+    estimates = bundle.predict(frame, propensity)
+    if data.row_id in present:
+        estimates.insert(0, str(data.row_id), frame[data.row_id])
+    else:
+        estimates.insert(0, "row", range(len(frame)))
+    return estimates
+
+
+def _design_columns(data: DataConfig) -> list[str]:
+    """Columns that say with which probability a new row would receive each arm."""
+    strata = [data.strata] if data.design == "randomised" and data.strata else []
+    return [c for role, c in data.roles.items() if role.startswith("propensity.")] + strata
+
+
+def _known(bundle: Bundle, frame: pd.DataFrame, data: DataConfig) -> Floats | None:
+    """(n, K) known probabilities of the arms; rows of strata that weren't seen are told of."""
+    if "shares" not in bundle.about:
+        return known_propensity(frame, data, bundle.arms)
+    shares, strata = ArmShares.from_json(bundle.about["shares"]), read_strata(frame, data)
+    unseen = 0 if strata is None else int((~strata.isin(list(shares.by_stratum))).sum())
+    if unseen:
+        warnings.warn(
+            f"{unseen} of {len(frame)} rows are of strata that the model hasn't seen: the arms' "
+            "shares over all rows stand for theirs.",
+            stacklevel=2,
+        )
+    return shares.of(len(frame), strata)

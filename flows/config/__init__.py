@@ -1,0 +1,1 @@
+"""The config of a run: sections, checks, YAML in and out."""

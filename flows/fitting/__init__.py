@@ -1,0 +1,1 @@
+"""From regressions to fits: workspace, result storage, settings of parallelism."""

@@ -1,0 +1,101 @@
+"""Profiles: how fits were found to be spread best for a shape of run, by `uplift tune`."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import log2
+from pathlib import Path
+from typing import Any
+
+from joblib import cpu_count
+
+from flows.fitting.parallelism import Parallelism
+from flows.inputs.study import Study
+from flows.messages.limits import shown
+from flows.runs import read_json, write_json
+from flows.server.environment import STATE_FOLDER
+from metalearners.digests.digest import combine
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What is known of a shape: the best setting, or what is wrong with the file that has it.
+
+    Parameters
+    ----------
+    best : None where nothing, or nothing usable, is known
+    problem : for the reader; empty if there is none
+    """
+
+    best: Parallelism | None = None
+    problem: str = ""
+
+
+def shape_of(study: Study) -> dict[str, Any]:
+    """What decides how a run's fits are spread best; sizes to the nearest power of two."""
+    learners = {**study.learners, "evaluation": study.reference}
+    rows, columns = study.dataset.X.shape
+    return {
+        "cores": cpu_count(),
+        "models": {
+            name: {kind: learner.spec(kind).digest for kind in learner.kinds}
+            for name, learner in sorted(learners.items())
+        },
+        "rows": _rounded(rows),
+        "columns": _rounded(columns),
+        "arms": study.dataset.n_variants,
+        "folds": _rounded(study.config.folds.n_folds),
+    }
+
+
+def path_of(shape: Mapping[str, Any]) -> Path:
+    """Where a shape's profile is, if there is one."""
+    name = combine("shape", [json.dumps(shape, sort_keys=True)])[:16]
+    return Path(STATE_FOLDER, "profiles", f"{name}.json").resolve()
+
+
+def keep_profile(shape: Mapping[str, Any], best: Parallelism, about: Mapping[str, Any]) -> Path:
+    """Write a shape's profile, whole; an earlier one is replaced."""
+    found = {
+        "format_version": FORMAT_VERSION,
+        "runner": best.runner,
+        "workers": best.workers,
+        "base_model_threads": best.base_model_threads,
+        "shape": dict(shape),
+        **about,
+    }
+    write_json(path_of(shape), found)
+    return path_of(shape)
+
+
+def find_profile(study: Study) -> Profile:
+    """What is known of a study's shape; a file that can't be used is no profile."""
+    path = path_of(shape_of(study))
+    try:
+        return Profile(_read(path))
+    except FileNotFoundError:
+        return Profile()
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        return Profile(
+            problem=f"Expected a profile as `uplift tune` writes it in {path}; found another file "
+            f"({type(error).__name__}: {shown(str(error))}). It was ignored: run `uplift tune` "
+            "again, or delete it."
+        )
+
+
+def _read(path: Path) -> Parallelism:
+    content = read_json(path)
+    runner, measured = content["runner"], content["measured"]
+    workers, threads = int(content["workers"]), int(content["base_model_threads"])
+    if runner not in ("serial", "thread", "process") or content["format_version"] != FORMAT_VERSION:
+        raise ValueError(f"runner {runner!r}, format {content['format_version']!r}")
+    if workers < 1 or threads < 1 or workers * threads > cpu_count():
+        raise ValueError(f"{workers} x {threads} on {cpu_count()} cores")
+    reason = f"`uplift tune` found it best for runs of this shape on {measured[:10]}."
+    return Parallelism(runner, workers, threads, "profile", reason)
+
+
+def _rounded(n: int) -> int:
+    return int(2 ** round(log2(max(1, n))))

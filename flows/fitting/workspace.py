@@ -1,0 +1,99 @@
+"""What the tasks of a run share: across a flow or task boundary goes a handle, never data."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+from flows.config.config import CacheConfig
+from flows.fitting.cache import in_use, inputs_folder, open_cache
+from flows.fitting.parallelism import Parallelism
+from flows.fitting.waiting import Waiting
+from flows.server.environment import state_folder
+from metalearners._typing import Ref
+from metalearners.cache.claims import Claimant, this_process
+from metalearners.cache.fit_cache import inputs_claim
+from metalearners.fits.plan import Plan
+from metalearners.fits.unit import Fit, FitUnit
+from metalearners.store import CachedStore, MemoryStore, Store, obtain
+from metalearners.workers.workers import InProcess, Workers, limited_blas
+
+
+@dataclass(eq=False)
+class Workspace:
+    """A run's store, plans and tally.
+
+    Parameters
+    ----------
+    handle : that it is found by
+    store : inputs and fits
+    workers : where units are fitted
+    plans, units : by key
+    attempts : a unit's key for each time its fit was begun
+    fitted : and for each time that it ended well
+    """
+
+    handle: str
+    store: MemoryStore
+    workers: Workers = field(default_factory=lambda: InProcess(1, 1))
+    plans: dict[Ref, Plan] = field(default_factory=dict)
+    units: dict[Ref, FitUnit] = field(default_factory=dict)
+    attempts: list[Ref] = field(default_factory=list)
+    fitted: list[Ref] = field(default_factory=list)
+
+    def obtain(self, key: Ref) -> None:
+        """Have a unit's fit in the store."""
+        obtain(self.units[key], self.store, self._fit)
+
+    def _fit(self, unit: FitUnit, store: Store) -> Fit:
+        self.attempts.append(unit.key)
+        fit = self.workers.fit(unit, store)
+        self.fitted.append(unit.key)
+        return fit
+
+    @contextlib.contextmanager
+    def working(self, parallelism: Parallelism) -> Iterator[None]:
+        """Have workers for the time of the context."""
+        shared = self.store.cache.storage if isinstance(self.store, CachedStore) else None
+        with contextlib.ExitStack() as held:
+            if shared is not None and parallelism.address is not None:  # for `prune`
+                held.enter_context(shared.claim(inputs_claim(self.handle)))
+            self.workers = parallelism.open_workers(self.handle, shared)
+            held.enter_context(in_use(inputs_folder(state_folder(), self.handle)))
+            try:
+                with limited_blas(parallelism.base_model_threads):
+                    yield
+            finally:
+                self.workers.close()
+
+
+_open: dict[str, Workspace] = {}
+
+
+@contextlib.contextmanager
+def workspace(cache: CacheConfig, refresh: bool = False, run: str = "") -> Iterator[Workspace]:
+    """A workspace, which this process finds by its handle for the time of the context.
+
+    Parameters
+    ----------
+    cache : where fits are kept
+    refresh : fit anew what it has
+    run : whose workspace it is, for others who wait for its fits
+    """
+    store = CachedStore(open_cache(cache), refresh) if cache.enabled else MemoryStore()
+    place = Workspace(uuid4().hex, store)
+    if isinstance(store, CachedStore):
+        name = f"{run} ({this_process()})" if run else this_process()
+        store.cache.claimant = Claimant(name, Waiting(lambda key: place.units[key].label))
+    _open[place.handle] = place
+    try:
+        yield place
+    finally:
+        del _open[place.handle]
+        if isinstance(store, CachedStore):
+            store.cache.record_hits()
+
+
+def find_workspace(handle: str) -> Workspace:
+    """The open workspace of a handle."""
+    return _open[handle]

@@ -1,0 +1,340 @@
+"""What columns mean: each role's values read from a table, or one clear refusal."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from flows.config.config import Config, DataConfig, nearest
+from flows.errors import InputError
+from metalearners._typing import Array, Floats
+from metalearners.bundle import arm_name
+from metalearners.evaluation.design import ArmShares
+
+_PLAIN = ("string", "integer", "floating", "boolean")
+_LARGEST = 1e100  # squares of larger numbers come near the end of floats
+
+
+def as_features(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Feature columns as base models take them: numbers stay, texts become categories.
+
+    Raises
+    ------
+    InputError
+        If a column is neither.
+    """
+    return pd.DataFrame({name: _as_feature(frame[name]) for name in names})
+
+
+def _as_feature(column: pd.Series) -> pd.Series:
+    kind = _kind(column)
+    if kind not in _PLAIN:
+        raise InputError(
+            f"data.features: expected numbers, true/false or texts in {column.name!r}; found "
+            f"{kind}. Convert it or leave it out of features."
+        )
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return column
+    if kind == "string":
+        return column.astype(pd.CategoricalDtype(sorted(column.dropna().unique())))
+    if kind == "boolean":
+        return column.astype(float if column.isna().any() else np.int8)
+    if kind == "floating" and np.isinf(column).any():
+        raise InputError(
+            f"data.features: expected finite numbers in {column.name!r}; found infinite ones. "
+            "Replace them, by missing values for instance."
+        )
+    return column
+
+
+def _kind(column: pd.Series) -> str:
+    """What the values of a column are, whatever it keeps them in, in pandas' words."""
+    if column.isna().all():
+        return "only missing values"
+    values = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column
+    return pd.api.types.infer_dtype(values, skipna=True)
+
+
+def known_propensity(frame: pd.DataFrame, data: DataConfig, arms: Sequence[Any]) -> Floats | None:
+    """(n, K) known probabilities of the arms, or None where they are to be estimated.
+
+    Raises
+    ------
+    InputError
+        If arms are unknown or missing, or a probability isn't inside (0, 1).
+    """
+    rule = data.propensity
+    if rule is None:
+        return None
+    if not isinstance(rule, dict):
+        if len(arms) != 2:
+            raise InputError(
+                f"data.propensity: expected a map from arm to probability for {len(arms)} arms; "
+                f"found the number {rule}."
+            )
+        rule = {arms[1]: rule}
+    given = [_label(arm, list(arms), "data.propensity") for arm in rule]
+    if len(set(given)) < len(given) or not set(arms[1:]) <= set(given):
+        raise InputError(
+            f"data.propensity: expected one probability for each of {arms[1:]} (the control may be "
+            f"left out); found those of {given}."
+        )
+    values = (_probability(frame, value) for value in rule.values())
+    parts = dict(zip(given, values, strict=True))
+    parts.setdefault(arms[0], 1 - sum(parts.values()))  # type: ignore[arg-type]
+    columns = np.column_stack([np.broadcast_to(parts[arm], len(frame)) for arm in arms])
+    if not ((columns > 0) & (columns < 1)).all() or not np.allclose(columns.sum(axis=1), 1):
+        raise InputError(
+            "data.propensity: expected probabilities inside (0, 1) that sum to 1 over the arms; "
+            f"found from {columns.min():.4g} to {columns.max():.4g}, sums from "
+            f"{columns.sum(axis=1).min():.4g} to {columns.sum(axis=1).max():.4g}."
+        )
+    return columns
+
+
+def shares_of_design(
+    frame: pd.DataFrame, codes: Array, weight: Floats | None, data: DataConfig, n_variants: int
+) -> ArmShares | None:
+    """The arms' shares among the rows in use, within strata; None where no design is declared.
+
+    Raises
+    ------
+    InputError
+        If a row has no stratum.
+    ValueError
+        If a stratum lacks an arm.
+    """
+    if data.design != "randomised":
+        return None
+    return ArmShares.among(codes, n_variants, read_strata(frame, data), weight)
+
+
+def read_strata(frame: pd.DataFrame, data: DataConfig) -> pd.Series | None:
+    """Labels of the strata within which arms were drawn; None for one stratum.
+
+    Raises
+    ------
+    InputError
+        If a row has none, or they are neither texts, numbers nor true/false.
+    """
+    if data.strata is None:
+        return None
+    column = frame[data.strata]
+    if column.isna().any():
+        raise InputError(
+            f"data.strata: expected a stratum in each row of {data.strata!r}; "
+            f"{int(column.isna().sum())} have none. Give those rows a stratum of their own."
+        )
+    _check_labels(column, "data.strata")
+    return column
+
+
+def check_design(data: DataConfig, arms: Sequence[Any], left_out: dict[str, int]) -> None:
+    """Refuse a known design whose control would be given what belongs to arms left out."""
+    if data.propensity is None or not left_out:
+        return
+    given = data.propensity if isinstance(data.propensity, dict) else {}
+    if arm_name(arms[0]) not in map(arm_name, given):
+        raise InputError(
+            f"data.propensity: expected a probability for each of {list(arms)}, the control too, "
+            f"among the rows of these arms, as {', '.join(left_out)} are left out; found none for "
+            f"{arms[0]!r}. Divide the design's probabilities by their sum over the arms in use."
+        )
+
+
+def _probability(frame: pd.DataFrame, value: float | str) -> Floats:
+    if not isinstance(value, str):
+        return np.asarray(float(value))
+    return _numbers(frame[value], "data.propensity")
+
+
+def choose_columns(data: DataConfig, names: list[str]) -> tuple[list[str], list[str], list[str]]:
+    """Columns to read, the features among them, and what to warn of."""
+    wanted = [(role, column) for role, column in data.roles.items()]
+    wanted += [("features", column) for column in data.features or []]
+    for role, column in wanted:
+        if column not in names:
+            raise InputError(
+                f"data.{role}: expected a column of {data.source}; {column!r} is none. "
+                f"{nearest(column, names)}It has: {', '.join(names)}."
+            )
+    roles = list(dict.fromkeys(data.roles.values()))
+    features = data.features or [name for name in names if name not in roles]
+    if not features:
+        raise InputError(f"Expected feature columns in {data.source}; every column has a role.")
+    warnings = []
+    if data.features is None:
+        warnings.append(
+            f"data.features isn't set: every column without another role is used, "
+            f"{', '.join(features)}. A column that the treatment changes doesn't belong there."
+        )
+    return list(dict.fromkeys(roles + features)), features, warnings
+
+
+def read_arms(column: pd.Series, data: DataConfig) -> tuple[list[Any], Array, dict[str, int]]:
+    """Labels of the arms, each row's code (-1: takes no part), rows left out by label."""
+    if column.isna().any():
+        raise InputError(
+            f"data.treatment: expected an arm in each row; {int(column.isna().sum())} of "
+            f"{len(column)} rows of {column.name!r} have none. Remove those rows."
+        )
+    _check_labels(column, "data.treatment")
+    codes, found = pd.factorize(column, sort=True)
+    labels = [_plain(label) for label in found.tolist()]
+    control = _label(data.control, labels, "data.control")
+    chosen = [_label(arm, labels, "data.arms") for arm in data.arms or labels]
+    if control not in chosen:
+        raise InputError(f"data.arms: expected the control {control!r} among them; found {chosen}.")
+    arms = [control, *(arm for arm in chosen if arm != control)]
+    if len(set(arms)) < len(chosen):
+        raise InputError(f"data.arms: expected each arm once; found {chosen}.")
+    if len(arms) < 2:
+        raise InputError(
+            f"data.treatment: expected two or more arms in {column.name!r}; found {arms}."
+        )
+    position = np.array([arms.index(label) if label in arms else -1 for label in labels])
+    own = position[codes]
+    counts = {
+        arm_name(lb): int((codes == i).sum()) for i, lb in enumerate(labels) if lb not in arms
+    }
+    return arms, own, counts
+
+
+def _check_labels(column: pd.Series, where: str) -> None:
+    kind = _kind(column)
+    if kind == "floating" and np.isinf(column.astype(float)).any():
+        kind = "infinite values"  # no JSON
+    if kind not in _PLAIN:
+        raise InputError(
+            f"{where}: expected texts, numbers or true/false in {column.name!r}; found {kind}. "
+            "Convert it to text."
+        )
+
+
+def _plain(label: Any) -> Any:
+    return label.item() if isinstance(label, np.generic) else label
+
+
+def _label(wanted: Any, labels: list[Any], where: str) -> Any:
+    """The label of the data that a config means: equal, or written the same."""
+    for label in labels:
+        if type(label) is type(wanted) and label == wanted:
+            return label
+    if isinstance(wanted, bool):
+        hint = "no, yes, on and off are booleans in YAML: put a text in quotes"
+    else:
+        same = [label for label in labels if arm_name(label) == arm_name(wanted)]
+        if len(same) == 1:
+            return same[0]
+        hint = "use one of these"
+    shown = ", ".join(repr(label) for label in labels[:20])
+    raise InputError(f"{where}: expected a label among {shown}; found {wanted!r}: {hint}.")
+
+
+def read_outcome(column: pd.Series, data: DataConfig) -> Array:
+    """(n,) outcomes: floats, or integers 0 and 1 for a binary one."""
+    if data.positive is not None:
+        return _is_positive(column, data.positive)
+    if data.outcome_type == "binary" and _kind(column) == "string":
+        raise InputError(
+            f"data.outcome: expected 0/1 or true/false in {column.name!r} for a binary outcome; "
+            f"found string, such as {', '.join(map(repr, column.unique()[:5]))}. Of two labels, "
+            "name the one that counts as 1 as data.positive, in quotes."
+        )
+    values = _numbers(column, "data.outcome")
+    if np.abs(values).max() > _LARGEST:
+        raise InputError(
+            f"data.outcome: expected numbers up to {_LARGEST:g} in {column.name!r}; found "
+            f"{np.abs(values).max():g}. Does it stand for a missing value?"
+        )
+    if data.outcome_type == "regression":
+        return values
+    found = np.unique(values)
+    if not np.isin(found, (0, 1)).all():
+        shown = ", ".join(f"{v:g}" for v in found[:5])
+        raise InputError(
+            f"data.outcome_type: expected 0/1 or true/false in {column.name!r} for a binary "
+            f"outcome; found {len(found)} values such as {shown}. Say regression, or recode it; "
+            "of two numbers, name the one that counts as 1 as data.positive."
+        )
+    if len(found) < 2:
+        raise InputError(
+            f"data.outcome: expected both classes in {column.name!r}; found only {found[0]:g}. "
+            "There is no effect to estimate."
+        )
+    return values.astype(np.int64)
+
+
+def _is_positive(column: pd.Series, positive: Any) -> Array:
+    """(n,) 1 for the label of two that is named, 0 for the other."""
+    absent = int(column.isna().sum())
+    if absent:
+        raise InputError(
+            f"data.outcome: expected a label in each row of {column.name!r}; {absent} of "
+            f"{len(column)} have none. Remove those rows, knowing what that assumes."
+        )
+    _check_labels(column, "data.outcome")
+    codes, found = pd.factorize(column, sort=True)
+    labels = [_plain(label) for label in found.tolist()]
+    one = _label(positive, labels, "data.positive")
+    if len(labels) != 2:
+        raise InputError(
+            f"data.positive: expected two labels in {column.name!r}; found {len(labels)}, such as "
+            f"{', '.join(map(repr, labels[:5]))}. Join or leave out the others."
+        )
+    return (codes == labels.index(one)).astype(np.int64)
+
+
+def read_weight(column: pd.Series, codes: Array, arms: list[Any]) -> Floats:
+    """(n,) sampling weights, some of each arm above 0."""
+    values = _numbers(column, "data.weight")
+    negative = int((values < 0).sum())
+    empty = [arm for code, arm in enumerate(arms) if not values[codes == code].any()]
+    if negative or empty:
+        found = f"{negative} negative ones" if negative else f"only zeros in {empty}"
+        raise InputError(
+            f"data.weight: expected weights of 0 and above in {column.name!r}, some above 0 in "
+            f"each arm; found {found}. Weights say how many units a row stands for."
+        )
+    return values
+
+
+def read_groups(column: pd.Series, config: Config) -> Array:
+    """(n,) labels of clusters, at least as many as there are folds."""
+    if column.isna().any():
+        raise InputError(
+            f"data.group: expected a group in each row of {column.name!r}; "
+            f"{int(column.isna().sum())} have none. Give each such row a group of its own."
+        )
+    _check_labels(column, "data.group")
+    n_groups = column.nunique()
+    if n_groups < config.folds.n_folds:
+        raise InputError(
+            f"data.group: expected at least as many groups as folds, {config.folds.n_folds}; "
+            f"found {n_groups} in {column.name!r}. Use fewer folds or another column."
+        )
+    return column.to_numpy()
+
+
+def _numbers(column: pd.Series, where: str) -> Floats:
+    """A column as finite floats, or a refusal."""
+    kind = _kind(column)
+    if kind not in ("integer", "floating", "boolean"):
+        raise InputError(f"{where}: expected numbers in {column.name!r}; found {kind}. Convert it.")
+    values = column.to_numpy(dtype=float, na_value=np.nan)
+    missing, infinite = int(np.isnan(values).sum()), int(np.isinf(values).sum())
+    if missing or infinite:
+        raise InputError(
+            f"{where}: expected a finite number in each row of {column.name!r}; found {missing} "
+            f"missing and {infinite} infinite of {len(values)}. Remove those rows, knowing what "
+            "that assumes."
+        )
+    return values
+
+
+def read_row_ids(frame: pd.DataFrame, data: DataConfig) -> pd.Series:
+    """Identities of the rows: the column that is named, else their numbers from 0."""
+    if data.row_id is None:
+        return pd.Series(np.arange(len(frame)), name="row")
+    return frame[data.row_id]

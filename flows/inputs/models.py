@@ -1,0 +1,218 @@
+"""Base models by import path: which may be imported, and whether they fit their role."""
+
+import importlib.util
+import inspect
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from sklearn.base import is_classifier, is_regressor
+
+import metalearners
+from flows.config.config import LEARNERS, Config, ModelSpec, nearest, parse
+from flows.config.parameters import check_params, check_values, is_spec
+from flows.errors import InputError
+from metalearners.base_models.estimators import EstimatorSpec
+from metalearners.base_models.nesting import is_splitter
+from metalearners.declaration.defaults import lightgbm_params
+from metalearners.metalearner import MetaLearner
+
+IMPORT_ROOTS = ("sklearn", "lightgbm", "xgboost", "catboost", "cuml")
+IMPORT_ROOTS_VARIABLE = "UPLIFT_IMPORT_ROOTS"
+_ROLES = {
+    "base_model": "outcome",
+    "variant_outcome_model": "outcome",
+    "outcome_model": "outcome",
+    "propensity_model": "propensity",
+}
+_INSTALL = {"xgboost": "xgboost", "catboost": "catboost", "cuml": "cuml-cu12"}
+
+
+def learners_of(config: Config, n_variants: int) -> dict[str, MetaLearner]:
+    """The config's learners, unfitted, by name.
+
+    Raises
+    ------
+    InputError
+        If a base model can't be used as said.
+    """
+    for name in LEARNERS:
+        kinds = _kinds(name)
+        for kind in set(getattr(config.models, name)) - set(kinds):
+            raise InputError(
+                f"models.{name}: expected model kinds among {', '.join(kinds)}; found {kind!r}. "
+                f"{nearest(kind, kinds)}".rstrip()
+            )
+    return {name: make_learner(name, config, n_variants) for name in config.learners}
+
+
+def make_learner(
+    name: str, config: Config, n_variants: int, own_models: bool = True
+) -> MetaLearner:
+    """One learner of the config; with the roles' default models only, where it says so."""
+    config = with_defaults(config, 0, n_variants)  # where none was chosen for the data's rows
+    own = getattr(config.models, name) if own_models else {}
+    learner: type[MetaLearner] = getattr(metalearners, name)
+    specs = {kind: _spec_of(kind, name, own, config) for kind in _kinds(name)}
+    nuisance = {k: specs[k] for k in learner.NUISANCE_KINDS if k != "propensity_model"}
+    treatment = {k: specs[k] for k in learner.TREATMENT_KINDS}
+    propensity = specs.get("propensity_model", EstimatorSpec(None))  # type: ignore[arg-type]
+    try:
+        return learner(
+            is_classification=config.data.outcome_type == "binary",
+            n_variants=n_variants,
+            nuisance_model_factory={k: s.factory for k, s in nuisance.items()},
+            nuisance_model_params={k: s.params for k, s in nuisance.items()},
+            treatment_model_factory={k: s.factory for k, s in treatment.items()} or None,
+            treatment_model_params={k: s.params for k, s in treatment.items()} or None,
+            propensity_model_factory=propensity.factory,
+            propensity_model_params=dict(propensity.params),
+            n_folds=config.folds.n_folds,
+            random_state=config.folds.seed,
+            clip=config.clip,
+        )
+    except ValueError as error:
+        raise InputError(f"{name}: {error}") from None
+
+
+def with_defaults(config: Config, n_rows: int, n_variants: int) -> Config:
+    """The config with a base model for each role: LightGBM where it names none.
+
+    Parameters
+    ----------
+    n_rows, n_variants : rows to be fitted on and arms, which decide how stiff default models are
+    """
+    binary = config.data.outcome_type == "binary"
+    classes = {"outcome": binary, "propensity": True, "treatment": False}
+    defaults = {
+        role: ModelSpec(
+            estimator=f"lightgbm.LGBM{'Classifier' if classifier else 'Regressor'}",
+            params=lightgbm_params(role, n_rows, n_variants),  # type: ignore[arg-type]
+        )
+        for role, classifier in classes.items()
+        if getattr(config.models, role) is None
+    }
+    return config.model_copy(update={"models": config.models.model_copy(update=defaults)})
+
+
+def _kinds(name: str) -> tuple[str, ...]:
+    learner: type[MetaLearner] = getattr(metalearners, name)
+    return learner.NUISANCE_KINDS + learner.TREATMENT_KINDS
+
+
+def _spec_of(
+    kind: str, learner: str, own: Mapping[str, ModelSpec], config: Config
+) -> EstimatorSpec:
+    role = _ROLES.get(kind, "treatment")
+    model = own.get(kind) or getattr(config.models, role)
+    where = f"models.{learner}.{kind}" if kind in own else f"models.{role}"
+    spec = resolve(model, where)
+    binary = config.data.outcome_type == "binary"
+    _check_role(spec, where, classifier=role == "propensity" or (role == "outcome" and binary))
+    return spec
+
+
+def resolve(model: ModelSpec, where: str, nested: bool = False) -> EstimatorSpec:
+    """The estimator that a config names, with nested ones built.
+
+    Nothing outside the allowed packages is imported, and nothing but a class with scikit-learn's
+    estimator interface is called; nested, one with its splitters' interface too.
+
+    Raises
+    ------
+    InputError
+        If it isn't such a class, isn't installed, lacks a parameter, or refuses a value.
+    """
+    factory = _class_at(model.estimator, where, nested)
+    try:
+        check_params(factory, model.params, where)
+        params = {k: _nested(v, f"{where}.params.{k}") for k, v in model.params.items()}
+        spec = EstimatorSpec(factory, params)
+        check_values(spec.build(), where)
+    except InputError:
+        raise
+    except Exception as error:  # whatever a class makes of its arguments
+        raise InputError(f"{where}: {factory.__name__} can't be built: {error}") from None
+    return spec
+
+
+def _nested(value: Any, where: str) -> Any:
+    if isinstance(value, Mapping):
+        if is_spec(value):
+            return resolve(parse(ModelSpec, value, f"{where}."), where, nested=True).build()
+        return {k: _nested(v, f"{where}.{k}") for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        items = [_nested(v, f"{where}.{i}") for i, v in enumerate(value)]
+        # scikit-learn's (name, estimator) pairs are tuples, which YAML can't write.
+        pair = len(items) in (2, 3) and isinstance(items[0], str) and hasattr(items[1], "fit")
+        return tuple(items) if pair else items
+    return value
+
+
+def _class_at(path: str, where: str, nested: bool) -> type:
+    module_name, _, name = path.rpartition(".")
+    given = (root.strip() for root in os.environ.get(IMPORT_ROOTS_VARIABLE, "").split(","))
+    roots = (*IMPORT_ROOTS, *filter(None, given))
+    if _root(path) not in roots or not module_name or not name:
+        raise InputError(
+            f"{where}: expected the import path of an estimator from {', '.join(roots)}; found "
+            f"{path!r}. Nothing of it was imported."
+        )
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:  # a broken installation may raise anything
+        raise InputError(
+            f"{where}: expected an installed module; {module_name!r} can't be imported ({error}). "
+            f"Install its package{_how_to_install(path)} or name another estimator."
+        ) from None
+    found = getattr(module, name, None)
+    if found is None:
+        public = [n for n in dir(module) if inspect.isclass(getattr(module, n))]
+        raise InputError(
+            f"{where}: {module_name!r} has no estimator {name!r}. {nearest(name, public)}".rstrip()
+        )
+    fits = _is_estimator(found) or (nested and inspect.isclass(found) and is_splitter(found))
+    if not fits or _root(found.__module__) not in roots:
+        sort = "class" if inspect.isclass(found) else type(found).__name__
+        home = getattr(found, "__module__", module_name)
+        raise InputError(
+            f"{where}: expected a class with scikit-learn's estimator interface from "
+            f"{', '.join(roots)}; {path} is a {sort} of {home}. Nothing of it was run."
+        )
+    return found  # type: ignore[no-any-return]
+
+
+def _how_to_install(path: str) -> str:
+    package = _INSTALL.get(_root(path))
+    if package is None or importlib.util.find_spec(_root(path)) is not None:
+        return ""
+    return f" (pip install {package})"
+
+
+def _root(path: str) -> str:
+    return path.partition(".")[0]
+
+
+def _is_estimator(found: Any) -> bool:
+    wanted = ("fit", "get_params", "set_params")
+    return inspect.isclass(found) and all(callable(getattr(found, m, None)) for m in wanted)
+
+
+def _check_role(spec: EstimatorSpec, where: str, classifier: bool) -> None:
+    estimator = spec.build()
+    if not (is_classifier if classifier else is_regressor)(estimator):
+        expected, found = ("classifier", "none") if classifier else ("regressor", "none")
+        if is_classifier(estimator) or is_regressor(estimator):
+            found = "a regressor" if classifier else "a classifier"
+        raise InputError(
+            f"{where}: expected a {expected}; {spec.factory.__name__} is {found}. "
+            f"Name a {expected} such as lightgbm.LGBM{expected.capitalize()}."
+        )
+    # A stack without a last model of its own gets a logistic regression when it is fitted.
+    default_stack = getattr(estimator, "final_estimator", estimator) is None
+    if classifier and not (default_stack or hasattr(estimator, "predict_proba")):
+        raise InputError(
+            f"{where}: expected a classifier that gives probabilities; {spec.factory.__name__} has "
+            "no predict_proba. Name another, or wrap it in sklearn.calibration."
+            "CalibratedClassifierCV."
+        )

@@ -1,0 +1,1 @@
+"""From fits to figures, and from figures to a page."""

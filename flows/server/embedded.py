@@ -1,0 +1,153 @@
+"""The embedded server's process: Prefect's own server on SQLite, for the users of one state folder.
+
+Run as ``python -P -m flows.server.embedded FOLDER PORT``. It holds a lock as long as it lives,
+so that a folder has one, and ends when nobody holds the users' lock any more.
+"""
+
+import fcntl
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from flows.server.database import see_to
+from flows.server.environment import prepare
+
+_POLL_SECONDS = 1.0
+_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+
+
+def main(folder: Path, port: int) -> None:
+    """Serve until nobody uses the server."""
+    if not _sole(folder):
+        return
+    # Before the slow imports: who waits for this server knows now where it will be.
+    _write_record(folder, port)
+    prepare()
+    notice = _see_to_database()
+    if notice:
+        _write_record(folder, port, notice)
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    _write_at_once()
+    app = _own_pages_only(create_app(final=True), port)
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
+    address = f"http://127.0.0.1:{port}/api"
+    watch = threading.Thread(target=_watch, args=(server, folder, address))
+    watch.start()
+    threading.Thread(target=_keep_waking, args=(folder,), daemon=True).start()
+    try:
+        server.run()
+    finally:  # also where it can't begin, as its port is taken: its users start another then
+        server.should_exit = True
+        watch.join()
+
+
+def _sole(folder: Path) -> bool:
+    lock = os.open(folder / "server.alive", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until the process ends
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _see_to_database() -> str:
+    """What became of a database that can't be used; empty where it can, or is elsewhere."""
+    from prefect.server.database import _migrations
+    from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_HOME
+
+    own = PREFECT_HOME.value() / "prefect.db"
+    if PREFECT_API_DATABASE_CONNECTION_URL.value() != f"sqlite+aiosqlite:///{own}":
+        return ""
+    migrations = (Path(folder, "versions/sqlite") for folder in _migrations.__path__)
+    texts = [file.read_text() for folder in migrations for file in folder.glob("*.py")]
+    return see_to(own, lambda version: any(f'revision = "{version}"' in text for text in texts))
+
+
+def _write_record(folder: Path, port: int, notice: str = "") -> None:
+    temporary = folder / "server.json.tmp"
+    content = {"api": f"http://127.0.0.1:{port}/api", "pid": os.getpid(), "notice": notice}
+    temporary.write_text(json.dumps(content))
+    temporary.replace(folder / "server.json")
+
+
+def _watch(server: Any, folder: Path, api: str) -> None:
+    """End dead runs, and the server when it has neither users nor a dead run left."""
+    from flows.server.running import mark_crashed
+
+    users = os.open(folder / "server.users", os.O_RDWR | os.O_CREAT, 0o600)
+    while not server.should_exit:
+        time.sleep(_POLL_SECONDS)
+        if mark_crashed(folder, api):
+            continue
+        try:
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        # The lock is held until this process has ended: who comes next starts a new server.
+        (folder / "server.json").unlink(missing_ok=True)
+        server.should_exit = True
+
+
+def _keep_waking(folder: Path) -> None:
+    """Apart from what asks the server, which may take its time on a busy machine."""
+    from flows.server.running import wake_those_told_to_end
+
+    while True:
+        time.sleep(_POLL_SECONDS)
+        wake_those_told_to_end(folder)
+
+
+def _own_pages_only(app: Any, port: int) -> Any:
+    """The app, closed to other pages in the user's browser.
+
+    Whoever can call the API can have code run by it. Prefect lets pages of any origin do so; here
+    a request that names another host, or comes from another origin, is refused.
+    """
+    hosts = {f"{host}:{port}" for host in _HOSTS}
+    origins = {f"http://{host}" for host in hosts}
+
+    async def guarded(scope: Any, receive: Any, send: Any) -> None:
+        headers = dict(scope.get("headers", ()))
+        host = headers.get(b"host", b"").decode("latin-1")
+        origin = headers.get(b"origin", b"").decode("latin-1")
+        if scope["type"] == "http" and (host not in hosts or (origin and origin not in origins)):
+            from starlette.responses import PlainTextResponse
+
+            refusal = PlainTextResponse("Expected a page of this server.", status_code=403)
+            await refusal(scope, receive, send)
+        elif scope["type"] == "websocket" and origin and origin not in origins:
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            await app(scope, receive, send)
+
+    return guarded
+
+
+def _write_at_once() -> None:
+    """Let SQLite's transactions take the write lock when they begin.
+
+    Prefect begins most of them as readers. One that turns writer after another has written is
+    refused at once (SQLITE_BUSY_SNAPSHOT), the API answers 503, and the client waits 2 s before
+    it tries again. Begun as a writer, it waits its turn, some milliseconds.
+    """
+    from prefect.server.database import dependencies
+    from prefect.server.database.configurations import AioSqliteConfiguration
+    from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
+
+    class Immediate(AioSqliteConfiguration):
+        def begin_transaction(self, session, with_for_update=False):  # type: ignore[no-untyped-def]
+            return super().begin_transaction(session, with_for_update=True)
+
+    url = PREFECT_API_DATABASE_CONNECTION_URL.value()
+    if url.startswith("sqlite"):
+        dependencies.MODELS_DEPENDENCIES["database_config"] = Immediate(connection_url=url)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

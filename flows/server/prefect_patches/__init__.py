@@ -1,0 +1,1 @@
+"""Changes to Prefect's own behaviour, each in a file of its own."""

@@ -1,0 +1,1 @@
+"""Measuring how fits are spread best."""

@@ -1,0 +1,1 @@
+"""Where fits outlive a process: storage, claims, files verified before they are read."""

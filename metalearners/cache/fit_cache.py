@@ -1,0 +1,383 @@
+"""Fits by their unit's key on a storage, each verified before anything of it is unpickled."""
+
+import contextlib
+import errno
+import io
+import json
+import math
+import os
+import pickle
+import re
+import struct
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from tenacity import (
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_exponential_jitter,
+)
+
+from metalearners._typing import Array, Ref
+from metalearners.cache.claims import Claimant
+from metalearners.cache.regular_files import MOST_BYTES, OddFileError
+from metalearners.cache.signing import DIGEST_BYTES, check_key, keyed_digest
+from metalearners.cache.storage import Item, Storage
+from metalearners.fits.unit import Fit
+
+_MAGIC = b"uplift\x00\x02"
+_BEGIN = len(_MAGIC) + DIGEST_BYTES  # where that begins which the digest is of
+_LENGTH = struct.Struct("<I")  # of the head, which follows it
+_AT_ONCE_BYTES = 64 << 20  # read of a file before its head is asked how long it is
+_HITS = "hits"
+_MOST_HITS_BYTES = 256 << 20  # of a record: some millions of keys
+_INPUTS = "inputs"  # of runs whose workers read them from this storage
+_INPUTS_SECONDS = 86_400.0
+_OWN_FIT = re.compile(r"([0-9a-f]{2})/(\1[0-9a-f]{38})\.fit")
+_OWN_HITS = re.compile(rf"{_HITS}/[0-9a-f]{{32}}\.json")
+_OWN_INPUT = re.compile(rf"{_INPUTS}/([0-9a-f]{{32}})/.+")
+# A second try wouldn't mend these.
+_LASTING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+_PAUSE_SECONDS = 30.0
+_LASTING_ERRORS = (
+    FileNotFoundError,
+    PermissionError,
+    IsADirectoryError,
+    NotADirectoryError,
+    OddFileError,
+)
+# What a damaged file may do to who reads it.
+_UNREADABLE = (OddFileError, IsADirectoryError, NotADirectoryError, MemoryError)
+_UNPARSABLE: tuple[type[Exception], ...] = (
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    struct.error,
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A kept fit, as far as its head says.
+
+    Parameters
+    ----------
+    key : of its unit
+    size : in bytes
+    label : what the unit was for; empty where the head can't be read
+    written : seconds since the epoch; None where the head can't be read
+    hits : times that it was reused
+    """
+
+    key: Ref
+    size: int
+    label: str
+    written: float | None
+    hits: int
+
+    @property
+    def age(self) -> float | None:
+        """Seconds since it was written; none below 0, should a clock have been moved back."""
+        return None if self.written is None else max(0.0, time.time() - self.written)
+
+
+@dataclass(eq=False)
+class FitCache:
+    """Fits on a storage, a file each: a digest of key and content, then head and content.
+
+    Whoever may write to the storage may make files that verify, unless there is a signing key.
+
+    Parameters
+    ----------
+    storage : where the files are
+    signing_key : a secret; files are only valid if they were written with the same one
+    max_age : seconds; older fits are not found
+    claimant : who claims units, and is told while another has one
+    hits, damaged, expired : keys that were found, found damaged, and found too old
+    unkept : what was wrong, by key, with fits that couldn't be written
+    unreachable : what was wrong, by key, with fits that couldn't be looked up
+    """
+
+    storage: Storage
+    signing_key: bytes = b""
+    max_age: float | None = None
+    claimant: Claimant = field(default_factory=Claimant)
+    hits: set[Ref] = field(default_factory=set)
+    damaged: set[Ref] = field(default_factory=set)
+    expired: set[Ref] = field(default_factory=set)
+    unkept: dict[Ref, str] = field(default_factory=dict)
+    unreachable: dict[Ref, str] = field(default_factory=dict)
+    _away_until: float = field(default=-math.inf, init=False)  # on the monotonic clock
+    _failing: set[str] = field(default_factory=set, init=False)  # names, since one was reached
+
+    def __post_init__(self) -> None:
+        check_key(self.signing_key)
+
+    def read(self, key: Ref) -> Fit | None:
+        """The fit of a key; None if there is none that is whole, its own, and young enough."""
+        try:
+            raw = self._reach(self._whole, _name(key))
+        except FileNotFoundError:
+            return None
+        except _UNREADABLE:
+            self.damaged.add(key)
+            return None
+        except OSError as error:
+            self.unreachable[key] = _reason(error)
+            return None
+        return self._counted(key, raw)
+
+    def _whole(self, name: str) -> bytes:
+        """A file's bytes; of a large one, no more than its head says that it has."""
+        raw = self.storage.read(name, end=_AT_ONCE_BYTES)
+        if len(raw) < _AT_ONCE_BYTES:
+            return raw
+        return self.storage.read(name, most=min(_size_in_head(raw), MOST_BYTES))
+
+    def _counted(self, key: Ref, raw: bytes) -> Fit | None:
+        """The fit in a file's bytes, counted as what it is."""
+        found = self._verified(key, raw)
+        if found is None:
+            self.damaged.add(key)
+            return None
+        head, content = found
+        if self.max_age is not None and time.time() - head["written"] > self.max_age:
+            self.expired.add(key)
+            return None
+        try:
+            fit = _unpack(content)
+        except Exception:  # written with packages that aren't here, or are others
+            self.damaged.add(key)
+            return None
+        self.hits.add(key)
+        return fit
+
+    def write(self, key: Ref, fit: Fit, label: str = "") -> None:
+        """Keep a fit; where the storage fails, that is noted and the fit isn't kept."""
+        packed = _pack(fit)
+        about = {"label": label, "written": time.time(), "size": len(packed)}
+        head = json.dumps(about).encode()
+        content = b"".join([_LENGTH.pack(len(head)), head, packed])
+        raw = b"".join([_MAGIC, self._digest(key, content), content])
+        if len(raw) > MOST_BYTES:
+            self.unkept[key] = os.strerror(errno.EFBIG)
+            return
+        try:
+            self._reach(self.storage.write, _name(key), raw)
+        except OSError as error:
+            self.unkept[key] = _reason(error)
+
+    def claim(self, key: Ref) -> AbstractContextManager[None]:
+        """Wait until nobody else works on a key's unit, and have it for oneself."""
+        return nullcontext() if self._is_away() else self.storage.claim(key, self.claimant)
+
+    def record_hits(self) -> None:
+        """Leave word of what was reused, for `entries`."""
+        if self.hits:
+            content = json.dumps(dict.fromkeys(sorted(self.hits), 1)).encode()
+            with contextlib.suppress(OSError):
+                self._reach(self.storage.write, f"{_HITS}/{uuid4().hex}.json", content)
+            self.hits = set()
+
+    def entries(self) -> Iterator[Entry]:
+        """All kept fits.
+
+        Raises
+        ------
+        OSError
+            If the storage fails.
+        """
+        hits = self._hits_in(self.storage.items(_HITS))
+        for item in self.storage.items():
+            named = _OWN_FIT.fullmatch(item.name)
+            if named:
+                key, head = named[2], self._head(item.name)
+                label, written = str(head.get("label", "")), _seconds(head.get("written"))
+                yield Entry(key, item.size, label, written, hits[key])
+
+    def is_whole(self, key: Ref) -> bool:
+        """Whether a key's file is whole and its own; nothing is unpickled."""
+        try:
+            return self._verified(key, self._whole(_name(key))) is not None
+        except _UNREADABLE:
+            return False
+
+    def remove(self, key: Ref) -> None:
+        """Delete a key's fit."""
+        self.storage.remove(_name(key))
+
+    def tidy(self, age: float = 3600.0) -> list[Item]:
+        """Delete what killed processes left, and sum up the records of hits.
+
+        Parameters
+        ----------
+        age : seconds after which nobody still writes a temporary file
+
+        Returns
+        -------
+        What was deleted
+
+        Raises
+        ------
+        OSError
+            If the storage fails.
+        """
+        inputs = list(self.storage.items(_INPUTS))  # before claims: who has one had it before
+        left = self.storage.tidy(age)
+        held = {item.name for item in self.storage.items("claims")}
+        for item in inputs:
+            named = _OWN_INPUT.fullmatch(item.name)
+            # Some file systems have no claims: there, age alone tells.
+            old = item.modified is not None and time.time() - item.modified > _INPUTS_SECONDS
+            if named and old and f"claims/{inputs_claim(named[1])}" not in held:
+                self.storage.remove(item.name)
+                left.append(item)
+        present = {entry.key for entry in self.entries()}
+        records = list(filter(_is_of_hits, self.storage.items(_HITS)))
+        hits = {key: n for key, n in self._hits_in(records).items() if key in present}
+        if hits:
+            self.storage.write(f"{_HITS}/{uuid4().hex}.json", json.dumps(hits).encode())
+        for record in records:
+            self.storage.remove(record.name)
+        return left
+
+    def _hits_in(self, records: Iterable[Item]) -> Counter[Ref]:
+        hits: Counter[Ref] = Counter()
+        for record in filter(_is_of_hits, records):
+            with contextlib.suppress(*_UNPARSABLE):
+                hits.update(json.loads(self.storage.read(record.name, most=_MOST_HITS_BYTES)))
+        return hits
+
+    def _reach(self, call: Any, *arguments: Any) -> Any:
+        """Call the storage, patiently; once it couldn't be reached, not for a while."""
+        if self._is_away():
+            raise OSError(f"{self.storage.location} could not be reached a moment ago.")
+        begun = time.monotonic()
+        try:
+            found = _patiently(call, *arguments)
+        except FileNotFoundError:
+            self._failing.clear()
+            raise
+        except OSError as error:
+            self._failing.add(str(arguments[0]))
+            # One file alone may be unreadable while all others are there.
+            if _may_pass(error) and (error.errno is None or len(self._failing) > 1):
+                # Trying takes a tenth of a run's time at most.
+                took = time.monotonic() - begun
+                self._away_until = time.monotonic() + max(_PAUSE_SECONDS, 10 * took)
+            raise
+        self._failing.clear()
+        return found
+
+    def _is_away(self) -> bool:
+        return time.monotonic() < self._away_until
+
+    def _head(self, name: str) -> dict[str, Any]:
+        with contextlib.suppress(*_UNPARSABLE):
+            head, _ = _split(memoryview(self.storage.read(name, end=4096))[_BEGIN:])
+            return head if isinstance(head, dict) else {}
+        return {}
+
+    def _verified(self, key: Ref, raw: bytes) -> tuple[dict[str, Any], memoryview] | None:
+        """Head and content of a file, if it is what was written under the key."""
+        content = memoryview(raw)[_BEGIN:]
+        if raw[:_BEGIN] != _MAGIC + self._digest(key, content):
+            return None
+        return _split(content)
+
+    def _digest(self, key: Ref, content: bytes | memoryview) -> bytes:
+        return keyed_digest(self.signing_key, key, content)
+
+
+def inputs_claim(handle: str) -> str:
+    """What a run claims as long as its workers read inputs from the storage."""
+    return f"{_INPUTS}-{handle}"
+
+
+def inputs_place(handle: str) -> str:
+    """Folder of the storage where they lie."""
+    return f"{_INPUTS}/{handle}"
+
+
+def _is_of_hits(item: Item) -> bool:
+    return _OWN_HITS.fullmatch(item.name) is not None
+
+
+def _seconds(written: Any) -> float | None:
+    """A time in the head of a file that may be damaged."""
+    number = isinstance(written, (int, float)) and math.isfinite(written)
+    return float(written) if number else None
+
+
+def _split(content: memoryview) -> tuple[Any, memoryview]:
+    """The head, and what follows it."""
+    (length,) = _LENGTH.unpack_from(content)
+    end = _LENGTH.size + length
+    return json.loads(bytes(content[_LENGTH.size : end])), content[end:]
+
+
+def _size_in_head(raw: bytes) -> int:
+    """The bytes of a file by its head; 0 where that can't be read."""
+    with contextlib.suppress(KeyError, *_UNPARSABLE):
+        if raw.startswith(_MAGIC):
+            head, begun = _split(memoryview(raw)[_BEGIN:])
+            return len(raw) - len(begun) + int(head["size"])
+    return 0
+
+
+def _name(key: Ref) -> str:
+    return f"{key[:2]}/{key}.fit"
+
+
+def _patiently(call: Any, *arguments: Any) -> Any:
+    """Call a storage, again after a while where it fails in a way that may pass."""
+    retrying = Retrying(
+        retry=retry_if_exception(_may_pass),
+        stop=stop_after_attempt(4) | stop_after_delay(5),  # many file systems try again themselves
+        wait=wait_exponential_jitter(multiplier=0.2, max=5, jitter=0.5),
+        reraise=True,
+    )
+    return retrying(call, *arguments)
+
+
+def _reason(error: OSError) -> str:
+    """What was wrong, without what a service may say of addresses and credentials."""
+    return error.strerror or type(error.__cause__ or error).__name__
+
+
+def _may_pass(error: BaseException) -> bool:
+    if not isinstance(error, OSError) or isinstance(error, _LASTING_ERRORS):
+        return False
+    return error.errno not in _LASTING
+
+
+def _pack(fit: Fit) -> bytes:
+    arrays: dict[str, Array] = {}
+    if fit.predictions is not None:
+        arrays["predictions"] = fit.predictions
+    if fit.model is not None:
+        pickled = fit.pickled or pickle.dumps(fit.model, protocol=5)
+        arrays["model"] = np.frombuffer(pickled, dtype=np.uint8)
+    if fit.offset:
+        arrays["offset"] = np.asarray(fit.offset)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _unpack(content: memoryview) -> Fit:
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        pickled = arrays["model"].tobytes() if "model" in arrays else None
+        model = None if pickled is None else pickle.loads(pickled)
+        return Fit(arrays.get("predictions"), model, pickled, float(arrays.get("offset", 0)))

@@ -1,0 +1,1 @@
+"""What rows are: containers, conversion, checks, the data set and its folds."""

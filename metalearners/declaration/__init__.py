@@ -1,0 +1,1 @@
+"""What a learner declares: kinds of models, base models by kind, and their checks."""

@@ -1,0 +1,270 @@
+"""What a base model will refuse: found out before anything is fitted.
+
+By scikit-learn's own checks of parameters, by rules, and by a fit of one round on a few rows. An
+error there counts only where it is sure to come again: of a library's own model, and the same on
+twice the rows.
+"""
+
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn import get_config
+from sklearn.base import is_classifier, is_regressor
+from sklearn.pipeline import Pipeline
+
+from metalearners._typing import Array, Matrix
+from metalearners.base_models.capabilities import as_read_by, takes_arm_as_category
+from metalearners.base_models.estimators import EstimatorSpec
+from metalearners.base_models.nesting import is_estimator, parts
+from metalearners.data.containers import column_names, take, with_arm
+
+TRIAL_ROWS = 80
+_ROWS = (40, TRIAL_ROWS)
+_BOOSTING = {"lightgbm", "xgboost", "catboost"}
+_STOPPING = {
+    "lightgbm": {
+        *("early_stopping_rounds", "early_stopping_round", "early_stopping", "n_iter_no_change")
+    },
+    "xgboost": {"early_stopping_rounds"},
+}
+# Numbers of rounds: one is enough to have parameters and names read.
+_ROUNDS = {
+    *("n_estimators", "num_iterations", "num_iteration", "n_iter", "num_tree", "num_trees"),
+    *("num_round", "num_rounds", "nrounds", "num_boost_round", "max_iter", "iterations"),
+}
+# Shares of the rows, of which a few rows might have none.
+_SHARES = {
+    *("subsample", "sub_row", "bagging", "bagging_fraction"),
+    *("pos_bagging_fraction", "pos_bagging", "neg_bagging_fraction", "neg_bagging"),
+}
+_WRAPPING = {"estimator", "estimators", "base_estimator", "regressor", "steps", "cv"}
+# Another machine than this one may have what these ask for.
+_DEVICES = ("device", "device_type", "task_type", "tree_learner", "tree")
+_LEAF = (
+    *("min_child_samples", "min_data_in_leaf", "min_data_per_leaf", "min_data", "min_samples_leaf"),
+)
+_BY_FEATURE = {
+    *("monotone_constraints", "mc", "monotone_constraint", "monotonic_cst", "feature_contri"),
+    *("feature_contrib", "fc", "fp", "feature_penalty", "max_bin_by_feature"),
+}
+_OF_THE_ROWS = "constant or ignored"  # so CatBoost says where a few rows have all features equal
+_LABELS = ((1.0, 2.0), (0.0, 1.0))  # losses may refuse either
+
+
+@dataclass(frozen=True)
+class Arms:
+    """The arms among the features: how many, 0 for none; and whether their products are, too."""
+
+    n: int = 0
+    products: bool = False
+
+
+def check_parameters(estimator: Any) -> None:
+    """Have scikit-learn refuse parameters that it would refuse in `fit`, of nested models too.
+
+    Raises
+    ------
+    ValueError
+        If it does.
+    """
+    if get_config()["skip_parameter_validation"]:
+        return
+    for part in filter(is_estimator, parts(estimator)):
+        # Private in scikit-learn, which calls them first thing in `fit`; another's may not.
+        own = str(getattr(type(part).fit, "__module__", "")) if hasattr(part, "fit") else ""
+        if hasattr(part, "_parameter_constraints") and own.startswith("sklearn."):
+            part._validate_params()
+        if isinstance(part, Pipeline):
+            part._validate_steps()
+
+
+def check_stopping(estimator: Any, fit_params: Mapping[str, Any], who: str) -> None:
+    """Refuse early stopping without the set that it judges by.
+
+    Raises
+    ------
+    ValueError
+        If a boosting model would stop early, and `fit` gets no ``eval_set``.
+    """
+    if any(name.endswith(("eval_set", "eval_X")) for name in fit_params):
+        return
+    early = list(_early(estimator)) + [
+        name
+        for name, value in fit_params.items()
+        if isinstance(value, (list, tuple)) and any(map(_stops, value))
+    ]
+    if early:
+        raise ValueError(
+            f"Expected {who} with an eval_set, by which it would stop early; found "
+            f"{', '.join(early)} without one. Pass it as fit_params, or leave early stopping out."
+        )
+
+
+def _early(estimator: Any) -> Iterator[str]:
+    """Parameters by which boosting models in an estimator would stop early."""
+    for part in filter(is_estimator, parts(estimator)):
+        given = part.get_params(deep=False)
+        for name in _STOPPING.get(_package(part), ()):
+            if isinstance(given.get(name), (int, np.integer)) and given[name] > 0:
+                yield f"{name}={given[name]}"
+        callbacks = given.get("callbacks")
+        if isinstance(callbacks, (list, tuple)) and any(map(_stops, callbacks)):
+            yield "callbacks"
+
+
+def _stops(callback: Any) -> bool:
+    # LightGBM's has this attribute; xgboost's may name the training rows as its set.
+    return _package(callback) == "lightgbm" and hasattr(callback, "stopping_rounds")
+
+
+def check_rows(estimator: Any, n_rows: int, who: str) -> None:
+    """Refuse an objective of the user's for LightGBM where it would find no feature to split by.
+
+    With objectives of its own it warns then, and predicts the mean.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer rows than two leaves need.
+    """
+    given = estimator.get_params(deep=False) if is_estimator(estimator) else {}
+    if _package(estimator) != "lightgbm" or not callable(given.get("objective")):
+        return
+    leaf = [given[name] for name in _LEAF if isinstance(given.get(name), (int, np.integer))]
+    if given.get("feature_pre_filter", True) and n_rows < 2 * min(leaf):
+        raise ValueError(
+            f"Expected {2 * min(leaf)} rows or more for each fit of {who}, two leaves of "
+            f"min_child_samples, as its objective is a function; found {n_rows}. Lower "
+            "min_child_samples, or use more rows."
+        )
+
+
+def check_trial(spec: EstimatorSpec, X: Matrix, classes: Array, who: str, arms: Arms) -> None:
+    """Refuse a base model that refuses its parameters, or the names or types of its features.
+
+    Parameters
+    ----------
+    X : (n, p) features, of which a few rows are used
+    classes : to learn, none for numbers
+    arms : that are among the features
+
+    Raises
+    ------
+    ValueError
+        If it does.
+    """
+    estimator = spec.build(seed=0, threads=1)
+    if not _can_be_tried(estimator):
+        return
+    _check_lengths(estimator, _features(estimator, X, 2, arms).shape[1], f"{spec.name} for {who}")
+    _shorten(estimator)
+    said = set()
+    for labels in [classes] if len(classes) else _LABELS:
+        for n in _ROWS:
+            rows = _features(estimator, X, n, arms)
+            said.add(_error(estimator, rows, np.resize(labels, n)))
+            if None in said or len(said) > 1:
+                return
+    raise ValueError(
+        f"Expected parameters, features and classes that {spec.name} takes for {who}; found "
+        f"{sorted(map(str, spec.params))}. It says: {said.pop()}. Change those."
+    )
+
+
+def _package(value: Any) -> str:
+    return type(value).__module__.partition(".")[0]
+
+
+def _check_lengths(estimator: Any, n_features: int, who: str) -> None:
+    """Refuse lists that aren't of all features: LightGBM ends the process by some of them."""
+    given = estimator.get_params(deep=False) if _package(estimator) == "lightgbm" else {}
+    for name in sorted(_BY_FEATURE & set(given)):
+        value = given[name].split(",") if isinstance(given[name], str) else given[name]
+        if isinstance(value, (list, tuple, np.ndarray)) and 0 < len(value) != n_features:
+            raise ValueError(
+                f"Expected {name} of {who} with a value for each of {n_features} features, those "
+                f"of the treatment included; found {len(value)}. Complete it, or leave it out."
+            )
+    groups = given.get("interaction_constraints")
+    listed = [i for group in groups if isinstance(group, list) for i in group] if groups else []
+    outside = [i for i in listed if isinstance(i, int) and not 0 <= i < n_features]
+    if outside:
+        raise ValueError(
+            f"Expected interaction_constraints of {who} among positions below {n_features}; found "
+            f"{outside}. Name others."
+        )
+
+
+def _can_be_tried(estimator: Any) -> bool:
+    """Whether an error of a trial would be one of the fit.
+
+    Models that wrap others split rows in their own ways; functions may need the rows they are for;
+    columns that go by name aren't in the features that scikit-learn's models are tried with.
+    """
+    if _package(estimator) not in {"sklearn", *_BOOSTING} or not is_estimator(estimator):
+        return False
+    given = estimator.get_params(deep=False)
+    listed = [v for value in given.values() if isinstance(value, (list, tuple)) for v in value]
+    named = _package(estimator) == "sklearn" and any(isinstance(v, (str, dict)) for v in listed)
+    local = all(given.get(name) in (None, "cpu", "CPU", "serial") for name in _DEVICES)
+    functions = any(map(callable, [*given.values(), *listed]))
+    model = is_classifier(estimator) or is_regressor(estimator)
+    return model and local and not named and not functions and not _WRAPPING & set(given)
+
+
+def _shorten(estimator: Any) -> None:
+    """Have a model make one round of some rows, and stop by no set."""
+    given = estimator.get_params(deep=False)
+    package = _package(estimator)
+    changes: dict[str, Any] = {}
+    if package in ("xgboost", "catboost") and not any(given.get(name) for name in _ROUNDS):
+        changes["n_estimators"] = 1
+    for name, value in given.items():
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if name in _ROUNDS and number and value > 1:
+            changes[name] = 1
+        elif name in _SHARES and number and 0 < value < 0.1:
+            changes[name] = 0.1
+        elif name in _STOPPING.get(package, ()):
+            changes[name] = 0 if package == "lightgbm" else None
+        elif name == "callbacks":  # such as those that stop
+            changes[name] = None
+        elif name in ("early_stopping", "use_best_model") and value is True:
+            changes[name] = False
+        elif name == "n_iter_no_change" and "early_stopping" not in given:
+            changes[name] = None
+    estimator.set_params(**changes)
+
+
+def _features(estimator: Any, X: Matrix, n: int, arms: Arms) -> Matrix:
+    """Rows to try; for scikit-learn's models drawn ones, as names and types are no matter there."""
+    rows = take(X, np.arange(n) % X.shape[0])
+    if arms.n:
+        categorical = not arms.products and takes_arm_as_category(estimator)
+        rows = with_arm(rows, np.arange(n) % arms.n, arms.n, categorical, arms.products)
+    if _package(estimator) != "sklearn":
+        return as_read_by(estimator, rows)  # LightGBM may end the process over others
+    drawn = np.random.default_rng(0).uniform(size=rows.shape)
+    names = column_names(rows)  # which parameters may refer to
+    return drawn if names is None else pd.DataFrame(drawn, columns=names)
+
+
+def _error(estimator: Any, X: Matrix, y: Array) -> str | None:
+    """What a model says of its fit; None where it fits, or it isn't the model that says it."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            estimator.fit(X, y)
+    except (np.linalg.LinAlgError, OSError, MemoryError, ImportError):
+        return None
+    except Exception as error:
+        if _OF_THE_ROWS in str(error):
+            return None
+        text = re.sub(r"^\[[\d:]+\] ", "", str(error).strip())  # xgboost's begin with the time
+        return text.partition("\n")[0].rstrip(".")
+    return None

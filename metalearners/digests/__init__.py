@@ -1,0 +1,1 @@
+"""Names by content: equal content, equal name."""

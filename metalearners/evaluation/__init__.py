@@ -1,0 +1,1 @@
+"""How good estimates are: arrays in, numbers out."""

@@ -1,0 +1,233 @@
+"""How alike the arms are in their features, and how alike chance alone would make them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse, special
+
+from metalearners._typing import Array, Floats, Matrix
+from metalearners.data.arguments import count
+from metalearners.data.containers import as_frame, as_pandas, check_matrix, check_same_rows
+from metalearners.data.conversion import arm_codes, as_vector
+from metalearners.data.dataset import check_weight
+from metalearners.evaluation.average_effects import effective_clusters, n_clusters, same_rows
+from metalearners.evaluation.multiplicity import holm
+
+
+@dataclass(frozen=True, eq=False)
+class Balance:
+    """Differences of feature means between each arm and the control, in pooled deviations.
+
+    Parameters
+    ----------
+    difference : (p, K-1); of a category, that of the level that differs most
+    noise : (p, K-1) bound that the sizes of 95 % of differences keep to where an arm and the
+        control have the same means; NaN where an arm has a single row or cluster
+    p_value : (p, K-1) of the hypothesis that the means are the same, feature by feature; two-sided
+    """
+
+    difference: Floats
+    noise: Floats
+    p_value: Floats
+
+    @property
+    def adjusted(self) -> Floats:
+        """(p,) smallest p-value of each feature, adjusted for all features and arms (Holm)."""
+        adjusted = holm(self.p_value.ravel()).reshape(self.p_value.shape)
+        return np.asarray(adjusted.min(axis=1))
+
+    @property
+    def beyond_chance(self) -> int:
+        """Features in which some arm differs from the control by more than chance explains."""
+        return int((self.adjusted < 0.05).sum())
+
+
+def balance(
+    X: Matrix, w: Array, n_variants: int, weight: Floats | None = None, groups: Array | None = None
+) -> Balance:
+    r"""Standardized differences with what chance alone makes of them.
+
+    .. math:: d_{jk} = (\bar x_{jk} - \bar x_{j0}) / \sqrt{(s_{jk}^2 + s_{j0}^2) / 2}
+
+    Standard errors are those of the difference of the two means, clustered by `groups`; Student's
+    t has one degree fewer than the clusters of either arm are worth (`effective_clusters`). The
+    level of a category that differs most is the largest of several: its noise and p-value are
+    Bonferroni's.
+
+    Parameters
+    ----------
+    weight : (n,) sampling weights
+    groups : (n,) cluster labels; each row is its own where None
+
+    Raises
+    ------
+    ValueError
+        If features are neither numbers nor categories, `w` isn't of arms, or weights are negative
+        or all zero in an arm.
+
+    References
+    ----------
+    Austin (2009), Statistics in Medicine 28(25), pp. 3083-3107: standardized differences, and
+    their spread by chance.
+    """
+    check_matrix(X)
+    check_same_rows(X=X, w=w, weight=weight, groups=groups)
+    w = arm_codes(as_vector("w", w, X.shape[0]), count("n_variants", n_variants, least=2))
+    _, weight, groups = same_rows(weight, groups, w=w)
+    check_weight(weight, w)
+    X = X if as_frame(X) is None else as_pandas(X)
+    arms = [_Arm.of(w == k, weight, groups) for k in range(n_variants)]
+    columns = [_as_numbers(X, j) for j in range(X.shape[1])]
+    found = np.array([list(_compare(arms, *column)) for column in columns])
+    difference, error, tests = found[:, :, 0], found[:, :, 1], found[:, :, 2]
+    worth = effective_clusters(w, groups, weight)
+    freedom = np.maximum(1, np.minimum(worth[1:], worth[0]) - 1)
+    noise = special.stdtrit(freedom, 1 - 0.025 / tests) * error
+    known = error > 0
+    t = np.divide(np.abs(difference), error, out=np.zeros_like(error), where=known)
+    p_value = np.where(known, np.minimum(1, 2 * tests * special.stdtr(freedom, -t)), 1)
+    return Balance(difference, noise, p_value)
+
+
+def standardized_differences(
+    X: Matrix, w: Array, n_variants: int, weight: Floats | None = None
+) -> Floats:
+    """Differences of feature means between each arm and the control, in pooled deviations.
+
+    Category columns count by their codes' shares: the largest difference over the levels.
+
+    Returns
+    -------
+    (p, K-1); values above about 0.1 are usually called unbalanced, though small arms differ by
+    more by chance alone (`balance` says by how much)
+
+    Raises
+    ------
+    ValueError
+        If features are neither numbers nor categories, `w` isn't of arms, or weights are negative
+        or all zero in an arm.
+    """
+    return balance(X, w, n_variants, weight).difference
+
+
+@dataclass(frozen=True, eq=False)
+class _Arm:
+    """An arm's rows.
+
+    Parameters
+    ----------
+    rows : their positions
+    weight, member : weight and cluster of each
+    clusters : number of all clusters, of every arm
+    own : number of the arm's clusters with any weight
+    """
+
+    rows: Array
+    weight: Floats
+    member: Array
+    clusters: int
+    own: int
+
+    @classmethod
+    def of(cls, received: Array, weight: Floats, groups: Array | None) -> "_Arm":
+        rows = np.flatnonzero(received)
+        member = (
+            np.arange(len(received))
+            if groups is None
+            else np.unique(np.asarray(groups), return_inverse=True)[1]
+        )
+        own = n_clusters(weight[rows], None if groups is None else groups[rows])
+        return cls(rows, weight[rows], member[rows], int(member.max()) + 1, own)
+
+    @property
+    def correction(self) -> float:
+        """What makes up for the mean's being estimated from the same clusters."""
+        return float(np.sqrt(self.own / (self.own - 1))) if self.own > 1 else np.nan
+
+    def numbers(self, values: Floats) -> "_Means":
+        own = values[self.rows]
+        known = self.weight * ~np.isnan(own)
+        filled = np.nan_to_num(own)
+        total = known.sum() or np.nan
+        mean = np.array([known @ filled / total])
+        centred = known * (filled - mean)
+        variance = np.array([centred @ (filled - mean) / total])
+        sums = np.bincount(self.member, centred / total, self.clusters)[:, None]
+        return _Means(mean, variance, self.correction * sums, np.zeros(self.clusters))
+
+    def shares(self, codes: Array, levels: int) -> "_Means":
+        own, share = codes[self.rows], self.weight / self.weight.sum()
+        known = own >= 0
+        at = (self.member[known], own[known])
+        shape = (self.clusters, levels)
+        sums = self.correction * sparse.csr_array((share[known], at), shape)
+        mean = np.bincount(own[known], share[known], levels).astype(float)
+        whole = self.correction * np.bincount(self.member, share, self.clusters)
+        return _Means(mean, np.maximum(mean * (1 - mean), 0), sums, whole)  # 1 up to rounding
+
+
+@dataclass(frozen=True, eq=False)
+class _Means:
+    """An arm's means of a number, or shares of a category's levels.
+
+    Parameters
+    ----------
+    mean, variance : (levels,)
+    sums : (clusters, levels) sums whose distance from `whole` x `mean` is what each cluster adds
+        to the error; sparse where there may be thousands of levels
+    whole : (clusters,)
+    """
+
+    mean: Floats
+    variance: Floats
+    sums: Floats | sparse.csr_array
+    whole: Floats
+
+    def error_with(self, other: "_Means") -> Floats:
+        """(levels,) covariance of both arms' means, multiplied out so that it stays sparse."""
+        products = self.sums * other.sums
+        return np.asarray(
+            products.sum(axis=0)
+            - other.mean * (other.whole @ self.sums)
+            - self.mean * (self.whole @ other.sums)
+            + self.mean * other.mean * (self.whole @ other.whole)
+        )
+
+
+def _compare(arms: list[_Arm], values: Array, levels: int) -> Iterator[tuple[float, float, int]]:
+    """Difference, its standard error, and of how many it is the largest, by arm."""
+    means = [arm.shares(values, levels) if levels else arm.numbers(values) for arm in arms]
+    control = means[0]
+    for own in means[1:]:
+        pooled = np.sqrt((own.variance + control.variance) / 2)
+        gap = own.mean - control.mean
+        ratio = np.divide(gap, pooled, out=np.zeros_like(gap), where=pooled > 0)
+        at = np.argmax(np.abs(ratio))
+        squared = own.error_with(own) + control.error_with(control) - 2 * own.error_with(control)
+        error = float(np.sqrt(np.maximum(squared[at], 0)))
+        seen = int((pooled > 0).sum())
+        tests = seen if seen > 2 else 1  # the two levels of a category differ by the same
+        yield ratio[at], error / pooled[at] if pooled[at] > 0 else 0.0, tests
+
+
+def _as_numbers(X: Matrix, j: int) -> tuple[Array, int]:
+    """A column as numbers and 0, or a category's codes and the number of its levels."""
+    if sparse.issparse(X):
+        return np.asarray(X[:, [j]].toarray()[:, 0], dtype=float), 0
+    column = X.iloc[:, j] if hasattr(X, "iloc") else X[:, j]
+    if hasattr(column, "cat"):
+        return column.cat.codes.to_numpy().astype(int), len(column.cat.categories)
+    try:
+        values = np.asarray(column, dtype=float)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"Expected numbers or categories in each column of X; found {column.dtype} in column "
+            f"{j}. Convert it, as with .astype('category')."
+        ) from None
+    if np.isinf(values).any():
+        raise ValueError(
+            f"Expected finite or missing values in X; found infinite ones in column {j}. Remove "
+            "those rows."
+        )
+    return values, 0

@@ -1,0 +1,238 @@
+"""How good estimates are, judged on rows that no fit has seen; arrays in, numbers out."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from metalearners._typing import Array, Floats
+from metalearners.data.arguments import count
+from metalearners.evaluation.average_effects import (
+    Estimate,
+    effective_clusters,
+    mean_with_error,
+    n_clusters,
+    same_rows,
+)
+from metalearners.evaluation.balance import standardized_differences
+from metalearners.evaluation.drivers import effect_drivers
+from metalearners.evaluation.ties import rounding, tied
+
+__all__ = [
+    "Gain",
+    "Group",
+    "calibration",
+    "effect_drivers",
+    "gain_curve",
+    "rounding",
+    "standardized_differences",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Gain:
+    r"""A gain curve and its summary.
+
+    Parameters
+    ----------
+    share : (m,) share q of the rows treated, from 0 to 1, highest estimates first
+    gain : (m,) effect per row of the whole population of treating that share,
+        :math:`G(q) = E[1\{\text{among the top } q\} (\Gamma_k - \Gamma_0)]`
+    gain_error : (m,) standard errors of `gain`; zeros without draws
+    line_error : (m,) standard errors of the curve's distance from the straight line to its end;
+        zeros without draws
+    qini : the area between the curve and that line
+    qini_error : its standard error; None without draws
+    p_value : one-sided, of the hypothesis that rows are ordered no better than by chance (Qini is
+        0 or less), by Student's t with one degree fewer than the clusters are worth
+        (`effective_clusters`), or than there are draws; 1 without draws or where all rows are tied
+    """
+
+    share: Floats
+    gain: Floats
+    gain_error: Floats
+    line_error: Floats
+    qini: float
+    qini_error: float | None
+    p_value: float
+
+    @property
+    def above_line(self) -> Floats:
+        """Distance of the curve from the straight line to its end; what Qini is the area of."""
+        return self.gain - self.share * self.gain[-1]
+
+    @property
+    def band(self) -> tuple[Floats, Floats]:
+        """Ends of 95 % intervals around the curve, point by point, to be held against the line.
+
+        They are of the distance between the two: the line, which ends where the curve does, varies
+        with it.
+        """
+        half = 1.96 * self.line_error
+        return self.gain - half, self.gain + half
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows of similar estimates: what was estimated for them, and what happened.
+
+    Parameters
+    ----------
+    predicted : mean CATE estimate
+    actual : mean doubly robust score, with its error
+    rows : number of rows
+    """
+
+    predicted: float
+    actual: Estimate
+    rows: int
+
+
+def gain_curve(
+    priority: Floats,
+    scores: Floats,
+    weight: Floats | None = None,
+    groups: Array | None = None,
+    draws: int = 200,
+    seed: int = 0,
+    tolerance: float | None = None,
+) -> Gain:
+    """Gain curve of treating rows by priority, highest first; ties are averaged.
+
+    Parameters
+    ----------
+    priority : (n,) what rows are ranked by, such as CATE estimates
+    scores : (n,) doubly robust scores of the effect, of the same rows
+    weight : (n,) sampling weights
+    groups : (n,) cluster labels, drawn as a whole
+    draws : half-samples for the standard errors; 0 for none
+    tolerance : priorities closer than this are ties; `rounding` of the priorities by default
+
+    Raises
+    ------
+    ValueError
+        If columns aren't of the same rows, or values not finite; weights negative or all zero; or
+        there is one cluster only, and draws are asked for.
+
+    References
+    ----------
+    Yadlowsky, Fleming, Shah, Brunskill and Wager (2025), "Evaluating treatment prioritization
+    rules via rank-weighted average treatment effects", JASA 120(549): the QINI weighting of
+    RATE, and the half-sample bootstrap.
+    """
+    count("draws", draws, least=0)
+    count("seed", seed, least=0)
+    (priority, scores), w, groups = same_rows(weight, groups, priority=priority, scores=scores)
+    tolerance = rounding(priority) if tolerance is None else tolerance
+    some = w > 0  # half of rows without weight could be nothing
+    priority, scores, w = priority[some], scores[some], w[some]
+    groups = None if groups is None else groups[some]
+    ranking = _Ranking(priority, tolerance)
+    grid = np.linspace(0, 1, 101)
+    share, gain = ranking.curve(scores, w)
+    curve = np.interp(grid, share, gain)
+    qini, none = _qini(share, gain), np.zeros(len(grid))
+    if not draws:
+        return Gain(grid, curve, none, none, qini, None, 1.0)
+    if n_clusters(w, groups) < 2:
+        raise ValueError(
+            "Expected two rows or clusters or more with a weight, for a standard error; found 1. "
+            "Cluster by a finer group, or pass draws=0."
+        )
+    drawn = np.empty((draws, len(grid) + 1))  # a curve on the grid and its area, a draw
+    for row, chosen in zip(drawn, _half_samples(groups, len(scores), draws, seed), strict=True):
+        one = ranking.curve(scores, w * chosen)
+        row[:-1], row[-1] = np.interp(grid, *one), _qini(*one)
+    curves, error = drawn[:, :-1], float(drawn[:, -1].std())
+    line_error = (curves - curves[:, -1:] * grid).std(axis=0)
+    (worth,) = effective_clusters(np.zeros(len(w), dtype=np.int64), groups, w)
+    freedom = max(1.0, float(min(worth, draws)) - 1)  # few draws leave the error unsure, too
+    p_value = float(stats.t.sf(qini / error, freedom)) if error > 0 else 1.0
+    return Gain(grid, curve, curves.std(axis=0), line_error, qini, error, p_value)
+
+
+def calibration(
+    predicted: Floats,
+    scores: Floats,
+    weight: Floats | None = None,
+    groups: Array | None = None,
+    n_groups: int = 5,
+    arms: Array | None = None,
+    tolerance: float | None = None,
+) -> list[Group]:
+    """Estimates against doubly robust scores, in groups of equal weight by rank of the estimate.
+
+    Fewer groups come back where the estimates have fewer distinct values.
+
+    Parameters
+    ----------
+    predicted : (n,) estimates
+    scores, weight, groups, tolerance : as for `gain_curve`
+    n_groups : number of groups
+    arms : (n,) arm codes, for the errors' degrees of freedom as in `mean_with_error`
+
+    Raises
+    ------
+    ValueError
+        As for `gain_curve`.
+
+    References
+    ----------
+    Chernozhukov, Demirer, Duflo and Fernández-Val (2025), Econometrica 93(4): sorted group
+    average treatment effects (GATES).
+    """
+    count("n_groups", n_groups)
+    (predicted, scores), w, groups = same_rows(weight, groups, predicted=predicted, scores=scores)
+    value = tied(predicted, tolerance)
+    mass = np.bincount(value, w)
+    before = (np.cumsum(mass) - mass) / mass.sum()  # the share of all weight below a value
+    inner = np.linspace(0, 1, n_groups + 1)[1:-1]
+    member = np.searchsorted(inner, before + 1e-9, side="right")[value]
+    result = []
+    for number in np.unique(member):
+        rows = member == number
+        own = w[rows]
+        clusters = None if groups is None else groups[rows]
+        if n_clusters(own, clusters) < 2:  # there is no error to estimate
+            continue
+        in_arm = None if arms is None else arms[rows]
+        actual = mean_with_error(scores[rows], own, clusters, arms=in_arm)
+        mean = float(np.average(predicted[rows], weights=own))
+        result.append(Group(mean, actual, int(rows.sum())))
+    return result
+
+
+class _Ranking:
+    """Rows sorted by priority, with the ends of ties."""
+
+    def __init__(self, priority: Floats, tolerance: float | None) -> None:
+        value = tied(priority, tolerance)
+        self.order = np.argsort(-value, kind="stable")
+        ranked = value[self.order]
+        self.ends = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
+
+    def curve(self, scores: Floats, weight: Floats) -> tuple[Floats, Floats]:
+        """Share treated and gain at the end of each tie; within ties the curve is straight."""
+        w = weight[self.order]
+        mass = np.cumsum(w)  # its last value, unlike w.sum(), makes the last share exactly 1
+        share = mass[self.ends] / mass[-1]
+        gain = np.cumsum(w * scores[self.order])[self.ends] / mass[-1]
+        return np.append(0.0, share), np.append(0.0, gain)
+
+
+def _qini(share: Floats, gain: Floats) -> float:
+    # grf's mean of q * TOC(q): the trapezoid is exact, as the integrand is 0 at both ends.
+    return float(np.trapezoid(gain, share) - gain[-1] / 2)
+
+
+def _half_samples(groups: Array | None, n: int, draws: int, seed: int) -> Iterator[Array]:
+    """Indicators of a random half of the clusters, drawn without replacement."""
+    members = (
+        np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    )
+    n_clusters = int(members.max()) + 1
+    rng = np.random.default_rng(seed)
+    for _ in range(draws):
+        half = rng.permutation(n_clusters) < n_clusters // 2
+        yield half[members]

@@ -1,0 +1,187 @@
+"""A regression's fits put together: out-of-fold predictions, and models for new rows."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from metalearners._typing import Array, Matrix
+from metalearners.base_models.fit import predict_with
+from metalearners.data.containers import take
+from metalearners.fits.unit import Fit, FitUnit
+
+OVERALL = "overall"
+MEDIAN = "median"
+_MEAN = "mean"
+
+_COMBINE: Mapping[str, Callable[..., Array]] = {_MEAN: np.mean, MEDIAN: np.median}
+OOS_METHODS = (OVERALL, *_COMBINE)
+
+
+@dataclass(frozen=True, eq=False)
+class CrossFit:
+    """The fits of one regression.
+
+    Parameters
+    ----------
+    folds : one a fold
+    overall : the fit on all training rows, where it was asked for
+    tests : each fold's test rows
+    held_out : rows that `overall` predicts, as they are in no fold
+    n_rows : of the data set
+    unit : one of the units; all agree on features and predict method
+    """
+
+    folds: Sequence[Fit]
+    overall: Fit | None
+    tests: Sequence[Array]
+    held_out: Array
+    n_rows: int
+    unit: FitUnit
+
+    @property
+    def column(self) -> Array:
+        """Predictions for the rows of the data set, in its order.
+
+        Training rows: by the model of the fold they are in, which hasn't seen them. Held-out
+        rows: by the model of all training rows. NaN where there is no such model.
+
+        Raises
+        ------
+        ValueError
+            If only the served model was kept.
+        """
+        parts = list(zip(self.tests, self.folds, strict=True))
+        if self.overall is not None and self.overall.predictions is not None:
+            parts.append((self.held_out, self.overall))
+        if not parts:
+            raise ValueError(
+                "This model was stored without its estimates of the rows fitted on. "
+                "Use is_oos=True."
+            )
+        shape = np.asarray(parts[0][1].predictions).shape[1:]
+        column = np.full((self.n_rows, *shape), np.nan)
+        for rows, fit in parts:
+            column[rows] = fit.predictions
+        return column
+
+    @property
+    def content(self) -> str:
+        """Digest of the feature values fitted on."""
+        return self.unit.content
+
+    @property
+    def model(self) -> Any:
+        """The model of all training rows, for new rows.
+
+        Raises
+        ------
+        ValueError
+            If the regression didn't ask for it.
+        """
+        return self._serving.model
+
+    @property
+    def _serving(self) -> Fit:
+        if self.overall is None or self.overall.model is None:
+            raise ValueError("This regression was fitted by folds only: it keeps no served model.")
+        return self.overall
+
+    @property
+    def is_centred(self) -> bool:
+        """Whether the models alone lack a constant that `predict` adds."""
+        fits = [*self.folds, *([] if self.overall is None else [self.overall])]
+        return any(fit.offset for fit in fits)
+
+    @property
+    def fold_models(self) -> list[Any]:
+        """The models of the folds; empty where they weren't kept."""
+        return [fit.model for fit in self.folds if fit.model is not None]
+
+    def predict(self, X: Matrix, oos_method: str = OVERALL) -> Array:
+        """Predictions for rows that weren't fitted on, (m, c), or (m, K, c) with the arm swept.
+
+        Parameters
+        ----------
+        oos_method : ``overall``, by the model of all training rows; ``mean`` or ``median`` of the
+            predictions of the fold models
+        """
+        if oos_method == OVERALL:
+            return self._by(self._serving, X)
+        return _COMBINE[oos_method](self.by_fold(X), axis=0)
+
+    def by_fold(self, X: Matrix) -> list[Array]:
+        """The fold models' predictions for rows that weren't fitted on.
+
+        Raises
+        ------
+        ValueError
+            If these models weren't kept.
+        """
+        if not self.fold_models:
+            raise ValueError(
+                "Expected fold models for a mean or median of their predictions; this model was "
+                "stored without them. Use 'overall'."
+            )
+        return [self._by(fit, X) for fit in self.folds if fit.model is not None]
+
+    def in_sample(self, n_rows: int, content: str) -> Array:
+        """Predictions for the rows fitted on; `content` proves that they are these."""
+        column = self.of_rows(n_rows, content)
+        if not self.folds:
+            warnings.warn(
+                "Cross-fitting is deactivated. Using overall model for in sample predictions.",
+                stacklevel=2,
+            )
+        return column
+
+    def of_rows(self, n_rows: int, content: str) -> Array:
+        """`column`, for rows that are proved to be those fitted on."""
+        self.check_rows(n_rows, content)
+        return self.column
+
+    def check_rows(self, n_rows: int, content: str) -> None:
+        """Refuse rows that aren't those fitted on, in their order.
+
+        Raises
+        ------
+        ValueError
+            If their number or their features' content differs.
+        """
+        if n_rows != self.n_rows:
+            raise ValueError(
+                f"Expected the {self.n_rows} observations fitted on; found {n_rows}, which is "
+                "unlike data encountered in training. Use is_oos=True for other rows."
+            )
+        if content != self.content:
+            raise ValueError(
+                "Expected the observations fitted on, in their order; found the same number with "
+                "other features or in another order, unlike data encountered in training. Use "
+                "is_oos=True for other rows."
+            )
+
+    def _by(self, fit: Fit, X: Matrix) -> Array:
+        unit = self.unit
+        values = predict_with(fit.model, X, unit.method, unit.n_arms, unit.interactions)
+        return values + fit.offset if fit.offset else values
+
+    def served(self) -> "CrossFit":
+        """The same for new rows alone: without fold models and estimates of rows fitted on."""
+        none, alone = np.empty(0, dtype=np.int64), replace(self._serving, predictions=None)
+        return replace(self, folds=(), tests=(), held_out=none, overall=alone)
+
+    def within(self, rows: Array, others: Array, X: Matrix, content: str) -> "CrossFit":
+        """The same for a larger data set, of which this one was a part.
+
+        Parameters
+        ----------
+        rows, others : positions of the part's rows, in its order, and of the others
+        X : features of all rows
+        content : digest of X
+        """
+        overall = replace(self._serving, predictions=self._by(self._serving, take(X, others)))
+        tests = [rows[test] for test in self.tests]
+        unit = replace(self.unit, X=content)
+        return CrossFit(self.folds, overall, tests, others, len(rows) + len(others), unit)

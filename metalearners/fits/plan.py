@@ -1,0 +1,193 @@
+"""What is to be fitted, before anything is: regressions declared, fit units planned.
+
+A learner asks for regressions; a plan turns them into frozen units, each one estimator and one
+training set, named by a digest of their content. Equal units are one unit.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from metalearners._typing import Array, Name, Ref
+from metalearners.base_models.estimators import EstimatorSpec
+from metalearners.data.containers import Features, select
+from metalearners.data.dataset import Dataset
+from metalearners.data.folds import Splits
+from metalearners.digests.digest import combine, is_kept, unkept
+from metalearners.fits.crossfit import CrossFit
+from metalearners.fits.unit import Fit, FitParam, FitUnit, as_mask
+from metalearners.store import CachedStore, Store
+
+
+@dataclass(frozen=True, eq=False)
+class Regression:
+    """E[target | X] on some rows: the only thing a learner ever asks for.
+
+    Parameters
+    ----------
+    estimator : the base model
+    target : (n,) values to learn; only those of `rows` count
+    n_folds : number of folds; 1 fits all rows and predicts them with the same model
+    rows : (n,) rows to learn from; None is every training row
+    weight : (n,) weights of the rows in the fit
+    arm : (n,) treatment as a feature; predictions then are made at every arm
+    method : ``predict`` or ``predict_proba``
+    columns : positions or names of the features to use; None is all of them
+    interactions : with `arm`, also the products of the features and the arms' indicators
+    fit_params : arguments of the base model's `fit`; those with as many values as there are rows
+        are cut to the rows learnt from
+    serve : also fit on all training rows, keep that model, and predict held-out rows with it
+    keep : keep the fold models too
+    label : what its units are called, with their fold; empty for the name it is asked for by
+    """
+
+    estimator: EstimatorSpec
+    target: Array
+    n_folds: int
+    rows: Array | None = None
+    weight: Array | None = None
+    arm: Array | None = None
+    method: str = "predict"
+    columns: Features = None
+    interactions: bool = False
+    fit_params: Mapping[str, Any] = field(default_factory=dict)
+    serve: bool = False
+    keep: bool = False
+    label: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """The units of one regression.
+
+    Parameters
+    ----------
+    folds : one a fold
+    overall : the one of all training rows, if it has such
+    tests : each fold's test rows
+    others : rows that `overall` predicts: those held out, and with one fold all
+    n_rows : of the data set
+    """
+
+    folds: tuple[FitUnit, ...]
+    overall: FitUnit | None
+    tests: tuple[Array, ...]
+    others: Array
+    n_rows: int
+
+    @property
+    def units(self) -> tuple[FitUnit, ...]:
+        """All units, in order."""
+        return self.folds if self.overall is None else (*self.folds, self.overall)
+
+    def gather(self, fits: Mapping[FitUnit, Fit]) -> CrossFit:
+        """The fits, put together again."""
+        folds = [replace(fits[unit], pickled=None) for unit in self.folds]  # none is passed on
+        overall = None if self.overall is None else fits[self.overall]
+        return CrossFit(folds, overall, self.tests, self.others, self.n_rows, self.units[-1])
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """The units of one stage, and for whom."""
+
+    asked: Mapping[Name, Asked]
+
+    @cached_property
+    def units(self) -> list[FitUnit]:
+        """Every unit once, in a stable order."""
+        return list(dict.fromkeys(unit for own in self.asked.values() for unit in own.units))
+
+    @property
+    def longest_first(self) -> list[FitUnit]:
+        """Every unit once, in the order to begin them in: those of all rows, then those of folds.
+
+        So none of the longer ones is left for the end, when other workers have nothing to do.
+        """
+        of_all_rows = {own.overall for own in self.asked.values()}
+        return sorted(self.units, key=lambda unit: unit not in of_all_rows)
+
+    @cached_property
+    def key(self) -> Ref:
+        """Digest of the units."""
+        return combine("plan", [unit.key for unit in self.units])
+
+    @property
+    def planned(self) -> int:
+        """Number of units before equal ones are merged."""
+        return sum(len(own.units) for own in self.asked.values())
+
+    def gather(self, fits: Mapping[FitUnit, Fit]) -> dict[Name, CrossFit]:
+        """Each regression's fits, put together again."""
+        return {name: own.gather(fits) for name, own in self.asked.items()}
+
+
+def plan_stage(asked: Mapping[Name, Regression], d: Dataset, store: Store) -> Plan:
+    """The units that a stage's regressions need, their inputs put into the store."""
+    return Plan({name: _ask(name, regression, d, store) for name, regression in asked.items()})
+
+
+def _ask(name: Name, r: Regression, d: Dataset, store: Store) -> Asked:
+    rows = d.train if r.rows is None else r.rows & d.train
+    label = r.label or " ".join(name)
+    base = _base(r, rows, d, store)
+    # One fold is none: the model of all rows predicts them all.
+    splits: Splits = () if r.n_folds == 1 and d.cv is None else d.splits(r.n_folds)
+    folds, tests = [], []
+    for k, (train, test) in enumerate(splits, start=1):
+        own = train[rows[train]]
+        if not len(own):  # before the first fold in time there is nothing to learn from
+            continue
+        unit = replace(base, train=store.put(as_mask(own, len(d))), test=store.put(test))
+        folds.append(_seeded(replace(unit, keep=r.keep), d, f"{label} fold {k}/{len(splits)}"))
+        tests.append(test)
+    others = np.flatnonzero(~d.train) if folds else np.arange(len(d))
+    overall = None
+    if r.serve or not folds:
+        predicted = store.put(others) if len(others) else None
+        unit = replace(base, train=store.put(np.packbits(rows)), test=predicted, keep=r.serve)
+        overall = _seeded(unit, d, f"{label} all rows")
+    return Asked(tuple(folds), overall, tuple(tests), others, len(d))
+
+
+def _base(r: Regression, rows: Array, d: Dataset, store: Store) -> FitUnit:
+    fit_params = tuple(fit_param(n, v, d, store) for n, v in sorted(r.fit_params.items()))
+    lasting = isinstance(store, CachedStore)
+    gaps = r.estimator.unkept if lasting else r.estimator.identity.gaps
+    return FitUnit(
+        estimator=r.estimator,
+        X=store.put(select(d.X, r.columns)),
+        # Values outside the rows are no input of the fit, so they must not name it.
+        target=store.put(np.where(rows, r.target, 0)),
+        train="",
+        test=None,
+        weight=None if r.weight is None else store.put(np.where(rows, r.weight, 0)),
+        arm=None if r.arm is None else store.put(np.where(rows, r.arm, 0)),
+        n_arms=0 if r.arm is None else d.n_variants,
+        method=r.method,
+        seed=0,
+        keep=False,
+        interactions=r.interactions,
+        fit_params=fit_params,
+        alone=unkept() if gaps or not all(is_kept(param.value) for param in fit_params) else "",
+    )
+
+
+def fit_param(name: str, value: Any, d: Dataset, store: Store) -> FitParam:
+    """An argument of `fit` by its name, its value put into the store."""
+    plain = isinstance(value, (str, bytes, Mapping)) or not hasattr(value, "__len__")
+    by_row = not plain and len(value) == len(d)
+    return FitParam(name, store.put(np.asarray(value) if by_row else value), by_row)
+
+
+def _seeded(unit: FitUnit, d: Dataset, label: str) -> FitUnit:
+    """The unit with a seed of its own, derived from what it learns, not from who asks or when.
+
+    Weights play no part: in another unit they would give another seed, and another fit.
+    """
+    content = [unit.content, unit.target, unit.train, str(unit.arm)]
+    drawn = combine("seed", [unit.estimator.outline, str(d.seed), *content])
+    return replace(unit, seed=int(drawn[:7], 16), label=label, alone=unkept() if unit.alone else "")

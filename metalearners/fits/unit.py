@@ -1,0 +1,130 @@
+"""A fit unit, and what its fit leaves behind: what plans, executors and stores pass on."""
+
+import pickle
+import pkgutil
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+import numpy as np
+
+from metalearners._typing import Array, Ref
+from metalearners.base_models.estimators import EstimatorSpec
+from metalearners.digests.digest import combine
+
+
+@dataclass(frozen=True)
+class FitParam:
+    """An argument of an estimator's `fit`: its name, its value's digest, whether it has rows."""
+
+    name: str
+    value: Ref
+    by_row: bool
+
+
+@dataclass(frozen=True, eq=False)
+class FitUnit:
+    """One estimator and one training set, every input named by content.
+
+    The training set is a mask of the rows, a bit each (see `as_mask`): positions would weigh as
+    much as features do.
+
+    Units are equal when their keys are: the key is the digest of what the fit depends on, and
+    so its cache key. `label` says what the unit is for and is no part of it. A unit of which no
+    digest says all has a name in `alone` that no other has: it is shared with none, and not kept.
+    """
+
+    estimator: EstimatorSpec
+    X: Ref
+    target: Ref
+    train: Ref
+    test: Ref | None
+    weight: Ref | None
+    arm: Ref | None
+    n_arms: int
+    method: str
+    seed: int
+    keep: bool
+    interactions: bool = False
+    fit_params: tuple[FitParam, ...] = ()
+    label: str = ""
+    alone: Ref = ""
+
+    @cached_property
+    def key(self) -> Ref:
+        """Digest of everything that shapes the unit's predictions and kept model."""
+        parts = (self.X, self.target, self.train, self.test, self.weight, self.arm)
+        plain = (self.n_arms, self.method, self.seed, self.keep, self.interactions, self.fit_params)
+        own = combine("unit", [_fit_code(), self.estimator.digest, repr(parts), repr(plain)])
+        return self.alone + own if self.alone else own
+
+    @property
+    def inputs(self) -> list[Ref]:
+        """Names of the values that the fit reads from a store."""
+        named = [self.X, self.target, self.train, self.test, self.weight, self.arm]
+        return [ref for ref in named if ref] + [param.value for param in self.fit_params]
+
+    @property
+    def content(self) -> Ref:
+        """Digest of the feature values, whatever their container."""
+        return self.X.partition("-")[0]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FitUnit) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+
+def as_mask(positions: Array, n_rows: int) -> Array:
+    """A mask of rows, eight to a byte."""
+    mask = np.zeros(n_rows, dtype=bool)
+    mask[positions] = True
+    return np.packbits(mask)
+
+
+def as_positions(mask: Array, n_rows: int) -> Array:
+    """Positions of the rows of a mask, ascending."""
+    return np.flatnonzero(np.unpackbits(mask, count=n_rows))
+
+
+# What a fit makes of its unit is code of ours: edited, it must not find its older results.
+_FIT_CODE = (
+    *("base_models/capabilities", "base_models/estimators", "base_models/feature_types"),
+    *("base_models/fit", "base_models/nesting", "base_models/precision"),
+    *("base_models/seeds_and_threads", "base_models/weights", "data/containers", "fits/unit"),
+)
+
+
+@cache
+def _fit_code() -> Ref:
+    sources = (pkgutil.get_data("metalearners", f"{name}.py") for name in _FIT_CODE)
+    return combine("code", [source or b"" for source in sources])
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What a unit left behind.
+
+    Parameters
+    ----------
+    predictions : (m, c) of the unit's test rows, (m, K, c) with the arm as a feature; None where
+        there are no test rows
+    model : the fitted model, if the unit keeps it
+    pickled : the model as a pickle, if it came as one: it is passed on as it came, as many models
+        take long to be pickled
+    offset : added to the model's own predictions, as it learnt outcomes less this constant
+    """
+
+    predictions: Array | None
+    model: Any = None
+    pickled: bytes | None = None
+    offset: float = 0.0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return dict(vars(self)) if self.pickled is None else {**vars(self), "model": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if self.pickled is not None:
+            vars(self).update(model=pickle.loads(self.pickled), pickled=None)

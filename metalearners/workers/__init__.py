@@ -1,0 +1,1 @@
+"""Who fits: threads, processes or Dask, and the rule for `auto`."""

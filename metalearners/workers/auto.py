@@ -1,0 +1,173 @@
+"""How fits are best spread over a machine's cores, by a rule: plain numbers and estimators in.
+
+1. Fits side by side come first, a core each: nothing is lost between them. There are no more than
+   fits in the larger stage, and no more than memory takes.
+2. Cores that this leaves over go inside the fits.
+3. The fits share one process, as threads, which costs nothing. Those that hold the interpreter's
+   lock wait for each other there: they get processes, or are made one by one, where a guess at
+   their time says that this is faster, the start of processes included.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from metalearners.workers.fit_costs import Cost, fit_bytes, fit_cost
+
+START_SECONDS = 2.0
+"""Until a process has imported what fits need, on a core of its own."""
+
+_PROCESS_BYTES = 200_000_000  # of a process before its first fit
+
+_WAITING = 0.9  # seconds that threads lose to each other for each that one holds the lock
+_CLEARLY = 0.9  # times the time of threads: less difference than that is none, all being guesses
+_SPARE = 0.8  # share of the free memory that fits may take: predictions and scores come after
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What there is.
+
+    Parameters
+    ----------
+    cores : that may be used
+    memory : free bytes
+    """
+
+    cores: int
+    memory: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Fits that are alike.
+
+    Parameters
+    ----------
+    estimator : a base model, unfitted
+    fits : number of them
+    rows : that each is fitted on
+    """
+
+    estimator: Any
+    fits: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be fitted.
+
+    Parameters
+    ----------
+    stages : the fits of each stage, which come one after the other
+    columns : features
+    row_bytes : bytes of the features of a row
+    """
+
+    stages: Sequence[Sequence[Batch]]
+    columns: int
+    row_bytes: float
+
+    @property
+    def most(self) -> int:
+        """Number of fits of the larger stage: more at a time there never are."""
+        return max([1, *(sum(batch.fits for batch in stage) for stage in self.stages)])
+
+    @property
+    def fit_bytes(self) -> float:
+        """Memory that the largest fit takes for itself."""
+        sizes = (
+            fit_bytes(batch.estimator, batch.rows, self.columns, self.row_bytes)
+            for stage in self.stages
+            for batch in stage
+        )
+        return max([0.0, *sizes])
+
+    @property
+    def cost(self) -> Cost:
+        """A guess at what all fits take together."""
+        batches = [batch for stage in self.stages for batch in stage]
+        costs = [fit_cost(b.estimator, b.rows, self.columns).times(b.fits) for b in batches]
+        return sum(costs, Cost())
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How fits are spread, and why.
+
+    Parameters
+    ----------
+    runner : serial, thread or process
+    workers : fits at a time
+    threads : inside each
+    reason : a sentence
+    """
+
+    runner: str
+    workers: int
+    threads: int
+    reason: str
+
+
+def decide(work: Work, machine: Machine) -> Decision:
+    """How fits are spread, by the rule at the top of this module."""
+    workers, why = most_at_a_time("thread", work, machine)
+    if workers == 1:
+        return Decision("serial", 1, machine.cores, f"One fit at a time, as {why}.")
+    apart, why_apart = most_at_a_time("process", work, machine)
+    cost = work.cost
+    seconds = {
+        "thread": cost.seconds / workers + _WAITING * cost.held,
+        "process": START_SECONDS + cost.seconds / apart,
+        "serial": cost.seconds,
+    }
+    best = min(seconds, key=lambda name: seconds[name])
+    runner = best if seconds[best] < _CLEARLY * seconds["thread"] else "thread"
+    held = f"fits hold the interpreter's lock for some {cost.held:.2g} of {cost.seconds:.2g} s"
+    if runner == "serial":
+        each_other = "side by side they would wait for each other, and processes for their start"
+        return Decision("serial", 1, 1, f"One fit at a time, as {held}: {each_other}.")
+    if runner == "process":
+        return _decision("process", apart, machine, f"{why_apart}; processes, as {held}")
+    return _decision("thread", workers, machine, f"{why}; threads, as {held}")
+
+
+def settings_within(machine: Machine, work: Work) -> list[tuple[str, int, int]]:
+    """Settings worth a try: runner, fits at a time by powers of two, and threads inside each."""
+    alone = dict.fromkeys([("serial", 1, 1), ("serial", 1, machine.cores)])
+    return [
+        *_side_by_side("thread", work, machine),
+        *alone,
+        *_side_by_side("process", work, machine),  # last, as they take their time to start
+    ]
+
+
+def _side_by_side(runner: str, work: Work, machine: Machine) -> list[tuple[str, int, int]]:
+    most, _ = most_at_a_time(runner, work, machine)
+    powers = (2**k for k in range(1, most.bit_length()) if 2**k < most)
+    return [(runner, n, machine.cores // n) for n in (*powers, most) if n > 1]
+
+
+def _decision(runner: str, workers: int, machine: Machine, why: str) -> Decision:
+    reason = f"{workers} fits at a time, as {why}."
+    return Decision(runner, workers, max(1, machine.cores // workers), reason)
+
+
+def most_at_a_time(runner: str, work: Work, machine: Machine) -> tuple[int, str]:
+    """How many fits a machine takes at a time, and what it is that allows no more."""
+    cores = "there is 1 core" if machine.cores == 1 else f"there are {machine.cores} cores"
+    limits = [
+        (machine.cores, cores),
+        (work.most, f"no stage has more than {work.most}"),
+        memory_takes(runner, work, machine),
+    ]
+    return min(limits, key=lambda limit: limit[0])
+
+
+def memory_takes(runner: str, work: Work, machine: Machine) -> tuple[int, str]:
+    """How many fits at a time the memory takes, and why no more."""
+    own_bytes = _PROCESS_BYTES if runner == "process" else 0
+    room, each = _SPARE * machine.memory, max(1.0, work.fit_bytes + own_bytes)
+    why = f"each takes some {each / 1e9:.1f} GB of the {room / 1e9:.1f} GB to be had"
+    return max(1, int(room // each)), why

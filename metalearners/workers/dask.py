@@ -1,0 +1,292 @@
+"""Fits on a Dask cluster: one that runs already, or one made on this machine.
+
+Units are handed over by Dask's own client, from the thread that asks. A task runner of Prefect's
+for Dask would cost 0.2 to 0.8 s a task, and would have workers talk to Prefect's server.
+"""
+
+import logging
+import os
+import platform
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
+from dataclasses import dataclass, field, replace
+from typing import Any
+from uuid import uuid4
+
+import cloudpickle
+import dask.config
+from distributed import (
+    Client,
+    Future,
+    KilledWorker,
+    LocalCluster,
+    Security,
+    WorkerPlugin,
+    get_worker,
+)
+from distributed.comm import CommClosedError
+from joblib import cpu_count
+from threadpoolctl import threadpool_limits
+
+from metalearners._typing import Ref
+from metalearners.fits.unit import Fit, FitUnit
+from metalearners.store import Store
+from metalearners.workers.shared_inputs import SharedInputs, Shipment, fit_shipment, receive
+from metalearners.workers.workers import TimeLimitExceeded, WorkerLost, end_with
+
+_CONNECT_SECONDS = 8.0
+_POLL_SECONDS = 0.2
+_IN_FLIGHT = 32  # at least: what workers that join later find to do
+
+_LOCAL = {
+    # Fits set their own threads. Nannies are in this process, and what they set stays set in it.
+    "distributed.nanny.pre-spawn-environ": {"PYTHONHASHSEED": "random"},
+    "distributed.scheduler.worker-ttl": None,  # a fit may keep its worker from answering
+    "distributed.worker.profile.enabled": False,
+}
+
+
+def connect(address: str) -> Client:
+    """A client of the scheduler at an address.
+
+    Raises
+    ------
+    OSError
+        If none answers there.
+    """
+    try:
+        return Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
+    except OSError:
+        raise
+    except Exception as error:  # whatever else answers there, or keys that TLS needs and hasn't got
+        raise OSError(f"{type(error).__name__}: {error}") from None
+
+
+def slots(address: str) -> int:
+    """Number of fits that the workers at an address take at a time.
+
+    Raises
+    ------
+    OSError
+        If no scheduler answers there.
+    """
+    with connect(address) as client:
+        return _slots(client)
+
+
+def _slots(client: Client) -> int:
+    return sum(client.nthreads().values())
+
+
+@dataclass(eq=False)
+class DaskWorkers:
+    """Fits in the workers of a cluster, as many at a time in each as it has threads.
+
+    A worker that ends takes its running fits with it, which Dask has done by others.
+
+    Parameters
+    ----------
+    client : of the cluster
+    threads : inside one fit
+    inputs : by which workers get what they read; all of them must reach its storage
+    time_limit : seconds for one fit, from when it begins; its worker is restarted then
+    limit : of fits in flight; None for enough to have work for workers that join later
+    cluster : to be closed in the end
+    """
+
+    client: Client
+    threads: int
+    inputs: SharedInputs
+    time_limit: float | None = None
+    limit: int | None = None
+    cluster: LocalCluster | None = None
+    _topic: str = field(default_factory=lambda: f"fits-{uuid4().hex}")
+    _begun: dict[str, tuple[str, float]] = field(default_factory=dict)
+    _closed: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        if self.time_limit is not None:
+            self.client.subscribe_topic(self._topic, self._note_begin)
+
+    @property
+    def concurrency(self) -> int:
+        """Number of threads that may ask at a time: more than the workers have."""
+        return self.limit or max(_IN_FLIGHT, 2 * _slots(self.client))
+
+    def fit(self, unit: FitUnit, store: Store) -> Fit:
+        """The fit of a unit, made by a worker of the cluster."""
+        # In bytes, as the scheduler would unpickle anything else, and import what it is made of.
+        content = cloudpickle.dumps(self.inputs.ship(unit, store))
+        topic = None if self.time_limit is None else self._topic
+        future = self._call(self.client.submit, fit_here, content, unit.key, self.threads, topic)
+        try:
+            self._wait(future)
+            return self._call(future.result)
+        finally:
+            self._begun.pop(future.key, None)
+
+    def close(self) -> None:
+        """Let go of the cluster, or end it, and delete the inputs."""
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        self.client.close()
+        if self.cluster is not None:
+            self.cluster.close()
+        self.inputs.clear()
+
+    def _call(self, method: Callable[..., Any], *arguments: Any) -> Any:
+        """What a method of the client's returns; errors that are the cluster's, as ours."""
+        try:
+            return method(*arguments, **({"pure": False} if arguments else {}))
+        except (KilledWorker, CancelledError, CommClosedError) as error:
+            if self._closed.is_set():
+                raise RuntimeError("These workers were closed.") from None
+            raise WorkerLost(
+                f"Its Dask worker, or the scheduler, ended: {type(error).__name__}: {error}"
+            ) from None
+        except Exception as error:
+            if self.client.status in ("running", "connecting"):
+                raise
+            raise WorkerLost(f"The Dask scheduler doesn't answer any more: {error}") from None
+
+    def _wait(self, future: Future) -> None:
+        done = threading.Event()
+        future.add_done_callback(lambda _: done.set())
+        while not done.wait(_POLL_SECONDS):
+            if self._closed.is_set():
+                raise RuntimeError("These workers were closed.")
+            worker, begun = self._begun.get(future.key, ("", float("inf")))
+            if self.time_limit is None or time.monotonic() - begun < self.time_limit:
+                continue
+            if future.key in self._fits_of(worker):
+                future.cancel()
+                self._restart(worker)
+                raise TimeLimitExceeded(
+                    f"It was stopped after {self.time_limit:g} s, its limit (unit_seconds)."
+                )
+            # The worker was lost: the fit waits for another, which will tell when it begins.
+            self._begun.pop(future.key, None)
+
+    def _fits_of(self, worker: str) -> Sequence[str]:
+        try:
+            return self.client.processing([worker]).get(worker, ())
+        except KeyError:  # it was lost
+            return ()
+
+    def _restart(self, worker: str) -> None:
+        try:
+            self.client.restart_workers([worker], raise_for_error=False)
+        except ValueError:  # without a nanny there is nobody to start it again
+            self.client.run(os._exit, 1, workers=[worker], wait=False)
+        except (KeyError, OSError):  # it is gone already, or so is the scheduler
+            pass
+
+    def _note_begin(self, event: tuple[float, dict[str, str]]) -> None:
+        # By the clock of this process: those of other machines may be wrong.
+        self._begun[event[1]["key"]] = event[1]["worker"], time.monotonic()
+
+
+def on_cluster(
+    address: str,
+    threads: int,
+    inputs: SharedInputs,
+    time_limit: float | None = None,
+    limit: int | None = None,
+) -> DaskWorkers:
+    """The workers of a cluster that runs.
+
+    Raises
+    ------
+    OSError
+        If none answers there.
+    """
+    return DaskWorkers(connect(address), threads, inputs, time_limit, limit)
+
+
+def on_this_machine(
+    n: int, threads: int, inputs: SharedInputs, time_limit: float | None = None
+) -> DaskWorkers:
+    """Workers of a cluster of this process's own, which ends with it, however it ends.
+
+    It listens on loopback, to those alone that have the keys that it makes for itself: Dask runs
+    whatever it is sent. Its workers import the main module, so a script needs the usual guard.
+    """
+    with dask.config.set(_LOCAL):
+        cluster = LocalCluster(
+            n_workers=n,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            protocol="tls://",
+            security=Security.temporary(),
+            memory_limit=0,  # mapped files would count, and there is nothing to be spilt
+            silence_logs=logging.CRITICAL,
+        )
+    client = Client(cluster, timeout=_CONNECT_SECONDS, set_as_default=False)
+    client.register_plugin(_EndsWithParent(os.getpid()))
+    return DaskWorkers(client, threads, inputs, time_limit, n, cluster)
+
+
+class _EndsWithParent(WorkerPlugin):
+    """Has workers of this machine end with the process that made them; Dask's own takes a while."""
+
+    def __init__(self, parent: int) -> None:
+        self.parent = parent
+
+    def setup(self, worker: Any) -> None:
+        """Begin to watch, in a worker that has just begun."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+        threading.Thread(target=end_with, args=(self.parent,), daemon=True).start()
+
+
+def fit_here(content: bytes, key: Ref, threads: int, topic: str | None) -> Fit:
+    """Fit a pickled shipment in a worker.
+
+    Parameters
+    ----------
+    key : of the unit, as its sender computed it
+    topic : under which its begin is told; None where nobody asks
+
+    Raises
+    ------
+    RuntimeError
+        If the key is another here: with other versions it would be another fit.
+    """
+    shipment = _unpacked(content)
+    if _key_here(shipment.unit) != key:
+        raise RuntimeError(_other_versions("computes another key for this unit"))
+    worker = get_worker()
+    # A worker that takes more fits at a time than the run knows gives each what it can.
+    threads = min(threads, max(1, cpu_count() // worker.state.nthreads))
+    # Set for good, as other fits may run beside this one; anew each time, as an estimator's module
+    # may have brought another library.
+    threadpool_limits(limits=threads, user_api="blas")
+    if topic is not None:  # only now: a limit is for the fit alone
+        receive(shipment)
+        begun = {"key": worker.get_current_task(), "worker": worker.address}
+        worker.log_event(topic, begun)
+    return fit_shipment(shipment, threads)
+
+
+def _unpacked(content: bytes) -> Shipment:
+    try:
+        return cloudpickle.loads(content)
+    except (ImportError, AttributeError) as error:
+        raise RuntimeError(_other_versions(f"can't load this unit ({error})")) from None
+
+
+def _key_here(unit: FitUnit) -> Ref:
+    """The key as this process computes it, where copies remember none."""
+    return replace(unit, estimator=replace(unit.estimator)).key
+
+
+def _other_versions(found: str) -> str:
+    return (
+        f"Expected the same versions of Python, uplift-flows and the base models' packages in "
+        f"worker and run; the worker on {platform.node()} {found}. Install there what the run "
+        "has, and restart the worker."
+    )

@@ -1,0 +1,238 @@
+"""Where units are fitted: in this process, or in processes of their own."""
+
+import contextlib
+import math
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor, wait
+from functools import cache
+from typing import Protocol, TypeVar
+
+import psutil
+from loky.backend import get_context
+from loky.process_executor import BrokenProcessPool, ProcessPoolExecutor, TerminatedWorkerError
+from threadpoolctl import ThreadpoolController
+
+from metalearners.base_models.fit import fit_unit, limited_openmp
+from metalearners.fits.unit import Fit, FitUnit
+from metalearners.store import Store
+from metalearners.workers.shared_inputs import SharedInputs, Shipment, fit_shipment, receive
+
+_LOOK_SECONDS = 1.0
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class WorkerLost(OSError):  # noqa: N818 - what happened, as the standard library has it
+    """A worker ended in the middle of a fit: killed, or out of memory."""
+
+
+class TimeLimitExceeded(RuntimeError):  # noqa: N818
+    """A fit was stopped, as it took longer than it may."""
+
+
+class Workers(Protocol):
+    """Fits units, one for each thread that asks.
+
+    `concurrency` is the number of threads that may ask at a time.
+    """
+
+    concurrency: int
+
+    def fit(self, unit: FitUnit, store: Store) -> Fit:
+        """The fit of a unit, whose inputs are in the store.
+
+        Raises
+        ------
+        WorkerLost
+            If its worker ended.
+        TimeLimitExceeded
+            If it took longer than it may.
+        """
+
+    def close(self) -> None:
+        """End what was started."""
+
+
+class InProcess:
+    """Fits in the thread that asks.
+
+    Parameters
+    ----------
+    concurrency : number of threads that ask
+    threads : inside one fit
+    """
+
+    def __init__(self, concurrency: int, threads: int) -> None:
+        self.concurrency = concurrency
+        self.threads = threads
+
+    def fit(self, unit: FitUnit, store: Store) -> Fit:
+        """The fit of a unit."""
+        return fit_unit(unit, store, self.threads)
+
+    def close(self) -> None:
+        """Nothing."""
+
+
+class Processes:
+    """Fits in processes, each its own pool of one: what ends one is no other's loss.
+
+    Parameters
+    ----------
+    n : number of processes
+    threads : inside one fit
+    inputs : by which the processes get what they read
+    time_limit : seconds for one fit; its process is ended then
+    """
+
+    def __init__(
+        self, n: int, threads: int, inputs: SharedInputs, time_limit: float | None = None
+    ) -> None:
+        self.concurrency = n
+        self.threads = threads
+        self.inputs = inputs
+        self.time_limit = time_limit
+        self._idle: queue.SimpleQueue[_Process | None] = queue.SimpleQueue()
+        self._all: list[_Process] = []
+        self._closed = False
+        for _ in range(n):
+            self._all.append(_Process(threads))
+            self._idle.put(self._all[-1])
+
+    def fit(self, unit: FitUnit, store: Store) -> Fit:
+        """The fit of a unit, made by the next process that is free."""
+        shipment = self.inputs.ship(unit, store)
+        process = self._idle.get()
+        if process is None:
+            self._idle.put(None)  # for the next who waits
+            raise RuntimeError("These workers were closed.")
+        try:
+            return process.fit(shipment, self.threads, self.time_limit)
+        except BrokenExecutor as error:
+            process = self._replaced(process)
+            raise _what_broke(error) from None
+        except TimeLimitExceeded:
+            process = self._replaced(process)
+            raise
+        finally:
+            self._idle.put(process)
+
+    def close(self) -> None:
+        """End the processes, and delete their inputs."""
+        self._closed = True
+        self._idle.put(None)
+        for process in self._all:
+            process.end()
+        self.inputs.clear()
+
+    def _replaced(self, process: "_Process") -> "_Process | None":
+        process.end()
+        self._all.remove(process)
+        if self._closed:
+            return None
+        self._all.append(_Process(self.threads))
+        return self._all[-1]
+
+
+def _what_broke(error: BrokenExecutor) -> Exception:
+    # Anything but loky's own is of a pool that the base model has.
+    if isinstance(error, TerminatedWorkerError) or not isinstance(error, BrokenProcessPool):
+        return WorkerLost(
+            "Its worker process was killed, or ran out of memory. With fewer workers each has more."
+        )
+    last = str(error.__cause__ or error).strip().rpartition("\n")[2]
+    return RuntimeError(
+        f"Expected a worker process that takes a unit and gives back its fit; found {last}. Models "
+        "and their errors must be such that another process can unpickle them."
+    )
+
+
+class _Process:
+    """A process that fits, one unit at a time; it begins with the first."""
+
+    def __init__(self, threads: int) -> None:
+        self._pool = ProcessPoolExecutor(
+            max_workers=1,
+            context=get_context("loky"),
+            initializer=_begin_worker,
+            initargs=(os.getpid(), threads),
+            env={"PYTHONSAFEPATH": "1"},  # a module of this process's, never a file of its folder
+        )
+
+    def fit(self, shipment: Shipment, threads: int, time_limit: float | None) -> Fit:
+        if time_limit is not None:  # it is for the fit alone
+            self._pool.submit(receive, shipment).result()
+        future = self._pool.submit(fit_shipment, shipment, threads)
+        begun, dead = time.monotonic(), False
+        while not future.done():
+            left = math.inf if time_limit is None else begun + time_limit - time.monotonic()
+            if left <= 0:
+                raise TimeLimitExceeded(
+                    f"It was stopped after {time_limit:g} s, its limit (unit_seconds)."
+                )
+            wait([future], min(left, _LOOK_SECONDS))
+            # One that is killed while it sends its fit leaves loky waiting for the rest of it.
+            if dead and not future.done():
+                self._pool._result_queue._writer.close()  # private; its reader is waiting for more
+                raise TerminatedWorkerError("It ended without a word.")
+            dead = not self._alive()
+        return future.result()
+
+    def _alive(self) -> bool:
+        processes = list((self._pool._processes or {}).values())  # private: loky doesn't tell
+        return not processes or any(process.is_alive() for process in processes)
+
+    def end(self) -> None:
+        self._pool.shutdown(wait=False, kill_workers=True)
+
+
+def _begin_worker(parent: int, threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
+    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
+    os.environ["LOKY_MAX_CPU_COUNT"] = str(threads)  # for what base models start themselves
+    _pools().limit(limits=threads, user_api="blas")
+
+
+def end_with(parent: int) -> None:
+    """End this process when its parent has ended, which couldn't end it if it was killed."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    for child in psutil.Process().children(recursive=True):  # of a base model's own pool
+        with contextlib.suppress(psutil.Error):
+            child.kill()
+    os._exit(1)
+
+
+@contextlib.contextmanager
+def limited_blas(threads: int | None) -> Iterator[None]:
+    """Have linear algebra use so many threads in this process; None leaves it as it is.
+
+    It has one number for a whole process: set around fits that run side by side, not in each.
+    """
+    if threads is None:
+        yield
+        return
+    with _pools().limit(limits=threads, user_api="blas"):
+        yield
+
+
+def side_by_side(call: Callable[[T], R], items: Iterable[T], n: int, threads: int) -> list[R]:
+    """What a call returns for each item: so many at a time, each with its threads."""
+
+    def limited(item: T) -> R:
+        with limited_openmp(threads):
+            return call(item)
+
+    with limited_blas(threads), ThreadPoolExecutor(n) as pool:
+        return list(pool.map(limited, items))
+
+
+@cache
+def _pools() -> ThreadpoolController:
+    return ThreadpoolController()

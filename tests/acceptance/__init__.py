@@ -1,0 +1,1 @@
+"""Whole programs: commands, servers, browsers, faults, simulations."""

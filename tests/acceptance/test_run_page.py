@@ -1,0 +1,137 @@
+"""What is seen of a run while it lasts: on its page in the UI, in its log, and on a terminal."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import time
+
+import httpx
+import pytest
+
+from tests.conftest import write_config
+from tests.acceptance.test_processes import start, wait_for
+
+
+def artifacts(api, key, run=None):
+    asked = {"sort": "CREATED_DESC", "artifacts": {"key": {"any_": [key]}}}
+    found = httpx.post(f"{api}/artifacts/filter", json=asked).json()
+    return [each for each in found if run in (None, each["flow_run_id"])]
+
+
+def newest_run(api):
+    asked = {"sort": "START_TIME_DESC", "limit": 1, "flows": {"name": {"any_": ["uplift-run"]}}}
+    return httpx.post(f"{api}/flow_runs/filter", json=asked).json()[0]["id"]
+
+
+def log_lines(api, run):
+    asked = {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC"}
+    return [line["message"] for line in httpx.post(f"{api}/logs/filter", json=asked).json()]
+
+
+STAGES = ["load", "nuisance", "treatment", "evaluate", "report"]
+
+
+def test_a_run_s_page_has_a_bar_a_table_and_a_log_line_a_stage(api, run, settings):
+    ran = run(settings)
+    own = newest_run(api)
+
+    (bar,) = artifacts(api, "uplift-progress", own)
+    assert bar["data"] == 100
+    unique = ran.stages["evaluate"]["unique"]
+    assert bar["description"] == f"evaluate stage: {unique} of {unique} fits"
+    (table,) = artifacts(api, "uplift-stages", own)
+    rows = json.loads(table["data"])
+    assert [row["name"] for row in rows] == STAGES
+    for row in rows:
+        assert row["executed"] == ran.stages[row["name"]]["executed"]
+        assert row["reused"] == ran.stages[row["name"]]["reused"]
+    wait_for(lambda: any("effect of 1" in line for line in log_lines(api, own)), 20)
+    told = [line for line in log_lines(api, own) if re.match(rf"({'|'.join(STAGES)}): ", line)]
+    assert [line.partition(":")[0] for line in told] == STAGES
+    assert f"{ran.stages['nuisance']['unique']} fits executed, 0 reused" in told[1]
+
+
+def test_runs_side_by_side_have_their_own_listeners():
+    from threading import Thread
+
+    from flows.messages import progress
+
+    class Notes(list):
+        def advance(self, stage, done, total):
+            self.append((stage, done))
+
+    notes = [Notes(), Notes()]
+
+    def work(own):
+        with progress.listening(own):
+            for done in range(50):
+                progress.advance(f"stage {id(own)}", done, 50)
+                time.sleep(0.001)
+
+    threads = [Thread(target=work, args=(own,)) for own in notes]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [list(own) for own in notes] == [
+        [(f"stage {id(own)}", done) for done in range(50)] for own in notes
+    ]
+
+
+@pytest.mark.slow
+def test_the_table_is_there_while_a_run_lasts(own_models, api, settings, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", api)
+    settings["models"]["treatment"] = {"estimator": "tests.faulty.TakesMinutes"}
+    before = len(artifacts(api, "uplift-stages"))
+    process = start("run", write_config(settings))
+    try:
+        wait_for(lambda: len(artifacts(api, "uplift-stages")) > before)
+    finally:
+        process.kill()
+        process.communicate()
+
+    rows = json.loads(artifacts(api, "uplift-stages")[0]["data"])
+    assert [row["name"] for row in rows] == ["load", "nuisance"]
+
+
+@pytest.mark.slow
+def test_what_failed_is_told_while_others_are_still_fitted(own_models, api, settings, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", api)
+    settings["models"]["outcome"] = {"estimator": "tests.faulty.NeverFits"}
+    process = start("run", write_config(settings))
+    _, errors = process.communicate(timeout=60)
+
+    assert process.returncode == 1
+    failed = r"\w+ variant_outcome_model arm \d .* failed: ValueError: this model"
+    assert re.search(failed + ".* Waiting for fits under way", errors)
+    assert re.search("uplift: failed: " + failed, errors)
+
+
+@pytest.mark.slow
+def test_a_terminal_shows_bars_with_the_time_left(api, settings):
+    write_config(settings)
+    outer, inner = pty.openpty()
+    environment = {**os.environ, "PREFECT_API_URL": api, "TERM": "xterm", "COLUMNS": "100"}
+    command = [sys.executable, "-m", "flows.cli", "run", "config.yaml"]
+    process = subprocess.Popen(command, stderr=inner, stdout=inner, env=environment)
+    os.close(inner)
+    shown = b""
+    while True:
+        try:
+            read = os.read(outer, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not read:
+            break
+        shown += read
+    os.close(outer)
+
+    assert process.wait() == 0
+    text = shown.decode()
+    assert re.search(r"nuisance .*(\d+)/\1 .*0:00:\d\d.* left .*0:00:00", text)
+    assert "\x1b[" in text
+    assert "report:" in text

@@ -1,0 +1,231 @@
+"""The folder of runs may hold any file: each run is still listed, and each odd one as damaged."""
+
+import copy
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from flows.cli.display import runs_table
+from flows.runs import Run, find_run, list_runs, whole_folder
+
+NAME = "20260101-000000-x"
+GOOD = {
+    "format_version": 1,
+    "run_name": NAME,
+    "started": "2026-01-01T00:00:00",
+    "status": "done",
+    "seconds": 1.5,
+    "fits": {"planned": 3, "executed": 3, "reused": 0},
+    "ate": [{"arm": "b", "estimate": 0.25}, {"arm": 2, "estimate": -1.0}],
+    "stages": [{"name": "load", "seconds": 0.1}],
+    "error": "",
+}
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    put(tmp_path / "runs", NAME, GOOD)
+    return tmp_path / "runs"
+
+
+def put(runs, name, content):
+    folder = runs / name
+    folder.mkdir(parents=True, exist_ok=True)
+    whole = content if isinstance(content, bytes) else json.dumps(content).encode()
+    (folder / "summary.json").write_bytes(whole)
+    return folder
+
+
+def listed(runs):
+    """Runs by name, in a thread: a pipe that is opened waits for good."""
+    found = []
+    thread = threading.Thread(target=lambda: found.append(list_runs(runs)), daemon=True)
+    thread.start()
+    thread.join(20)
+    assert found, "it ends"
+    runs_table(found[0])
+    return {run["run_name"]: run for run in found[0]}
+
+
+def places(value, at=()):
+    yield at
+    if isinstance(value, list):
+        value = dict(enumerate(value))
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from places(item, (*at, key))
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+    | st.sampled_from([10**400, -1, 1e308, "\x1b[31m", "[bold]", "x" * 5000]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=6,
+)  # fmt: skip
+
+
+@hypothesis_settings(max_examples=150)
+@given(place=st.sampled_from(list(places(GOOD))), value=_json, drop=st.booleans())
+def test_any_summary_is_listed_and_hides_no_other(tmp_path_factory, place, value, drop):
+    runs = tmp_path_factory.mktemp("runs")
+    put(runs, NAME, GOOD)
+    odd = {"": {**copy.deepcopy(GOOD), "run_name": "20260102-000000-y"}}
+    *way, last = ("", *place)
+    inner = odd
+    for key in way:
+        inner = inner[key]
+    if drop:
+        del inner[last]
+    else:
+        inner[last] = value
+    put(runs, "20260102-000000-y", odd.get("", b""))
+
+    found = list_runs(runs)
+    runs_table(found)
+
+    assert GOOD in found
+    assert len(found) == 2
+
+
+@hypothesis_settings(max_examples=60)
+@given(content=st.binary(max_size=200) | st.text(max_size=50).map(str.encode))
+def test_any_bytes_are_a_damaged_run(tmp_path_factory, content):
+    runs = tmp_path_factory.mktemp("runs")
+    put(runs, NAME, GOOD)
+    put(runs, "y", content)
+    by_name = {run["run_name"]: run for run in list_runs(runs)}
+
+    assert by_name[NAME] == GOOD
+    assert by_name["y"]["status"] == "damaged"
+
+
+BYTES = {
+    "cut short": json.dumps(GOOD).encode()[:-5],
+    "deep": b"[" * 200_000,
+    "a number of 10,000 digits": b'{"seconds": ' + b"9" * 10_000 + b"}",
+    "UTF-16": json.dumps(GOOD).encode("utf-16-be"),
+    "NaN": json.dumps({**GOOD, "seconds": float("nan")}).encode(),
+    "infinite effect": json.dumps({**GOOD, "ate": [{"arm": 1, "estimate": 1e999}]}).encode(),
+}
+
+
+@pytest.mark.parametrize("content", BYTES.values(), ids=BYTES)
+def test_a_damaged_summary_is_told_of(runs, content):
+    put(runs, "y", content)
+    found = listed(runs)
+
+    assert found[NAME] == GOOD
+    if not content.startswith(b"\0{"):  # JSON may be UTF-16
+        assert found["y"]["status"] == "damaged"
+        assert found["y"]["error"].startswith("summary.json: ")
+        assert len(found["y"]["error"]) < 200
+
+
+def as_folder(path):
+    path.mkdir()
+
+
+def as_huge_file(path):
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+
+
+KINDS = {
+    "folder": as_folder,
+    "pipe": os.mkfifo,
+    "dangling link": lambda path: path.symlink_to("nowhere"),
+    "link to itself": lambda path: path.symlink_to(path),
+    "device": lambda path: path.symlink_to("/dev/zero"),
+    "huge": as_huge_file,
+}
+
+
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+def test_what_is_no_file_is_a_damaged_run(runs, make):
+    (runs / "y").mkdir()
+    make(runs / "y" / "summary.json")
+    (runs / ".records").mkdir()
+    make(runs / ".records" / "z.json")
+    make(runs / ".records" / "z.lock")
+    found = listed(runs)
+
+    assert found[NAME] == GOOD
+    assert found["y"]["status"] == found["z"]["status"] == "damaged"
+
+
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+def test_other_files_in_the_folder_are_no_runs(runs, make):
+    make(runs / "file")
+    make(runs / "latest")
+    make(runs / ".records")
+    (runs / "empty").mkdir()
+
+    assert set(listed(runs)) == {NAME}
+
+
+@pytest.mark.parametrize("make", [*KINDS.values()], ids=KINDS)
+def test_no_folder_of_runs_has_no_runs(tmp_path, make):
+    make(tmp_path / "runs")
+    assert listed(tmp_path / "runs") == {}
+
+
+def test_a_renamed_run_is_listed_by_the_name_that_finds_it(runs):
+    (runs / NAME).rename(runs / "baseline")
+
+    assert set(listed(runs)) == {"baseline"}
+    assert find_run("baseline", runs) == runs / "baseline"
+
+
+def test_a_folder_named_latest_fails_no_run(runs):
+    (runs / "latest").mkdir()
+    run = Run(runs, "new")
+    with whole_folder(run) as folder:
+        (folder / "summary.json").write_text(json.dumps({**GOOD, "run_name": "new"}))
+
+    assert set(listed(runs)) == {NAME, "new"}
+    assert not list(runs.glob(".latest*"))
+
+
+def uplift(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "flows.cli", *arguments],
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        timeout=60,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+    )
+
+
+def test_names_do_nothing_to_a_terminal(runs):
+    red = "\x1b[31mred\u202e\r\n"
+    put(runs, "\x1b[2Jcleared", b"")
+    put(runs, "--help", {**GOOD, "run_name": "--help"})
+    put(runs, os.fsdecode(b"\xff\xfe"), b"")
+    put(runs, "z", {**GOOD, "run_name": red, "error": red, "ate": [{"arm": red, "estimate": 1.0}]})
+    done = uplift("runs", "list")
+
+    assert done.returncode == 0, done.stderr
+    assert NAME in done.stdout
+    assert "--help" in done.stdout
+    assert r"\x1b[31mred\u202e\r\n" in done.stdout
+    assert not set(done.stdout) & {"\x1b", "\u202e", "\r"}
+    assert len(done.stdout.splitlines()) == 1 + 5
+
+    shown = uplift("runs", "show", "z")
+    assert json.loads(shown.stdout)["run_name"] == red
+    assert "\x1b" not in shown.stdout
+    refused = uplift("runs", "show", "\x1b[31m")
+    assert refused.returncode == 2
+    assert "\x1b" not in refused.stderr
+    assert json.loads(uplift("runs", "show", "\x1b[2Jcleared").stdout)["status"] == "damaged"

@@ -1,0 +1,118 @@
+"""What the library brings into a process, and which way its imports point."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import metalearners
+from metalearners.fits.unit import _FIT_CODE
+
+PACKAGE = Path(metalearners.__file__).parent
+MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
+LEARNERS = ["slearner", "tlearner", "xlearner", "rlearner", "drlearner"]
+ALLOWED = {
+    "fsspec",
+    "joblib",
+    "loky",
+    "psutil",
+    "tenacity",
+    "threadpoolctl",
+    "narwhals",
+    "numpy",
+    "pandas",
+    "scipy",
+    "sklearn",
+    "metalearners",
+}
+EXTRAS = {
+    "onnx_graph": {"onnx"},
+    "export": {"onnx"},
+    "dask_workers": {"cloudpickle", "dask", "distributed"},
+}
+
+
+def _imported(module: str) -> set[str]:
+    """Names of the modules that a source file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text())):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            found.add(node.module)
+    return found
+
+
+def test_the_library_brings_no_orchestrator():
+    everything = "; ".join(f"import metalearners.{name}" for name in MODULES)
+    code = f"import metalearners, sys; {everything}; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    roots = {name.partition(".")[0] for name in ran.stdout.split()}
+    assert "sklearn" in roots
+    assert not roots & {"prefect", "flows", "deployments", "fastapi", "httpx", "pydantic"}
+
+
+def test_no_extra_is_needed_to_import_the_library():
+    everything = "; ".join(
+        f"import metalearners.{name}"
+        for name in MODULES
+        if name not in ("onnx_graph", "dask_workers")
+    )
+    code = f"import metalearners, sys; {everything}; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    roots = {name.partition(".")[0] for name in ran.stdout.split()}
+    assert not roots & {"onnx", "shap", "dask", "distributed"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_the_standard_library_and_few_packages(module):
+    roots = {name.partition(".")[0] for name in _imported(module)}
+
+    assert roots - set(sys.stdlib_module_names) <= ALLOWED | EXTRAS.get(module, set())
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m not in ("bundle", "utils", *LEARNERS)])
+def test_the_core_knows_no_learner(module):
+    known = _imported(module)
+
+    assert not known & {f"metalearners.{name}" for name in LEARNERS}
+
+
+@pytest.mark.parametrize("module", LEARNERS)
+def test_learners_do_not_know_each_other(module):
+    assert not _imported(module) & {f"metalearners.{name}" for name in LEARNERS}
+
+
+def test_public_names():
+    assert set(metalearners.__all__) == {
+        "DRLearner",
+        "RLearner",
+        "SLearner",
+        "TLearner",
+        "XLearner",
+        "__version__",
+    }
+    assert metalearners.__version__[0].isdigit()
+
+
+# They name inputs, keep fits, or lock: none shapes what a fit makes of its unit.
+SHAPING_NOTHING = {
+    *("_typing", "claims", "digest", "fit_cache", "own_code", "ownership", "regular", "signing"),
+    *("storage", "store"),
+}
+
+
+def test_keys_of_fits_cover_all_modules_that_shape_a_fit():
+    reached, left = set(), {"fit"}
+    while left:
+        module = left.pop()
+        reached.add(module)
+        own = {name.removeprefix("metalearners.") for name in _imported(module)}
+        left |= (own & set(MODULES)) - reached
+
+    assert set(_FIT_CODE) == reached - SHAPING_NOTHING
