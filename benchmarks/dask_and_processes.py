@@ -43,8 +43,9 @@ def cost(runner: str) -> float:
     from flows.fitting.result_storage import FitStorage
     from flows.fitting.workspace import workspace
     from flows.stages import fit
-    from metalearners.base_models.estimators import EstimatorSpec
-    from metalearners.fits.unit import FitUnit, as_mask
+    from metalearners.base_models.rows import as_mask
+    from metalearners.fits.estimator_spec import EstimatorSpec
+    from metalearners.fits.unit import FitUnit
 
     with workspace(CacheConfig(enabled=False)) as place:
         X = np.asfortranarray(np.random.default_rng(0).normal(size=(ROWS, COLUMNS)))

@@ -159,7 +159,7 @@ def _trivial(n_units: int) -> dict[Any, Any]:
     """Regressions that are no work: means of 100 rows."""
     from sklearn.dummy import DummyRegressor
 
-    from metalearners.base_models.estimators import EstimatorSpec
+    from metalearners.fits.estimator_spec import EstimatorSpec
     from metalearners.fits.plan import Regression
 
     rng = np.random.default_rng(0)
@@ -195,7 +195,7 @@ def _flow_of(asked: dict[Any, Any]) -> float:
 
 def _library_of(asked: dict[Any, Any]) -> None:
     from metalearners.fits.execute import joblib_executor, run_stage
-    from metalearners.store import MemoryStore
+    from metalearners.fits.store import MemoryStore
 
     run_stage(asked, _toy(), MemoryStore(), joblib_executor(_workers()))
 
@@ -233,7 +233,7 @@ def _study(**config: Any) -> Any:
 def _both_stages_in_the_library(**config: Any) -> None:
     from flows.uplift import ask_nuisances, ask_treatments
     from metalearners.fits.execute import joblib_executor, run_stage
-    from metalearners.store import MemoryStore
+    from metalearners.fits.store import MemoryStore
 
     study, store, executor = _study(**config), MemoryStore(), joblib_executor(_workers())
     nuisances = run_stage(ask_nuisances(study), study.dataset, store, executor)

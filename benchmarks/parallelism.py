@@ -26,8 +26,8 @@ from flows.fitting.parallelism import Parallelism, choose, work_of
 from flows.inputs.study import Study, load_study
 from flows.uplift import expected
 from metalearners.fits.plan import Plan, plan_stage
+from metalearners.fits.store import MemoryStore
 from metalearners.fits.unit import FitUnit
-from metalearners.store import MemoryStore
 from metalearners.workers.workers import limited_blas
 
 REPEATS = 5

@@ -44,8 +44,8 @@ from metalearners.cache.storage import write_whole
 from metalearners.data.dataset import Dataset
 from metalearners.data.folds import draw_holdout
 from metalearners.fits.plan import plan_stage
+from metalearners.fits.store import MemoryStore
 from metalearners.fits.unit import FitUnit
-from metalearners.store import MemoryStore
 from metalearners.workers.auto import Machine, Work, settings_within
 
 _PROBE_ROWS = 2000

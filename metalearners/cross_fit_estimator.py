@@ -13,11 +13,11 @@ from sklearn.utils import get_tags
 
 from metalearners._typing import Array, Matrix, Ref
 from metalearners.base_models.capabilities import check_kinds
-from metalearners.base_models.estimators import EstimatorSpec
 from metalearners.base_models.precision import concerns, tell
+from metalearners.base_models.rows import take
 from metalearners.base_models.weights import WEIGHT
 from metalearners.data.arguments import numbers
-from metalearners.data.containers import check_matrix, check_same_rows, take
+from metalearners.data.containers import check_matrix, check_same_rows
 from metalearners.data.conversion import as_outcome, as_splits, as_vector, as_weight, by_row
 from metalearners.data.dataset import Dataset, check_weight
 from metalearners.data.folds import Splits
@@ -31,9 +31,10 @@ from metalearners.declaration.by_kind import (
 )
 from metalearners.digests.digest import matrix_digest
 from metalearners.fits.crossfit import _MEAN, MEDIAN, OOS_METHODS, OVERALL, CrossFit
+from metalearners.fits.estimator_spec import EstimatorSpec
 from metalearners.fits.execute import joblib_executor, run_stage
 from metalearners.fits.plan import Regression
-from metalearners.store import MemoryStore
+from metalearners.fits.store import MemoryStore
 
 __all__ = ["MEDIAN", "OVERALL", "_MEAN", "CrossFitEstimator"]
 

@@ -14,8 +14,8 @@ from metalearners._typing import Matrix
 from metalearners.base_models.estimators import factory_name
 from metalearners.cross_fit_estimator import OVERALL
 from metalearners.declaration.by_kind import check_dict, check_n_jobs, is_base_model
+from metalearners.fits.store import MemoryStore
 from metalearners.metalearner import PROPENSITY_MODEL, MetaLearner
-from metalearners.store import MemoryStore
 
 
 @dataclass(frozen=True, eq=False)

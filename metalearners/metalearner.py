@@ -4,7 +4,7 @@ import copy
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self, TypedDict, Unpack
+from typing import Any, Self, TypedDict, Unpack, cast
 
 import numpy as np
 import pandas as pd
@@ -14,8 +14,14 @@ from sklearn.utils.validation import validate_data
 from metalearners._typing import Array, Columns, Floats, Matrix, Name
 from metalearners.base_models.capabilities import check_kinds
 from metalearners.base_models.precision import concerns, tell
+from metalearners.base_models.rows import kinds
 from metalearners.cross_fit_estimator import MEDIAN, OVERALL, CrossFitEstimator
-from metalearners.data.containers import check_matrix, check_same_rows, column_names, kinds, select
+from metalearners.data.containers import (
+    check_matrix,
+    check_same_rows,
+    column_names,
+    select,
+)
 from metalearners.data.conversion import (
     arm_codes,
     as_groups,
@@ -38,6 +44,7 @@ from metalearners.declaration.declaration import (
     fit_params_of,
 )
 from metalearners.declaration.predictions import Predictions
+from metalearners.declaration.prefitted import Prefitted
 from metalearners.digests.digest import is_kept, matrix_digest
 from metalearners.evaluation.overlap import Overlap, overlap
 from metalearners.evaluation.scoring import evaluate
@@ -46,7 +53,7 @@ from metalearners.export import build_onnx, necessary_onnx_models
 from metalearners.fits.crossfit import OOS_METHODS, CrossFit
 from metalearners.fits.execute import Executor, joblib_executor, run_stage
 from metalearners.fits.plan import Regression, fit_param
-from metalearners.store import CachedStore, MemoryStore, Store
+from metalearners.fits.store import MemoryStore, Store
 
 __all__ = [
     "NUISANCE",
@@ -121,10 +128,10 @@ class MetaLearner(Explainable, Declaration):
         self._treatment_models = {k: self._models_of(k) for k in self.TREATMENT_KINDS}
 
     def _models_of(self, kind: str) -> list[CrossFitEstimator]:
-        if kind in (self.fitted_nuisance_models or {}):
-            return copy.deepcopy(list((self.fitted_nuisance_models or {})[kind]))
+        if self.fitted_nuisance_models and kind in self.fitted_nuisance_models:
+            return copy.deepcopy(_own(self.fitted_nuisance_models[kind]))
         if kind == PROPENSITY_MODEL and self.fitted_propensity_model is not None:
-            return [self.fitted_propensity_model]
+            return _own([self.fitted_propensity_model])
         spec = self.spec(kind)
         return [
             CrossFitEstimator(self.n_folds_of(kind), spec.factory, spec.params, True, self.seed)
@@ -311,7 +318,7 @@ class MetaLearner(Explainable, Declaration):
         self.check(d)
         self._check_kinds(d)
         self.check_models(d, fit_params)
-        if isinstance(store, CachedStore):
+        if store is not None and store.lasting:
             self._check_kept(fit_params or {}, d)
         _tell_uncovered(d)
         tell(self.concerns(d, bool(fit_params)))
@@ -891,6 +898,11 @@ _WITHOUT = {
     "sample_weight": "each counts as one",
     "groups": "standard errors count them as independent",
 }
+
+
+def _own(models: Sequence[Prefitted]) -> list[CrossFitEstimator]:
+    """Prefitted models, which the constructor saw to be `CrossFitEstimator`."""
+    return cast(list[CrossFitEstimator], list(models))
 
 
 def _tell_without(name: str, value: Array | None) -> None:

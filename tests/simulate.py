@@ -16,8 +16,8 @@ from metalearners.evaluation.average_effects import Estimate, average_effects
 from metalearners.fits.crossfit import CrossFit
 from metalearners.fits.execute import run_stage, serial
 from metalearners.fits.plan import Plan, plan_stage
+from metalearners.fits.store import MemoryStore
 from metalearners.metalearner import MetaLearner
-from metalearners.store import MemoryStore
 
 LEARNERS = (SLearner, TLearner, XLearner, RLearner, DRLearner)
 SMALL = {"n_estimators": 20, "num_leaves": 6, "min_child_samples": 5, "n_jobs": 1}

@@ -18,7 +18,7 @@ Rows = dict[int, dict[str, Any]]
 def folder() -> Path:
     """Where the rows of the code as it is are kept: other code's are never among them."""
     sources = [Path(module.__file__ or "") for module in (designs, measures, samples)]
-    sources += sorted(Path(metalearners.__file__).parent.glob("*.py"))
+    sources += sorted(Path(metalearners.__file__).parent.rglob("*.py"))
     content = b"".join(hashlib.sha256(path.read_bytes()).digest() for path in sources)
     return Path(__file__).parent / ".rows" / hashlib.sha256(content).hexdigest()[:12]
 

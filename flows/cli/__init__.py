@@ -1,1 +1,8 @@
 """The `uplift` command."""
+
+
+def main() -> None:
+    """Run the command of this process's arguments."""
+    from flows.cli.commands import main as run  # it imports what other modules of this folder don't
+
+    run()

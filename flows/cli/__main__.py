@@ -1,5 +1,5 @@
 """`python -m flows.cli` is the `uplift` command."""
 
-from flows.cli.main import main
+from flows.cli import main
 
 main()

@@ -17,10 +17,11 @@ from flows.errors import InputError
 from flows.runs import check_folder
 from flows.server.environment import STATE_FOLDER, check_state_folder
 from metalearners._typing import Ref
+from metalearners.cache.cached_store import CachedStore, check_cache_makers
 from metalearners.cache.fit_cache import Entry, FitCache
 from metalearners.cache.ownership import UntrustedError, UntrustedWarning, make_private
 from metalearners.cache.storage import Storage, exists, open_storage
-from metalearners.store import CachedStore, Store, check_cache_makers
+from metalearners.fits.store import Store
 
 KEY_VARIABLE = "UPLIFT_CACHE_KEY"
 _DAY = 86_400.0

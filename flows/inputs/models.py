@@ -12,9 +12,9 @@ import metalearners
 from flows.config.config import LEARNERS, Config, ModelSpec, nearest, parse
 from flows.config.parameters import check_params, check_values, is_spec
 from flows.errors import InputError
-from metalearners.base_models.estimators import EstimatorSpec
 from metalearners.base_models.nesting import is_splitter
 from metalearners.declaration.defaults import lightgbm_params
+from metalearners.fits.estimator_spec import EstimatorSpec
 from metalearners.metalearner import MetaLearner
 
 IMPORT_ROOTS = ("sklearn", "lightgbm", "xgboost", "catboost", "cuml")

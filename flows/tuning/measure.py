@@ -16,8 +16,8 @@ import psutil
 
 from flows.fitting.parallelism import Parallelism
 from flows.stages import FitError
+from metalearners.fits.store import Store
 from metalearners.fits.unit import FitUnit
-from metalearners.store import Store
 from metalearners.workers.workers import Workers, limited_blas
 
 _POLL_SECONDS = 0.05

@@ -22,7 +22,7 @@ from metalearners.base_models.feature_types import (
     TEXTS,
 )
 from metalearners.base_models.nesting import inner_models, parts
-from metalearners.data.containers import as_frame, as_pandas, kinds
+from metalearners.base_models.rows import as_frame, as_pandas, kinds
 
 # They hand plain arrays to their inner models, whatever they are given.
 _BOOSTING = (AdaBoostRegressor, AdaBoostClassifier)

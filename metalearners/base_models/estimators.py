@@ -1,9 +1,7 @@
-"""Base models as values: a factory and its parameters, built anew for each fit."""
+"""Base models: built anew for each fit, held to their role, and asked for predictions."""
 
-import pickle
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,78 +10,32 @@ from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
 # Before these, scikit-learn keeps halving searches and the iterative imputer out of its packages.
 from sklearn.experimental import enable_halving_search_cv, enable_iterative_imputer  # noqa: F401
 
-from metalearners._typing import Array, Matrix, Ref
+from metalearners._typing import Array, Matrix
 from metalearners.base_models.seeds_and_threads import settle
-from metalearners.digests.digest import Identity, estimator_digest, identify
 
 
-@dataclass(frozen=True, eq=False)
-class EstimatorSpec:
-    """A factory of estimators with its parameters; equal specifications have equal digests.
+def build(
+    factory: Callable[..., Any],
+    params: Mapping[str, Any],
+    seed: int | None = None,
+    threads: int | None = None,
+) -> Any:
+    """A new, unfitted estimator.
 
     Parameters
     ----------
-    factory : class with scikit-learn's estimator interface, or a callable that returns an
-        estimator
-    params : keyword arguments of the factory
+    seed : given to each ``random_state`` that the user left unset, of nested models and
+        splitters too
+    threads : share of the cores of a fit that runs beside others: what models are told by
+        ``n_jobs`` or its like is cut down to it, and those that are told nothing get it. None
+        leaves models as they are
     """
-
-    factory: Callable[..., Any]
-    params: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """What messages call it."""
-        return factory_name(self.factory)
-
-    @cached_property
-    def identity(self) -> Identity:
-        """Digest of the factory and of the parameters that shape the fit, and what it lacks.
-
-        It covers the versions of packages, and of the user's code all that it refers to.
-        """
-        return identify(lambda: estimator_digest(self.factory, self.params))
-
-    @cached_property
-    def unkept(self) -> tuple[str, ...]:
-        """Why its fits can't be kept for another process; empty where they can."""
-        try:
-            pickle.dumps(self.build())
-        except Exception:  # whatever a part of it raises
-            return (*self.identity.gaps, "what no pickle can be made of, such as a lambda")
-        return self.identity.gaps
-
-    @cached_property
-    def outline(self) -> Ref:
-        """The same without what the user's code refers to: what seeds are drawn by.
-
-        So they stay where code counts its calls in a global, say.
-        """
-        made = identify(lambda: estimator_digest(self.factory, self.params), reaching=False)
-        return made.digest
-
-    @property
-    def digest(self) -> Ref:
-        """The digest of `identity`."""
-        return self.identity.digest
-
-    def build(self, seed: int | None = None, threads: int | None = None) -> Any:
-        """A new, unfitted estimator.
-
-        Parameters
-        ----------
-        seed : given to each ``random_state`` that the user left unset, of nested models and
-            splitters too
-        threads : share of the cores of a fit that runs beside others: what models are told by
-            ``n_jobs`` or its like is cut down to it, and those that are told nothing get it. None
-            leaves models as they are
-        """
-        # Copies all the way down: fits run side by side, and specifications must not change.
-        estimator = self.factory(**{k: clone(v, safe=False) for k, v in self.params.items()})
-        if not isinstance(self.factory, type):  # it may return one and the same each time
-            estimator = clone(estimator, safe=False)
-        settle(estimator, seed, threads)
-        return estimator
+    # Copies all the way down: fits run side by side, and specifications must not change.
+    estimator = factory(**{k: clone(v, safe=False) for k, v in params.items()})
+    if not isinstance(factory, type):  # it may return one and the same each time
+        estimator = clone(estimator, safe=False)
+    settle(estimator, seed, threads)
+    return estimator
 
 
 def factory_name(factory: Any) -> str:

@@ -17,7 +17,7 @@ from sklearn.tree import DecisionTreeRegressor
 
 from metalearners._typing import Array, Matrix
 from metalearners.base_models.nesting import parts
-from metalearners.data.containers import as_frame
+from metalearners.base_models.rows import as_frame
 
 _TREES = (DecisionTreeRegressor, RandomForestRegressor, ExtraTreesRegressor)
 _FAR = 2.0**13  # means in deviations: float32 then rounds to more than a thousandth of one

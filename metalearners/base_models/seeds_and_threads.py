@@ -16,7 +16,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
 from metalearners.base_models.nesting import is_estimator, is_splitter, parts
-from metalearners.digests.digest import THREADS
+
+THREADS = frozenset({"n_jobs", "num_threads", "num_thread", "nthread", "nthreads", "thread_count"})
+"""Names of a base model's number of threads: scikit-learn's, and those of boosting libraries."""
 
 _SEEDS = ("random_state", "random_seed", "seed")
 _CATBOOST_LOG = {"verbose", "silent", "logging_level", "verbose_eval", "metric_period"}

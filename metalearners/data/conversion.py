@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from metalearners._typing import Array, Floats, Matrix
-from metalearners.data.containers import as_frame, check_same_rows, check_unmasked, select
+from metalearners.base_models.rows import as_frame
+from metalearners.data.containers import check_same_rows, check_unmasked, select
 from metalearners.data.dataset import check_arms, check_propensity
 from metalearners.data.folds import FoldSplits, Splits
 

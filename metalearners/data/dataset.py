@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from metalearners._typing import Array, Floats, Matrix
-from metalearners.data.containers import take
+from metalearners.base_models.rows import take
 from metalearners.data.folds import FoldSplits, Splits, draw_folds
 
 

@@ -1,13 +1,14 @@
 """Constructor arguments that may be one value for all model kinds or a dict by kind."""
 
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Collection, Iterator, Mapping, Set
 from typing import Any
 
 import numpy as np
 
-from metalearners.base_models.estimators import EstimatorSpec, check_role
+from metalearners.base_models.estimators import check_role
 from metalearners.base_models.weights import weight_argument
 from metalearners.declaration.trial import check_parameters
+from metalearners.fits.estimator_spec import EstimatorSpec
 
 
 def by_kind(value: Any, kind: str, kinds: Collection[str]) -> Any:
@@ -126,6 +127,33 @@ def check_feature_set(kind: str, chosen: Any) -> None:
         raise ValueError(
             f"Expected the feature_set of {kind} as None or a list of positions or of names, or a "
             f"dict of such by every model kind; found {chosen!r}. Pass np.flatnonzero of a mask."
+        )
+
+
+def check_arms(arms: Any, n_variants: int) -> None:
+    """Refuse labels of arms that aren't as many different ones as there are arms."""
+    if arms is None:
+        return
+    unordered = isinstance(arms, (str, Set, Mapping, Iterator))
+    try:
+        labels: Any = [arms] if unordered else list(arms)
+        different = len(set(labels))
+    except TypeError:  # no collection, or one of labels that aren't hashable
+        labels, different = arms, 0
+    if different != n_variants or len(labels) != n_variants:
+        raise ValueError(
+            f"Expected arms with n_variants = {n_variants} different labels, the control first; "
+            f"found {labels}. Pass a list of numbers or texts."
+        )
+
+
+def check_clip(value: Any) -> None:
+    """Refuse what is neither a bound of propensities nor ``auto``."""
+    if isinstance(value, str) and value == "auto":
+        return
+    if not (isinstance(value, (int, float, np.floating)) and 0 <= value < 0.5):
+        raise ValueError(
+            f"clip needs to be in [0, 0.5); found {value!r}. Pass such a number, or 'auto'."
         )
 
 

@@ -3,7 +3,7 @@
 import copy
 from abc import ABC, abstractmethod
 from collections import ChainMap
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from typing import Any, ClassVar, Self
 
@@ -11,12 +11,13 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from metalearners._typing import Array, Columns, Floats, Name
-from metalearners.base_models.estimators import EstimatorSpec, factory_name
-from metalearners.cross_fit_estimator import CrossFitEstimator
-from metalearners.data.containers import Features, select, take
+from metalearners.base_models.rows import take
+from metalearners.data.containers import Features, select
 from metalearners.data.dataset import Dataset
 from metalearners.declaration.by_kind import (
     by_kind,
+    check_arms,
+    check_clip,
     check_dict,
     check_feature_set,
     check_integer,
@@ -24,8 +25,10 @@ from metalearners.declaration.by_kind import (
     check_spec,
     check_switch,
 )
+from metalearners.declaration.prefitted import Prefitted, check_prefitted, check_prefitted_kinds
 from metalearners.declaration.trial import TRIAL_ROWS, Arms, check_rows, check_stopping, check_trial
 from metalearners.evaluation.overlap import Clip, ClipRule
+from metalearners.fits.estimator_spec import EstimatorSpec
 from metalearners.fits.plan import Regression
 
 PROPENSITY_MODEL = "propensity_model"
@@ -95,8 +98,8 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
         nuisance_model_params: Any = None,
         treatment_model_params: Any = None,
         propensity_model_params: Any = None,
-        fitted_nuisance_models: Mapping[str, Sequence[CrossFitEstimator]] | None = None,
-        fitted_propensity_model: CrossFitEstimator | None = None,
+        fitted_nuisance_models: Mapping[str, Sequence[Prefitted]] | None = None,
+        fitted_propensity_model: Prefitted | None = None,
         feature_set: Any = None,
         n_folds: Any = 10,
         random_state: int | None = None,
@@ -381,7 +384,7 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
         self._check_switches()
         check_integer("n_variants", self.n_variants, at_least=2)
         check_seed(self.random_state)
-        self._check_arms()
+        check_arms(self.arms, self.n_variants)
         self._check_prefitted()
         for name in ("nuisance_model_factory", "nuisance_model_params"):
             value = getattr(self, name)
@@ -396,13 +399,7 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
             check_integer(f"n_folds of {kind}", n_folds, at_least=1)
             check_feature_set(kind, by_kind(self.feature_set, kind, self.kinds))
         self._check_models()
-        number = isinstance(self.clip, (int, float, np.floating))
-        if not (isinstance(self.clip, str) and self.clip == "auto") and not (
-            number and 0 <= self.clip < 0.5
-        ):
-            raise ValueError(
-                f"clip needs to be in [0, 0.5); found {self.clip!r}. Pass such a number, or 'auto'."
-            )
+        check_clip(self.clip)
 
     def _check_models(self) -> None:
         if PROPENSITY_MODEL in self.unfitted and self.propensity_model_factory is None:
@@ -419,58 +416,16 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
             if parameter.annotation is bool:
                 check_switch(name, getattr(self, name))
 
-    def _check_arms(self) -> None:
-        if self.arms is None:
-            return
-        unordered = isinstance(self.arms, (str, Set, Mapping, Iterator))
-        try:
-            labels: Any = [self.arms] if unordered else list(self.arms)
-            different = len(set(labels))
-        except TypeError:  # no collection, or one of labels that aren't hashable
-            labels, different = self.arms, 0
-        if different != self.n_variants or len(labels) != self.n_variants:
-            raise ValueError(
-                f"Expected arms with n_variants = {self.n_variants} different labels, the control "
-                f"first; found {labels}. Pass a list of numbers or texts."
-            )
-
     def _check_prefitted(self) -> None:
-        given = self.fitted_nuisance_models
         allowed = set(self.NUISANCE_KINDS) - {PROPENSITY_MODEL}
-        if given is not None and not (isinstance(given, Mapping) and set(given) <= allowed):
-            found = sorted(given) if isinstance(given, Mapping) else type(given).__name__
-            raise ValueError(
-                "The keys present in fitted_nuisance_models should be a subset of "
-                f"{sorted(allowed)}; found {found}."
-            )
+        given = self.fitted_nuisance_models
+        check_prefitted_kinds(given, allowed)
         lists = dict(given or {})
         if self.fitted_propensity_model is not None:
             lists[PROPENSITY_MODEL] = [self.fitted_propensity_model]
         for kind, models in lists.items():
-            self._check_prefitted_kind(kind, models)
-
-    def _check_prefitted_kind(self, kind: str, models: Any) -> None:
-        several = isinstance(models, Sequence) and len(models) == self.cardinality(kind)
-        if not several or not all(isinstance(m, CrossFitEstimator) for m in models):
-            raise ValueError(
-                f"Expected a list of {self.cardinality(kind)} CrossFitEstimator as the prefitted "
-                f"{kind}; found {models!r}."
-            )
-        if any(model.crossfit is None for model in models):
-            raise ValueError(f"Expected fitted models as the prefitted {kind}; call their fit.")
-        method = self.predict_method(kind)
-        for model in models:
-            if bool(model.fitted().unit.n_arms) != (kind in self.SWEPT):
-                raise ValueError(
-                    f"Expected as the prefitted {kind} a model that an S-learner fitted, with the "
-                    "arm among its features, for an S-learner and no other; found "
-                    f"{factory_name(model.estimator_factory)}. Take it from such a learner."
-                )
-            if model.fitted().unit.method != method:
-                raise ValueError(
-                    f"The model {kind} is supposed to be used with the predict method '{method}'; "
-                    f"found a prefitted {factory_name(model.estimator_factory)}."
-                )
+            method, swept = self.predict_method(kind), kind in self.SWEPT
+            check_prefitted(kind, models, self.cardinality(kind), method, swept)
 
     def _check_synchronized(self) -> None:
         numbers = {kind: self.n_folds_of(kind) for kind in self.kinds}

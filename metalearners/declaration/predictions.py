@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from metalearners._typing import Array, Matrix, Name, Ref
-from metalearners.cross_fit_estimator import CrossFitEstimator
 from metalearners.data.containers import Features, select
+from metalearners.declaration.prefitted import Prefitted
 from metalearners.digests.digest import matrix_digest
 
 
@@ -23,7 +23,7 @@ class Predictions(Mapping[Name, Array]):
 
     def __init__(
         self,
-        models: Mapping[str, Sequence[CrossFitEstimator]],
+        models: Mapping[str, Sequence[Prefitted]],
         X: Matrix | None,
         columns: Callable[[str], Features],
         is_oos: bool,

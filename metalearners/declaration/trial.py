@@ -19,9 +19,10 @@ from sklearn.pipeline import Pipeline
 
 from metalearners._typing import Array, Matrix
 from metalearners.base_models.capabilities import as_read_by, takes_arm_as_category
-from metalearners.base_models.estimators import EstimatorSpec
 from metalearners.base_models.nesting import is_estimator, parts
-from metalearners.data.containers import column_names, take, with_arm
+from metalearners.base_models.rows import take, with_arm
+from metalearners.data.containers import column_names
+from metalearners.fits.estimator_spec import EstimatorSpec
 
 TRIAL_ROWS = 80
 _ROWS = (40, TRIAL_ROWS)

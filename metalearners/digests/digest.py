@@ -35,11 +35,10 @@ from scipy import sparse
 from scipy.stats.distributions import rv_frozen
 
 from metalearners._typing import Array, Matrix, Ref
-from metalearners.data.containers import as_frame
+from metalearners.base_models.rows import as_frame
+from metalearners.base_models.seeds_and_threads import THREADS
 from metalearners.digests.own_code import content, is_outside, reads
 
-THREADS = frozenset({"n_jobs", "num_threads", "num_thread", "nthread", "nthreads", "thread_count"})
-"""Names of a base model's number of threads: scikit-learn's, and those of boosting libraries."""
 # How a base model is run, not what it learns: left out of its identity.
 _NOT_IDENTITY = THREADS | {"verbose", "verbosity"}
 

@@ -7,8 +7,9 @@ import numpy as np
 from scipy import sparse, special
 
 from metalearners._typing import Array, Floats, Matrix
+from metalearners.base_models.rows import as_frame, as_pandas
 from metalearners.data.arguments import count
-from metalearners.data.containers import as_frame, as_pandas, check_matrix, check_same_rows
+from metalearners.data.containers import check_matrix, check_same_rows
 from metalearners.data.conversion import arm_codes, as_vector
 from metalearners.data.dataset import check_weight
 from metalearners.evaluation.average_effects import effective_clusters, n_clusters, same_rows

@@ -8,8 +8,9 @@ import pandas as pd
 from scipy import sparse
 
 from metalearners._typing import Array, Floats, Matrix
+from metalearners.base_models.rows import as_frame, as_pandas, take
 from metalearners.data.arguments import check_shape, count, numbers
-from metalearners.data.containers import as_frame, as_pandas, check_matrix, take
+from metalearners.data.containers import check_matrix
 from metalearners.evaluation.ties import tied
 
 MOST_ALONE = 128

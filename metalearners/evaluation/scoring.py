@@ -9,7 +9,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import get_scorer, get_scorer_names, log_loss
 
 from metalearners._typing import Array, Columns, Floats, Matrix, Name
-from metalearners.data.containers import Features, select, take
+from metalearners.base_models.rows import take
+from metalearners.data.containers import Features, select
 from metalearners.data.dataset import Dataset
 from metalearners.fits.plan import Regression
 

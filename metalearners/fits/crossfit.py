@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from metalearners._typing import Array, Matrix
-from metalearners.base_models.fit import predict_with
-from metalearners.data.containers import take
+from metalearners.base_models.rows import take
+from metalearners.base_models.training import predict_with
 from metalearners.fits.unit import Fit, FitUnit
 
 OVERALL = "overall"

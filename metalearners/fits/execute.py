@@ -6,12 +6,12 @@ from typing import Protocol
 from joblib import Parallel, cpu_count, delayed, effective_n_jobs
 
 from metalearners._typing import Name
-from metalearners.base_models.fit import fit_unit
 from metalearners.data.dataset import Dataset
 from metalearners.fits.crossfit import CrossFit
+from metalearners.fits.fit import fit_unit
 from metalearners.fits.plan import Plan, Regression, plan_stage
+from metalearners.fits.store import Store
 from metalearners.fits.unit import Fit, FitUnit
-from metalearners.store import Store
 
 
 class Executor(Protocol):

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 
 from metalearners._typing import Array, Name, Ref
-from metalearners.base_models.estimators import EstimatorSpec
+from metalearners.base_models.rows import as_mask
 from metalearners.data.containers import Features, select
 from metalearners.data.dataset import Dataset
 from metalearners.data.folds import Splits
 from metalearners.digests.digest import combine, is_kept, unkept
 from metalearners.fits.crossfit import CrossFit
-from metalearners.fits.unit import Fit, FitParam, FitUnit, as_mask
-from metalearners.store import CachedStore, Store
+from metalearners.fits.estimator_spec import EstimatorSpec
+from metalearners.fits.store import Store
+from metalearners.fits.unit import Fit, FitParam, FitUnit
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,8 +156,7 @@ def _ask(name: Name, r: Regression, d: Dataset, store: Store) -> Asked:
 
 def _base(r: Regression, rows: Array, d: Dataset, store: Store) -> FitUnit:
     fit_params = tuple(fit_param(n, v, d, store) for n, v in sorted(r.fit_params.items()))
-    lasting = isinstance(store, CachedStore)
-    gaps = r.estimator.unkept if lasting else r.estimator.identity.gaps
+    gaps = r.estimator.unkept if store.lasting else r.estimator.identity.gaps
     return FitUnit(
         estimator=r.estimator,
         X=store.put(select(d.X, r.columns)),

@@ -1,16 +1,15 @@
 """A fit unit, and what its fit leaves behind: what plans, executors and stores pass on."""
 
 import pickle
-import pkgutil
 from dataclasses import dataclass
 from functools import cache, cached_property
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from metalearners import base_models
 from metalearners._typing import Array, Ref
-from metalearners.base_models.estimators import EstimatorSpec
 from metalearners.digests.digest import combine
+from metalearners.fits.estimator_spec import EstimatorSpec
 
 
 @dataclass(frozen=True)
@@ -76,30 +75,14 @@ class FitUnit:
         return hash(self.key)
 
 
-def as_mask(positions: Array, n_rows: int) -> Array:
-    """A mask of rows, eight to a byte."""
-    mask = np.zeros(n_rows, dtype=bool)
-    mask[positions] = True
-    return np.packbits(mask)
-
-
-def as_positions(mask: Array, n_rows: int) -> Array:
-    """Positions of the rows of a mask, ascending."""
-    return np.flatnonzero(np.unpackbits(mask, count=n_rows))
-
-
-# What a fit makes of its unit is code of ours: edited, it must not find its older results.
-_FIT_CODE = (
-    *("base_models/capabilities", "base_models/estimators", "base_models/feature_types"),
-    *("base_models/fit", "base_models/nesting", "base_models/precision"),
-    *("base_models/seeds_and_threads", "base_models/weights", "data/containers", "fits/unit"),
-)
-
-
 @cache
 def _fit_code() -> Ref:
-    sources = (pkgutil.get_data("metalearners", f"{name}.py") for name in _FIT_CODE)
-    return combine("code", [source or b"" for source in sources])
+    """Digest of the code that shapes fits: edited, it must not find its older results."""
+    folder = Path(base_models.__file__).parent
+    parts: list[str | bytes] = []
+    for path in sorted(folder.rglob("*.py")):
+        parts += [path.relative_to(folder).as_posix(), path.read_bytes()]
+    return combine("code", parts)
 
 
 @dataclass(frozen=True, eq=False)

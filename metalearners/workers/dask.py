@@ -32,8 +32,8 @@ from joblib import cpu_count
 from threadpoolctl import threadpool_limits
 
 from metalearners._typing import Ref
+from metalearners.fits.store import Store
 from metalearners.fits.unit import Fit, FitUnit
-from metalearners.store import Store
 from metalearners.workers.shared_inputs import SharedInputs, Shipment, fit_shipment, receive
 from metalearners.workers.workers import TimeLimitExceeded, WorkerLost, end_with
 

@@ -16,12 +16,12 @@ import joblib
 import numpy as np
 
 from metalearners._typing import Ref
-from metalearners.base_models.fit import fit_unit
 from metalearners.cache.regular_files import open_regular
 from metalearners.cache.storage import FolderStorage, Storage, open_storage
 from metalearners.data.containers import is_matrix
+from metalearners.fits.fit import fit_unit
+from metalearners.fits.store import MemoryStore, Store
 from metalearners.fits.unit import Fit, FitUnit
-from metalearners.store import MemoryStore, Store
 
 _INLINE_BYTES = 1 << 16  # what is smaller goes with the unit
 

@@ -17,9 +17,10 @@ from loky.backend import get_context
 from loky.process_executor import BrokenProcessPool, ProcessPoolExecutor, TerminatedWorkerError
 from threadpoolctl import ThreadpoolController
 
-from metalearners.base_models.fit import fit_unit, limited_openmp
+from metalearners.base_models.training import limited_openmp
+from metalearners.fits.fit import fit_unit
+from metalearners.fits.store import Store
 from metalearners.fits.unit import Fit, FitUnit
-from metalearners.store import Store
 from metalearners.workers.shared_inputs import SharedInputs, Shipment, fit_shipment, receive
 
 _LOOK_SECONDS = 1.0

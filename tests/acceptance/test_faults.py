@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 import metalearners
-from tests.conftest import Ran, write_config
 from tests.acceptance.test_processes import start, uplift, wait_for
+from tests.conftest import Ran, write_config
 
 SLEEPS = "tests.faulty.Sleeps"
 

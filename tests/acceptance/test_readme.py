@@ -66,7 +66,7 @@ def test_links_and_pictures_exist():
 
 
 def test_every_command_is_documented():
-    from flows.cli.main import app
+    from flows.cli.commands import app
 
     shown = [c.callback.__name__ for c in app.registered_commands if not c.hidden]
     assert set(shown) == {"run", "tune", "score", "init", "serve"}

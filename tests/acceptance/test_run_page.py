@@ -11,8 +11,8 @@ import time
 import httpx
 import pytest
 
-from tests.conftest import write_config
 from tests.acceptance.test_processes import start, wait_for
+from tests.conftest import write_config
 
 
 def artifacts(api, key, run=None):

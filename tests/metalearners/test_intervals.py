@@ -8,8 +8,8 @@ from joblib import Parallel, delayed
 
 from metalearners import DRLearner, SLearner, TLearner, XLearner
 from metalearners.data.folds import draw_half
+from metalearners.fits.store import MemoryStore
 from metalearners.intervals import cate_intervals
-from metalearners.store import MemoryStore
 from tests.simulate import (
     LEARNERS,
     draw,

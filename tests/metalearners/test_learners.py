@@ -16,9 +16,9 @@ from sklearn.preprocessing import StandardScaler
 
 from metalearners import DRLearner, RLearner, SLearner, TLearner, XLearner
 from metalearners.fits.execute import run_stage, serial
+from metalearners.fits.store import MemoryStore
 from metalearners.metalearner import PROPENSITY_MODEL, VARIANT_OUTCOME_MODEL, get_overall_estimators
 from metalearners.rlearner import OUTCOME_MODEL, pseudo_outcome
-from metalearners.store import MemoryStore
 from metalearners.xlearner import CONTROL_EFFECT_MODEL, TREATMENT_EFFECT_MODEL
 from tests.simulate import (
     LEARNERS,

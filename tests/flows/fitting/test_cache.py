@@ -27,16 +27,17 @@ from typer.testing import CliRunner
 
 import metalearners.cache.fit_cache
 import metalearners.cache.storage
-from flows.cli.main import app
+from flows.cli.commands import app
 from flows.runs import cache_warning
+from metalearners.cache.cached_store import CachedStore
 from metalearners.cache.claims import Claimant, Holder
 from metalearners.cache.fit_cache import FitCache, inputs_claim, inputs_place
 from metalearners.cache.regular_files import OddFileError
 from metalearners.cache.storage import FolderStorage, RemoteStorage, open_storage
+from metalearners.fits.store import obtain
 from metalearners.fits.unit import Fit
-from metalearners.store import CachedStore, obtain
-from tests.conftest import REPOSITORY, Ran, write_config
 from tests.acceptance.test_processes import start, wait_for
+from tests.conftest import REPOSITORY, Ran, write_config
 from tests.metalearners.cache.test_store import Bomb
 
 KEYS = [f"{n:02x}" * 20 for n in range(1, 9)]
@@ -840,7 +841,7 @@ class Clock(datetime.datetime):
         return super().now(tz) + datetime.timedelta(seconds=moved())
 time.time = lambda: real() + moved()
 flows.runs.datetime = Clock
-from flows.cli.main import main
+from flows.cli.commands import main
 sys.argv = ["uplift", "run", "config.yaml", *{arguments}]
 main()
 """

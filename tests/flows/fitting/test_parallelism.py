@@ -36,15 +36,15 @@ from flows.fitting.parallelism import Parallelism, as_asked, choose, cut_down, w
 from flows.fitting.profiles import find_profile, keep_profile, path_of, shape_of
 from flows.inputs.study import load_study
 from flows.tuning.halving import halve
-from metalearners.base_models.estimators import EstimatorSpec
-from metalearners.base_models.fit import fit_unit
 from metalearners.data.dataset import Dataset
+from metalearners.fits.estimator_spec import EstimatorSpec
+from metalearners.fits.fit import fit_unit
 from metalearners.fits.plan import Regression, plan_stage
-from metalearners.store import MemoryStore
+from metalearners.fits.store import MemoryStore
 from metalearners.workers.auto import Batch, Machine, Work, decide, settings_within
 from metalearners.workers.fit_costs import fit_bytes, fit_cost
-from tests.conftest import write_config
 from tests.acceptance.test_processes import uplift
+from tests.conftest import write_config
 
 GB = 1_000_000_000
 LIGHTGBM, HISTOGRAMS = LGBMRegressor(), HistGradientBoostingRegressor()
@@ -439,7 +439,7 @@ def test_tuning_on_one_core_measures_what_there_is(api, settings):
     if not hasattr(os, "sched_setaffinity"):
         pytest.skip("no way to give a process one core here")
     config = write_config(settings)
-    code = "import os; os.sched_setaffinity(0, {0}); from flows.cli.main import main; main()"
+    code = "import os; os.sched_setaffinity(0, {0}); from flows.cli.commands import main; main()"
     command = [sys.executable, "-c", code, "tune", config, "--budget", "30", "--json", "t.json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 

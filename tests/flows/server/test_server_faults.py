@@ -18,8 +18,8 @@ import pytest
 
 from flows.server.environment import server_environment
 from flows.server.running import mark_crashed
-from tests.conftest import free_port, write_config
 from tests.acceptance.test_processes import finished_runs, fits, server_pid, start, uplift, wait_for
+from tests.conftest import free_port, write_config
 
 AWAY_SECONDS = 30
 DONE = ("COMPLETED", {"COMPLETED"}, {"COMPLETED"})

@@ -14,8 +14,8 @@ import httpx
 import numpy as np
 import pytest
 
-from tests.conftest import REPOSITORY, free_port, write_config
 from tests.acceptance.test_processes import start, wait_for
+from tests.conftest import REPOSITORY, free_port, write_config
 
 OTHERS = {
     "PREFECT_SERVER_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:///other.db",

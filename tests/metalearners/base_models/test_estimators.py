@@ -24,8 +24,9 @@ from metalearners.base_models.capabilities import (
     takes_categories,
     takes_missing,
 )
-from metalearners.base_models.estimators import EstimatorSpec, check_role, predict
+from metalearners.base_models.estimators import check_role, predict
 from metalearners.base_models.weights import weight_argument
+from metalearners.fits.estimator_spec import EstimatorSpec
 
 
 def pipeline_spec(**params):

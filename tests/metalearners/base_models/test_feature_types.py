@@ -21,7 +21,7 @@ from sklearn.preprocessing import OneHotEncoder
 from xgboost import XGBRegressor
 
 from metalearners import SLearner, TLearner
-from metalearners.base_models.fit import limited_openmp
+from metalearners.base_models.training import limited_openmp
 from metalearners.cross_fit_estimator import CrossFitEstimator
 
 N = 60
@@ -162,7 +162,7 @@ def check_lightgbm():
 
 
 def test_no_type_of_a_column_ends_the_process_in_lightgbm():
-    child = "from tests.metalearners.base_models.test_feature_types import check_lightgbm; check_lightgbm()"
+    child = f"from {__name__} import check_lightgbm; check_lightgbm()"
     done = subprocess.run(
         [sys.executable, "-c", child], check=False, capture_output=True, text=True
     )

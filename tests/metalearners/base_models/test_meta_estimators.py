@@ -41,12 +41,12 @@ from metalearners.base_models.capabilities import (
     takes_categories,
     takes_missing,
 )
-from metalearners.base_models.estimators import EstimatorSpec
 from metalearners.base_models.weights import routing_weights, weight_argument
 from metalearners.digests.digest import digest
+from metalearners.fits.estimator_spec import EstimatorSpec
 from metalearners.fits.execute import joblib_executor, run_stage, serial
 from metalearners.fits.plan import Regression
-from metalearners.store import MemoryStore
+from metalearners.fits.store import MemoryStore
 from tests.simulate import draw
 
 HALVING = resolve(
@@ -161,7 +161,7 @@ def test_sums_over_threads_have_the_same_bits(model, threads):
     asked = {("m", "0"): Regression(spec_of(model), s.y, 2)}
 
     def shared(units, store):
-        from metalearners.base_models.fit import fit_unit
+        from metalearners.fits.fit import fit_unit
 
         return [fit_unit(unit, store, threads) for unit in units]
 

@@ -12,10 +12,11 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression
 
-import metalearners.store
+import metalearners.fits.store
 from metalearners.cache.storage import write_whole
+from metalearners.fits.store import MemoryStore
 from metalearners.fits.unit import Fit
-from metalearners.store import DirectoryStore, MemoryStore
+from metalearners.store import DirectoryStore
 
 KEY, OTHER = "a" * 40, "ab" + "c" * 38
 
@@ -84,8 +85,10 @@ def test_equal_values_have_one_name_and_are_kept_once():
 
 def test_a_matrix_is_hashed_once(monkeypatch):
     hashed = []
-    whole = metalearners.store.matrix_digest
-    monkeypatch.setattr(metalearners.store, "matrix_digest", lambda X: hashed.append(1) or whole(X))
+    whole = metalearners.fits.store.matrix_digest
+    monkeypatch.setattr(
+        metalearners.fits.store, "matrix_digest", lambda X: hashed.append(1) or whole(X)
+    )
     store, X = MemoryStore(), np.zeros((4, 2))
 
     for _ in range(5):

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression
 from typer.testing import CliRunner
 
-from flows.cli.main import app
+from flows.cli.commands import app
 from flows.errors import InputError
 from flows.runs import list_runs
 from flows.server.environment import prepare, state_folder
@@ -33,12 +33,13 @@ from metalearners.cache.ownership import (
 )
 from metalearners.cache.regular_files import OddFileError, read_regular
 from metalearners.cache.storage import FolderStorage
+from metalearners.fits.store import MemoryStore
 from metalearners.fits.unit import Fit
-from metalearners.store import DirectoryStore, MemoryStore
+from metalearners.store import DirectoryStore
 from metalearners.workers.shared_inputs import SharedInputs, receive
-from tests.simulate import draw, three_outcomes, three_propensities, tree_learner
 from tests.metalearners.test_bundle import Bomb
 from tests.metalearners.workers.test_workers import units
+from tests.simulate import draw, three_outcomes, three_propensities, tree_learner
 
 KEY = "ab" + "c" * 38
 STRANGER = 54321

@@ -8,7 +8,7 @@ import pytest
 
 from metalearners import DRLearner, RLearner, SLearner, TLearner, XLearner
 from metalearners.fits.plan import plan_stage
-from metalearners.store import MemoryStore
+from metalearners.fits.store import MemoryStore
 from tests.simulate import (
     draw,
     fit_stages,

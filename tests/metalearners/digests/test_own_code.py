@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression, Ridge
 
 from metalearners import TLearner
-from metalearners.base_models.estimators import EstimatorSpec
 from metalearners.digests.digest import digest, identify
+from metalearners.fits.estimator_spec import EstimatorSpec
 from metalearners.fits.plan import Regression, plan_stage
-from metalearners.store import DirectoryStore, MemoryStore
+from metalearners.fits.store import MemoryStore
+from metalearners.store import DirectoryStore
 from tests.simulate import draw, linear_learner, three_outcomes, three_propensities
 
 SAMPLE = draw(90, three_outcomes, three_propensities, seed=3)

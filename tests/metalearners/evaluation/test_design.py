@@ -22,7 +22,7 @@ from metalearners.declaration.defaults import lightgbm_params
 from metalearners.evaluation.design import ArmShares, arm_shares, compare_with_shares
 from metalearners.evaluation.overlap import Clip, overlap, weight_clipped
 from metalearners.fits.plan import plan_stage
-from metalearners.store import MemoryStore
+from metalearners.fits.store import MemoryStore
 
 LINEAR = (LinearRegression, LinearRegression, LogisticRegression)
 

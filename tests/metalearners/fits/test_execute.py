@@ -17,16 +17,18 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from metalearners import TLearner, XLearner, containers
-from metalearners.base_models.estimators import EstimatorSpec
-from metalearners.base_models.fit import fit_unit
-from metalearners.data.containers import take, with_arm
+from metalearners import TLearner, XLearner
+from metalearners.base_models import rows as taking
+from metalearners.base_models.rows import take, with_arm
 from metalearners.fits.crossfit import CrossFit
+from metalearners.fits.estimator_spec import EstimatorSpec
 from metalearners.fits.execute import joblib_executor, run_plan, run_stage, serial
+from metalearners.fits.fit import fit_unit
 from metalearners.fits.plan import Regression, plan_stage
+from metalearners.fits.store import MemoryStore
 from metalearners.fits.unit import Fit
 from metalearners.metalearner import _pool
-from metalearners.store import DirectoryStore, MemoryStore
+from metalearners.store import DirectoryStore
 from tests.simulate import (
     EXACT,
     LEARNERS,
@@ -401,7 +403,7 @@ class Weigher(DummyRegressor):
 
     def fit(self, X, y, sample_weight=None):
         time.sleep(0.02)  # so that fits run side by side
-        own = tracemalloc.Filter(True, containers.__file__)
+        own = tracemalloc.Filter(True, taking.__file__)
         held = sum(trace.size for trace in tracemalloc.take_snapshot().filter_traces([own]).traces)
         Weigher.most = max(Weigher.most, held)
         return super().fit(X, y, sample_weight)

@@ -14,13 +14,13 @@ from sklearn.linear_model import ElasticNet, Lasso, LinearRegression
 from sklearn.preprocessing import FunctionTransformer
 
 from metalearners import DRLearner, RLearner, SLearner, TLearner, XLearner
-from metalearners.base_models.estimators import EstimatorSpec
 from metalearners.data.containers import select
 from metalearners.digests.digest import is_kept
+from metalearners.fits.estimator_spec import EstimatorSpec
 from metalearners.fits.plan import Regression, plan_stage
+from metalearners.fits.store import MemoryStore
 from metalearners.metalearner import PROPENSITY_MODEL, VARIANT_OUTCOME_MODEL
 from metalearners.rlearner import OUTCOME_MODEL
-from metalearners.store import MemoryStore
 from tests.simulate import (
     LEARNERS,
     draw,

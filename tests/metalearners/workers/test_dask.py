@@ -19,10 +19,11 @@ from sklearn.dummy import DummyRegressor
 from flows.config.config import parse_config
 from flows.errors import InputError
 from flows.fitting.cluster import check_cluster
-from metalearners.base_models.estimators import EstimatorSpec
+from metalearners.base_models.rows import as_mask
 from metalearners.cache.storage import FolderStorage
-from metalearners.fits.unit import FitUnit, as_mask
-from metalearners.store import MemoryStore
+from metalearners.fits.estimator_spec import EstimatorSpec
+from metalearners.fits.store import MemoryStore
+from metalearners.fits.unit import FitUnit
 from metalearners.workers.dask import DaskWorkers, connect, on_cluster
 from metalearners.workers.shared_inputs import SharedInputs
 from metalearners.workers.workers import TimeLimitExceeded, WorkerLost

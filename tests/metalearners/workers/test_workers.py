@@ -11,10 +11,11 @@ from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import LinearRegression
 from threadpoolctl import threadpool_info
 
-from metalearners.base_models.estimators import EstimatorSpec
+from metalearners.base_models.rows import as_mask
 from metalearners.cache.storage import FolderStorage
-from metalearners.fits.unit import FitUnit, as_mask
-from metalearners.store import MemoryStore
+from metalearners.fits.estimator_spec import EstimatorSpec
+from metalearners.fits.store import MemoryStore
+from metalearners.fits.unit import FitUnit
 from metalearners.workers.shared_inputs import SharedInputs
 from metalearners.workers.workers import Processes, TimeLimitExceeded, WorkerLost, side_by_side
 from tests.faulty import CanTBeSentBack, DiesSending, Ends, NeverFits, TakesMinutes

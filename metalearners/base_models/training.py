@@ -1,8 +1,9 @@
-"""Fits one unit: the only place where an estimator's `fit` is called."""
+"""Trains a base model, and asks it: the only place where an estimator's `fit` is called."""
 
 import contextlib
 import copy
 import ctypes
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -14,61 +15,110 @@ from metalearners._typing import Array, Matrix
 from metalearners.base_models.capabilities import as_read_by, takes_arm_as_category
 from metalearners.base_models.estimators import predict
 from metalearners.base_models.precision import centre_of
+from metalearners.base_models.rows import as_positions, take, with_arm
 from metalearners.base_models.seeds_and_threads import settle_predictions
 from metalearners.base_models.weights import in_rows, routing_weights, weight_argument
-from metalearners.data.containers import take, with_arm
-from metalearners.digests.digest import is_kept
-from metalearners.fits.unit import Fit, FitParam, FitUnit, as_positions
-from metalearners.store import Store
 
 
-def fit_unit(unit: FitUnit, store: Store, threads: int | None = None) -> Fit:
-    """Fit a unit's estimator on its training rows and predict its test rows.
+@dataclass(frozen=True)
+class Argument:
+    """An argument of a base model's `fit`.
 
     Parameters
     ----------
-    threads : share of the cores, for the base model (see `EstimatorSpec.build`) and for the OpenMP
-        loops of those that have no parameter for it; None where no fits run beside it
+    by_row : whether it has an entry a row, of which the training rows' are passed on
+    own : whether the fit works on a copy, as on one of a callback that counts: fits may run side
+        by side
     """
-    estimator = unit.estimator.build(unit.seed, threads)
+
+    name: str
+    value: Any
+    by_row: bool
+    own: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """What one fit reads: values of all rows, and which of them it learns from and predicts.
+
+    Parameters
+    ----------
+    X : (n, p) features
+    target : (n,) what is learnt
+    train : mask of the rows to learn from, eight to a byte
+    test : positions of the rows to predict; None for none
+    weight : (n,) row weights, if any
+    arm : (n,) codes of arms, where the arm is a feature; then of `n_arms`, with `interactions` or
+        without
+    method : ``predict`` or ``predict_proba``
+    """
+
+    X: Matrix
+    target: Array
+    train: Array
+    test: Array | None
+    weight: Array | None
+    arm: Array | None
+    n_arms: int
+    method: str
+    interactions: bool
+    arguments: tuple[Argument, ...] = ()
+
+
+def fit(
+    estimator: Any, training: Training, threads: int | None = None
+) -> tuple[Array | None, float]:
+    """Fit an estimator on the training rows and predict the test rows.
+
+    Parameters
+    ----------
+    threads : for the OpenMP loops of a base model that has no parameter for it; None where no
+        fits run beside it
+
+    Returns
+    -------
+    predictions : (m, c), or (m, K, c) with the arm as a feature; None without test rows
+    offset : what the model's own predictions lack (see `centre_of`); these have it
+    """
     predictions = None
     with limited_openmp(threads):
         # Both take rows of their own, one after the other: X itself is never altered, and of its
         # copies one is held at a time.
-        offset = _train(estimator, unit, store)
-        _give_back_memory(store.get(unit.X))
+        offset = _train(estimator, training)
+        _give_back_memory(training.X)
         settle_predictions(estimator)
-        if unit.test is not None:
-            test = take(store.get(unit.X), store.get(unit.test))
-            predictions = predict_with(estimator, test, unit.method, unit.n_arms, unit.interactions)
+        if training.test is not None:
+            test = take(training.X, training.test)
+            predictions = predict_with(
+                estimator, test, training.method, training.n_arms, training.interactions
+            )
             predictions = predictions + offset if offset else predictions
-    return Fit(predictions, estimator if unit.keep else None, offset=offset)
+    return predictions, offset
 
 
-def _train(estimator: Any, unit: FitUnit, store: Store) -> float:
-    """Fit the estimator, and yield what its predictions lack (see `centre_of`)."""
-    X = store.get(unit.X)
-    train = as_positions(store.get(unit.train), X.shape[0])
-    if unit.arm is None:
-        rows = _rows(X, train)
+def _train(estimator: Any, t: Training) -> float:
+    """Fit the estimator, and yield what its predictions lack."""
+    train = as_positions(t.train, t.X.shape[0])
+    if t.arm is None:
+        rows = _rows(t.X, train)
     else:
-        arm, categorical = store.get(unit.arm)[train], _as_category(estimator, unit.interactions)
-        rows = with_arm(X, arm, unit.n_arms, categorical, unit.interactions, train)
+        arm, categorical = t.arm[train], _as_category(estimator, t.interactions)
+        rows = with_arm(t.X, arm, t.n_arms, categorical, t.interactions, train)
     rows = as_read_by(estimator, rows)
-    y = store.get(unit.target)[train]
-    if unit.method == "predict_proba":
+    y = t.target[train]
+    if t.method == "predict_proba":
         y = y.astype(np.int64)
     # Arguments may hold outcomes too, which would have to move along.
-    centred = unit.method == "predict" and not unit.fit_params
+    centred = t.method == "predict" and not t.arguments
     offset = centre_of(estimator, y) if centred else 0.0
     y = y - offset if offset else y
     if isinstance(rows, pd.DataFrame):  # models of the user's own expect a series beside a frame
         y = pd.Series(y, rows.index)
-    arguments = {param.name: _argument(param, train, store) for param in unit.fit_params}
-    if unit.weight is None:
+    arguments = {argument.name: _value(argument, train) for argument in t.arguments}
+    if t.weight is None:
         estimator.fit(rows, y, **arguments)
         return offset
-    arguments[_weight_argument(estimator)] = in_rows(store.get(unit.weight)[train])
+    arguments[_weight_argument(estimator)] = in_rows(t.weight[train])
     with routing_weights(estimator):
         estimator.fit(rows, y, **arguments)
     return offset
@@ -102,11 +152,9 @@ def _trimmer() -> Any:
         return None
 
 
-def _argument(param: FitParam, train: Array, store: Store) -> Any:
-    value = store.get(param.value)
-    if not is_kept(param.value):  # such as a callback that counts: fits may run side by side
-        value = _copy(value)
-    return take(value, train) if param.by_row else value
+def _value(argument: Argument, train: Array) -> Any:
+    value = _copy(argument.value) if argument.own else argument.value
+    return take(value, train) if argument.by_row else value
 
 
 def _copy(value: Any) -> Any:

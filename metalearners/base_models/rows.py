@@ -1,0 +1,157 @@
+"""Rows of a feature matrix of any container: taken, read, and given the treatment as a feature."""
+
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from metalearners._typing import Array, Matrix
+from metalearners.base_models.feature_types import kinds_of
+
+
+def kinds(X: Matrix) -> dict[Any, str]:
+    """Columns that hold something else than plain numbers, with what they hold; see `kinds_of`."""
+    return kinds_of(X, as_frame(X))
+
+
+def as_frame(X: Matrix) -> nw.DataFrame[Any] | None:
+    """A data frame of any library behind one interface; None for arrays."""
+    frame = nw.from_native(X, eager_only=True, pass_through=True)
+    return frame if isinstance(frame, nw.DataFrame) else None
+
+
+def take(X: Matrix, rows: Array) -> Matrix:
+    """Rows of a feature matrix, in its own container."""
+    if isinstance(X, pd.DataFrame):
+        return X.iloc[rows]
+    frame = as_frame(X)
+    if frame is not None:
+        return frame[rows].to_native()
+    if sparse.issparse(X) or X.ndim == 1:
+        return X[rows]
+    rows = np.arange(len(X))[rows]
+    # By columns, as data frames lay out their values: sums in another order end in other bits.
+    taken = np.empty((len(rows), *X.shape[1:]), X.dtype, order="F")
+    for begin in range(0, len(rows), _AT_ONCE):
+        taken[begin : begin + _AT_ONCE] = X[rows[begin : begin + _AT_ONCE]]
+    return taken
+
+
+def with_arm(
+    X: Matrix,
+    arm: Array,
+    n_arms: int,
+    categorical: bool,
+    interactions: bool = False,
+    rows: Array | None = None,
+) -> Matrix:
+    """Features with the treatment appended, for a learner that treats it as one of them.
+
+    A category column ``treatment`` where the base model takes categories (arrays, polars and
+    pyarrow frames then become pandas ones, which models read category types from), else one 0/1
+    column ``treatment_k`` an arm but the control, and with `interactions` each feature times each
+    of these too. Columns of a frame get strings for names, as base models refuse a mixture.
+
+    Parameters
+    ----------
+    rows : positions of the rows that `arm` is of, where these are some of X's
+    """
+    if isinstance(X, np.ndarray) and not categorical:
+        return _array_with(X, arm, n_arms, interactions, rows)
+    if rows is not None:
+        X = take(X, rows)
+    if categorical and not sparse.issparse(X):
+        levels = pd.Categorical(arm, categories=range(n_arms))
+        return as_pandas(X).rename(columns=str).assign(treatment=levels)
+    indicators = _indicators(arm, n_arms)
+    if as_frame(X) is not None:
+        return _frame_with(X, indicators, interactions)
+    return sparse.hstack(_beside(X, indicators, interactions), format="csr")
+
+
+def _indicators(arm: Array, n_arms: int) -> Array:
+    return (arm[:, None] == np.arange(1, n_arms)).astype(np.int8)
+
+
+def _array_with(X: Array, arm: Array, n_arms: int, interactions: bool, rows: Array | None) -> Array:
+    """`with_arm` for arrays, in parts, so that features are copied once."""
+    rows = np.arange(len(X)) if rows is None else rows
+    n_features = X.shape[1] * (n_arms if interactions else 1) + n_arms - 1
+    kind = _beside(X[:1], _indicators(arm[:1], n_arms), interactions)[-1].dtype
+    wide = np.empty((len(rows), n_features), kind, order="F")  # as `take` lays out its rows
+    for begin in range(0, len(rows), _AT_ONCE):
+        part = slice(begin, begin + _AT_ONCE)
+        own = _beside(X[rows[part]], _indicators(arm[part], n_arms), interactions)
+        wide[part] = np.hstack(own)
+    return wide
+
+
+_AT_ONCE = 1_024  # rows, so that a part of a large array is small beside it
+
+
+def _beside(X: Matrix, indicators: Array, interactions: bool) -> list[Matrix]:
+    parts = [X, indicators.astype(X.dtype)]
+    if interactions:
+        kind = X.dtype if X.dtype.kind == "f" else np.dtype(float)
+        parts += [_times(X, column.astype(kind)) for column in indicators.T]
+    return parts
+
+
+def _times(X: Matrix, indicator: Array) -> Matrix:
+    if sparse.issparse(X):
+        return X.multiply(indicator[:, None]).tocsr()
+    return X * indicator[:, None]
+
+
+def _frame_with(X: Matrix, indicators: Array, interactions: bool) -> Matrix:
+    frame = nw.from_native(X.rename(columns=str) if isinstance(X, pd.DataFrame) else X)
+    numeric = [
+        name for name, kind in frame.schema.items() if kind.is_numeric() or kind == nw.Boolean
+    ]
+    arms, products = [], []
+    for k, column in enumerate(indicators.T, start=1):
+        arm = _series_beside(X, f"treatment_{k}", column)
+        arms.append(arm)
+        if interactions:
+            products += [
+                (_number(frame[name]) * arm).alias(f"{name}_x_{arm.name}") for name in numeric
+            ]
+    return frame.with_columns(*arms, *products).to_native()
+
+
+def _number(column: nw.Series[Any]) -> nw.Series[Any]:
+    return column.cast(nw.Int8) if column.dtype == nw.Boolean else column
+
+
+def _series_beside(X: Matrix, name: str, values: Array) -> nw.Series[Any]:
+    if isinstance(X, pd.DataFrame):  # rows of pandas are matched by their labels
+        return nw.from_native(pd.Series(values, X.index, name=name), series_only=True)
+    return nw.new_series(name, values, backend=nw.get_native_namespace(X))
+
+
+def as_pandas(X: Matrix) -> pd.DataFrame:
+    """A feature matrix as a pandas data frame; columns without names are numbered.
+
+    True and false with missing values become numbers, as whole numbers with such do: pandas would
+    have Python objects.
+    """
+    frame = as_frame(X)
+    if frame is None or isinstance(X, pd.DataFrame):
+        return pd.DataFrame(X)
+    boolean = [c.name for c in frame.iter_columns() if c.dtype == nw.Boolean]
+    gaps = [name for name in boolean if frame[name].is_null().any()]
+    return (frame.with_columns(nw.col(gaps).cast(nw.Float64)) if gaps else frame).to_pandas()
+
+
+def as_mask(positions: Array, n_rows: int) -> Array:
+    """A mask of rows, eight to a byte."""
+    mask = np.zeros(n_rows, dtype=bool)
+    mask[positions] = True
+    return np.packbits(mask)
+
+
+def as_positions(mask: Array, n_rows: int) -> Array:
+    """Positions of the rows of a mask, ascending."""
+    return np.flatnonzero(np.unpackbits(mask, count=n_rows))

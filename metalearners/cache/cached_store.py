@@ -1,0 +1,63 @@
+"""A store of fits that outlive the process, in a cache."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+from metalearners._typing import Ref
+from metalearners.cache.fit_cache import FitCache
+from metalearners.cache.ownership import check_makers, reachable_folders
+from metalearners.cache.storage import FolderStorage
+from metalearners.digests.digest import is_kept
+from metalearners.fits.store import MemoryStore
+from metalearners.fits.unit import Fit
+
+
+class CachedStore(MemoryStore):
+    """A store whose fits outlive the process, in a cache.
+
+    Fits that no digest names are kept for the process alone.
+
+    Parameters
+    ----------
+    cache : where they are kept
+    refresh : find only what this object kept itself, so that every unit is fitted anew
+    """
+
+    lasting = True
+
+    def __init__(self, cache: FitCache, refresh: bool = False) -> None:
+        super().__init__()
+        self.cache = cache
+        self.refresh = refresh
+
+    def find(self, key: Ref) -> Fit | None:
+        """The fit kept under a key, by this process or another, if it is whole."""
+        fit = super().find(key)
+        if fit is None and not self.refresh and is_kept(key):
+            fit = self.cache.read(key)
+            if fit is not None:
+                super().keep(key, fit)
+        return fit
+
+    def keep(self, key: Ref, fit: Fit, label: str = "") -> None:
+        """Keep a fit here, and in the cache if that can be written to."""
+        if is_kept(key):
+            self.cache.write(key, fit, label)  # first, as it raises where one can't be pickled
+        super().keep(key, fit)
+
+    def claim(self, key: Ref) -> AbstractContextManager[None]:
+        """Wait until nobody else fits a key's unit, and have it for oneself."""
+        return self.cache.claim(key) if is_kept(key) else nullcontext()
+
+
+def check_cache_makers(cache: FitCache) -> str:
+    """A warning of others who may put fits into a cache that are read as code; empty if none may.
+
+    Raises
+    ------
+    UntrustedError
+        If any user of this machine may.
+    """
+    if cache.signing_key or not isinstance(cache.storage, FolderStorage):
+        return ""  # who may write to a URL isn't known here
+    folder = cache.storage.folder
+    return check_makers(folder, reachable_folders(folder))

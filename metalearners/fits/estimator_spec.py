@@ -1,0 +1,66 @@
+"""Base models as values: a factory and its parameters, named by content."""
+
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from metalearners._typing import Ref
+from metalearners.base_models.estimators import build, factory_name
+from metalearners.digests.digest import Identity, estimator_digest, identify
+
+
+@dataclass(frozen=True, eq=False)
+class EstimatorSpec:
+    """A factory of estimators with its parameters; equal specifications have equal digests.
+
+    Parameters
+    ----------
+    factory : class with scikit-learn's estimator interface, or a callable that returns an
+        estimator
+    params : keyword arguments of the factory
+    """
+
+    factory: Callable[..., Any]
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return factory_name(self.factory)
+
+    @cached_property
+    def identity(self) -> Identity:
+        """Digest of the factory and of the parameters that shape the fit, and what it lacks.
+
+        It covers the versions of packages, and of the user's code all that it refers to.
+        """
+        return identify(lambda: estimator_digest(self.factory, self.params))
+
+    @cached_property
+    def unkept(self) -> tuple[str, ...]:
+        """Why its fits can't be kept for another process; empty where they can."""
+        try:
+            pickle.dumps(self.build())
+        except Exception:  # whatever a part of it raises
+            return (*self.identity.gaps, "what no pickle can be made of, such as a lambda")
+        return self.identity.gaps
+
+    @cached_property
+    def outline(self) -> Ref:
+        """The same without what the user's code refers to: what seeds are drawn by.
+
+        So they stay where code counts its calls in a global, say.
+        """
+        made = identify(lambda: estimator_digest(self.factory, self.params), reaching=False)
+        return made.digest
+
+    @property
+    def digest(self) -> Ref:
+        """The digest of `identity`."""
+        return self.identity.digest
+
+    def build(self, seed: int | None = None, threads: int | None = None) -> Any:
+        """A new, unfitted estimator; see `build`."""
+        return build(self.factory, self.params, seed, threads)

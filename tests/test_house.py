@@ -1,0 +1,150 @@
+"""The house: each folder imports only what lies below it, and what shapes fits lies in one."""
+
+import ast
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import flows
+import metalearners
+from metalearners import base_models
+from metalearners.fits import unit
+
+# From the ground up; "top" is what outsiders import.
+ORDER = {
+    "metalearners": (
+        *("_typing", "base_models", "digests", "data", "fits", "cache", "evaluation"),
+        *("declaration", "workers", "top"),
+    ),
+    "flows": (
+        *("messages", "errors", "config", "server", "inputs", "fitting", "report", "tuning"),
+        *("top", "cli"),
+    ),
+}
+BESIDE = {"evaluation": "cache"}  # on one floor: neither knows the other
+PLACES = {package.__name__: Path(package.__file__).parent for package in (metalearners, flows)}
+
+
+@cache
+def modules(package: str) -> dict[str, Path]:
+    """The files of a package by dotted name, without the package's own."""
+    place = PLACES[package]
+    found = {}
+    for path in place.rglob("*.py"):
+        parts = path.relative_to(place).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Names of modules, and of what is taken from them, that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def room(package: str, name: str) -> str:
+    """The folder that a module lies in."""
+    first = name.partition(".")[0]
+    return first if first in ORDER[package] else "top"
+
+
+def arrows(package: str) -> set[tuple[str, str]]:
+    """Pairs of rooms of which the first imports from the second, with a witness each."""
+    found = set()
+    for name, path in modules(package).items():
+        for other in imported(path):
+            root, _, rest = other.partition(".")
+            if root == package:
+                found.add((room(package, name), room(package, rest)))
+    return found
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_every_folder_has_its_place_and_no_place_is_empty(package):
+    folders = {name.partition(".")[0] for name in modules(package) if "." in name}
+
+    assert folders <= set(ORDER[package])
+    assert {room(package, name) for name in modules(package)} == set(ORDER[package])
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_arrows_point_down(package):
+    floors = {name: floor for floor, name in enumerate(ORDER[package])}
+    found = arrows(package)
+
+    assert len(found) > len(floors)
+    assert {(a, b) for a, b in found if floors[b] > floors[a]} == set()
+    assert not {(a, b) for a, b in found if BESIDE.get(a) == b}
+
+
+def test_the_library_knows_no_flows():
+    everything = [*modules("metalearners").values()]
+
+    assert not [p for p in everything if any(n.startswith("flows") for n in imported(p))]
+
+
+def test_what_shapes_a_fit_reaches_nothing_else_of_ours():
+    files = [path for name, path in modules("metalearners").items() if "base_models." in name]
+    own = {name for path in files for name in imported(path) if name.startswith("metalearners")}
+    aliases = ast.parse(modules("metalearners")["_typing"].read_text()).body
+
+    assert len(files) > 5
+    assert all(
+        name.startswith(("metalearners.base_models.", "metalearners._typing.")) for name in own
+    )
+    plain = (ast.Expr, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign)
+    assert all(isinstance(node, plain) for node in aliases)
+
+
+def test_a_file_that_is_edited_or_added_where_fits_are_shaped_moves_keys(tmp_path, monkeypatch):
+    folder = tmp_path / "base_models"
+    shutil.copytree(Path(base_models.__file__).parent, folder)
+
+    def code():
+        unit._fit_code.cache_clear()
+        return unit._fit_code()
+
+    here = code()
+    monkeypatch.setattr(base_models, "__file__", str(folder / "__init__.py"))
+    assert code() == here
+    seen = {here}
+    for path in sorted(folder.glob("*.py")):
+        path.write_text(path.read_text() + "\n# edited\n")
+        seen.add(code())
+    (folder / "helper.py").write_text("")
+    seen.add(code())
+    (folder / "helper.py").rename(folder / "other.py")
+    seen.add(code())
+    assert len(seen) == len(list(folder.glob("*.py"))) + 2
+    unit._fit_code.cache_clear()
+
+
+def test_a_key_depends_on_that_code(monkeypatch):
+    def key():
+        return unit.FitUnit(Spec(), "x", "y", "rows", None, None, None, 0, "predict", 1, True).key
+
+    class Spec:
+        digest = "estimator"
+
+    before = key()
+    monkeypatch.setattr(unit, "_fit_code", lambda: "edited")
+
+    assert key() != before
+
+
+def test_the_library_alone_loads_no_storage_and_no_pool():
+    code = "from metalearners import *; import sys; print(*sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    roots = {name.partition(".")[0] for name in ran.stdout.split()}
+    assert "sklearn" in roots
+    assert not roots & {"fsspec", "tenacity", "loky", "dask", "distributed", "s3fs"}
