@@ -11,3 +11,7 @@ class InputError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(without_secrets(message))
+
+
+class FitError(RuntimeError):
+    """A unit that couldn't be fitted."""

@@ -1,15 +1,12 @@
 """A run's folder, which appears whole or not at all, and the record of runs that have none."""
 
 import contextlib
-import errno
 import fcntl
-import json
 import os
 import re
 import resource
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,20 +14,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from flows.config.files import write_json
 from flows.errors import InputError
 from flows.messages import progress
 from flows.messages.limits import shown
 from flows.messages.secrets import without_secrets
 from flows.server import interruption
-from metalearners.cache.regular_files import read_regular
-from metalearners.cache.storage import write_whole
 
 FORMAT_VERSION = 1
 LATEST = "latest"
 COUNTS = ("planned", "unique", "executed", "reused", "retried")
 _RECORDS = ".records"
-_ROOM = 1 << 20  # bytes without which neither database nor report can grow
-_MOST_JSON_BYTES = 256 << 20
 
 
 @dataclass
@@ -87,50 +81,6 @@ class Run:
             "folder": str(self.folder),
             "started": self.started.isoformat(timespec="seconds"),
         }
-
-
-def check_folder(folder: str | Path, where: str) -> None:
-    """Refuse a folder that can't be written to; it is made if it doesn't exist.
-
-    Raises
-    ------
-    InputError
-        If it can't.
-    """
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise InputError(
-            f"{where}: expected a folder that can be written to; {folder}: {error.strerror}. "
-            "Choose another."
-        ) from None
-
-
-def is_full(folder: Path) -> bool:
-    """Whether a folder is there and nothing can be added to it for lack of space."""
-    try:
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(bytes(_ROOM))
-    except OSError as error:
-        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    return False
-
-
-def check_file(path: Path, where: str) -> None:
-    """Refuse a file that can't be written, before there is anything to write.
-
-    Raises
-    ------
-    InputError
-        If it can't, or if something else, such as a folder or a device, has its name.
-    """
-    if ":/" in str(path) or (path.exists() and not path.is_file()):
-        raise InputError(
-            f"{where}: expected the name of a file on this machine; {path} is none. Choose another."
-        )
-    check_folder(path.parent, where)
 
 
 @contextlib.contextmanager
@@ -360,17 +310,6 @@ def _locked(path: Path) -> bool:
     finally:
         os.close(lock)
     return False
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Plain values of a JSON file; an OSError or ValueError where it is no such file."""
-    content: dict[str, Any] = json.loads(read_regular(path, _MOST_JSON_BYTES))
-    return content
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write plain values as a JSON file, whole."""
-    write_whole(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
 
 
 def peak_rss_bytes() -> int:

@@ -10,6 +10,7 @@ from prefect import Flow, Task, flow, task
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture, as_completed
 
+from flows.errors import FitError
 from flows.fitting.result_storage import FitStorage
 from flows.fitting.workspace import Workspace, find_workspace
 from flows.messages import progress
@@ -26,10 +27,6 @@ PASSING_FAULTS = (OSError, MemoryError, BrokenExecutor)  # the last, of a base m
 LASTING_FAULTS = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError)
 
 heartbeats.end_at_once()
-
-
-class FitError(RuntimeError):
-    """A unit that couldn't be fitted."""
 
 
 @dataclass(frozen=True)

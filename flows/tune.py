@@ -32,7 +32,8 @@ from flows.errors import InputError
 from flows.fitting.machine import machine
 from flows.fitting.parallelism import Parallelism, work_of
 from flows.fitting.profiles import keep_profile, shape_of
-from flows.inputs.study import Study, take_study
+from flows.inputs.study import Study
+from flows.loading import take_study
 from flows.messages import progress
 from flows.report import plots
 from flows.server import running as liveness

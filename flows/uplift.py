@@ -21,12 +21,14 @@ from flows.config.config import (
     ParallelismConfig,
     config_among,
 )
+from flows.config.files import write_json
 from flows.fitting.cache import cache_facts, signing_key
 from flows.fitting.foresight import Column, stand_ins
 from flows.fitting.parallelism import Parallelism, choose, work_of
 from flows.fitting.profiles import Profile, find_profile
 from flows.fitting.workspace import Workspace, workspace
-from flows.inputs.study import Study, check_folders, take_study
+from flows.inputs.study import Study
+from flows.loading import check_folders, take_study
 from flows.report.page import render
 from flows.report.results import EVALUATION, JUDGING, Results, evaluate, summary_of
 from flows.runs import (
@@ -36,7 +38,6 @@ from flows.runs import (
     peak_rss_bytes,
     recorded,
     whole_folder,
-    write_json,
 )
 from flows.server import running as liveness
 from flows.server.prefect_patches import ephemeral, patience

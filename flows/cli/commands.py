@@ -14,20 +14,18 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from flows.cli.display import progress_display, say, show
+from flows.cli.display import progress_display
+from flows.config.files import check_file, read_json, write_json
 from flows.errors import InputError
-from flows.messages.output import check_output, make_lossy
+from flows.messages.output import check_output, make_lossy, say, show
 from flows.messages.secrets import without_secrets
 from flows.runs import (
     LATEST,
     cache_warning,
-    check_file,
     find_run,
     interrupted,
     list_runs,
     outcome_lines,
-    read_json,
-    write_json,
 )
 from flows.server import interruption
 from metalearners.cache.storage import write_whole

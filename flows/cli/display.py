@@ -20,32 +20,11 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.messages.limits import shown
+from flows.messages.output import plain, say
 from flows.messages.progress import describe, listening
 
 if TYPE_CHECKING:  # the command's help doesn't wait for the library
     from metalearners.cache.fit_cache import Entry
-
-
-def plain(text: str) -> str:
-    """A text that says nothing to a terminal but its letters: its control signs are written out.
-
-    Names of files and labels of arms are others' texts. Among what isn't printed are the signs
-    that turn the direction of writing, and bytes that are no text.
-    """
-    return "".join(
-        sign if sign.isprintable() or sign in "\n\t" else sign.encode("unicode_escape").decode()
-        for sign in text
-    )
-
-
-def say(message: str) -> None:
-    """Print to standard error."""
-    print(plain(message), file=sys.stderr)
-
-
-def show(message: str) -> None:
-    """Print to standard output."""
-    print(plain(message))
 
 
 @contextlib.contextmanager

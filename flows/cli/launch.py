@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from flows.cli.display import say
 from flows.config.config import Config, load_config
+from flows.config.files import is_full
 from flows.errors import InputError
-from flows.runs import interrupted, is_full, record_failure
+from flows.messages.output import say
+from flows.runs import interrupted, record_failure
 from flows.server import engine, environment
 from flows.server.connection import answers, connect, ui_address, wait_for
 from flows.server.environment import STATE_FOLDER, state_folder
@@ -25,7 +26,8 @@ _SETTLE_SECONDS = 2.0  # task runs reach the server in batches, one a second
 if TYPE_CHECKING:
     from prefect import Flow
 
-    from flows.inputs.study import Prepared, Study
+    from flows.inputs.study import Study
+    from flows.loading import Prepared
 
 
 def launch(
@@ -95,7 +97,7 @@ def _ready(config: Config, name: str, quiet: bool) -> Iterator["Flow[..., str]"]
     with ThreadPoolExecutor(1) as aside:  # a new server starts while this imports and reads data
         address = aside.submit(connect)
         import flows.report.page  # noqa: F401 - takes a while, so before the clock of a run starts
-        from flows.inputs.study import prepare
+        from flows.loading import prepare
 
         prepared = prepare(config)
     if not quiet:

@@ -7,12 +7,12 @@ import pandas as pd
 import pyarrow as pa
 
 from flows.config.config import DataConfig, parse
+from flows.config.files import check_file
 from flows.errors import InputError
 from flows.fitting.cache import KEY_VARIABLE, signing_key
 from flows.inputs.columns import known_propensity, read_strata
 from flows.inputs.source import open_source, read_rows
 from flows.messages.secrets import check_address
-from flows.runs import check_file
 from metalearners._typing import Floats
 from metalearners.bundle import Bundle, BundleError, sign
 from metalearners.cache.storage import write_whole

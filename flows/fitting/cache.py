@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from flows.config.config import CacheConfig, parse
+from flows.config.files import check_folder
 from flows.errors import InputError
-from flows.runs import check_folder
 from flows.server.environment import STATE_FOLDER, check_state_folder
 from metalearners._typing import Ref
 from metalearners.cache.cached_store import CachedStore, check_cache_makers

@@ -9,10 +9,10 @@ from typing import Any
 
 from joblib import cpu_count
 
+from flows.config.files import read_json, write_json
 from flows.fitting.parallelism import Parallelism
 from flows.inputs.study import Study
 from flows.messages.limits import shown
-from flows.runs import read_json, write_json
 from flows.server.environment import STATE_FOLDER
 from metalearners.digests.digest import combine
 

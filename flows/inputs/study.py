@@ -2,20 +2,15 @@
 
 import dataclasses
 import re
-import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
-from joblib import cpu_count
 
 from flows.config.config import Config, DataConfig
 from flows.errors import InputError
-from flows.fitting.cache import check_cache
-from flows.fitting.cluster import check_cluster
-from flows.fitting.parallelism import cut_down
 from flows.inputs.columns import (
     as_features,
     check_design,
@@ -30,8 +25,7 @@ from flows.inputs.columns import (
     shares_of_design,
 )
 from flows.inputs.models import learners_of, make_learner, with_defaults
-from flows.inputs.source import check_allowed, open_source, read_rows
-from flows.runs import check_folder
+from flows.inputs.source import open_source, read_rows
 from metalearners._typing import Array, Floats, Ref
 from metalearners.base_models.capabilities import takes_categories, takes_missing
 from metalearners.base_models.weights import weight_argument
@@ -101,8 +95,6 @@ def load_study(config: Config) -> Study:
         If the data, the config or the two together are wrong.
     """
     learners_of(config, n_variants=2)  # wrong base models are refused before data are read
-    if config.parallelism != "auto" and config.parallelism.runner == "dask":
-        check_cluster(config.parallelism)
     source = open_source(config.data.source)
     columns, features, warnings = choose_columns(config.data, source.schema.names)
     frame = read_rows(source, columns, config.data.source)
@@ -144,7 +136,6 @@ def load_study(config: Config) -> Study:
                 *_few_groups(dataset, arms),
                 *_few_held_out(dataset, judging),
                 *_concerns([*learners.values(), reference], dataset),
-                *cut_down(config.parallelism, cpu_count()),
             ],
         )
         for learner in (*study.learners.values(), study.reference):
@@ -155,68 +146,7 @@ def load_study(config: Config) -> Study:
         raise InputError(f"{config.data.source}: {_with_labels(str(error), arms)}") from None
     _check_models(study)
     _try_models(study)
-    # Last, so that refused input leaves no folders behind.
-    study.warnings.extend(check_folders(config))
     return study
-
-
-def check_folders(config: Config) -> list[str]:
-    """Refuse folders to write to that the process may not, or can't, write to.
-
-    Returns
-    -------
-    Warnings of others who may put fits into the cache
-
-    Raises
-    ------
-    InputError
-        If there is one.
-    """
-    check_allowed(config.output)
-    check_folder(config.output, "output")
-    if not config.cache.enabled:
-        return []
-    check_allowed(config.cache.storage)
-    return list(filter(None, [check_cache(config.cache)]))
-
-
-@dataclass
-class Prepared:
-    """A study loaded ahead of its run.
-
-    Parameters
-    ----------
-    begun : on the performance counter, when loading began
-    waited : seconds since then that were spent on waiting for a server
-    """
-
-    study: Study
-    begun: float
-    waited: float = 0.0
-
-
-# By the configs they were loaded for.
-_prepared: dict[str, Prepared] = {}
-
-
-def prepare(config: Config) -> Prepared:
-    """Load a run's study ahead of it, so that wrong input is refused before a server is needed."""
-    begun = time.perf_counter()
-    _prepared[config.to_yaml()] = Prepared(load_study(config), begun)
-    return _prepared[config.to_yaml()]
-
-
-def take_study(config: Config) -> tuple[Study, float]:
-    """The study of a config: the one loaded ahead for it, once, else loaded now.
-
-    Returns
-    -------
-    The study, and the seconds that its run had taken before this call, waiting left out
-    """
-    prepared = _prepared.pop(config.to_yaml(), None)
-    if prepared is None:
-        return load_study(config), 0.0
-    return prepared.study, time.perf_counter() - prepared.begun - prepared.waited
 
 
 def _dataset(

@@ -62,3 +62,25 @@ def check_output() -> None:
         if raw.lost is not None:
             reason = raw.lost.strerror
             raise OSError(f"expected standard output to take what was asked for; {reason}")
+
+
+def plain(text: str) -> str:
+    """A text that says nothing to a terminal but its letters: its control signs are written out.
+
+    Names of files and labels of arms are others' texts. Among what isn't printed are the signs
+    that turn the direction of writing, and bytes that are no text.
+    """
+    return "".join(
+        sign if sign.isprintable() or sign in "\n\t" else sign.encode("unicode_escape").decode()
+        for sign in text
+    )
+
+
+def say(message: str) -> None:
+    """Print to standard error."""
+    print(plain(message), file=sys.stderr)
+
+
+def show(message: str) -> None:
+    """Print to standard output."""
+    print(plain(message))

@@ -18,9 +18,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from flows.cli.display import say
 from flows.errors import InputError
 from flows.messages import progress
+from flows.messages.output import say
 from flows.messages.secrets import without_secrets
 from flows.server.environment import server_environment, state_folder
 

@@ -14,8 +14,8 @@ from uuid import uuid4
 
 import psutil
 
+from flows.errors import FitError
 from flows.fitting.parallelism import Parallelism
-from flows.stages import FitError
 from metalearners.fits.store import Store
 from metalearners.fits.unit import FitUnit
 from metalearners.workers.workers import Workers, limited_blas

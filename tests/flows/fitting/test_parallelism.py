@@ -34,7 +34,7 @@ from threadpoolctl import threadpool_info
 from flows.config.config import ParallelismConfig, parse_config
 from flows.fitting.parallelism import Parallelism, as_asked, choose, cut_down, work_of
 from flows.fitting.profiles import find_profile, keep_profile, path_of, shape_of
-from flows.inputs.study import load_study
+from flows.loading import load
 from flows.tuning.halving import halve
 from metalearners.data.dataset import Dataset
 from metalearners.fits.estimator_spec import EstimatorSpec
@@ -169,7 +169,7 @@ def test_a_search_takes_what_its_fits_take():
 
 def test_fits_that_learners_share_are_counted_once(api, settings):
     settings["learners"] = ["SLearner", "TLearner", "XLearner", "RLearner", "DRLearner"]
-    study = load_study(parse_config(settings))
+    study = load(parse_config(settings))
     stages = expected_of(study)
     plans = [plan_stage(asked, study.dataset, MemoryStore()) for asked in stages]
     reckoned = work_of(study.dataset, stages).stages
@@ -408,7 +408,7 @@ def test_tuning_on_a_part_of_the_rows_has_all_classes_in_all_folds(api, settings
     rare(frame, groups)
     settings["data"] |= {"outcome_type": "binary", "features": ["a", "b"], "group": "g"}
     settings["models"]["outcome"] = settings["models"]["propensity"]
-    study = load_study(parse_config(settings))
+    study = load(parse_config(settings))
     bench = _on_rows(study, 500, deadline=1e9)
 
     assert 500 / 20_000 < bench.share < 0.9
@@ -498,7 +498,7 @@ def by(run, settings, **changes):
     ],
 )
 def test_profile_that_can_not_be_used_is_ignored_with_a_warning(settings, content):
-    study = load_study(parse_config(settings))
+    study = load(parse_config(settings))
     assert find_profile(study).problem == ""
     path = keep_profile(shape_of(study), Parallelism("serial", 1, 1, "profile"), {"measured": "2"})
     assert find_profile(study).best.chosen_by == "profile"
@@ -522,7 +522,7 @@ def test_a_profile_is_passed_over_where_memory_is_too_little():
 
 
 def test_run_with_a_damaged_profile_says_so(run, settings):
-    path = path_of(shape_of(load_study(parse_config(settings))))
+    path = path_of(shape_of(load(parse_config(settings))))
     path.parent.mkdir(parents=True)
     path.write_text("{")
     summary = run(settings).summary
@@ -533,7 +533,7 @@ def test_run_with_a_damaged_profile_says_so(run, settings):
 
 def test_shape_rounds_sizes_and_tells_models_apart(settings, frame):
     def shape(**changes):
-        return shape_of(load_study(parse_config(settings | changes)))
+        return shape_of(load(parse_config(settings | changes)))
 
     first = shape()
     frame.head(590).to_parquet("data.parquet")

@@ -26,10 +26,11 @@ from hypothesis import strategies as st
 
 from flows.cli.score import score_file
 from flows.config.config import ModelSpec, load_config, parse_config
+from flows.config.files import check_file
 from flows.errors import InputError
 from flows.inputs.models import resolve
-from flows.inputs.study import load_study
-from flows.runs import check_file, find_run
+from flows.loading import load
+from flows.runs import find_run
 from metalearners.bundle import Bundle
 
 CONFIG = {
@@ -93,7 +94,7 @@ def study(changes=(), frame=None):
     config = merged(CONFIG, dict(changes))
     if config["data"]["source"] == "data.parquet":
         (rows() if frame is None else frame).to_parquet("data.parquet")
-    return load_study(parse_config(config))
+    return load(parse_config(config))
 
 
 def refused(match, changes=(), frame=None):
@@ -1368,7 +1369,7 @@ def store(run, changes, frame=None):
         "output": str(run / "runs"),
     }
     config = {**merged(merged(CONFIG, settings), changes), "models": models}
-    found = load_study(parse_config(config))
+    found = load(parse_config(config))
     d = found.dataset
     for learner in found.learners.values():
         learner.fit(d.X, d.y, d.w, propensity=d.propensity)

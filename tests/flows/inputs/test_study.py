@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from flows import loading
 from flows.config.config import parse_config
 from flows.errors import InputError
-from flows.inputs.study import load_study
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def load(settings, frame):
     def of(changes, **data):
         frame.assign(**changes).to_parquet("data.parquet")
         chosen = settings | {"data": {**settings["data"], "features": list("abc"), **data}}
-        return load_study(parse_config(chosen))
+        return loading.load(parse_config(chosen))
 
     return of
 

@@ -14,7 +14,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from flows.cli.score import score_file
 from flows.config.config import load_config, parse_config
 from flows.errors import InputError
-from flows.inputs.study import load_study
+from flows.loading import load
 from flows.uplift import ask_nuisances
 from metalearners import DRLearner, RLearner
 from metalearners.bundle import Bundle
@@ -207,11 +207,11 @@ def test_strata_need_each_arm_and_a_value_in_each_row(settings, frame):
     frame.loc[frame.index < 30, "w"] = 1
     frame.to_parquet("data.parquet")
     with pytest.raises(InputError, match="a stratum, 'only treated', with none in arm 0"):
-        load_study(config(settings, design="randomised", strata="s"))
+        load(config(settings, design="randomised", strata="s"))
     frame.loc[3, "s"] = None
     frame.to_parquet("data.parquet")
     with pytest.raises(InputError, match=r"data\.strata: expected a stratum in each row"):
-        load_study(config(settings, design="randomised", strata="s"))
+        load(config(settings, design="randomised", strata="s"))
 
 
 def test_a_declared_experiment_fits_no_propensities_and_scores_new_rows_by_stratum(
@@ -227,7 +227,7 @@ def test_a_declared_experiment_fits_no_propensities_and_scores_new_rows_by_strat
     design = ran.summary["design"]
     assert design == {"design": "randomised", "strata": "s", "propensities": "shares"}
     assert ran.summary["overlap"]["rows_clipped"] == 0
-    nuisances = ask_nuisances(load_study(parse_config(settings)))
+    nuisances = ask_nuisances(load(parse_config(settings)))
     assert not any("propensity_model" in name for name in nuisances)
     assert Bundle.load(ran.folder / "model").about["shares"]["strata"]
 
@@ -270,7 +270,7 @@ def test_default_models_are_written_into_the_config_of_the_run(run, settings):
 
 def test_held_out_rows_are_judged_by_fits_that_no_learner_has(settings, frame):
     settings["learners"] = ["SLearner", "TLearner", "XLearner", "RLearner", "DRLearner"]
-    study = load_study(parse_config(settings))
+    study = load(parse_config(settings))
     store = MemoryStore()
     own = study.reference.nuisances(study.judging)
     judging = plan_stage(own, study.judging, store).units
@@ -284,7 +284,7 @@ def test_held_out_rows_are_judged_by_fits_that_no_learner_has(settings, frame):
 
 def test_a_hold_out_too_small_for_models_of_its_own_says_so(settings, frame):
     settings["evaluation"] = {"holdout": 0.05, "bootstrap": 0}
-    study = load_study(parse_config(settings))
+    study = load(parse_config(settings))
 
     assert study.judging is None
     assert any("too small for nuisance models of its own" in one for one in study.warnings)

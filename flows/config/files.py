@@ -1,0 +1,69 @@
+"""Folders and files to write to, seen before there is anything to write, and JSON files."""
+
+import errno
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from flows.errors import InputError
+from metalearners.cache.regular_files import read_regular
+from metalearners.cache.storage import write_whole
+
+_ROOM = 1 << 20  # bytes without which neither database nor report can grow
+_MOST_JSON_BYTES = 256 << 20
+
+
+def check_folder(folder: str | Path, where: str) -> None:
+    """Refuse a folder that can't be written to; it is made if it doesn't exist.
+
+    Raises
+    ------
+    InputError
+        If it can't.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{where}: expected a folder that can be written to; {folder}: {error.strerror}. "
+            "Choose another."
+        ) from None
+
+
+def is_full(folder: Path) -> bool:
+    """Whether a folder is there and nothing can be added to it for lack of space."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(_ROOM))
+    except OSError as error:
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return False
+
+
+def check_file(path: Path, where: str) -> None:
+    """Refuse a file that can't be written, before there is anything to write.
+
+    Raises
+    ------
+    InputError
+        If it can't, or if something else, such as a folder or a device, has its name.
+    """
+    if ":/" in str(path) or (path.exists() and not path.is_file()):
+        raise InputError(
+            f"{where}: expected the name of a file on this machine; {path} is none. Choose another."
+        )
+    check_folder(path.parent, where)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Plain values of a JSON file; an OSError or ValueError where it is no such file."""
+    content: dict[str, Any] = json.loads(read_regular(path, _MOST_JSON_BYTES))
+    return content
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write plain values as a JSON file, whole."""
+    write_whole(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
