@@ -1,9 +1,9 @@
 """The stages as sub-flows, and the fit of one unit as a task."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import BrokenExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from prefect import Flow, Task, flow, task
@@ -19,7 +19,10 @@ from flows.server.prefect_patches.cancellation import PromptTaskRunner
 from metalearners._typing import Name, Ref
 from metalearners.data.dataset import Dataset
 from metalearners.fits.crossfit import CrossFit
+from metalearners.fits.execute import run_plan
 from metalearners.fits.plan import Regression, plan_stage
+from metalearners.fits.store import Store
+from metalearners.fits.unit import FitUnit
 from metalearners.workers.workers import InProcess
 
 # Faults that may have passed at the next try; any other would only come again.
@@ -92,21 +95,21 @@ def fit(key: Ref, label: str, workspace: str) -> Ref:
 
 
 @flow(name="nuisance-stage", validate_parameters=False)
-def nuisance_stage(plan: Ref, workspace: str) -> Counts:
-    """Fit the units of a plan of nuisance models."""
-    return _fit_units("nuisance", plan, workspace)
+def nuisance_stage(units: Ref, workspace: str) -> Counts:
+    """Fit the units of nuisance models."""
+    return _fit_units("nuisance", units, workspace)
 
 
 @flow(name="treatment-stage", validate_parameters=False)
-def treatment_stage(plan: Ref, workspace: str) -> Counts:
-    """Fit the units of a plan of treatment models."""
-    return _fit_units("treatment", plan, workspace)
+def treatment_stage(units: Ref, workspace: str) -> Counts:
+    """Fit the units of treatment models."""
+    return _fit_units("treatment", units, workspace)
 
 
 @flow(name="evaluation-stage", validate_parameters=False)
-def evaluation_stage(plan: Ref, workspace: str) -> Counts:
-    """Fit the units of a plan of models that judge held-out rows."""
-    return _fit_units("evaluate", plan, workspace)
+def evaluation_stage(units: Ref, workspace: str) -> Counts:
+    """Fit the units of models that judge held-out rows."""
+    return _fit_units("evaluate", units, workspace)
 
 
 def run_stage(
@@ -115,17 +118,18 @@ def run_stage(
     d: Dataset,
     place: Workspace,
 ) -> tuple[dict[Name, CrossFit], Counts]:
-    """Run a stage's regressions as a sub-flow.
-
-    `metalearners.fits.execute.run_stage` is the library's.
-    """
+    """Run a stage's regressions as a sub-flow, each fit a task of it."""
     plan = plan_stage(asked, d, place.store)
-    place.plans[plan.key] = plan
-    place.units.update((unit.key, unit) for unit in plan.units)
-    runner: Any = PromptTaskRunner(max_workers=place.workers.concurrency)
-    named = stage.with_options(task_runner=runner, flow_run_name=f"{stage.name} {_of(asked)}")
-    counts = named(plan.key, place.handle)
-    return plan.gather({unit: place.store.fetch(unit.key) for unit in plan.units}), counts
+    counts = Counts()
+
+    def execute(units: Sequence[FitUnit], store: Store) -> None:
+        nonlocal counts
+        runner: Any = PromptTaskRunner(max_workers=place.workers.concurrency)
+        named = stage.with_options(task_runner=runner, flow_run_name=f"{stage.name} {_of(asked)}")
+        counts = named(place.show(units), place.handle)
+
+    fitted = run_plan(plan, place.store, execute)
+    return fitted, replace(counts, planned=plan.planned)
 
 
 def _of(asked: Mapping[Name, Regression]) -> str:
@@ -133,10 +137,9 @@ def _of(asked: Mapping[Name, Regression]) -> str:
     return ", ".join(dict.fromkeys(name[0] for name in asked))
 
 
-def _fit_units(stage: str, plan_key: Ref, workspace: str) -> Counts:
+def _fit_units(stage: str, handle: Ref, workspace: str) -> Counts:
     place = find_workspace(workspace)
-    plan = place.plans[plan_key]
-    units = plan.longest_first
+    units = place.shown[handle]
     begun, fitted = len(place.attempts), len(place.fitted)
     cached_fit = fit.with_options()
     # Assigned, as Prefect wants a storage in its constructor to be saved on the server first, for
@@ -161,7 +164,7 @@ def _fit_units(stage: str, plan_key: Ref, workspace: str) -> Counts:
     # The others were found: before, or while waiting for their turn or for another try.
     executed = len(set(place.fitted[fitted:]))
     reused, retried = len(units) - executed, len(attempts) - len(set(attempts))
-    return Counts(plan.planned, len(units), executed, reused, retried)
+    return Counts(len(units), len(units), executed, reused, retried)
 
 
 def _check_fitted(future: PrefectFuture[Ref], label: str) -> None:

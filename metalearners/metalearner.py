@@ -302,7 +302,9 @@ class MetaLearner(Explainable, Declaration):
             raise ValueError(
                 f"Expected synchronize_cross_fitting as a bool; found {synchronize!r}."
             )
-        if store is not None and not all(hasattr(store, name) for name in ("put", "find", "keep")):
+        if store is not None and not all(
+            hasattr(store, name) for name in ("put", "find", "fetch", "keep")
+        ):
             raise ValueError(
                 f"Expected a store such as metalearners.store.DirectoryStore(folder); found "
                 f"{store!r}."

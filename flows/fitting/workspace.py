@@ -1,7 +1,7 @@
 """What the tasks of a run share: across a flow or task boundary goes a handle, never data."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from uuid import uuid4
 
@@ -14,7 +14,7 @@ from metalearners._typing import Ref
 from metalearners.cache.cached_store import CachedStore
 from metalearners.cache.claims import Claimant, this_process
 from metalearners.cache.fit_cache import inputs_claim
-from metalearners.fits.plan import Plan
+from metalearners.digests.digest import combine
 from metalearners.fits.store import MemoryStore, Store, obtain
 from metalearners.fits.unit import Fit, FitUnit
 from metalearners.workers.workers import InProcess, Workers, limited_blas
@@ -22,14 +22,15 @@ from metalearners.workers.workers import InProcess, Workers, limited_blas
 
 @dataclass(eq=False)
 class Workspace:
-    """A run's store, plans and tally.
+    """A run's store, units and tally.
 
     Parameters
     ----------
     handle : that it is found by
     store : inputs and fits
     workers : where units are fitted
-    plans, units : by key
+    units : by key
+    shown : units that a stage has to fit, by the name that it knows them by
     attempts : a unit's key for each time its fit was begun
     fitted : and for each time that it ended well
     """
@@ -37,10 +38,17 @@ class Workspace:
     handle: str
     store: MemoryStore
     workers: Workers = field(default_factory=lambda: InProcess(1, 1))
-    plans: dict[Ref, Plan] = field(default_factory=dict)
     units: dict[Ref, FitUnit] = field(default_factory=dict)
+    shown: dict[Ref, list[FitUnit]] = field(default_factory=dict)
     attempts: list[Ref] = field(default_factory=list)
     fitted: list[Ref] = field(default_factory=list)
+
+    def show(self, units: Sequence[FitUnit]) -> Ref:
+        """A name by which a stage finds the units that it has to fit."""
+        handle = combine("units", [unit.key for unit in units])
+        self.shown[handle] = list(units)
+        self.units.update((unit.key, unit) for unit in units)
+        return handle
 
     def obtain(self, key: Ref) -> None:
         """Have a unit's fit in the store."""

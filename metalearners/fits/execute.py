@@ -1,6 +1,6 @@
-"""Executors: functions from units to fits. The serial one is the specification."""
+"""The one way to execute a plan, and executors: they have units fitted, each once."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from joblib import Parallel, cpu_count, delayed, effective_n_jobs
@@ -10,20 +10,40 @@ from metalearners.data.dataset import Dataset
 from metalearners.fits.crossfit import CrossFit
 from metalearners.fits.fit import fit_unit
 from metalearners.fits.plan import Plan, Regression, plan_stage
-from metalearners.fits.store import Store
-from metalearners.fits.unit import Fit, FitUnit
+from metalearners.fits.store import Store, obtain
+from metalearners.fits.unit import FitUnit
 
 
 class Executor(Protocol):
-    """Fits units and returns their fits in the same order."""
+    """Has units fitted: one by one, in joblib's workers, or as tasks of a flow."""
 
-    def __call__(self, units: Sequence[FitUnit], store: Store) -> Iterable[Fit]:
-        """The fits of the units, in their order, as they are done."""
+    def __call__(self, units: Sequence[FitUnit], store: Store) -> None:
+        """Have the fit of each unit in the store; what is there is not fitted again."""
 
 
-def serial(units: Sequence[FitUnit], store: Store) -> Iterator[Fit]:
-    """Fit one unit after another."""
-    return (fit_unit(unit, store) for unit in units)
+def run_stage(
+    asked: Mapping[Name, Regression], d: Dataset, store: Store, execute: Executor
+) -> dict[Name, CrossFit]:
+    """Plan a stage's regressions, have each unit fitted once, and gather the results."""
+    return run_plan(plan_stage(asked, d, store), store, execute)
+
+
+def run_plan(plan: Plan, store: Store, execute: Executor) -> dict[Name, CrossFit]:
+    """Have the units of a plan fitted, and gather the results.
+
+    Raises
+    ------
+    KeyError
+        If the executor left a unit without a fit.
+    """
+    execute(plan.longest_first, store)
+    return plan.gather({unit: store.fetch(unit.key) for unit in plan.units})
+
+
+def serial(units: Sequence[FitUnit], store: Store) -> None:
+    """Fit one unit after another: what other executors are held to."""
+    for unit in units:
+        obtain(unit, store, fit_unit)
 
 
 def joblib_executor(n_jobs: int | None = None) -> Executor:
@@ -37,28 +57,13 @@ def joblib_executor(n_jobs: int | None = None) -> Executor:
         are several, each fit has its share of the cores
     """
 
-    def execute(units: Sequence[FitUnit], store: Store) -> Iterator[Fit]:
+    def execute(units: Sequence[FitUnit], store: Store) -> None:
+        missing = [unit for unit in units if store.find(unit.key) is None]
         parallel = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")
         workers = effective_n_jobs(n_jobs)
         threads = max(1, cpu_count() // workers) if workers > 1 else None
-        return parallel(delayed(fit_unit)(u, store.only(u.inputs), threads) for u in units)
+        fits = parallel(delayed(fit_unit)(u, store.only(u.inputs), threads) for u in missing)
+        for unit, fit in zip(missing, fits, strict=True):
+            store.keep(unit.key, fit, unit.label)
 
     return execute
-
-
-def run_stage(
-    asked: Mapping[Name, Regression], d: Dataset, store: Store, execute: Executor
-) -> dict[Name, CrossFit]:
-    """Plan a stage's regressions, fit each unit once, and gather the results."""
-    plan = plan_stage(asked, d, store)
-    return plan.gather(run_plan(plan, store, execute))
-
-
-def run_plan(plan: Plan, store: Store, execute: Executor) -> dict[FitUnit, Fit]:
-    """The fits of a plan's units: those that the store has, and the others fitted and kept."""
-    found = {unit: store.find(unit.key) for unit in plan.longest_first}
-    missing = [unit for unit, fit in found.items() if fit is None]
-    for unit, fit in zip(missing, execute(missing, store), strict=True):
-        store.keep(unit.key, fit)
-        found[unit] = fit
-    return {unit: fit for unit, fit in found.items() if fit is not None}

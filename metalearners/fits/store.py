@@ -35,6 +35,9 @@ class Store(Protocol):
     def find(self, key: Ref) -> Fit | None:
         """The fit kept under a key; None if there is none, or none that is whole."""
 
+    def fetch(self, key: Ref) -> Fit:
+        """The fit that must be under a key; a KeyError if there is none."""
+
     def keep(self, key: Ref, fit: Fit, label: str = "") -> None:
         """Keep a fit; the label says what its unit is for."""
 
