@@ -38,7 +38,7 @@ def cost(runner: str) -> float:
     from prefect.task_runners import ThreadPoolTaskRunner
     from sklearn.dummy import DummyRegressor
 
-    from flows.config.config import CacheConfig
+    from flows.config.sections import CacheConfig
     from flows.fitting.parallelism import Parallelism
     from flows.fitting.result_storage import FitStorage
     from flows.fitting.workspace import workspace

@@ -96,7 +96,7 @@ def _data(n_rows: int) -> pd.DataFrame:
 
 
 def _config(trees: dict[str, int] = _SMALL, source: str = "data.parquet") -> dict[str, Any]:
-    from flows.config.config import LEARNERS
+    from flows.config.sections import LEARNERS
 
     regressor = {"estimator": "lightgbm.LGBMRegressor", "params": trees}
     classifier = {"estimator": "lightgbm.LGBMClassifier", "params": trees}
@@ -124,7 +124,7 @@ def _workers() -> int:
 def _run(refresh: bool = True, **config: Any) -> dict[str, Any]:
     from flows import uplift_run
     from flows.cli.launch import parameters
-    from flows.config.config import parse_config
+    from flows.config.reading import parse_config
 
     folder = uplift_run(**parameters(parse_config(_config(**config))), refresh=refresh)
     summary: dict[str, Any] = json.loads(Path(folder, "summary.json").read_text())
@@ -178,7 +178,7 @@ def _flow_of(asked: dict[Any, Any]) -> float:
     """Seconds of a stage as a sub-flow of a flow, without a cache."""
     from prefect import flow
 
-    from flows.config.config import CacheConfig
+    from flows.config.sections import CacheConfig
     from flows.fitting.parallelism import Parallelism
     from flows.fitting.workspace import workspace
     from flows.stages import nuisance_stage, run_stage
@@ -224,7 +224,7 @@ def _against_library(repeats: int, **config: Any) -> dict[str, Any]:
 
 
 def _study(**config: Any) -> Any:
-    from flows.config.config import parse_config
+    from flows.config.reading import parse_config
     from flows.inputs.study import load_study
 
     return load_study(parse_config(_config(**config)))
@@ -243,7 +243,7 @@ def _both_stages_in_the_library(**config: Any) -> None:
 def _both_stages_as_a_flow(**config: Any) -> None:
     from prefect import flow
 
-    from flows.config.config import CacheConfig
+    from flows.config.sections import CacheConfig
     from flows.fitting.parallelism import Parallelism
     from flows.fitting.workspace import workspace
     from flows.stages import nuisance_stage, run_stage, treatment_stage

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from joblib import cpu_count
 
-from flows.config.config import parse_config
+from flows.config.reading import parse_config
 from flows.fitting.parallelism import Parallelism, choose, work_of
 from flows.inputs.study import Study, load_study
 from flows.uplift import expected

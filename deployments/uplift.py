@@ -8,7 +8,7 @@ from prefect.schedules import Cron
 from prefect.types.entrypoint import EntrypointType
 
 from flows import uplift_run, uplift_tune
-from flows.config.config import load_config
+from flows.config.reading import load_config
 
 CONFIGS = Path(str(files("deployments"))) / "configs"
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from joblib import cpu_count
 
-from flows.config.config import Config
 from flows.config.files import check_folder
+from flows.config.sections import Config
 from flows.fitting.cache import check_cache
 from flows.fitting.cluster import check_cluster
 from flows.fitting.parallelism import cut_down

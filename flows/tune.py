@@ -17,7 +17,8 @@ import pandas as pd
 from prefect import flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
-from flows.config.config import (
+from flows.config.reading import config_among
+from flows.config.sections import (
     CacheConfig,
     ClipRule,
     DataConfig,
@@ -26,7 +27,6 @@ from flows.config.config import (
     LearnerName,
     ModelsConfig,
     ParallelismConfig,
-    config_among,
 )
 from flows.errors import InputError
 from flows.fitting.machine import machine

@@ -10,7 +10,9 @@ from typing import Any, Literal
 from prefect import flow, get_run_logger, runtime
 
 from flows.artifacts import run_page
-from flows.config.config import (
+from flows.config.files import write_json
+from flows.config.reading import config_among
+from flows.config.sections import (
     CacheConfig,
     ClipRule,
     DataConfig,
@@ -19,9 +21,7 @@ from flows.config.config import (
     LearnerName,
     ModelsConfig,
     ParallelismConfig,
-    config_among,
 )
-from flows.config.files import write_json
 from flows.fitting.cache import cache_facts, signing_key
 from flows.fitting.foresight import Column, stand_ins
 from flows.fitting.parallelism import Parallelism, choose, work_of

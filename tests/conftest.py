@@ -83,7 +83,7 @@ def run(api: str) -> Callable[..., Ran]:
     def run_settings(settings: Settings, refresh: bool = False) -> Ran:
         from flows import uplift_run
         from flows.cli.launch import parameters
-        from flows.config.config import parse_config
+        from flows.config.reading import parse_config
 
         folder = uplift_run(**parameters(parse_config(settings)), refresh=refresh)
         return Ran(Path(folder))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from flows.config.config import to_yaml
+from flows.config.yaml_text import to_yaml
 from flows.errors import InputError
 from flows.inputs.source import open_source, read_rows
 from metalearners.bundle import arm_name

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from flows.config.config import Config, load_config
 from flows.config.files import is_full
+from flows.config.reading import load_config
+from flows.config.sections import Config
 from flows.errors import InputError
 from flows.messages.output import say
 from flows.runs import interrupted, record_failure

@@ -6,8 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
-from flows.config.config import DataConfig, parse
 from flows.config.files import check_file
+from flows.config.reading import parse
+from flows.config.sections import DataConfig
 from flows.errors import InputError
 from flows.fitting.cache import KEY_VARIABLE, signing_key
 from flows.inputs.columns import known_propensity, read_strata

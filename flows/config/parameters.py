@@ -8,7 +8,7 @@ from typing import Any
 from sklearn.base import clone
 from sklearn.utils.metadata_routing import get_routing_for_object
 
-from flows.config.config import nearest
+from flows.config.problems import nearest
 from flows.errors import InputError
 from metalearners.base_models.nesting import is_estimator, is_splitter
 from metalearners.declaration.trial import check_parameters

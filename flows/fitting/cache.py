@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from flows.config.config import CacheConfig, parse
 from flows.config.files import check_folder
+from flows.config.reading import parse
+from flows.config.sections import CacheConfig
 from flows.errors import InputError
 from flows.server.environment import STATE_FOLDER, check_state_folder
 from metalearners._typing import Ref

@@ -5,7 +5,7 @@ import importlib
 from collections.abc import Iterator
 from types import ModuleType
 
-from flows.config.config import ParallelismConfig
+from flows.config.sections import ParallelismConfig
 from flows.errors import InputError
 from flows.fitting.cache import inputs_folder
 from flows.inputs.source import check_allowed

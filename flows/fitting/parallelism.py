@@ -6,7 +6,7 @@ from typing import Literal
 
 from joblib import cpu_count
 
-from flows.config.config import ParallelismConfig
+from flows.config.sections import ParallelismConfig
 from flows.fitting import cluster
 from flows.fitting.machine import machine
 from metalearners._typing import Array, Name

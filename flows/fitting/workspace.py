@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from uuid import uuid4
 
-from flows.config.config import CacheConfig
+from flows.config.sections import CacheConfig
 from flows.fitting.cache import in_use, inputs_folder, open_cache
 from flows.fitting.parallelism import Parallelism
 from flows.fitting.waiting import Waiting

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from flows.config.config import Config, DataConfig, nearest
+from flows.config.problems import nearest
+from flows.config.sections import Config, DataConfig
 from flows.errors import InputError
 from metalearners._typing import Array, Floats
 from metalearners.bundle import arm_name

@@ -9,8 +9,10 @@ from typing import Any
 from sklearn.base import is_classifier, is_regressor
 
 import metalearners
-from flows.config.config import LEARNERS, Config, ModelSpec, nearest, parse
 from flows.config.parameters import check_params, check_values, is_spec
+from flows.config.problems import nearest
+from flows.config.reading import parse
+from flows.config.sections import LEARNERS, Config, ModelSpec
 from flows.errors import InputError
 from metalearners.base_models.nesting import is_splitter
 from metalearners.declaration.defaults import lightgbm_params

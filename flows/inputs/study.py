@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from flows.config.config import Config, DataConfig
+from flows.config.sections import Config, DataConfig
 from flows.errors import InputError
 from flows.inputs.columns import (
     as_features,

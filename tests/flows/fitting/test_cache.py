@@ -1013,7 +1013,7 @@ _THREE_RUNS = """
 import fsspec, json
 from pathlib import Path
 from flows import uplift_run
-from flows.config.config import load_config
+from flows.config.reading import load_config
 from flows.cli.launch import parameters
 config = load_config(Path("config.yaml"))
 def run():

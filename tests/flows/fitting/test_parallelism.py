@@ -31,7 +31,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 from threadpoolctl import threadpool_info
 
-from flows.config.config import ParallelismConfig, parse_config
+from flows.config.reading import parse_config
+from flows.config.sections import ParallelismConfig
 from flows.fitting.parallelism import Parallelism, as_asked, choose, cut_down, work_of
 from flows.fitting.profiles import find_profile, keep_profile, path_of, shape_of
 from flows.loading import load

@@ -25,8 +25,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from flows.cli.score import score_file
-from flows.config.config import ModelSpec, load_config, parse_config
 from flows.config.files import check_file
+from flows.config.reading import load_config, parse_config
+from flows.config.sections import ModelSpec
 from flows.errors import InputError
 from flows.inputs.models import resolve
 from flows.loading import load

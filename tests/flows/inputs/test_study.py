@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from flows import loading
-from flows.config.config import parse_config
+from flows.config.reading import parse_config
 from flows.errors import InputError
 
 

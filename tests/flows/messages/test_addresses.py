@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from flows.config.config import parse_config
+from flows.config.reading import parse_config
 from flows.errors import InputError
 from flows.messages.secrets import check_address, without_secrets
 

@@ -343,7 +343,7 @@ def test_stopped_run_that_is_told_to_end_ends_within_seconds(own_models, setting
 WAITS = """
 from pathlib import Path
 from flows import uplift_run
-from flows.config.config import load_config
+from flows.config.reading import load_config
 from flows.cli.launch import parameters
 uplift_run(**parameters(load_config(Path("config.yaml"))))
 """

@@ -185,7 +185,7 @@ def deployment(address):
 SCRIPT = """
 import os, sys
 from flows import uplift_run
-from flows.config.config import load_config
+from flows.config.reading import load_config
 from flows.cli.launch import parameters
 from pathlib import Path
 uplift_run(**parameters(load_config(Path("config.yaml"))))

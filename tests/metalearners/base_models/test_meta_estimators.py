@@ -32,7 +32,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
-from flows.config.config import ModelSpec, parse_config
+from flows.config.reading import parse_config
+from flows.config.sections import ModelSpec
 from flows.errors import InputError
 from flows.inputs.models import make_learner, resolve
 from metalearners import DRLearner, RLearner, TLearner
@@ -522,7 +523,7 @@ def config_of(model, **more):
 def test_nested_specifications_are_read_fitted_and_written_back(model, tmp_path):
     if model["estimator"].startswith("xgboost"):
         pytest.importorskip("xgboost")
-    from flows.config.config import load_config
+    from flows.config.reading import load_config
 
     config = config_of(model)
     (tmp_path / "config.yaml").write_text(config.to_yaml())

@@ -183,7 +183,7 @@ def test_outcomes_weights_and_arms_of_held_out_rows_move_nothing(make):
 @pytest.fixture
 def planned(api, settings):
     """Keys of the first stage of settings, as a run would plan them."""
-    from flows.config.config import parse_config
+    from flows.config.reading import parse_config
     from flows.loading import load
     from flows.uplift import ask_nuisances
 

@@ -12,7 +12,7 @@ from scipy.special import expit
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from flows.cli.score import score_file
-from flows.config.config import load_config, parse_config
+from flows.config.reading import load_config, parse_config
 from flows.errors import InputError
 from flows.loading import load
 from flows.uplift import ask_nuisances

@@ -16,7 +16,7 @@ import pytest
 from joblib import cpu_count
 from sklearn.dummy import DummyRegressor
 
-from flows.config.config import parse_config
+from flows.config.reading import parse_config
 from flows.errors import InputError
 from flows.fitting.cluster import check_cluster
 from metalearners.base_models.rows import as_mask

@@ -1,35 +1,24 @@
-"""The config of a run: one frozen object, checked on construction, from a file or from a form."""
+"""The config of a run: one frozen object of sections, checked on construction."""
 
-import difflib
 import re
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from math import isinf
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Self, get_args
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     Strict,
-    ValidationError,
     field_serializer,
     field_validator,
     model_validator,
 )
 
-from flows.errors import InputError
+from flows.config.yaml_text import to_yaml
 from flows.messages.limits import (
-    MOST_BYTES,
-    MOST_LEVELS,
-    MOST_VALUES,
-    TooLargeError,
-    check_digits,
     check_size,
     shown,
-    too_many,
 )
 from flows.messages.secrets import check_address
 
@@ -43,8 +32,6 @@ Number = Annotated[float, Strict()]
 Flag = Annotated[bool, Strict()]
 # The number first, as messages name the forms in this order.
 ClipRule = Annotated[float, Strict(), Field(ge=0, lt=0.5)] | Literal["auto"]
-
-M = TypeVar("M", bound=BaseModel)
 
 
 def _local(folder: str) -> str:
@@ -359,303 +346,3 @@ def _parts(value: Any) -> Iterator[Any]:
             yield from _parts(item)
     else:
         yield value
-
-
-def load_config(path: Path, changes: Iterable[str] = (), output: str | None = None) -> Config:
-    """The config in a YAML file.
-
-    Parameters
-    ----------
-    changes : ``key.path=value``, the value read as YAML
-    output : overrides the config's own
-
-    Raises
-    ------
-    InputError
-        If the file or anything in it is wrong.
-    """
-    content = _mapping(path)
-    for change in changes:
-        _apply(content, change)
-    if output is not None:
-        content["output"] = output
-    return parse_config(content, str(path))
-
-
-def parse_config(content: Mapping[str, Any], where: str = "config") -> Config:
-    """A config from plain values.
-
-    Raises
-    ------
-    InputError
-        With all that is wrong, one line each.
-    """
-    return parse(Config, content, f"{where}: ")
-
-
-def config_among(arguments: Mapping[str, Any]) -> Config:
-    """The config in the arguments of a flow, which may have others besides.
-
-    Raises
-    ------
-    InputError
-        With all that is wrong, one line each.
-    """
-    return parse_config({name: arguments[name] for name in Config.model_fields})
-
-
-_MOST_LINES = 50
-
-
-def parse(model: type[M], content: Any, prefix: str) -> M:
-    """A section of the config from plain values; messages begin with a prefix."""
-    try:
-        check_size(content)
-        return model.model_validate(content)
-    except TooLargeError as error:
-        raise InputError(f"{prefix}{error}") from None
-    except RecursionError:
-        raise InputError(f"{prefix}expected values that don't contain themselves.") from None
-    except ValidationError as error:
-        by_place: dict[str, list[Any]] = {}
-        for problem in error.errors():
-            by_place.setdefault(".".join(_place(problem)), []).append(problem)
-        # Where one form of a value was entered, that it isn't another says nothing.
-        entered = {place[: dot.start()] for place in by_place for dot in re.finditer(r"\.", place)}
-        told = [place for place in by_place if place not in entered]
-        lines = [_explain(model, by_place[p]) for p in told[:_MOST_LINES]]
-        more = [f"... and {len(told) - _MOST_LINES} more."] if len(told) > _MOST_LINES else []
-        raise InputError(prefix + "\n".join([*lines, *more])) from None
-
-
-# YAML 1.1 reads 1e-3 as a text and 2020-01-01 as a date; people mean a number and a text.
-_SCIENTIFIC = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$")
-_INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
-_DATE = "tag:yaml.org,2002:timestamp"
-_RESOLVERS = {
-    first: [*(rule for rule in rules if rule[0] != _DATE), (_FLOAT, _SCIENTIFIC)]
-    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def to_yaml(value: Any, **style: Any) -> str:
-    """A plain value as YAML that the config's loader reads as the same value."""
-    return str(yaml.dump(value, Dumper=_Dumper, allow_unicode=True, **style))
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes what the loader reads."""
-
-    yaml_implicit_resolvers = _RESOLVERS
-
-    def represent_str(self, data: str) -> yaml.ScalarNode:
-        # Without quotes, PyYAML would lose those of Unicode's line ends that it leaves as they are.
-        style = '"' if {"\x85", "\u2028", "\u2029"} & set(data) else None
-        return self.represent_scalar("tag:yaml.org,2002:str", data, style)
-
-
-_Dumper.add_representer(str, _Dumper.represent_str)
-
-
-class _Loader(yaml.SafeLoader):
-    """A safe loader of bounded values, each number kept as it is written and each key given once.
-
-    YAML's own repeats an alias as often as a text says, which may be often in a few lines, makes
-    infinity of a number such as 1e400, and keeps the last of equal keys.
-    """
-
-    yaml_implicit_resolvers = _RESOLVERS
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self._levels = self._values = 0
-        self._sizes: dict[int, int] = {}
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        before, is_alias = self._values, self.check_event(yaml.AliasEvent)
-        self._levels += 1
-        if self._levels > MOST_LEVELS:
-            raise TooLargeError(too_many("levels"))
-        node = super().compose_node(parent, index)  # type: ignore[no-untyped-call]
-        self._levels -= 1
-        # One that stands in itself has no size yet.
-        self._values += self._sizes.get(id(node), 1) if is_alias else 1
-        if self._values > MOST_VALUES:
-            raise TooLargeError(too_many("values"))
-        self._sizes.setdefault(id(node), self._values - before)
-        return node
-
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        try:
-            return super().construct_object(node, deep=deep)  # type: ignore[no-untyped-call]
-        except (LookupError, AttributeError):  # PyYAML's own way to refuse `!!bool maybe`
-            problem = f"no value of the tag {shown(node.tag)}"
-            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from None
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
-            if not isinstance(key, Hashable):
-                break  # refused below
-            if key in seen:
-                mark = key_node.start_mark
-                problem = f"key {shown(repr(key))} twice"
-                raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
-
-    def construct_number(self, node: yaml.ScalarNode) -> int | float:
-        check_digits(node.value, f"line {node.start_mark.line + 1}")
-        if node.tag == _INT:
-            return int(self.construct_yaml_int(node))
-        number = float(self.construct_yaml_float(node))
-        digits = re.sub(r"[eE].*", "", node.value)
-        if (isinf(number) or not number) and re.search("[1-9]", digits):
-            problem = f"a number beyond what floats can hold, {node.value}"
-            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
-        return number
-
-
-for _tag in (_INT, _FLOAT):
-    _Loader.add_constructor(_tag, _Loader.construct_number)
-
-
-def _read_yaml(text: str, where: str) -> Any:
-    try:
-        value = yaml.load(text, Loader=_Loader)  # a subclass of the safe loader
-        check_size(value)
-    except TooLargeError as error:
-        bound = str(error).removeprefix("expected ")
-        raise InputError(f"Expected valid YAML in {where}, and {bound}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        problem = " ".join(str(error).split()).replace('in "<unicode string>", ', "at ")
-        raise InputError(f"Expected valid YAML in {where}; found: {shown(problem, 500)}.") from None
-    return value
-
-
-def _mapping(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-        text = content.decode()
-    except FileNotFoundError:
-        raise InputError(
-            f"Expected a config file; {path} doesn't exist. `uplift init DATA` writes one."
-        ) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"Expected a readable config file; {path}: {error}.") from None
-    if len(content) > MOST_BYTES:
-        raise InputError(
-            f"Expected a config of at most {MOST_BYTES:,} bytes; {path} has more. Leave out what "
-            "the run doesn't need: `features: null` takes every column without a role."
-        )
-    content = _read_yaml(text, str(path))
-    if not isinstance(content, dict) or not content:
-        found = "nothing" if content is None else shown(repr(content), 50)
-        raise InputError(
-            f"Expected a mapping with the key `data` in {path}; found {found}. "
-            "`uplift init DATA` writes a config to start from."
-        )
-    return content
-
-
-def _apply(content: dict[str, Any], change: str) -> None:
-    path, equals, text = change.partition("=")
-    keys = path.split(".")
-    if not equals or not all(keys):
-        raise InputError(f"Expected --set key.path=value; found {shown(repr(change))}.")
-    value = _read_yaml(text, f"--set {shown(repr(change))}")
-    for key in keys[:-1]:
-        if content.get(key) in (None, "auto"):
-            content[key] = {}
-        content = content[key]
-        if not isinstance(content, dict):
-            raise InputError(
-                f"Expected a mapping at {key!r} for --set {shown(repr(change))}; the config has "
-                f"{shown(repr(content))} there. Set it as a whole."
-            )
-    content[keys[-1]] = value
-
-
-def _explain(model: type[BaseModel], problems: Sequence[Any]) -> str:
-    """What is wrong at a place, in a line: where, what was expected, what was found."""
-    first = problems[0]
-    place = _place(first)
-    where = shown(".".join(place)) or "all of it"
-    if first["type"] == "extra_forbidden":
-        valid = _keys_at(model, place[:-1])
-        return f"{where}: unknown key. {nearest(place[-1], valid)}Valid here: {', '.join(valid)}."
-    if first["type"] == "missing":
-        return f"{where}: expected a value, found none. Add the key."
-    if first["type"] == "value_error":
-        return f"{where}: {first['ctx']['error']}"
-    found = shown(repr(first["input"]))
-    expected = list(dict.fromkeys(_expected(model, problem) for problem in problems))
-    hint = nearest(found.strip("'"), re.findall(r"'([^']+)'", " ".join(expected)))
-    return f"{where}: expected {' or '.join(expected)}; found {found}. {hint}".rstrip()
-
-
-def _place(problem: Any) -> list[str]:
-    """Keys on the way to a problem, without the names that pydantic gives to forms of a value."""
-    loc = problem["loc"]
-    if problem["type"] in ("extra_forbidden", "missing"):  # the last is a key for certain
-        return [*(str(part) for part in loc[:-1] if not _is_branch(part)), str(loc[-1])]
-    return [str(part) for part in loc if not _is_branch(part)]
-
-
-def _is_branch(part: Any) -> bool:
-    return isinstance(part, str) and (
-        part
-        in {
-            "ParallelismConfig",
-            "bool",
-            "int",
-            "float",
-            "constrained-float",
-            "str",
-            "literal['auto']",
-        }
-        or re.fullmatch(r"(dict|function-after)\[.*\]|\[key\]", part) is not None
-    )
-
-
-_TYPES = {
-    "string_type": "a text",
-    "bool_type": "true or false",
-    "int_type": "a whole number",
-    "float_type": "a number",
-    "list_type": "a list",
-    "dict_type": "a map",
-    "invalid_key": "a text as key",
-}
-
-
-def _expected(model: type[BaseModel], problem: Any) -> str:
-    if problem["type"] in ("model_type", "model_attributes_type"):
-        return f"a map with {', '.join(_keys_at(model, _place(problem)))}"
-    said = problem["msg"].removeprefix("Input should be ")
-    said = f"a number {said}" if said.startswith(("greater", "less")) else said
-    return _TYPES.get(problem["type"], said)
-
-
-def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
-    found: Any = model
-    for key in location:
-        field = getattr(found, "model_fields", {}).get(key)
-        found = next(_models_in(field.annotation), None) if field else ModelSpec
-    return list(found.model_fields) if found else []
-
-
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    for option in (annotation, *get_args(annotation)):
-        if isinstance(option, type) and issubclass(option, BaseModel):
-            yield option
-
-
-def nearest(word: str, valid: Iterable[str]) -> str:
-    """A hint at the valid word that was probably meant; empty if none is close."""
-    close = difflib.get_close_matches(shown(word), list(valid), n=1)
-    return f"Did you mean {close[0]!r}? " if close else ""

@@ -1,0 +1,96 @@
+"""What is wrong with a config, in words: what was expected, what was found."""
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, get_args
+
+from pydantic import (
+    BaseModel,
+)
+
+from flows.config.sections import ModelSpec
+from flows.messages.limits import (
+    shown,
+)
+
+
+def explain(model: type[BaseModel], problems: Sequence[Any]) -> str:
+    """What is wrong at a place, in a line: where, what was expected, what was found."""
+    first = problems[0]
+    place = place_of(first)
+    where = shown(".".join(place)) or "all of it"
+    if first["type"] == "extra_forbidden":
+        valid = _keys_at(model, place[:-1])
+        return f"{where}: unknown key. {nearest(place[-1], valid)}Valid here: {', '.join(valid)}."
+    if first["type"] == "missing":
+        return f"{where}: expected a value, found none. Add the key."
+    if first["type"] == "value_error":
+        return f"{where}: {first['ctx']['error']}"
+    found = shown(repr(first["input"]))
+    expected = list(dict.fromkeys(_expected(model, problem) for problem in problems))
+    hint = nearest(found.strip("'"), re.findall(r"'([^']+)'", " ".join(expected)))
+    return f"{where}: expected {' or '.join(expected)}; found {found}. {hint}".rstrip()
+
+
+def place_of(problem: Any) -> list[str]:
+    """Keys on the way to a problem, without the names that pydantic gives to forms of a value."""
+    loc = problem["loc"]
+    if problem["type"] in ("extra_forbidden", "missing"):  # the last is a key for certain
+        return [*(str(part) for part in loc[:-1] if not _is_branch(part)), str(loc[-1])]
+    return [str(part) for part in loc if not _is_branch(part)]
+
+
+def _is_branch(part: Any) -> bool:
+    return isinstance(part, str) and (
+        part
+        in {
+            "ParallelismConfig",
+            "bool",
+            "int",
+            "float",
+            "constrained-float",
+            "str",
+            "literal['auto']",
+        }
+        or re.fullmatch(r"(dict|function-after)\[.*\]|\[key\]", part) is not None
+    )
+
+
+_TYPES = {
+    "string_type": "a text",
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "list_type": "a list",
+    "dict_type": "a map",
+    "invalid_key": "a text as key",
+}
+
+
+def _expected(model: type[BaseModel], problem: Any) -> str:
+    if problem["type"] in ("model_type", "model_attributes_type"):
+        return f"a map with {', '.join(_keys_at(model, place_of(problem)))}"
+    said = problem["msg"].removeprefix("Input should be ")
+    said = f"a number {said}" if said.startswith(("greater", "less")) else said
+    return _TYPES.get(problem["type"], said)
+
+
+def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
+    found: Any = model
+    for key in location:
+        field = getattr(found, "model_fields", {}).get(key)
+        found = next(_models_in(field.annotation), None) if field else ModelSpec
+    return list(found.model_fields) if found else []
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    for option in (annotation, *get_args(annotation)):
+        if isinstance(option, type) and issubclass(option, BaseModel):
+            yield option
+
+
+def nearest(word: str, valid: Iterable[str]) -> str:
+    """A hint at the valid word that was probably meant; empty if none is close."""
+    close = difflib.get_close_matches(shown(word), list(valid), n=1)
+    return f"Did you mean {close[0]!r}? " if close else ""

@@ -1,0 +1,131 @@
+"""A config from a file, a form or plain values: parsed, checked, or refused in one message."""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from flows.config.problems import explain, place_of
+from flows.config.sections import Config
+from flows.config.yaml_text import read_yaml
+from flows.errors import InputError
+from flows.messages.limits import (
+    MOST_BYTES,
+    TooLargeError,
+    check_size,
+    shown,
+)
+
+
+def load_config(path: Path, changes: Iterable[str] = (), output: str | None = None) -> Config:
+    """The config in a YAML file.
+
+    Parameters
+    ----------
+    changes : ``key.path=value``, the value read as YAML
+    output : overrides the config's own
+
+    Raises
+    ------
+    InputError
+        If the file or anything in it is wrong.
+    """
+    content = _mapping(path)
+    for change in changes:
+        _apply(content, change)
+    if output is not None:
+        content["output"] = output
+    return parse_config(content, str(path))
+
+
+def parse_config(content: Mapping[str, Any], where: str = "config") -> Config:
+    """A config from plain values.
+
+    Raises
+    ------
+    InputError
+        With all that is wrong, one line each.
+    """
+    return parse(Config, content, f"{where}: ")
+
+
+def config_among(arguments: Mapping[str, Any]) -> Config:
+    """The config in the arguments of a flow, which may have others besides.
+
+    Raises
+    ------
+    InputError
+        With all that is wrong, one line each.
+    """
+    return parse_config({name: arguments[name] for name in Config.model_fields})
+
+
+M = TypeVar("M", bound=BaseModel)
+_MOST_LINES = 50
+
+
+def parse(model: type[M], content: Any, prefix: str) -> M:
+    """A section of the config from plain values; messages begin with a prefix."""
+    try:
+        check_size(content)
+        return model.model_validate(content)
+    except TooLargeError as error:
+        raise InputError(f"{prefix}{error}") from None
+    except RecursionError:
+        raise InputError(f"{prefix}expected values that don't contain themselves.") from None
+    except ValidationError as error:
+        by_place: dict[str, list[Any]] = {}
+        for problem in error.errors():
+            by_place.setdefault(".".join(place_of(problem)), []).append(problem)
+        # Where one form of a value was entered, that it isn't another says nothing.
+        entered = {place[: dot.start()] for place in by_place for dot in re.finditer(r"\.", place)}
+        told = [place for place in by_place if place not in entered]
+        lines = [explain(model, by_place[p]) for p in told[:_MOST_LINES]]
+        more = [f"... and {len(told) - _MOST_LINES} more."] if len(told) > _MOST_LINES else []
+        raise InputError(prefix + "\n".join([*lines, *more])) from None
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        text = content.decode()
+    except FileNotFoundError:
+        raise InputError(
+            f"Expected a config file; {path} doesn't exist. `uplift init DATA` writes one."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"Expected a readable config file; {path}: {error}.") from None
+    if len(content) > MOST_BYTES:
+        raise InputError(
+            f"Expected a config of at most {MOST_BYTES:,} bytes; {path} has more. Leave out what "
+            "the run doesn't need: `features: null` takes every column without a role."
+        )
+    content = read_yaml(text, str(path))
+    if not isinstance(content, dict) or not content:
+        found = "nothing" if content is None else shown(repr(content), 50)
+        raise InputError(
+            f"Expected a mapping with the key `data` in {path}; found {found}. "
+            "`uplift init DATA` writes a config to start from."
+        )
+    return content
+
+
+def _apply(content: dict[str, Any], change: str) -> None:
+    path, equals, text = change.partition("=")
+    keys = path.split(".")
+    if not equals or not all(keys):
+        raise InputError(f"Expected --set key.path=value; found {shown(repr(change))}.")
+    value = read_yaml(text, f"--set {shown(repr(change))}")
+    for key in keys[:-1]:
+        if content.get(key) in (None, "auto"):
+            content[key] = {}
+        content = content[key]
+        if not isinstance(content, dict):
+            raise InputError(
+                f"Expected a mapping at {key!r} for --set {shown(repr(change))}; the config has "
+                f"{shown(repr(content))} there. Set it as a whole."
+            )
+    content[keys[-1]] = value
