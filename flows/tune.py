@@ -41,7 +41,7 @@ from flows.server.prefect_patches.cancellation import interruptible
 from flows.tuning.halving import halve, rounds_of
 from flows.tuning.measure import Measured, measure
 from flows.uplift import expected
-from metalearners.cache.storage import write_whole
+from metalearners.cache.regular_files import write_whole
 from metalearners.data.dataset import Dataset
 from metalearners.data.folds import draw_holdout
 from metalearners.fits.plan import plan_stage

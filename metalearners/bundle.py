@@ -16,9 +16,8 @@ import pandas as pd
 
 from metalearners._typing import Floats, Matrix
 from metalearners.cache.ownership import UntrustedError, UntrustedWarning, check_makers
-from metalearners.cache.regular_files import MOST_BYTES, OddFileError, read_regular
+from metalearners.cache.regular_files import MOST_BYTES, OddFileError, read_regular, write_whole
 from metalearners.cache.signing import check_key, keyed_digest
-from metalearners.cache.storage import write_whole
 from metalearners.data.containers import check_matrix, column_names
 from metalearners.data.schema import Schema, SchemaError
 from metalearners.metalearner import MetaLearner

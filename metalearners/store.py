@@ -6,7 +6,7 @@ from pathlib import Path
 from metalearners.cache.cached_store import CachedStore, check_cache_makers
 from metalearners.cache.fit_cache import FitCache
 from metalearners.cache.ownership import UntrustedWarning
-from metalearners.cache.storage import open_storage
+from metalearners.cache.places import open_storage
 from metalearners.fits.store import MemoryStore, Store
 
 __all__ = ["CachedStore", "DirectoryStore", "MemoryStore", "Store"]

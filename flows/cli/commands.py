@@ -28,7 +28,7 @@ from flows.runs import (
     outcome_lines,
 )
 from flows.server import interruption
-from metalearners.cache.storage import write_whole
+from metalearners.cache.regular_files import write_whole
 
 DEFAULT_OUTPUT = "runs"
 DEFAULT_CACHE = ".uplift/cache"

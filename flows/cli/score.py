@@ -16,7 +16,7 @@ from flows.inputs.source import open_source, read_rows
 from flows.messages.secrets import check_address
 from metalearners._typing import Floats
 from metalearners.bundle import Bundle, BundleError, sign
-from metalearners.cache.storage import write_whole
+from metalearners.cache.regular_files import write_whole
 from metalearners.evaluation.design import ArmShares
 from metalearners.metalearner import PROPENSITY_MODEL
 

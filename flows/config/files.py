@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.errors import InputError
-from metalearners.cache.regular_files import read_regular
-from metalearners.cache.storage import write_whole
+from metalearners.cache.regular_files import read_regular, write_whole
 
 _ROOM = 1 << 20  # bytes without which neither database nor report can grow
 _MOST_JSON_BYTES = 256 << 20

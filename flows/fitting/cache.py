@@ -21,7 +21,8 @@ from metalearners._typing import Ref
 from metalearners.cache.cached_store import CachedStore, check_cache_makers
 from metalearners.cache.fit_cache import Entry, FitCache
 from metalearners.cache.ownership import UntrustedError, UntrustedWarning, make_private
-from metalearners.cache.storage import Storage, exists, open_storage
+from metalearners.cache.places import exists, open_storage
+from metalearners.cache.storage import Storage
 from metalearners.fits.store import Store
 
 KEY_VARIABLE = "UPLIFT_CACHE_KEY"

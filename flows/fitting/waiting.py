@@ -8,7 +8,7 @@ from flows.messages import progress
 from flows.server import interruption
 from metalearners._typing import Ref
 from metalearners.cache.claims import Holder
-from metalearners.cache.storage import SILENT_SECONDS
+from metalearners.cache.folder_storage import SILENT_SECONDS
 
 _QUIET_SECONDS = 2.0  # most fits of others end sooner
 

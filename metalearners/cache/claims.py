@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+BEAT_SECONDS = 3.0  # between signs of life
+
 
 @dataclass(frozen=True)
 class Holder:

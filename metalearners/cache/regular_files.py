@@ -5,8 +5,11 @@ import os
 import stat
 from io import BufferedReader
 from pathlib import Path
+from uuid import uuid4
 
 MOST_BYTES = 16 << 30  # of a fit or a stored learner; nothing larger is kept or read
+
+TEMPORARY = ".tmp"
 
 
 class OddFileError(OSError):
@@ -67,3 +70,31 @@ def _check_regular(about: os.stat_result, path: Path) -> None:
 
 def _odd(number: int, path: Path) -> OddFileError:
     return OddFileError(number, os.strerror(number), str(path))
+
+
+def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:
+    """Write a file that is seen whole or not at all, also after a crash of the machine.
+
+    Parameters
+    ----------
+    mode : of the file, less the umask
+
+    Raises
+    ------
+    OSError
+        If it can't be written; the message names it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.{uuid4().hex}{TEMPORARY}"
+    try:
+        new = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(new, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename is None:  # as a full disk's
+            error.filename = str(path)
+        temporary.unlink(missing_ok=True)
+        raise

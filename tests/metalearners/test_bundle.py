@@ -20,7 +20,7 @@ from metalearners.bundle import (
     estimate_columns,
     versions,
 )
-from metalearners.cache.storage import write_whole
+from metalearners.cache.regular_files import write_whole
 from metalearners.data.schema import Feature, Schema, SchemaError
 from tests.simulate import draw, three_outcomes, three_propensities, tree_learner
 

@@ -26,14 +26,16 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import metalearners.cache.fit_cache
-import metalearners.cache.storage
 from flows.cli.commands import app
 from flows.runs import cache_warning
+from metalearners.cache import remote_storage
 from metalearners.cache.cached_store import CachedStore
 from metalearners.cache.claims import Claimant, Holder
 from metalearners.cache.fit_cache import FitCache, inputs_claim, inputs_place
+from metalearners.cache.folder_storage import FolderStorage
+from metalearners.cache.places import open_storage
 from metalearners.cache.regular_files import OddFileError
-from metalearners.cache.storage import FolderStorage, RemoteStorage, open_storage
+from metalearners.cache.remote_storage import RemoteStorage
 from metalearners.fits.store import obtain
 from metalearners.fits.unit import Fit
 from tests.acceptance.test_processes import start, wait_for
@@ -247,7 +249,7 @@ def test_where_there_are_no_locks_claims_leave_nothing(tmp_path, monkeypatch):
         raise OSError(errno.ENOLCK, "No locks available")
 
     storage = FolderStorage(tmp_path)
-    monkeypatch.setattr("metalearners.cache.storage.fcntl.flock", flock)
+    monkeypatch.setattr("metalearners.cache.folder_storage.fcntl.flock", flock)
     before = len(os.listdir("/proc/self/fd"))
     for key in KEYS:
         with storage.claim(key):
@@ -259,9 +261,9 @@ def test_where_there_are_no_locks_claims_leave_nothing(tmp_path, monkeypatch):
 
 @pytest.fixture
 def short_silence(monkeypatch):
-    monkeypatch.setattr("metalearners.cache.storage.SILENT_SECONDS", 1.5)
-    monkeypatch.setattr("metalearners.cache.storage._BEAT_SECONDS", 0.2)
-    monkeypatch.setattr("metalearners.cache.storage._LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("metalearners.cache.folder_storage.SILENT_SECONDS", 1.5)
+    monkeypatch.setattr("metalearners.cache.folder_storage.BEAT_SECONDS", 0.2)
+    monkeypatch.setattr("metalearners.cache.folder_storage._LOOK_SECONDS", 0.05)
 
 
 class Told(list):
@@ -307,7 +309,7 @@ def test_what_a_claimant_raises_ends_its_wait_alone(tmp_path):
 
 _HOLDS = """
 import sys
-from metalearners.cache.storage import FolderStorage
+from metalearners.cache.folder_storage import FolderStorage
 with FolderStorage(sys.argv[1]).claim(sys.argv[2]):
     print("held", flush=True)
     sys.stdin.read()
@@ -429,10 +431,8 @@ def quick(monkeypatch):
 
 
 def shorten(factor):
-    for name in ("_LEASE_SECONDS", "_BEAT_SECONDS", "_POLL_SECONDS", "_SETTLE_SECONDS"):
-        setattr(
-            metalearners.cache.storage, name, getattr(metalearners.cache.storage, name) * factor
-        )
+    for name in ("_LEASE_SECONDS", "BEAT_SECONDS", "_POLL_SECONDS", "_SETTLE_SECONDS"):
+        setattr(remote_storage, name, getattr(remote_storage, name) * factor)
 
 
 def test_a_url_is_a_cache_like_a_folder(url):
@@ -1062,14 +1062,15 @@ import os, sys, time
 from pathlib import Path
 from types import SimpleNamespace
 import numpy as np
-import metalearners.cache.storage as storage
+from metalearners.cache.places import open_storage
 from metalearners.cache.fit_cache import FitCache
-from metalearners.store import CachedStore, obtain
+from metalearners.fits.store import obtain
+from metalearners.store import CachedStore
 from metalearners.fits.unit import Fit
 from tests.flows.fitting.test_cache import KEYS, shorten
 url, name, factor, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3]), float(sys.argv[4])
 shorten(factor)
-store = CachedStore(FitCache(storage.open_storage(url)))
+store = CachedStore(FitCache(open_storage(url)))
 def fit(unit, store):
     Path(f"{name}-{unit.key}").touch()
     time.sleep(seconds)

@@ -25,6 +25,7 @@ from flows.server.environment import prepare, state_folder
 from metalearners import TLearner
 from metalearners.bundle import Bundle, BundleError, sign
 from metalearners.cache.fit_cache import FitCache
+from metalearners.cache.folder_storage import FolderStorage
 from metalearners.cache.ownership import (
     UntrustedError,
     UntrustedWarning,
@@ -32,7 +33,6 @@ from metalearners.cache.ownership import (
     make_private,
 )
 from metalearners.cache.regular_files import OddFileError, read_regular
-from metalearners.cache.storage import FolderStorage
 from metalearners.fits.store import MemoryStore
 from metalearners.fits.unit import Fit
 from metalearners.store import DirectoryStore

@@ -20,7 +20,7 @@ from flows.config.reading import parse_config
 from flows.errors import InputError
 from flows.fitting.cluster import check_cluster
 from metalearners.base_models.rows import as_mask
-from metalearners.cache.storage import FolderStorage
+from metalearners.cache.folder_storage import FolderStorage
 from metalearners.fits.estimator_spec import EstimatorSpec
 from metalearners.fits.store import MemoryStore
 from metalearners.fits.unit import FitUnit

@@ -12,7 +12,7 @@ from sklearn.linear_model import LinearRegression
 from threadpoolctl import threadpool_info
 
 from metalearners.base_models.rows import as_mask
-from metalearners.cache.storage import FolderStorage
+from metalearners.cache.folder_storage import FolderStorage
 from metalearners.fits.estimator_spec import EstimatorSpec
 from metalearners.fits.store import MemoryStore
 from metalearners.fits.unit import FitUnit

@@ -1,0 +1,186 @@
+"""Bytes by name in a folder, whole or not at all, and claims that are locks on its files."""
+
+import contextlib
+import fcntl
+import os
+import stat
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from metalearners.cache.claims import BEAT_SECONDS, Claimant, Holder, Silence, beating
+from metalearners.cache.ownership import make_private
+from metalearners.cache.regular_files import MOST_BYTES, open_regular, read_regular, write_whole
+from metalearners.cache.storage import ANYBODY, CLAIMS, OWN_CLAIM, Item, is_older
+
+# A file's time of change, as a network's file system tells it, may be a minute old.
+SILENT_SECONDS = 90.0
+_LOOK_SECONDS = 0.2
+
+
+class FolderStorage:
+    """Files of a folder, which is made for its owner alone.
+
+    A claim is a lock on a file, so the kernel ends it with its process, however that ends. Its
+    holder touches the file every few seconds. One that doesn't, as it was stopped, is passed after
+    `SILENT_SECONDS` by the clock of who waits: both may then do the same work.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        self.location = str(folder)
+        with contextlib.suppress(FileExistsError):  # what is there instead shows when it is used
+            make_private(self.folder)
+
+    def read(self, name: str, end: int | None = None, most: int = MOST_BYTES) -> bytes:
+        """The bytes of a file."""
+        return read_regular(self.folder / name, most, end)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file under a temporary name, and rename it; its owner alone may change it."""
+        self._make_folder_of(name)
+        write_whole(self.folder / name, content, mode=0o644)
+
+    @contextlib.contextmanager
+    def writing(self, name: str) -> Iterator[Path]:
+        """A file under a temporary name, renamed in the end."""
+        with tempfile.TemporaryDirectory(dir=self.folder, prefix=".") as folder:
+            yield Path(folder, "value")
+            Path(folder, "value").replace(self.folder / name)
+
+    def local(self, name: str, folder: Path) -> Path:
+        """The file itself."""
+        open_regular(self.folder / name).close()
+        return self.folder / name
+
+    def remove(self, name: str) -> None:
+        """Delete a file."""
+        (self.folder / name).unlink(missing_ok=True)
+
+    def items(self, folder: str = "") -> Iterator[Item]:
+        """All files."""
+        for path in sorted((self.folder / folder).rglob("*")):
+            with contextlib.suppress(OSError):  # deleted meanwhile, or a link that leads nowhere
+                about = path.stat()
+                if not stat.S_ISDIR(about.st_mode):
+                    name = path.relative_to(self.folder).as_posix()
+                    yield Item(name, about.st_size, about.st_mtime)
+
+    @contextlib.contextmanager
+    def claim(self, name: str, claimant: Claimant = ANYBODY) -> Iterator[None]:
+        """Lock a file of that name; it is gone when nobody wants it."""
+        path = self.folder / CLAIMS / name
+        lock = None
+        try:
+            self._make_folder_of(f"{CLAIMS}/{name}")
+            lock = _locked(path, claimant)
+        except OSError:  # a full disk, or one that can only be read
+            yield
+            return
+        try:
+            with beating(lambda: os.utime(lock), BEAT_SECONDS):
+                yield
+        finally:
+            with contextlib.suppress(OSError):
+                if _is_at(lock, path):  # else another has passed this process, which stood still
+                    path.unlink()
+            os.close(lock)
+
+    def tidy(self, age: float) -> list[Item]:
+        """Delete temporary files that are older, and claims that no process holds."""
+        return [item for item in self.items() if self._left(item, age)]
+
+    def _left(self, item: Item, age: float) -> bool:
+        if OWN_CLAIM.fullmatch(item.name):
+            return _deleted_unlocked(self.folder / item.name)
+        if not is_older(item, age):
+            return False
+        self.remove(item.name)
+        return True
+
+    def sub(self, folder: str) -> "FolderStorage":
+        """A folder in the folder."""
+        with contextlib.suppress(FileExistsError):
+            self._make_folder_of(folder)
+        return FolderStorage(self.folder / folder)
+
+    def _make_folder_of(self, name: str) -> None:
+        """Make the folder of a name, as open to others as the storage's, at most."""
+        make_private(self.folder)  # it may have been deleted meanwhile
+        if "/" in name:
+            mode = stat.S_IMODE(self.folder.stat().st_mode) & 0o777
+            (self.folder / name).parent.mkdir(mode=mode, exist_ok=True)
+
+
+def _locked(path: Path, claimant: Claimant) -> int:
+    """A descriptor with the lock on the file that is at the path now, which names its holder."""
+    while True:
+        # A link would make a file elsewhere, and a fifo or a device might wait.
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+        try:
+            if _got(lock, path, claimant):
+                os.ftruncate(lock, 0)
+                os.pwrite(lock, claimant.holder().line().encode(), 0)
+                return lock
+        except BaseException:
+            os.close(lock)
+            raise
+        os.close(lock)  # who had it before has deleted that file, or was passed
+
+
+def _got(lock: int, path: Path, claimant: Claimant) -> bool:
+    """Wait for a file's lock; whether it was got while the file was at its path."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return _is_at(lock, path)
+    except BlockingIOError:
+        pass
+    except OSError:  # a file system without locks
+        path.unlink(missing_ok=True)
+        raise
+    ours, silence = _when_free(lock), Silence()
+    while not ours.wait(_LOOK_SECONDS):
+        if not _is_at(lock, path):
+            return False
+        if silence.seconds(os.fstat(lock).st_mtime_ns) > SILENT_SECONDS:
+            path.unlink(missing_ok=True)
+            return False
+        claimant.waits(path.name, Holder.read(os.pread(lock, 1000, 0)))
+    return _is_at(lock, path)
+
+
+def _when_free(lock: int) -> threading.Event:
+    """Set when a file is locked by its descriptor; at once, so that who waited isn't behind.
+
+    A wait for a lock can't be ended. So it is a thread's, which is left to itself where nobody
+    wants the lock any more: then its own descriptor is the last, and the lock ends with it.
+    """
+    got, own = threading.Event(), os.dup(lock)
+
+    def wait() -> None:
+        try:
+            fcntl.flock(own, fcntl.LOCK_EX)
+            got.set()
+        finally:
+            os.close(own)
+
+    threading.Thread(target=wait, daemon=True).start()
+    return got
+
+
+def _is_at(lock: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(lock), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _deleted_unlocked(path: Path) -> bool:
+    """Whether a file was deleted, which is done if nobody holds its lock."""
+    with contextlib.suppress(OSError), open_regular(path) as file:  # BlockingIOError among others
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+            path.unlink()
+            return True
+    return False
