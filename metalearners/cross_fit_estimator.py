@@ -29,7 +29,7 @@ from metalearners.declaration.by_kind import (
     check_switch,
     is_base_model,
 )
-from metalearners.digests.digest import matrix_digest
+from metalearners.digests.matrices import matrix_digest
 from metalearners.fits.crossfit import _MEAN, MEDIAN, OOS_METHODS, OVERALL, CrossFit
 from metalearners.fits.estimator_spec import EstimatorSpec
 from metalearners.fits.execute import joblib_executor, run_stage

@@ -45,7 +45,8 @@ from metalearners.declaration.declaration import (
 )
 from metalearners.declaration.predictions import Predictions
 from metalearners.declaration.prefitted import Prefitted
-from metalearners.digests.digest import is_kept, matrix_digest
+from metalearners.digests.matrices import matrix_digest
+from metalearners.digests.names import is_kept
 from metalearners.evaluation.overlap import Overlap, overlap
 from metalearners.evaluation.scoring import evaluate
 from metalearners.explainer import Explainable

@@ -14,7 +14,7 @@ from flows.fitting.parallelism import Parallelism
 from flows.inputs.study import Study
 from flows.messages.limits import shown
 from flows.server.environment import STATE_FOLDER
-from metalearners.digests.digest import combine
+from metalearners.digests.names import combine
 
 FORMAT_VERSION = 1
 

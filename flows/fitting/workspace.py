@@ -14,7 +14,7 @@ from metalearners._typing import Ref
 from metalearners.cache.cached_store import CachedStore
 from metalearners.cache.claims import Claimant, this_process
 from metalearners.cache.fit_cache import inputs_claim
-from metalearners.digests.digest import combine
+from metalearners.digests.names import combine
 from metalearners.fits.store import MemoryStore, Store, obtain
 from metalearners.fits.unit import Fit, FitUnit
 from metalearners.workers.workers import InProcess, Workers, limited_blas

@@ -32,7 +32,7 @@ from metalearners.base_models.weights import weight_argument
 from metalearners.data.dataset import Dataset
 from metalearners.data.folds import draw_holdout
 from metalearners.data.schema import Schema
-from metalearners.digests.digest import matrix_digest
+from metalearners.digests.matrices import matrix_digest
 from metalearners.drlearner import DRLearner
 from metalearners.evaluation.average_effects import effective_clusters
 from metalearners.evaluation.design import ArmShares

@@ -6,7 +6,7 @@ from metalearners._typing import Ref
 from metalearners.cache.fit_cache import FitCache
 from metalearners.cache.folder_storage import FolderStorage
 from metalearners.cache.ownership import check_makers, reachable_folders
-from metalearners.digests.digest import is_kept
+from metalearners.digests.names import is_kept
 from metalearners.fits.store import MemoryStore
 from metalearners.fits.unit import Fit
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from metalearners._typing import Array, Matrix, Name, Ref
 from metalearners.data.containers import Features, select
 from metalearners.declaration.prefitted import Prefitted
-from metalearners.digests.digest import matrix_digest
+from metalearners.digests.matrices import matrix_digest
 
 
 class Predictions(Mapping[Name, Array]):

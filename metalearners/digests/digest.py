@@ -9,123 +9,32 @@ and of installed packages is named by its version.
 """
 
 import functools
-import inspect
-import json
 import logging
 import platform
 import re
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextvars import ContextVar
-from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache, singledispatch
-from hashlib import blake2b
-from importlib.metadata import distribution, packages_distributions, version
-from pathlib import Path, PurePath
+from importlib.metadata import version
+from pathlib import PurePath
 from types import CodeType, FunctionType
 from typing import Any
-from uuid import uuid4
 
-import narwhals.stable.v2 as nw
 import numpy as np
 import scipy.special
-from scipy import sparse
 from scipy.stats.distributions import rv_frozen
 
-from metalearners._typing import Array, Matrix, Ref
-from metalearners.base_models.rows import as_frame
+from metalearners._typing import Array, Ref
 from metalearners.base_models.seeds_and_threads import THREADS
+from metalearners.digests.libraries import distributions, installed_as, source_digest, version_of
+from metalearners.digests.names import combine
 from metalearners.digests.own_code import content, is_outside, reads
+from metalearners.digests.walk import WALK, Walk, walked, without_digest
 
 # How a base model is run, not what it learns: left out of its identity.
 _NOT_IDENTITY = THREADS | {"verbose", "verbosity"}
-
-
-_UNKEPT = "unkept-"  # such a name is of one object in one process
-
-
-def unkept() -> Ref:
-    """A name for what has no digest: nothing else will ever have it."""
-    return f"{_UNKEPT}{uuid4().hex}"
-
-
-def is_kept(ref: Ref) -> bool:
-    """Whether a name is a digest, so that another process may know it."""
-    return not ref.startswith(_UNKEPT)
-
-
-def combine(tag: str, parts: Iterable[str | bytes | memoryview]) -> Ref:
-    """Digest of a tagged sequence of parts; the boundaries between parts count."""
-    h = blake2b(digest_size=20)
-    for part in (tag, *parts):
-        raw = part.encode() if isinstance(part, str) else part
-        h.update(len(raw).to_bytes(8, "little"))
-        h.update(raw)
-    return h.hexdigest()
-
-
-@dataclass(frozen=True)
-class Identity:
-    """The digest of a value, and what in it has none and is named by its type alone."""
-
-    digest: Ref
-    gaps: tuple[str, ...] = ()
-
-
-@dataclass(eq=False)
-class _Walk:
-    """A walk through a value: what it may pass by, and the code that it is in or has been through.
-
-    Parameters
-    ----------
-    lenient : whether what has no digest is noted in `gaps`, not refused
-    reaching : whether the walk follows what code reads
-    """
-
-    lenient: bool
-    reaching: bool
-    gaps: dict[str, None] = field(default_factory=dict)
-    within: list[Any] = field(default_factory=list)
-    seen: dict[int, tuple[Any, Ref]] = field(default_factory=dict)  # with the value, to keep its id
-
-    def once(self, value: Any, parts: Callable[[], Iterable[str]]) -> Ref:
-        """Digest of code that may refer to itself: inside of it, it is its place in the walk."""
-        for place, outer in enumerate(self.within):
-            if outer is value:
-                return combine("again", [str(place)])
-        if id(value) not in self.seen:
-            self.within.append(value)
-            try:
-                made = combine("code", parts())
-            finally:
-                self.within.pop()
-            self.seen[id(value)] = (value, made)
-        return self.seen[id(value)][1]
-
-
-_walk: ContextVar[_Walk | None] = ContextVar("walk", default=None)
-
-
-def _walked(walk: _Walk, make: Callable[[], Ref]) -> Ref:
-    token = _walk.set(walk)
-    try:
-        return make()
-    finally:
-        _walk.reset(token)
-
-
-def identify(make: Callable[[], Ref], reaching: bool = True) -> Identity:
-    """What a digest comes to where parts that have none are let pass.
-
-    Parameters
-    ----------
-    make : gives the digest
-    reaching : whether it covers what the user's code reads
-    """
-    walk = _Walk(lenient=True, reaching=reaching)
-    return Identity(_walked(walk, make), tuple(walk.gaps))
 
 
 def digest(value: Any) -> Ref:
@@ -136,9 +45,9 @@ def digest(value: Any) -> Ref:
     TypeError
         If the type of the value, or something that its code reads, has no digest.
     """
-    walk = _walk.get()
+    walk = WALK.get()
     if walk is None:
-        return _walked(_Walk(lenient=False, reaching=True), lambda: digest(value))
+        return walked(Walk(lenient=False, reaching=True), lambda: digest(value))
     kind = type(value)
     if kind.__module__ == "builtins" or hasattr(value, "get_params") or not _is_own(kind):
         return _content(value)
@@ -156,7 +65,7 @@ def _own_instance(value: Any) -> Iterator[Ref]:
     elif _content.dispatch(kind) is not _content.dispatch(object):
         yield _content(value)
     elif not _is_its_attributes(value):
-        yield _without_digest(f"{kind.__module__}.{kind.__qualname__}")
+        yield without_digest(f"{kind.__module__}.{kind.__qualname__}")
     slots = [name for c in kind.__mro__ for name in _as_tuple(vars(c).get("__slots__", ()))]
     stated = {name: getattr(value, name) for name in slots if hasattr(value, name)}
     if not isinstance(value, type):
@@ -181,19 +90,6 @@ def _as_tuple(slots: Any) -> tuple[str, ...]:
     return (slots,) if isinstance(slots, str) else tuple(slots)
 
 
-def _without_digest(what: str, remedy: str = "Pass a plain value instead.") -> Ref:
-    """Refuse what has no digest, or note it, if the walk may pass by."""
-    walk = _walk.get()
-    if walk is not None and walk.lenient:
-        walk.gaps[what] = None
-        return combine("unknown", [what])
-    raise TypeError(
-        "Expected a parameter with a content digest (numbers, strings, lists, dicts, arrays, "
-        "estimators, splitters, scorers, distributions, functions); found "
-        f"{what}. {remedy}"
-    )
-
-
 @singledispatch
 def _content(value: Any) -> Ref:
     if hasattr(value, "get_params"):  # estimators, transformers, kernels
@@ -203,7 +99,7 @@ def _content(value: Any) -> Ref:
     if _is_of_a_library(value):  # such as a function that is compiled
         named = combine("named", [value.__module__, value.__qualname__, code_version(value)])
         return _of_library(value, named)
-    return _without_digest(f"{type(value).__module__}.{type(value).__qualname__}")
+    return without_digest(f"{type(value).__module__}.{type(value).__qualname__}")
 
 
 def _is_of_a_library(value: Any) -> bool:
@@ -237,7 +133,7 @@ def _ufunc(value: Any) -> Ref:
     for package, functions in packages.items():
         if getattr(functions, name, None) is value:
             return combine("ufunc", [package, version(package), name])
-    return _without_digest(
+    return without_digest(
         f"a ufunc that is none of numpy's and scipy.special's, {name}",
         "Pass a plain function instead.",
     )
@@ -312,7 +208,7 @@ def _class(value: type) -> Ref:
     # A class changes with the classes it is made from, such as a package's under a script's.
     versions = [f"{c.__module__}.{c.__qualname__} {code_version(c)}" for c in value.__mro__]
     named = combine("class", versions)
-    walk = _walk.get()
+    walk = WALK.get()
     if walk is None or not walk.reaching or not any(map(_is_own, value.__mro__)):
         return _of_library(value, named)
     return walk.once(value, lambda: [named, *_members(value)])
@@ -379,22 +275,22 @@ def _builtin(value: Any) -> Ref:
 def _module(value: Any) -> Ref:
     name = str(value.__name__)
     if _is_own_module(name):
-        return _without_digest(f"the module {name} as a value")
+        return without_digest(f"the module {name} as a value")
     return combine("module", [name])
 
 
 def _of_library(code: Any, named: Ref) -> Ref:
     """The digest of a library's function or class, if what it brings is its own code."""
-    walk = _walk.get()
+    walk = WALK.get()
     if walk is not None and walk.within and is_outside(code):
-        return _without_digest(f"{code.__module__}.{code.__qualname__}")
+        return without_digest(f"{code.__module__}.{code.__qualname__}")
     return named
 
 
 @_content.register(FunctionType)
 def _function(value: Any) -> Ref:
     named = combine("function", [value.__module__, value.__qualname__, code_version(value)])
-    walk = _walk.get()
+    walk = WALK.get()
     own = _is_own(value) or _is_own_module(value.__globals__.get("__name__"))
     if walk is not None and walk.reaching and own:
         return walk.once(value, lambda: [named, *_reached(value)])
@@ -418,7 +314,7 @@ def _reached(value: Any) -> Iterator[Ref]:
         if read.known:
             yield combine("read", [read.name, digest(read.value)])
         else:
-            yield _without_digest(f"{read.name} in {value.__module__}.{value.__qualname__}")
+            yield without_digest(f"{read.name} in {value.__module__}.{value.__qualname__}")
 
 
 def _bytecode(code: CodeType) -> Ref:
@@ -434,38 +330,13 @@ def _is_own(code: Any) -> bool:
 def _is_own_module(module: Any) -> bool:
     name = str(module)
     root = name.partition(".")[0]
-    return root not in sys.stdlib_module_names and _installed_as(name) is None
+    return root not in sys.stdlib_module_names and installed_as(name) is None
 
 
 def estimator_digest(factory: Callable[..., Any], params: Mapping[str, Any]) -> Ref:
     """Digest of an estimator's class or factory and of the parameters that shape its fit."""
     shaping = {k: v for k, v in params.items() if k not in _NOT_IDENTITY}
     return combine("estimator", [digest(factory), digest(shaping)])
-
-
-@cache
-def _distributions() -> Mapping[str, list[str]]:
-    return packages_distributions()  # reads every installed package: once is enough
-
-
-def _installed_as(module: str) -> str | None:
-    """Name of the distribution that a module is of; None for one that changes when it is edited."""
-    for name in _distributions().get(module.partition(".")[0], ()):
-        if not _is_editable(name) and _lies_in(name, module):
-            return name
-    return None
-
-
-def _lies_in(name: str, module: str) -> bool:
-    """Whether a module's file is where its distribution is; a script may bear the same name."""
-    file = getattr(sys.modules.get(module), "__file__", None)
-    return file is None or _is_file_of(name, file)
-
-
-@cache
-def _is_file_of(name: str, file: str) -> bool:
-    place = Path(str(distribution(name).locate_file("")))
-    return Path(file).resolve().is_relative_to(place.resolve())
 
 
 def code_version(code: Any) -> str:
@@ -478,72 +349,12 @@ def code_version(code: Any) -> str:
     root = module.partition(".")[0]
     if root in sys.stdlib_module_names and root != "__main__":
         return platform.python_version()
-    installed = _installed_as(module)
+    installed = installed_as(module)
     if installed is not None:
-        return _version(installed)
+        return version_of(installed)
     try:
-        return source_digest(sys.modules[module] if root in _distributions() else code)
+        return source_digest(sys.modules[module] if root in distributions() else code)
     except (KeyError, OSError, TypeError):  # typed into an interpreter
         members = vars(code) if isinstance(code, type) else {"": code}
         functions = {k: m for k, m in members.items() if isinstance(m, FunctionType)}
         return combine("bytecode", [f"{k} {_bytecode(f.__code__)}" for k, f in functions.items()])
-
-
-def source_digest(code: Any) -> Ref:
-    """Digest of the source of a module, class or function."""
-    return combine("source", [inspect.getsource(code)])
-
-
-@cache
-def _version(name: str) -> str:
-    return version(name)
-
-
-@cache
-def _is_editable(name: str) -> bool:
-    about = distribution(name).read_text("direct_url.json")
-    return bool(about and json.loads(about).get("dir_info", {}).get("editable"))
-
-
-def matrix_digest(X: Matrix) -> tuple[Ref, Ref]:
-    """Digests of a feature matrix: its content column by column, and its schema.
-
-    The content decides seeds, so that the same numbers in an array and in a data frame of any
-    library give the same fits; the schema (container, column names and types) joins it in the
-    matrix's name, because a kept model remembers it.
-    """
-    frame = as_frame(X)
-    if sparse.issparse(X):
-        return _sparse_digest(X), combine("csr", [X.dtype.str])
-    if frame is None:
-        columns = [digest(np.ascontiguousarray(X[:, j])) for j in range(X.shape[1])]
-        schema = combine("ndarray", [X.dtype.str])
-    else:
-        own: Iterable[Any] = frame.iter_columns()
-        columns = [_column(column) for column in own]
-        kinds = [f"{name!r} {kind}" for name, kind in frame.schema.items()]
-        schema = combine("frame", [str(frame.implementation), *kinds])
-    return combine("matrix", [repr(X.shape), *columns]), schema
-
-
-def _sparse_digest(X: Matrix) -> Ref:
-    if not X.has_canonical_format:
-        X = X.copy()
-        X.sum_duplicates()
-    return combine("csr", [repr(X.shape), *map(digest, (X.data, X.indices, X.indptr))])
-
-
-def _column(column: nw.Series[Any]) -> Ref:
-    if column.dtype.is_numeric():
-        # Libraries write a missing whole number differently; as a float it is NaN in each.
-        missing = not column.dtype.is_float() and column.is_null().any()
-        return digest((column.cast(nw.Float64) if missing else column).to_numpy())
-    values = column.to_pandas()
-    if isinstance(values.dtype, np.dtype) and not values.dtype.hasobject:
-        return digest(values.to_numpy())
-    categorical = values.astype("category").cat
-    levels = digest(categorical.categories.tolist())
-    # Base models may take ordered categories for numbers.
-    return combine(
-        "levels", [digest(categorical.codes.to_numpy()), levels, str(categorical.ordered)]
-    )

@@ -8,7 +8,8 @@ from typing import Any
 
 from metalearners._typing import Ref
 from metalearners.base_models.estimators import build, factory_name
-from metalearners.digests.digest import Identity, estimator_digest, identify
+from metalearners.digests.digest import estimator_digest
+from metalearners.digests.walk import Identity, identify
 
 
 @dataclass(frozen=True, eq=False)

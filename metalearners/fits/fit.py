@@ -1,7 +1,7 @@
 """The fit of a unit: its inputs are read from a store, and its base model is trained on them."""
 
 from metalearners.base_models.training import Argument, Training, fit
-from metalearners.digests.digest import is_kept
+from metalearners.digests.names import is_kept
 from metalearners.fits.store import Store
 from metalearners.fits.unit import Fit, FitUnit
 

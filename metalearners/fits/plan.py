@@ -16,7 +16,7 @@ from metalearners.base_models.rows import as_mask
 from metalearners.data.containers import Features, select
 from metalearners.data.dataset import Dataset
 from metalearners.data.folds import Splits
-from metalearners.digests.digest import combine, is_kept, unkept
+from metalearners.digests.names import combine, is_kept, unkept
 from metalearners.fits.crossfit import CrossFit
 from metalearners.fits.estimator_spec import EstimatorSpec
 from metalearners.fits.store import Store

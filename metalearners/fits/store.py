@@ -8,7 +8,10 @@ import numpy as np
 
 from metalearners._typing import Ref
 from metalearners.data.containers import is_matrix
-from metalearners.digests.digest import digest, identify, matrix_digest, unkept
+from metalearners.digests.digest import digest
+from metalearners.digests.matrices import matrix_digest
+from metalearners.digests.names import unkept
+from metalearners.digests.walk import identify
 from metalearners.fits.unit import Fit, FitUnit
 
 

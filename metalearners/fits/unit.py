@@ -8,7 +8,7 @@ from typing import Any
 
 from metalearners import base_models
 from metalearners._typing import Array, Ref
-from metalearners.digests.digest import combine
+from metalearners.digests.names import combine
 from metalearners.fits.estimator_spec import EstimatorSpec
 
 

@@ -589,7 +589,8 @@ import resource, signal
 import numpy as np
 from metalearners.cache.fit_cache import FitCache
 from pathlib import Path
-from metalearners.cache.storage import open_storage, write_whole
+from metalearners.cache.places import open_storage
+from metalearners.cache.regular_files import write_whole
 from metalearners.fits.unit import Fit
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))

@@ -20,7 +20,7 @@ from metalearners import SLearner, TLearner
 from metalearners.base_models.rows import as_pandas, take, with_arm
 from metalearners.cross_fit_estimator import CrossFitEstimator
 from metalearners.data.containers import column_names, select
-from metalearners.digests.digest import matrix_digest
+from metalearners.digests.matrices import matrix_digest
 from tests.simulate import LEARNERS, draw, draw_classes, linear_learner, tree_learner
 
 NAMES = list("abcde")

@@ -19,7 +19,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 import metalearners.digests.digest
-from metalearners.digests.digest import code_version, combine, digest, matrix_digest
+import metalearners.digests.libraries
+from metalearners.digests.digest import code_version, digest
+from metalearners.digests.matrices import matrix_digest
+from metalearners.digests.names import combine
 
 
 def times(factor):
@@ -231,7 +234,7 @@ def test_a_function_that_closes_over_the_unknown_is_refused():
 
 def test_installed_code_is_named_by_its_version(monkeypatch):
     before, own = digest(Ridge), digest(times)
-    monkeypatch.setattr(metalearners.digests.digest, "_version", lambda name: "99.0")
+    monkeypatch.setattr(metalearners.digests.digest, "version_of", lambda name: "99.0")
 
     assert code_version(Ridge) == "99.0"
     assert digest(Ridge) != before
@@ -239,9 +242,9 @@ def test_installed_code_is_named_by_its_version(monkeypatch):
 
 
 def test_code_of_a_package_installed_to_be_edited_is_named_by_its_source(monkeypatch):
-    monkeypatch.setattr(metalearners.digests.digest, "_is_editable", lambda name: True)
+    monkeypatch.setattr(metalearners.digests.libraries, "is_editable", lambda name: True)
     before = code_version(Ridge)
-    assert before != metalearners.digests.digest.version("scikit-learn")
+    assert before != metalearners.digests.libraries.version("scikit-learn")
 
     monkeypatch.setattr("inspect.getsource", lambda code: "edited")
 
@@ -288,7 +291,7 @@ def test_a_subclass_changes_with_the_package_under_it(monkeypatch):
         pass
 
     before = digest(Mine)
-    monkeypatch.setattr(metalearners.digests.digest, "_version", lambda name: "99.0")
+    monkeypatch.setattr(metalearners.digests.digest, "version_of", lambda name: "99.0")
 
     assert digest(Mine) != before
 

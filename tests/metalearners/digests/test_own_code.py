@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression, Ridge
 
 from metalearners import TLearner
-from metalearners.digests.digest import digest, identify
+from metalearners.digests.digest import digest
+from metalearners.digests.walk import identify
 from metalearners.fits.estimator_spec import EstimatorSpec
 from metalearners.fits.plan import Regression, plan_stage
 from metalearners.fits.store import MemoryStore

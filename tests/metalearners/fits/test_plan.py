@@ -15,7 +15,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from metalearners import DRLearner, RLearner, SLearner, TLearner, XLearner
 from metalearners.data.containers import select
-from metalearners.digests.digest import is_kept
+from metalearners.digests.names import is_kept
 from metalearners.fits.estimator_spec import EstimatorSpec
 from metalearners.fits.plan import Regression, plan_stage
 from metalearners.fits.store import MemoryStore
