@@ -10,12 +10,8 @@ from metalearners._typing import Columns, Floats, Matrix, Name
 from metalearners.cross_fit_estimator import OVERALL
 from metalearners.data.containers import check_matrix
 from metalearners.data.dataset import Dataset
-from metalearners.evaluation.average_effects import (
-    AverageEffect,
-    aipw_scores,
-    average_effects,
-    mean_with_error,
-)
+from metalearners.evaluation.average_effects import AverageEffect, aipw_scores, average_effects
+from metalearners.evaluation.means import mean_with_error
 from metalearners.evaluation.overlap import ClipRule
 from metalearners.fits.plan import Regression
 from metalearners.metalearner import (

@@ -10,7 +10,7 @@ from sklearn.base import clone
 
 from metalearners._typing import Floats, Matrix
 from metalearners.data.folds import draw_half
-from metalearners.evaluation.average_effects import check_level
+from metalearners.evaluation.means import check_level
 from metalearners.fits.store import MemoryStore
 from metalearners.metalearner import MetaLearner, Rows
 

@@ -9,7 +9,7 @@ import pandas as pd
 from metalearners._typing import Array, Columns, Floats, Matrix, Name
 from metalearners.data.arguments import number
 from metalearners.data.dataset import Dataset
-from metalearners.evaluation.average_effects import same_rows
+from metalearners.evaluation.means import same_rows
 from metalearners.evaluation.overlap import ClipRule
 from metalearners.fits.plan import Regression
 from metalearners.metalearner import PROPENSITY_MODEL, TREATMENT_MODEL, MetaLearner, Rows

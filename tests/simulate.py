@@ -12,7 +12,8 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from metalearners import DRLearner, RLearner, SLearner, TLearner, XLearner
 from metalearners.data.dataset import Dataset
-from metalearners.evaluation.average_effects import Estimate, average_effects
+from metalearners.evaluation.average_effects import average_effects
+from metalearners.evaluation.means import Estimate
 from metalearners.fits.crossfit import CrossFit
 from metalearners.fits.execute import run_stage, serial
 from metalearners.fits.plan import Plan, plan_stage

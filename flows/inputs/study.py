@@ -34,8 +34,8 @@ from metalearners.data.folds import draw_holdout
 from metalearners.data.schema import Schema
 from metalearners.digests.matrices import matrix_digest
 from metalearners.drlearner import DRLearner
-from metalearners.evaluation.average_effects import effective_clusters
 from metalearners.evaluation.design import ArmShares
+from metalearners.evaluation.means import effective_clusters
 from metalearners.metalearner import PROPENSITY_MODEL, MetaLearner
 
 

@@ -16,9 +16,9 @@ from flows.report import plots
 from flows.report.results import NO_HOLDOUT, ArmResult, Results
 from metalearners._typing import Floats
 from metalearners.bundle import arm_name
-from metalearners.evaluation.average_effects import Estimate
 from metalearners.evaluation.drivers import MOST_ALONE
 from metalearners.evaluation.findings import claims_ranking
+from metalearners.evaluation.means import Estimate
 from metalearners.evaluation.ranking import Gain, Group
 from metalearners.fits.estimator_spec import EstimatorSpec
 from metalearners.metalearner import PROPENSITY_MODEL

@@ -21,7 +21,7 @@ from matplotlib.font_manager import findfont, get_font
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
 from metalearners._typing import Array, Floats
-from metalearners.evaluation.average_effects import Estimate
+from metalearners.evaluation.means import Estimate
 from metalearners.evaluation.ranking import Gain, Group
 
 MOST_FEATURES = 20

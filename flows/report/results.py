@@ -11,14 +11,11 @@ from flows.fitting.parallelism import Parallelism
 from flows.inputs.study import Study
 from metalearners._typing import Array, Floats, Name
 from metalearners.bundle import Bundle, arm_name, estimate_columns
-from metalearners.evaluation.average_effects import (
-    Estimate,
-    average_effects,
-    difference_in_means,
-)
+from metalearners.evaluation.average_effects import average_effects, difference_in_means
 from metalearners.evaluation.balance import Balance, balance
 from metalearners.evaluation.design import DesignFit, arm_shares, compare_with_shares
 from metalearners.evaluation.findings import claims_effect, ranking_p_values
+from metalearners.evaluation.means import Estimate
 from metalearners.evaluation.overlap import MOST_CLIPPED, Clip, Overlap, overlap
 from metalearners.evaluation.ranking import (
     Gain,

@@ -12,7 +12,7 @@ from metalearners.data.arguments import count
 from metalearners.data.containers import check_matrix, check_same_rows
 from metalearners.data.conversion import arm_codes, as_vector
 from metalearners.data.dataset import check_weight
-from metalearners.evaluation.average_effects import effective_clusters, n_clusters, same_rows
+from metalearners.evaluation.means import effective_clusters, n_clusters, same_rows
 from metalearners.evaluation.multiplicity import holm
 
 

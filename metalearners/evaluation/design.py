@@ -10,7 +10,7 @@ import pandas as pd
 from metalearners._typing import Array, Floats
 from metalearners.data.containers import check_same_rows
 from metalearners.data.conversion import as_array
-from metalearners.evaluation.average_effects import Estimate, mean_with_error
+from metalearners.evaluation.means import Estimate, mean_with_error
 
 
 @dataclass(frozen=True, eq=False)

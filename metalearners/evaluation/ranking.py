@@ -8,15 +8,15 @@ from scipy import stats
 
 from metalearners._typing import Array, Floats
 from metalearners.data.arguments import count
-from metalearners.evaluation.average_effects import (
+from metalearners.evaluation.balance import standardized_differences
+from metalearners.evaluation.drivers import effect_drivers
+from metalearners.evaluation.means import (
     Estimate,
     effective_clusters,
     mean_with_error,
     n_clusters,
     same_rows,
 )
-from metalearners.evaluation.balance import standardized_differences
-from metalearners.evaluation.drivers import effect_drivers
 from metalearners.evaluation.ties import rounding, tied
 
 __all__ = [

@@ -25,7 +25,7 @@ from metalearners import DRLearner, RLearner, SLearner, TLearner, XLearner
 from metalearners.bundle import Bundle
 from metalearners.cross_fit_estimator import CrossFitEstimator
 from metalearners.data.folds import draw_folds, draw_holdout
-from metalearners.evaluation.average_effects import mean_with_error, simultaneous_intervals
+from metalearners.evaluation.means import mean_with_error, simultaneous_intervals
 from metalearners.evaluation.ranking import (
     calibration,
     effect_drivers,

@@ -13,12 +13,8 @@ from metalearners import DRLearner, TLearner
 from metalearners.bundle import Bundle
 from metalearners.cross_fit_estimator import CrossFitEstimator
 from metalearners.data.folds import draw_folds, draw_holdout
-from metalearners.evaluation.average_effects import (
-    aipw_scores,
-    difference_in_means,
-    mean_with_error,
-    simultaneous_intervals,
-)
+from metalearners.evaluation.average_effects import aipw_scores, difference_in_means
+from metalearners.evaluation.means import mean_with_error, simultaneous_intervals
 from metalearners.evaluation.ranking import calibration, gain_curve, standardized_differences
 from metalearners.grid_search import MetaLearnerGridSearch
 from metalearners.rlearner import r_loss

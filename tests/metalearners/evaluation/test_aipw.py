@@ -8,8 +8,10 @@ from scipy import stats
 from metalearners.evaluation.average_effects import (
     aipw_scores,
     average_effects,
-    cluster_sums,
     difference_in_means,
+)
+from metalearners.evaluation.means import (
+    cluster_sums,
     effective_clusters,
     mean_with_error,
     simultaneous_intervals,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import rankdata
 
-from metalearners.evaluation.average_effects import mean_with_error
+from metalearners.evaluation.means import mean_with_error
 from metalearners.evaluation.ranking import (
     calibration,
     effect_drivers,

@@ -10,12 +10,8 @@ from scipy import stats
 from flows.report import page as report
 from flows.report.results import ArmResult
 from flows.runs import outcome_lines
-from metalearners.evaluation.average_effects import (
-    Estimate,
-    mean_with_error,
-    simultaneous_intervals,
-)
 from metalearners.evaluation.findings import claims_effect, claims_ranking, ranking_p_values
+from metalearners.evaluation.means import Estimate, mean_with_error, simultaneous_intervals
 from metalearners.evaluation.ranking import gain_curve
 
 

@@ -14,7 +14,7 @@ from sklearn.linear_model import LinearRegression
 
 from metalearners import DRLearner, RLearner, SLearner, TLearner, XLearner
 from metalearners.data.dataset import Dataset
-from metalearners.evaluation.average_effects import mean_with_error, simultaneous_intervals
+from metalearners.evaluation.means import mean_with_error, simultaneous_intervals
 from metalearners.metalearner import PROPENSITY_MODEL, VARIANT_OUTCOME_MODEL
 from metalearners.rlearner import OUTCOME_MODEL
 from metalearners.xlearner import CONTROL_EFFECT_MODEL, TREATMENT_EFFECT_MODEL

@@ -1,0 +1,371 @@
+"""Means of scores with standard errors: by rows or clusters, by arms, and several at once."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from metalearners._typing import Array, Floats
+from metalearners.data.arguments import check_shape, count, number, numbers
+from metalearners.data.containers import check_same_rows
+from metalearners.data.conversion import as_array
+from metalearners.data.dataset import check_groups, check_weight
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its uncertainty.
+
+    Parameters
+    ----------
+    estimate, std_error : in units of the outcome
+    ci_low, ci_high : interval at the level asked for, 95 % by default, by Student's t
+    degrees : of freedom, of that t
+    """
+
+    estimate: float
+    std_error: float
+    ci_low: float
+    ci_high: float
+    degrees: float
+
+
+def mean_with_error(
+    scores: Floats,
+    weight: Floats | None = None,
+    groups: Array | None = None,
+    level: float = 0.95,
+    ddof: int = 1,
+    arms: Array | None = None,
+) -> Estimate:
+    r"""Weighted mean of scores, with a standard error that allows for clusters of any size.
+
+    The error is the delete-one-cluster jackknife's, nuisances fixed,
+
+    .. math:: \widehat{SE}^2 = \frac{G - 1}{G} \sum_g \left( \frac{\sum_{i \in g} w_i
+        (\Gamma_i - \bar\Gamma)}{\sum_{i \notin g} w_i} \right)^2,
+
+    s / sqrt(n) for rows without weights. Its degrees of freedom are Satterthwaite's,
+
+    .. math:: \Big(\sum_k V_k\Big)^2 \Big/ \sum_k \frac{V_k^2}{G^*_k - 1}, \quad
+        G^*_k = \Big(\sum_{g} n_{gk}\Big)^2 \Big/ \sum_{g} n_{gk}^2,
+
+    where V_k is arm k's part of the variance, n_gk the weight of its rows in cluster g, and G*_k
+    the number of clusters of one size that its clusters are worth (1 degree at least).
+
+    Parameters
+    ----------
+    scores : (n,)
+    weight : (n,) sampling weights
+    groups : (n,) cluster labels; each row is its own where None
+    level : of the interval
+    ddof : 1 as above; 0 for G in place of G - 1 in the correction, as in n for s^2
+    arms : (n,) codes of arms; one for all rows where None
+
+    Raises
+    ------
+    ValueError
+        If there is one cluster only, whose mean has no error to estimate; or `level` isn't
+        between 0 and 1, or values aren't finite and of the same rows.
+
+    References
+    ----------
+    MacKinnon, Nielsen and Webb (2023), Journal of Econometrics 232(2), pp. 272-299: the jackknife
+    (CV3). Carter, Schnepel and Steigerwald (2017), Review of Economics and Statistics 99(4),
+    pp. 698-709: the effective number of clusters. Satterthwaite (1946), Biometrics Bulletin 2(6).
+    """
+    check_level(level)
+    check_same_rows(scores=scores, arms=arms)
+    (scores,), weight, groups = same_rows(weight, groups, scores=scores)
+    return Means.of(scores[:, None], weight, groups, arms).estimates(level, ddof)[0]
+
+
+def simultaneous_intervals(
+    scores: Floats,
+    weight: Floats | None = None,
+    groups: Array | None = None,
+    level: float = 0.95,
+    draws: int = 20_000,
+    arms: Array | None = None,
+) -> list[tuple[float, float]]:
+    r"""Intervals for the means of several scores that hold all at once.
+
+    The sup-t band :math:`\bar\Gamma_k \pm c_k \, \widehat{SE}_k`. Statistics are drawn as their
+    estimated correlation and the degrees of freedom of each arm's part of the variance have them,
+    :math:`T_k = Z_k / \sqrt{\sum_j V_{kj} \chi^2_j / d_j / \sum_j V_{kj}}`, the parts shared
+    where means share an arm; and each mean's interval is at the one pointwise level at which a
+    share `level` of the draws is in all of them.
+
+    Parameters
+    ----------
+    scores : (n, m)
+    weight, groups, arms : as for `mean_with_error`
+    draws : of the statistics, from a fixed seed
+
+    Raises
+    ------
+    ValueError
+        As for `mean_with_error`, or if scores aren't in columns.
+
+    References
+    ----------
+    Montiel Olea and Plagborg-Møller (2019), Journal of Applied Econometrics 34(1), pp. 1-17.
+    """
+    check_level(level)
+    count("draws", draws)
+    check_same_rows(scores=scores, weight=weight, groups=groups, arms=arms)
+    return Means.checked(scores, weight, groups, arms).joint(level, draws)
+
+
+def effective_clusters(w: Array, groups: Array | None, weight: Floats | None = None) -> Floats:
+    """G* of each arm: how many clusters of one size its clusters are worth.
+
+    Parameters
+    ----------
+    w : (n,) arm codes from 0
+    groups : (n,) cluster labels; each row is its own where None
+    weight : (n,) sampling weights
+
+    Returns
+    -------
+    (K,), 0 for an arm without weight
+
+    References
+    ----------
+    See `mean_with_error`.
+
+    Examples
+    --------
+    >>> effective_clusters(np.zeros(4, int), np.array(["a", "a", "b", "b"])).tolist()
+    [2.0]
+    >>> effective_clusters(np.zeros(4, int), np.array(["a", "a", "a", "b"])).tolist()
+    [1.6]
+    """
+    check_same_rows(w=w, groups=groups, weight=weight)
+    return _Cells.of(np.ones(len(w)) if weight is None else weight, groups, w).worth
+
+
+@dataclass(frozen=True, eq=False)
+class _Cells:
+    """Rows by cluster and arm: C cells.
+
+    Parameters
+    ----------
+    of_row : (n,) each row's cell
+    cluster, arm : (C,) codes
+    mass : (C,) sums of weights
+    """
+
+    of_row: Array
+    cluster: Array
+    arm: Array
+    mass: Floats
+
+    @classmethod
+    def of(cls, weight: Floats, groups: Array | None, arms: Array | None) -> "_Cells":
+        n = len(weight)
+        arm = np.zeros(n, dtype=np.int64) if arms is None else np.asarray(arms).astype(np.int64)
+        if groups is None:
+            return cls(np.arange(n), np.arange(n), arm, weight)
+        member, n_arms = pd.factorize(np.asarray(groups))[0], int(arm.max()) + 1
+        cells, of_row = np.unique(member * n_arms + arm, return_inverse=True)
+        return cls(of_row, *np.divmod(cells, n_arms), _sums(of_row, weight))
+
+    def sums(self, values: Floats) -> Floats:
+        """(C,) sums of rows' values."""
+        return _sums(self.of_row, values)
+
+    def by_cluster(self, values: Floats) -> Floats:
+        """(G,) sums of cells' values."""
+        return _sums(self.cluster, values)
+
+    def by_arm(self, values: Floats) -> Floats:
+        """(K,) sums of cells' values."""
+        return _sums(self.arm, values)
+
+    @property
+    def worth(self) -> Floats:
+        """(K,) effective numbers of clusters, (sum n)^2 / sum n^2; 0 without any."""
+        # Near 1 by a power of two, which alters no bit: squares may leave the range of floats.
+        mass = np.ldexp(self.mass, -int(np.frexp(self.mass.max())[1]))
+        squares = self.by_arm(mass**2)
+        empty = np.zeros_like(squares)
+        return np.divide(self.by_arm(mass) ** 2, squares, out=empty, where=squares > 0)
+
+    def reach(self, by_arm: bool) -> Floats:
+        """(C,) how far the mean moves without a cell, by its sum of weighted deviations.
+
+        Times a factor, so that squares add up to the jackknife's variance. By arm, each arm's
+        mean is over its own rows, and the deviations count as if they were over all.
+        """
+        total, present = self.mass.sum(), (self.mass > 0).astype(float)
+        if by_arm:
+            own, clusters = (self.by_arm(x)[self.arm] for x in (self.mass, present))
+            rest, share = own - self.mass, own / total
+        else:
+            own = self.by_cluster(self.mass)
+            clusters = np.full(len(own), np.count_nonzero(own), dtype=float)[self.cluster]
+            rest, share = total - own[self.cluster], np.ones(len(self.mass))
+        fewest = int(clusters[self.mass > 0].min())
+        if fewest < 2:
+            where = " of each arm" if by_arm else ""
+            raise ValueError(
+                f"Expected two rows or clusters or more{where} for a standard error; found "
+                f"{fewest}. Cluster by a finer group."
+            )
+        moved = share * np.sqrt((clusters - 1) / np.maximum(clusters, 1))
+        return np.divide(moved, rest, out=np.zeros(len(rest)), where=present > 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Means:
+    """Weighted means of m scores, and what their errors are made of.
+
+    Parameters
+    ----------
+    mean : (m,)
+    covariance : (m, m) the jackknife's
+    parts : (m, K) variances by arm
+    part_degrees : (K,) degrees of freedom of the parts
+    n_clusters : with any weight
+    """
+
+    mean: Floats
+    covariance: Floats
+    parts: Floats
+    part_degrees: Floats
+    n_clusters: int
+
+    @classmethod
+    def checked(cls, scores: Floats, weight: Any, groups: Any, arms: Array | None) -> "Means":
+        """The means of columns that nobody has checked."""
+        scores = as_array(scores)
+        check_shape("scores", scores.ndim == 2 and scores.size > 0, "(n, m)", scores.shape)
+        columns = {f"scores {k}": column for k, column in enumerate(scores.T)}
+        found, weight, groups = same_rows(weight, groups, **columns)
+        return cls.of(np.column_stack(found), weight, groups, arms)
+
+    @classmethod
+    def of(
+        cls,
+        scores: Floats,
+        weight: Floats,
+        groups: Array | None,
+        arms: Array | None,
+        by_arm: bool = False,
+    ) -> "Means":
+        """The means; `by_arm` where scores are influences on differences of arms' own means."""
+        cells = _Cells.of(weight, groups, arms)
+        reach = cells.reach(by_arm)
+        mean = np.array([np.average(one, weights=weight) for one in scores.T])
+        moves = [cells.sums(weight * one) * reach for one in (scores - mean).T]
+        changes = [cells.by_cluster(one) for one in moves]
+        squares = np.stack([cells.by_arm(one**2) for one in moves])
+        covariance = np.array([[float(np.sum(a * b)) for b in changes] for a in changes])
+        # Arms that share a cluster have their cells' part of its variance.
+        total = squares.sum(axis=1, keepdims=True)
+        shares = np.divide(squares, total, out=np.full_like(squares, 1.0), where=total > 0)
+        return cls(
+            mean=mean,
+            covariance=covariance,
+            parts=shares * covariance.diagonal()[:, None],
+            part_degrees=np.maximum(cells.worth - 1, 1),
+            n_clusters=int(np.count_nonzero(cells.by_cluster(cells.mass))),
+        )
+
+    @property
+    def std_errors(self) -> Floats:
+        """(m,) standard errors."""
+        return np.sqrt(self.covariance.diagonal())
+
+    @property
+    def degrees(self) -> Floats:
+        """(m,) Satterthwaite's degrees of freedom; those of all parts where nothing varies."""
+        each = np.sum(self.parts**2 / self.part_degrees, axis=1)
+        none = np.full(len(each), self.part_degrees.sum())
+        return np.divide(self.parts.sum(axis=1) ** 2, each, out=none, where=each > 0)
+
+    def estimates(self, level: float, ddof: int = 1) -> list[Estimate]:
+        """The means with pointwise intervals."""
+        correction = np.sqrt((self.n_clusters - 1) / (self.n_clusters - ddof))
+        errors = correction * self.std_errors
+        half = stats.t.ppf((1 + level) / 2, self.degrees) * errors
+        columns = (self.mean, errors, self.mean - half, self.mean + half, self.degrees)
+        return [Estimate(*map(float, row)) for row in zip(*columns, strict=True)]
+
+    def joint(self, level: float, draws: int = 20_000) -> list[tuple[float, float]]:
+        """Intervals that hold all at once; see `simultaneous_intervals`."""
+        m, errors, degrees = len(self.mean), self.std_errors, self.degrees
+        tails = 2 * stats.t.sf(self._statistics(draws), degrees)
+        # Never narrower than for one mean alone, nor wider than Bonferroni's, by an accident.
+        drawn = 1 - np.quantile(tails.min(axis=1), 1 - level)
+        each = np.clip(drawn, level, 1 - (1 - level) / m)
+        half = stats.t.ppf((1 + each) / 2, degrees) * errors
+        return list(zip((self.mean - half).tolist(), (self.mean + half).tolist(), strict=True))
+
+    def _statistics(self, draws: int) -> Floats:
+        """(draws, m) absolute t statistics of means that are 0."""
+        rng = np.random.default_rng(0)
+        norms = np.outer(self.std_errors, self.std_errors)
+        correlation = self.covariance / np.where(norms > 0, norms, 1)
+        normal = rng.multivariate_normal(np.zeros(len(norms)), correlation, draws)
+        chi = rng.chisquare(self.part_degrees, (draws, len(self.part_degrees)))
+        total = self.parts.sum(axis=1, keepdims=True)
+        even = np.full_like(self.parts, 1 / self.parts.shape[1])
+        shares = np.divide(self.parts, total, out=even, where=total > 0)
+        return np.abs(normal) / np.sqrt(chi / self.part_degrees @ shares.T)
+
+
+def n_clusters(weight: Floats, groups: Array | None) -> int:
+    """Number of clusters with any weight."""
+    return int(np.count_nonzero(cluster_sums(weight, groups)))
+
+
+def check_level(level: Any) -> None:
+    """Refuse a level of an interval that isn't between 0 and 1."""
+    allowed = pd.Interval(0, 1, closed="neither")
+    number(level, allowed, "Expected a level between 0 and 1, such as .95", "Pass a share.")
+
+
+def same_rows(
+    weight: Any, groups: Any, **columns: Any
+) -> tuple[list[Floats], Floats, Array | None]:
+    """Columns, weights (ones where there are none) and cluster labels of the same rows.
+
+    Parameters
+    ----------
+    columns : (n,) arrays, lists or series of numbers
+
+    Raises
+    ------
+    ValueError
+        If they aren't of one length or are pandas objects of different indexes; numbers aren't
+        finite, weights negative or all zero, or labels missing.
+    """
+    check_same_rows(**columns, weight=weight, groups=groups)
+    given = columns if weight is None else {**columns, "weight": weight}
+    found = {k: numbers(k, as_array(v), "Leave those rows out.") for k, v in given.items()}
+    n = next(iter(found.values())).size
+    labels = None if groups is None else as_array(groups)
+    for name, values in [*found.items(), ("groups", labels)]:
+        if values is not None:
+            fits = values.shape == (n,) and n > 0
+            check_shape(name, fits, f"({n or 'n'},)", values.shape)
+    check_groups(labels)
+    weights = found.pop("weight", np.ones(n))
+    check_weight(weights)
+    return list(found.values()), weights, labels
+
+
+def cluster_sums(values: Floats, groups: Array | None) -> Floats:
+    """Sums of values by cluster; the values themselves where there are no clusters."""
+    if groups is None:
+        return values
+    _, member = np.unique(np.asarray(groups), return_inverse=True)
+    return _sums(member, values)
+
+
+def _sums(member: Array, values: Floats) -> Floats:
+    return np.asarray(np.bincount(member, weights=values), dtype=float)
