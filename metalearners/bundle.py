@@ -23,7 +23,7 @@ from metalearners.data.schema import Schema, SchemaError
 from metalearners.metalearner import MetaLearner
 
 _MANIFEST = "manifest.json"
-_FORMAT = 1
+_FORMAT = 2  # 1: before modules moved, whose names pickles hold
 _MODE = 0o644  # of files: they are code
 _MOST_MANIFEST_BYTES = 256 << 20
 

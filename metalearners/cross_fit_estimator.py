@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 from sklearn.base import is_classifier
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import get_tags
@@ -18,7 +17,14 @@ from metalearners.base_models.rows import take
 from metalearners.base_models.weights import WEIGHT
 from metalearners.data.arguments import numbers
 from metalearners.data.containers import check_matrix, check_same_rows
-from metalearners.data.conversion import as_outcome, as_splits, as_vector, as_weight, by_row
+from metalearners.data.conversion import (
+    as_classes,
+    as_outcome,
+    as_splits,
+    as_vector,
+    as_weight,
+    by_row,
+)
 from metalearners.data.dataset import Dataset, check_weight
 from metalearners.data.folds import Splits
 from metalearners.declaration.by_kind import (
@@ -204,7 +210,7 @@ class CrossFitEstimator:
     def _target(self, y: Array) -> Array:
         if not is_classifier(self._spec.build()):
             return as_outcome(y, False)
-        self.classes_, codes = _as_classes(y)
+        self.classes_, codes = as_classes(y)
         return codes
 
     def _regression(self, target: Array, fit_params: Mapping[str, Any]) -> Regression:
@@ -389,23 +395,6 @@ class CrossFitEstimator:
         made = copy.copy(self)
         made.crossfit = fitted.within(rows, others, X, content)
         return made
-
-
-def _as_classes(y: Array) -> tuple[Array, Array]:
-    """Distinct classes, sorted, and the position of each row's among them."""
-    absent = int(pd.isna(y).sum())
-    try:
-        if y.dtype.kind == "O":
-            hash(tuple(y.tolist()))
-        if not absent:
-            return np.unique(y, return_inverse=True)
-    except TypeError:  # raised below, by a name of ours
-        pass
-    kinds = sorted({type(label).__name__ for label in y.tolist()})
-    raise ValueError(
-        f"Expected a class for each row, all of one type, numbers or texts; found {absent} missing "
-        f"and values of {kinds}. Encode them."
-    )
 
 
 def _known_classes(fitted: CrossFit) -> Array | None:

@@ -34,14 +34,13 @@ from metalearners.data.conversion import (
 )
 from metalearners.data.dataset import Dataset, check_weight
 from metalearners.declaration.by_kind import check_n_jobs
+from metalearners.declaration.checks import CheckedDeclaration, fit_params_of
 from metalearners.declaration.declaration import (
     NUISANCE,
     PROPENSITY_MODEL,
     TREATMENT,
     TREATMENT_MODEL,
     VARIANT_OUTCOME_MODEL,
-    Declaration,
-    fit_params_of,
 )
 from metalearners.declaration.predictions import Predictions
 from metalearners.declaration.prefitted import Prefitted
@@ -100,7 +99,7 @@ class Job:
     execute: Executor
 
 
-class MetaLearner(Explainable, Declaration):
+class MetaLearner(Explainable, CheckedDeclaration):
     """Base of the five learners: what they declare, fitted and predicting.
 
     Estimates the conditional average treatment effect (CATE) of each arm k = 1, ..., K-1 against

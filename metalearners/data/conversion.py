@@ -253,3 +253,20 @@ def _no_folds(found: str) -> ValueError:
         "Expected cv as (train, test) pairs of row positions, some in each, or a whole number a "
         f"row for its fold; found {found}. Pass list(splitter.split(X))."
     )
+
+
+def as_classes(y: Array) -> tuple[Array, Array]:
+    """Distinct classes, sorted, and the position of each row's among them."""
+    absent = int(pd.isna(y).sum())
+    try:
+        if y.dtype.kind == "O":
+            hash(tuple(y.tolist()))
+        if not absent:
+            return np.unique(y, return_inverse=True)
+    except TypeError:  # raised below, by a name of ours
+        pass
+    kinds = sorted({type(label).__name__ for label in y.tolist()})
+    raise ValueError(
+        f"Expected a class for each row, all of one type, numbers or texts; found {absent} missing "
+        f"and values of {kinds}. Encode them."
+    )

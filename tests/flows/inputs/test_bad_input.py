@@ -1505,6 +1505,7 @@ DAMAGE = {
     "a truncated manifest": replace("manifest.json", lambda c: c[:80]),
     "a list for a manifest": replace("manifest.json", lambda _: b"[]"),
     "another format": edited(lambda m: m.update(format_version=99)),
+    "the format of version 0.1": edited(lambda m: m.update(format_version=1)),
     "no format": edited(lambda m: m.pop("format_version")),
     "other arms": edited(lambda m: m.update(arms=["a", "c"])),
     "fewer features": edited(lambda m: m["features"].pop()),

@@ -1,0 +1,159 @@
+"""What a learner refuses before anything is fitted: arguments, data, base models."""
+
+from collections.abc import Mapping
+from inspect import signature
+from typing import Any
+
+import numpy as np
+
+from metalearners.base_models.rows import take
+from metalearners.data.containers import select
+from metalearners.data.dataset import Dataset
+from metalearners.declaration.by_kind import (
+    by_kind,
+    check_arms,
+    check_clip,
+    check_feature_set,
+    check_integer,
+    check_seed,
+    check_spec,
+    check_switch,
+)
+from metalearners.declaration.declaration import NUISANCE, PROPENSITY_MODEL, TREATMENT, Declaration
+from metalearners.declaration.prefitted import check_prefitted, check_prefitted_kinds
+from metalearners.declaration.trial import TRIAL_ROWS, Arms, check_rows, check_stopping, check_trial
+from metalearners.fits.estimator_spec import EstimatorSpec
+
+
+class CheckedDeclaration(Declaration):
+    """A declaration that refuses what it can't be fitted with."""
+
+    def _begin(self) -> None:
+        self._validate()
+
+    def _validate(self) -> None:
+        self._check_switches()
+        check_integer("n_variants", self.n_variants, at_least=2)
+        check_seed(self.random_state)
+        check_arms(self.arms, self.n_variants)
+        self._check_prefitted()
+        for name in ("nuisance_model_factory", "nuisance_model_params"):
+            value = getattr(self, name)
+            if isinstance(value, Mapping) and PROPENSITY_MODEL in value:
+                instead = name.replace("nuisance", "propensity")
+                raise ValueError(
+                    f"{instead.replace('_', ' ').capitalize()} should be defined using {instead} "
+                    f"and not {name}; found {PROPENSITY_MODEL} in it."
+                )
+        for kind in self.kinds:
+            n_folds = by_kind(self.n_folds, kind, self.kinds)
+            check_integer(f"n_folds of {kind}", n_folds, at_least=1)
+            check_feature_set(kind, by_kind(self.feature_set, kind, self.kinds))
+        self._check_models()
+        check_clip(self.clip)
+
+    def _check_models(self) -> None:
+        if PROPENSITY_MODEL in self.unfitted and self.propensity_model_factory is None:
+            raise ValueError(
+                "propensity_model_factory or fitted_propensity_model needs to be defined as the "
+                f"{type(self).__name__} has a propensity model."
+            )
+        for kind in self.unfitted:
+            weighted, method = kind in self.WEIGHTED, self.predict_method(kind)
+            check_spec(self.spec(kind), kind, self._stage(kind), method, weighted)
+
+    def _check_switches(self) -> None:
+        for name, parameter in signature(type(self)).parameters.items():
+            if parameter.annotation is bool:
+                check_switch(name, getattr(self, name))
+
+    def _check_prefitted(self) -> None:
+        allowed = set(self.NUISANCE_KINDS) - {PROPENSITY_MODEL}
+        given = self.fitted_nuisance_models
+        check_prefitted_kinds(given, allowed)
+        lists = dict(given or {})
+        if self.fitted_propensity_model is not None:
+            lists[PROPENSITY_MODEL] = [self.fitted_propensity_model]
+        for kind, models in lists.items():
+            method, swept = self.predict_method(kind), kind in self.SWEPT
+            check_prefitted(kind, models, self.cardinality(kind), method, swept)
+
+    def _check_synchronized(self) -> None:
+        numbers = {kind: self.n_folds_of(kind) for kind in self.kinds}
+        if len(set(numbers.values())) > 1:
+            raise ValueError(
+                "When using synchronization of cross-fitting, all provided n_folds values must be "
+                f"equal; found {numbers}. Pass synchronize_cross_fitting=False to let them differ."
+            )
+        if min(numbers.values()) < 2:
+            raise ValueError(
+                f"Need at least two folds to use synchronization; found {numbers}. Pass "
+                "synchronize_cross_fitting=False to fit without cross-fitting."
+            )
+
+    def check(self, d: Dataset) -> None:
+        """Refuse data that this learner can't be fitted on, before anything is fitted."""
+        if self.is_classification and len(d.classes) > 2 and not self.MULTI_CLASS:
+            raise ValueError(
+                f"{type(self).__name__} does not support multiclass classification; found "
+                f"{len(d.classes)} classes. It only supports binary outcomes: use an S- or "
+                "T-learner, or one class against the rest."
+            )
+        if self.is_classification and not self.MULTI_CLASS and d.classes.tolist() != [0, 1]:
+            raise ValueError(
+                f"{type(self).__name__} computes with classes 0 and 1; found "
+                f"{d.classes.tolist()}. Encode the outcome of interest as 1."
+            )
+        for kind in self.kinds:
+            if kind not in self._prefitted:
+                d.splits(self.n_folds_of(kind))
+            select(d.X, self.columns(kind))
+
+    def check_models(self, d: Dataset, fit_params: Mapping[str, Any] | None = None) -> None:
+        """Refuse base models that would refuse their parameters or features when they are fitted.
+
+        Parameters
+        ----------
+        fit_params : as for `MetaLearner.fit`
+        """
+        few = take(d.X, np.arange(min(len(d), TRIAL_ROWS)))
+        for kind in self.unfitted:
+            if kind == PROPENSITY_MODEL and d.propensity is not None:
+                continue
+            spec, who = self.spec(kind), f"the {self._stage(kind)} model {kind}"
+            given = fit_params_of(fit_params or {}, self._stage(kind), kind)
+            check_stopping(spec.build(), given, f"{spec.name} for {who}")
+            check_rows(spec.build(), self._rows_of(kind, d), f"{spec.name} for {who}")
+            classes = np.arange(self.n_variants) if kind == PROPENSITY_MODEL else d.classes
+            learnt = classes if self.predict_method(kind) == "predict_proba" else classes[:0]
+            products = bool(getattr(self, "interactions", False))
+            arms = Arms(self.n_variants, products) if kind in self.SWEPT else Arms()
+            check_trial(spec, select(few, self.columns(kind)), learnt, who, arms)
+
+    def _rows_of(self, kind: str, d: Dataset) -> int:
+        """Rows of the smallest fit of a kind, or more."""
+        arms = [self.arm_of(kind, i) for i in range(self.cardinality(kind))]
+        counts = np.bincount(d.w[d.train], minlength=self.n_variants)
+        control = counts[0] if self.is_pairwise(kind) else 0
+        fewest = min(counts.sum() if arm is None else counts[arm] + control for arm in arms)
+        n_folds = self.n_folds_of(kind)
+        # Folds' training rows, which are so many in the mean; those of given folds aren't.
+        return int(fewest if n_folds == 1 or d.cv is not None else fewest * (1 - 1 / n_folds))
+
+    def unkept(self) -> list[str]:
+        """Sentences on the base models whose fits no store can keep, as no digest says all."""
+        specs = {self.spec(kind) for kind in self.unfitted}
+        return sorted({_said_unkept(spec) for spec in specs if spec.unkept})
+
+
+def fit_params_of(given: Mapping[str, Any], stage: str, kind: str) -> dict[str, Any]:
+    """Arguments of a kind's `fit`, of those that are given for all or by stage and kind."""
+    by_stage = bool(given) and set(given) <= {NUISANCE, TREATMENT}
+    return dict(given.get(stage, {}).get(kind, {}) if by_stage else given)
+
+
+def _said_unkept(spec: EstimatorSpec) -> str:
+    return (
+        f"Fits of {spec.name} are neither shared nor kept, as what they depend on can't be "
+        f"followed or stored: {', '.join(spec.unkept[:3])}."
+    )
