@@ -235,7 +235,7 @@ def list_runs(output: Path) -> list[dict[str, Any]]:
 
     Where another file has a summary's name, the run is there with the status ``damaged``.
     """
-    from flows.report.summaries import summary_or_damage  # the command's help doesn't wait for it
+    from flows.report.past_runs import summary_or_damage  # the command's help doesn't wait for it
 
     folders = [folder for folder in _entries(output) if _is_run(folder)]
     # By their folders' names, which find them: one may have been copied or renamed.

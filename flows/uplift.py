@@ -30,7 +30,13 @@ from flows.fitting.workspace import Workspace, workspace
 from flows.inputs.study import Study
 from flows.loading import check_folders, take_study
 from flows.report.page import render
-from flows.report.results import EVALUATION, JUDGING, Results, evaluate, summary_of
+from flows.report.results import (
+    EVALUATION,
+    JUDGING,
+    Results,
+    evaluate,
+)
+from flows.report.summary import summary_of
 from flows.runs import (
     Run,
     cache_warning,

@@ -284,7 +284,7 @@ def runs_show(
 ) -> None:
     """Show a run's figures as JSON."""
     with _exit_status(), _asked_for():
-        from flows.report.summaries import read_summary
+        from flows.report.past_runs import read_summary
 
         others = {r["run_name"]: r for r in list_runs(output) if r["status"] != "done"}
         found = others.get(name)

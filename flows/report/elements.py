@@ -1,0 +1,129 @@
+"""What sections of a report are made of: tables, pictures with titles, legends, numbers."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+
+from flows.inputs.study import Study
+from flows.report import plots
+from metalearners.bundle import arm_name
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of texts.
+
+    Parameters
+    ----------
+    caption : what it shows, and of whom
+    head : one text a column
+    rows : one text a cell
+    names : number of leading columns that name the row
+    """
+
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    names: int = 1
+
+    @property
+    def first(self) -> Sequence[Sequence[str]]:
+        """Rows in sight: all, unless they are many."""
+        return self.rows if len(self.rows) <= 30 else self.rows[:20]
+
+    @property
+    def rest(self) -> Sequence[Sequence[str]]:
+        """Rows that are folded away."""
+        return self.rows[len(self.first) :]
+
+
+@dataclass(frozen=True)
+class Key:
+    """An entry of a legend: how something is drawn, and its name."""
+
+    style: plots.Style
+    label: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A picture among several, and what it is of."""
+
+    title: str
+    image: Markup
+
+
+def number(value: float | None, scale: float | None = None) -> str:
+    """A number in three significant digits, with thousands separators.
+
+    Parameters
+    ----------
+    scale : a size, such as the standard error, whose digits decide the number of decimals, so
+        that numbers that belong together are rounded alike
+    """
+    if value is None or not math.isfinite(value):
+        return "–"
+    size = abs(scale) if scale and math.isfinite(scale) else abs(value)
+    if size == 0:
+        return "0"
+    decimals = max(0, 2 - math.floor(math.log10(size)))
+    if decimals > 6:
+        return f"{value:.2e}"
+    text = f"{value:,.{decimals}f}"
+    return text.removeprefix("-") if not text.strip("-0.,") else text
+
+
+def share(value: float) -> str:
+    """A share as a percentage."""
+    return f"{100 * value:.1f} %"
+
+
+def spoken(label: str) -> str:
+    """An arm's label inside a sentence, where a mere number would be read as a quantity."""
+    return label if any(c.isalpha() for c in label) else f"arm {label}"
+
+
+def arm_labels(study: Study) -> list[str]:
+    """Labels of the treated arms."""
+    return [arm_name(arm) for arm in study.arms]
+
+
+def legend(study: Study) -> list[Key]:
+    """The learners' keys, where several share a picture."""
+    if len(study.learners) == 1:
+        return []
+    return [Key(plots.learner_style(name), name) for name in study.learners]
+
+
+def styles_of(study: Study, code: int) -> dict[str, plots.Style]:
+    """How learners are drawn in an arm's picture: a single one in the arm's own colour."""
+    if len(study.learners) == 1:
+        return dict.fromkeys(study.learners, plots.arm_style(code))
+    return {name: plots.learner_style(name) for name in study.learners}
+
+
+def who(study: Study, arm: str, learner: str) -> list[str]:
+    """What names a table's row: arm and learner, but neither that is the same in all rows."""
+    if len(study.learners) == 1:
+        return [arm]
+    return [learner] if len(study.arms) == 2 else [arm, learner]
+
+
+def panels_of(study: Study, draw: Callable[[int, str], Markup], first: int = 1) -> list[Panel]:
+    """A picture an arm, up to a number that is still looked at."""
+    labels = arm_labels(study)[: plots.MOST_ARMS + 1]
+    return [Panel(label, draw(k, label)) for k, label in enumerate(labels) if k >= first]
+
+
+def p_value(value: float) -> str:
+    """A p-value in three digits, or that it is below a thousandth."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def typical(sizes: Iterable[float]) -> float | None:
+    """The size whose digits decide how a table is rounded."""
+    known = [size for size in sizes if size > 0]
+    return float(np.median(known)) if known else None

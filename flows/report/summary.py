@@ -1,0 +1,113 @@
+"""What a run found, as plain values for `summary.json`."""
+
+from typing import Any
+
+from flows.inputs.study import Study
+from flows.report.results import NO_HOLDOUT, LearnerResult, Results
+from metalearners.bundle import arm_name
+from metalearners.evaluation.design import DesignFit
+from metalearners.evaluation.means import Estimate
+
+
+def summary_of(study: Study, results: Results) -> dict[str, Any]:
+    """What a run found, as plain values for `summary.json`."""
+    d = study.dataset
+    return {
+        "data": {
+            "source": study.config.data.source,
+            "rows": len(d),
+            "rows_by_arm": {arm_name(a): int((d.w == k).sum()) for k, a in enumerate(study.arms)},
+            "rows_left_out": study.left_out,
+            "rows_held_out": int((~d.train).sum()),
+            "share_held_out": float((~d.train).mean()),
+            "features": study.schema.names,
+            "arms": study.arms,
+            "digest": study.digest,
+        },
+        "ate": [{"arm": arm.label, **_plain(arm.ate)} for arm in results.arms],
+        "ate_joint": [
+            {
+                "arm": arm.label,
+                "ci_low": arm.joint[0],
+                "ci_high": arm.joint[1],
+                "degrees": arm.ate.degrees,
+                "claimed": arm.claimed,
+                "doubt": arm.doubt,
+            }
+            for arm in results.arms
+        ],
+        "difference_in_means": [
+            {"arm": arm.label, **_plain(arm.difference)} for arm in results.arms
+        ],
+        "overlap": {
+            "clip": study.config.clip,
+            "lowest_kept": results.clip.lower.tolist(),
+            "rows_clipped": results.overlap.clipped,
+            "weight_clipped": results.overlap.carried.tolist(),
+            "smallest": results.overlap.smallest.tolist(),
+        },
+        "design": _design_summary(study, results.design),
+        "learners": {
+            name: _learner_summary(study, learner) for name, learner in results.learners.items()
+        },
+        "warnings": study.warnings,
+    }
+
+
+def _plain(found: Estimate) -> dict[str, float]:
+    """An estimate as the contract has it."""
+    return {k: v for k, v in vars(found).items() if k != "degrees"}
+
+
+def _sees_strata(study: Study) -> bool:
+    """Whether the propensity model has the strata; one without can't match their shares."""
+    return study.config.data.strata in (None, *study.schema.names)
+
+
+def _design_summary(study: Study, found: DesignFit | None) -> dict[str, Any]:
+    data = study.config.data
+    kind = "known" if data.propensity is not None else "estimated"
+    about = {
+        "design": data.design,
+        "strata": data.strata,
+        "propensities": kind if study.shares is None else "shares",
+    }
+    if found is None:
+        return about
+    return {
+        **about,
+        "log_loss": found.model,
+        "log_loss_of_shares": found.shares,
+        "gain": _plain(found.gain),
+        "looks_randomised": found.looks_randomised and _sees_strata(study),
+    }
+
+
+def _learner_summary(study: Study, learner: LearnerResult) -> dict[str, Any]:
+    labels = study.arms[1:]
+    mean_cate = [
+        {"arm": arm, "value": value} for arm, value in zip(labels, learner.mean_cate, strict=True)
+    ]
+    if not learner.gains:
+        return {"mean_cate": mean_cate, "evaluation": {"absent": NO_HOLDOUT}}
+    arms = [
+        {
+            "arm": arm,
+            "qini": gain.qini,
+            "qini_std_error": gain.qini_error,
+            "qini_p_value": gain.p_value,
+            "qini_p_value_adjusted": adjusted,
+            "groups": [
+                {"predicted": g.predicted, "actual": _plain(g.actual), "rows": g.rows}
+                for g in groups
+            ],
+        }
+        for arm, gain, adjusted, groups in zip(
+            labels, learner.gains, learner.ranking, learner.groups, strict=True
+        )
+    ]
+    rows = int((~study.dataset.train).sum())
+    return {
+        "mean_cate": mean_cate,
+        "evaluation": {"population": "held-out rows", "rows": rows, "arms": arms},
+    }
