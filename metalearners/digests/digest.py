@@ -171,12 +171,13 @@ def _sequence(value: Iterable[Any]) -> Ref:
 @_content.register(set)
 @_content.register(frozenset)
 def _set(value: Iterable[Any]) -> Ref:
-    return combine("set", sorted(digest(item) for item in value))
+    return combine("set", sorted(digest(item) for item in list(value)))
 
 
 @_content.register(Mapping)
 def _mapping(value: Mapping[Any, Any]) -> Ref:
-    return combine("mapping", sorted(digest(k) + digest(v) for k, v in value.items()))
+    # A list of what is there now, here and below: other threads may add to it meanwhile.
+    return combine("mapping", sorted(digest(k) + digest(v) for k, v in list(value.items())))
 
 
 @_content.register(np.ndarray)
@@ -217,7 +218,7 @@ def _class(value: type) -> Ref:
 def _members(value: type) -> Iterator[Ref]:
     """Digests of what the user's classes among a class's bases hold."""
     for own in filter(_is_own, value.__mro__):
-        for name, member in vars(own).items():
+        for name, member in list(vars(own).items()):
             if _is_of_code(name, member):
                 yield combine("member", [name, _member(member)])
 
@@ -356,5 +357,5 @@ def code_version(code: Any) -> str:
         return source_digest(sys.modules[module] if root in distributions() else code)
     except (KeyError, OSError, TypeError):  # typed into an interpreter
         members = vars(code) if isinstance(code, type) else {"": code}
-        functions = {k: m for k, m in members.items() if isinstance(m, FunctionType)}
+        functions = {k: m for k, m in list(members.items()) if isinstance(m, FunctionType)}
         return combine("bytecode", [f"{k} {_bytecode(f.__code__)}" for k, f in functions.items()])

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -39,6 +40,7 @@ from metalearners.workers.workers import TimeLimitExceeded, WorkerLost, end_with
 
 _CONNECT_SECONDS = 8.0
 _POLL_SECONDS = 0.2
+_RESULT_SECONDS = 5.0
 _IN_FLIGHT = 32  # at least: what workers that join later find to do
 
 _LOCAL = {
@@ -124,7 +126,7 @@ class DaskWorkers:
         future = self._call(self.client.submit, fit_here, content, unit.key, self.threads, topic)
         try:
             self._wait(future)
-            return self._call(future.result)
+            return self._result(future)
         finally:
             self._begun.pop(future.key, None)
 
@@ -151,6 +153,8 @@ class DaskWorkers:
         except Exception as error:
             if self.client.status in ("running", "connecting"):
                 raise
+            if self._closed.is_set():
+                raise RuntimeError("These workers were closed.") from None
             raise WorkerLost(f"The Dask scheduler doesn't answer any more: {error}") from None
 
     def _wait(self, future: Future) -> None:
@@ -170,6 +174,19 @@ class DaskWorkers:
                 )
             # The worker was lost: the fit waits for another, which will tell when it begins.
             self._begun.pop(future.key, None)
+
+    def _result(self, future: Future) -> Any:
+        """The result of a future that is done, or soon is: a closed client would never say so."""
+        seconds = _RESULT_SECONDS
+        while True:
+            try:
+                return self._call(partial(future.result, seconds))
+            except TimeoutError:
+                if self._closed.is_set():
+                    raise RuntimeError("These workers were closed.") from None
+                if future.status == "error":  # the fit's own
+                    raise
+                seconds *= 2  # a large one takes longer, and each try begins anew
 
     def _fits_of(self, worker: str) -> Sequence[str]:
         try:

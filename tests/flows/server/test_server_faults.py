@@ -267,6 +267,8 @@ def test_finished_run_stays_what_it_is(their_models, settings):
     assert uplift("run", write_config(settings)).returncode == 0
     name = finished_runs()[0].name.split("-", 2)[2]
     (run,) = their_models.post("flow_runs/filter", {"flow_runs": {"name": {"any_": [name]}}})
+    # What became of tasks reaches the server by events, a moment later.
+    wait_for(lambda: their_models.states(run["id"])[1:] == ({"COMPLETED"}, {"COMPLETED"}))
     note = Path(".uplift/running", run["id"])
     note.write_text(their_models.address)  # as if its process had been killed in that moment
     long_ago = time.time() - 60

@@ -4,6 +4,7 @@ import copy
 import itertools
 import subprocess
 import sys
+import threading
 from collections import OrderedDict
 from fractions import Fraction
 from types import MappingProxyType
@@ -403,3 +404,59 @@ def test_each_cell_of_an_array_counts():
         names.add(matrix_digest(changed)[0])
 
     assert len(names) == 7
+
+
+# Other threads
+
+
+class Changing:
+    """A class and an object that get an attribute now and then, as caches do."""
+
+
+@pytest.mark.parametrize("where", ["a class", "an object", "a dict", "a set"])
+def test_values_may_change_in_other_threads(where):
+    values = {f"n{i}": i for i in range(2000)}
+    own = Changing() if where == "an object" else type("Own", (Changing,), dict(values))
+    if where == "an object":
+        vars(own).update(values)
+    made = {"a dict": dict(values), "a set": set(values)}.get(where, own)
+    over = threading.Event()
+
+    def change():
+        for i in itertools.count():
+            if over.is_set():
+                return
+            for odd in (f"odd{i}", f"odd{i + 1}"):
+                _add(made, odd)
+            for odd in (f"odd{i}", f"odd{i + 1}"):
+                _remove(made, odd)
+
+    changing = threading.Thread(target=change)
+    pause = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    changing.start()
+    try:
+        for _ in range(20):
+            digest(made)
+    finally:
+        over.set()
+        sys.setswitchinterval(pause)
+        changing.join()
+
+
+def _add(made, name):
+    if isinstance(made, dict):
+        made[name] = 0
+    elif isinstance(made, set):
+        made.add(name)
+    else:
+        setattr(made, name, 0)
+
+
+def _remove(made, name):
+    if isinstance(made, dict):
+        del made[name]
+    elif isinstance(made, set):
+        made.remove(name)
+    else:
+        delattr(made, name)

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ from metalearners.cache.folder_storage import FolderStorage
 from metalearners.fits.estimator_spec import EstimatorSpec
 from metalearners.fits.store import MemoryStore
 from metalearners.fits.unit import FitUnit
-from metalearners.workers.dask import DaskWorkers, connect, on_cluster
+from metalearners.workers.dask import DaskWorkers, connect, fit_here, on_cluster
 from metalearners.workers.shared_inputs import SharedInputs
 from metalearners.workers.workers import TimeLimitExceeded, WorkerLost
 from tests.conftest import REPOSITORY, free_port
@@ -288,6 +289,7 @@ def test_a_worker_that_joins_late_gets_work(workers, folder, cluster):
         end(late)
 
     assert made.concurrency >= 8
+    assert not [fit for fit in found.values() if isinstance(fit, Exception)]
     assert all(fit.predictions is not None for fit in found.values())
 
 
@@ -306,6 +308,21 @@ def test_a_unit_over_its_time_fails_the_run_by_its_label(
         run(settings)
 
     assert time.monotonic() - before < 30
+
+
+@pytest.mark.slow
+def test_who_asks_for_a_result_when_the_workers_are_closed_is_told(workers, folder):
+    store, made = MemoryStore(), workers()
+    unit = some_unit(store, *put_rows(store), Slow, folder=str(folder), seconds=90)
+    future = made.client.submit(fit_here, b"", unit.key, 1, None, workers=["none"])
+    threads, found = fit_all(
+        SimpleNamespace(fit=lambda unit, store: made._result(future)), [unit], store
+    )
+    time.sleep(0.5)
+    made.close()
+    threads[0].join(30)
+
+    assert "closed" in str(found[0])
 
 
 @pytest.mark.slow
