@@ -23,8 +23,8 @@ from joblib import cpu_count
 
 from flows.config.reading import parse_config
 from flows.fitting.parallelism import Parallelism, choose, work_of
+from flows.fitting.regressions import expected
 from flows.inputs.study import Study, load_study
-from flows.uplift import expected
 from metalearners.fits.plan import Plan, plan_stage
 from metalearners.fits.store import MemoryStore
 from metalearners.fits.unit import FitUnit

@@ -19,7 +19,7 @@ from flows.messages.progress import describe, listening
 from flows.runs import COUNTS, Run
 
 _EVERY_SECONDS = 2.0  # an update costs the server some 15 ms
-_FITTING = ("nuisance", "treatment", "evaluate")
+_FITTING = ("nuisance", "treatment")
 
 
 @contextlib.contextmanager
@@ -42,17 +42,20 @@ class _Page:
         self._bar: UUID | None = None
         self._table: UUID | None = None
         self._updated = 0.0
+        self._shares: dict[str, float] = {}
 
     def advance(self, stage: str, done: int, total: int) -> None:
-        due = time.monotonic() - self._updated > _EVERY_SECONDS
-        if stage in _FITTING and total and (due or done == total):
+        if stage not in _FITTING or not total:
+            return
+        self._shares[stage] = done / total
+        if time.monotonic() - self._updated > _EVERY_SECONDS or done == total:
             self._updated = time.monotonic()
-            share = (_FITTING.index(stage) + done / total) / len(_FITTING)
-            self._show(100 * share, f"{stage} stage: {done} of {total} fits")
+            share = sum(self._shares.values()) / len(_FITTING)
+            self._show(100 * share, f"{stage} models: {done} of {total} fits")
 
     def end(self, stage: str, seconds: float, executed: int, reused: int) -> None:
         self._log.info(describe(stage, seconds, executed, reused))
-        if stage == _FITTING[-1] and not executed + reused:  # no held-out rows to judge
+        if stage == _FITTING[-1]:
             self._show(100, "all fits are done")
         if stage in _FITTING:
             self.show_stages()

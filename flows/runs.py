@@ -203,8 +203,13 @@ def cache_warning(cache: dict[str, Any]) -> str | None:
 
 
 @contextlib.contextmanager
-def whole_folder(run: Run) -> Iterator[Path]:
-    """A folder to write a run's files to; renamed to the run's own at the end, or removed."""
+def whole_folder(run: Run, latest: bool = True) -> Iterator[Path]:
+    """A folder to write a run's files to; renamed to the run's own at the end, or removed.
+
+    Parameters
+    ----------
+    latest : whether it becomes the latest run
+    """
     staging = run.output / f".{run.name}.tmp"
     try:
         staging.mkdir()
@@ -217,7 +222,8 @@ def whole_folder(run: Run) -> Iterator[Path]:
                 f"the folder of runs, {run.output}, was there when the run began and is gone"
             ) from error
         raise
-    _point_latest(run)
+    if latest:
+        _point_latest(run)
 
 
 def _point_latest(run: Run) -> None:

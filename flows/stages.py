@@ -1,14 +1,15 @@
-"""The stages as sub-flows, and the fit of one unit as a task."""
+"""A stage as a sub-flow, and the fit of one unit as a task."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+import queue
+from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from prefect import Flow, Task, flow, task
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.futures import PrefectFuture, as_completed
+from prefect.futures import PrefectFuture
 
 from flows.errors import FitError
 from flows.fitting.result_storage import FitStorage
@@ -17,10 +18,9 @@ from flows.messages import progress
 from flows.server.prefect_patches import heartbeats
 from flows.server.prefect_patches.cancellation import PromptTaskRunner
 from metalearners._typing import Name, Ref
-from metalearners.data.dataset import Dataset
 from metalearners.fits.crossfit import CrossFit
 from metalearners.fits.execute import run_plan
-from metalearners.fits.plan import Regression, plan_stage
+from metalearners.fits.plan import Plan
 from metalearners.fits.store import Store
 from metalearners.fits.unit import FitUnit
 from metalearners.workers.workers import InProcess
@@ -34,7 +34,7 @@ heartbeats.end_at_once()
 
 @dataclass(frozen=True)
 class Counts:
-    """What became of a stage's units.
+    """What became of the units of some plans.
 
     Parameters
     ----------
@@ -43,11 +43,22 @@ class Counts:
     retried : attempts beyond the first
     """
 
-    planned: int = 0
-    unique: int = 0
-    executed: int = 0
-    reused: int = 0
-    retried: int = 0
+    planned: int
+    unique: int
+    executed: int
+    reused: int
+    retried: int
+
+    @classmethod
+    def of(cls, plans: Sequence[Plan], place: Workspace) -> "Counts":
+        """The counts of plans that were executed in a workspace."""
+        keys = {unit.key for plan in plans for unit in plan.units}
+        attempts = [key for key in place.attempts if key in keys]
+        # The others were found: before, or while waiting for their turn or for another try.
+        executed = len(keys & set(place.fitted))
+        planned = sum(plan.planned for plan in plans)
+        retried = len(attempts) - len(set(attempts))
+        return cls(planned, len(keys), executed, len(keys) - executed, retried)
 
 
 def _passing(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
@@ -94,86 +105,108 @@ def fit(key: Ref, label: str, workspace: str) -> Ref:
     return key
 
 
-@flow(name="nuisance-stage", validate_parameters=False)
-def nuisance_stage(units: Ref, workspace: str) -> Counts:
-    """Fit the units of nuisance models."""
-    return _fit_units("nuisance", units, workspace)
+def stage_flow(whose: str, kind: str, place: Workspace) -> Flow[[Ref, str], None]:
+    """The sub-flow of one stage of a learner, or of evaluation.
+
+    Parameters
+    ----------
+    whose : name of the learner, or "evaluation"
+    kind : ``nuisance`` or ``treatment``
+    """
+
+    def stage(units: Ref, workspace: str) -> None:
+        _fit_units(kind, units, workspace)
+
+    # Prefect finds the sub-flows of an earlier try of the parent by this name and by their order,
+    # which threads leave to chance.
+    stage.__name__ = stage.__qualname__ = f"{whose}_{kind}"
+    made: Flow[[Ref, str], None] = flow(
+        name="uplift-stage",
+        flow_run_name=f"{whose} {kind}",
+        validate_parameters=False,
+        task_runner=PromptTaskRunner(place.pool),  # type: ignore[arg-type]
+    )(stage)
+    return made
 
 
-@flow(name="treatment-stage", validate_parameters=False)
-def treatment_stage(units: Ref, workspace: str) -> Counts:
-    """Fit the units of treatment models."""
-    return _fit_units("treatment", units, workspace)
-
-
-@flow(name="evaluation-stage", validate_parameters=False)
-def evaluation_stage(units: Ref, workspace: str) -> Counts:
-    """Fit the units of models that judge held-out rows."""
-    return _fit_units("evaluate", units, workspace)
-
-
-def run_stage(
-    stage: Flow[..., Counts],
-    asked: Mapping[Name, Regression],
-    d: Dataset,
-    place: Workspace,
-) -> tuple[dict[Name, CrossFit], Counts]:
-    """Run a stage's regressions as a sub-flow, each fit a task of it."""
-    plan = plan_stage(asked, d, place.store)
-    counts = Counts()
+def run_stage(whose: str, kind: str, plan: Plan, place: Workspace) -> dict[Name, CrossFit]:
+    """Run a stage as a sub-flow, each fit a task of it, and gather the results."""
 
     def execute(units: Sequence[FitUnit], store: Store) -> None:
-        nonlocal counts
-        runner: Any = PromptTaskRunner(max_workers=place.workers.concurrency)
-        named = stage.with_options(task_runner=runner, flow_run_name=f"{stage.name} {_of(asked)}")
-        counts = named(place.show(units), place.handle)
+        stage_flow(whose, kind, place)(place.show(units), place.handle)
 
-    fitted = run_plan(plan, place.store, execute)
-    return fitted, replace(counts, planned=plan.planned)
+    return run_plan(plan, place.store, execute)
 
 
-def _of(asked: Mapping[Name, Regression]) -> str:
-    """Whose regressions these are, for the name of a stage's run."""
-    return ", ".join(dict.fromkeys(name[0] for name in asked))
-
-
-def _fit_units(stage: str, handle: Ref, workspace: str) -> Counts:
+def _fit_units(kind: str, handle: Ref, workspace: str) -> None:
     place = find_workspace(workspace)
-    units = place.shown[handle]
-    begun, fitted = len(place.attempts), len(place.fitted)
-    cached_fit = fit.with_options()
-    # Assigned, as Prefect wants a storage in its constructor to be saved on the server first, for
-    # readers elsewhere; this one is a view for this process alone.
-    cached_fit.result_storage = FitStorage(workspace=workspace)
-    progress.advance(stage, 0, len(units))
-    futures = [cached_fit.submit(unit.key, unit.label, workspace) for unit in units]
-    labels = {future.task_run_id: unit.label for future, unit in zip(futures, units, strict=True)}
-    try:
-        for done, future in enumerate(as_completed(futures), start=1):
-            _check_fitted(future, labels[future.task_run_id])
-            progress.advance(stage, done, len(units))
-    except BaseException as error:
-        with contextlib.suppress(Exception):  # what ended the stage is what its reader wants
-            if isinstance(error, FitError) and isinstance(place.workers, InProcess):
-                progress.tell(
-                    f"{str(error).rstrip('.')}. Waiting for fits under way: they are kept."
-                )
-            place.workers.close()  # Prefect waits for tasks under way; many may only be in line
-        raise
-    attempts = place.attempts[begun:]
-    # The others were found: before, or while waiting for their turn or for another try.
-    executed = len(set(place.fitted[fitted:]))
-    reused, retried = len(units) - executed, len(attempts) - len(set(attempts))
-    return Counts(len(units), len(units), executed, reused, retried)
+    units = {unit.key: unit for unit in place.shown[handle]}
+    place.tally.expect(kind, len(units))
+    with place.listening() as events:
+        tasks = _Tasks(place, units, events)
+        for key in units:
+            tasks.ask(key)
+        for _ in units:
+            tasks.wait_for_one()
+            place.tally.count(kind)
 
 
-def _check_fitted(future: PrefectFuture[Ref], label: str) -> None:
-    future.wait()
-    state = future.state
-    if state.is_completed():
-        return
-    try:
-        future.result()
-    except Exception as error:
-        raise FitError(f"{label} failed: {type(error).__name__}: {error}") from error
-    raise FitError(f"{label} ended in state {state.name}.")
+class _Tasks:
+    """The tasks of a stage: each submitted once no other stage has its unit fitted.
+
+    A task that finds its fit ends as `Cached`. One that waits for it would hold a worker.
+    """
+
+    def __init__(
+        self, place: Workspace, units: dict[Ref, FitUnit], events: "queue.SimpleQueue[Any]"
+    ) -> None:
+        self._place = place
+        self._units = units
+        self._events = events
+        self._fit = fit.with_options()
+        # Assigned, as Prefect wants a storage in its constructor to be saved on the server first,
+        # for readers elsewhere; this one is a view for this process alone.
+        self._fit.result_storage = FitStorage(workspace=place.handle)
+
+    def ask(self, key: Ref) -> None:
+        """Submit a unit's task, or have it asked for again when another stage is through."""
+        free = self._place.sharing.take(key, lambda: self._events.put((self.ask, key)))
+        if free or self._place.store.holds(key):
+            future = self._fit.submit(key, self._units[key].label, self._place.handle)
+            future.add_done_callback(lambda ended: self._end(key, ended, free))
+
+    def _end(self, key: Ref, future: PrefectFuture[Ref], taken: bool) -> None:
+        if taken:
+            self._place.sharing.give_back(key)
+        self._events.put((self._check, key, future))
+
+    def wait_for_one(self) -> None:
+        """Wait until one more unit is fitted.
+
+        Raises
+        ------
+        FitError
+            If it couldn't be.
+        """
+        while True:
+            act, *arguments = self._events.get()
+            act(*arguments)
+            if act == self._check:
+                return
+
+    def _check(self, key: Ref, future: PrefectFuture[Ref]) -> None:
+        label = self._units[key].label
+        future.wait()  # it is over, and takes its state from there
+        state = future.state
+        if state.is_completed():
+            return
+        try:
+            future.result()
+        except Exception as error:
+            failed = FitError(f"{label} failed: {type(error).__name__}: {error}")
+            with contextlib.suppress(Exception):  # what ended the stage is what its reader wants
+                if isinstance(self._place.workers, InProcess):
+                    told = str(failed).rstrip(".")
+                    progress.tell(f"{told}. Waiting for fits under way: they are kept.")
+            raise failed from error
+        raise FitError(f"{label} ended in state {state.name}.")

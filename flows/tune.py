@@ -32,6 +32,7 @@ from flows.errors import InputError
 from flows.fitting.machine import machine
 from flows.fitting.parallelism import Parallelism, work_of
 from flows.fitting.profiles import keep_profile, shape_of
+from flows.fitting.regressions import expected
 from flows.inputs.study import Study
 from flows.loading import take_study
 from flows.messages import progress
@@ -40,7 +41,6 @@ from flows.server import running as liveness
 from flows.server.prefect_patches.cancellation import interruptible
 from flows.tuning.halving import halve, rounds_of
 from flows.tuning.measure import Measured, measure
-from flows.uplift import expected
 from metalearners.cache.regular_files import write_whole
 from metalearners.data.dataset import Dataset
 from metalearners.data.folds import draw_holdout

@@ -1,8 +1,6 @@
 """The parent flow: one uplift run, from a config to a folder."""
 
-import dataclasses
 import platform
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -22,17 +20,16 @@ from flows.config.sections import (
     ModelsConfig,
     ParallelismConfig,
 )
+from flows.errors import LearnersFailedError
 from flows.fitting.cache import cache_facts, signing_key
-from flows.fitting.foresight import Column, stand_ins
 from flows.fitting.parallelism import Parallelism, choose, work_of
 from flows.fitting.profiles import Profile, find_profile
+from flows.fitting.regressions import expected
 from flows.fitting.workspace import Workspace, workspace
 from flows.inputs.study import Study
 from flows.loading import check_folders, take_study
 from flows.report.page import render
 from flows.report.results import (
-    EVALUATION,
-    JUDGING,
     Results,
     evaluate,
 )
@@ -45,21 +42,10 @@ from flows.runs import (
     recorded,
     whole_folder,
 )
+from flows.schedule import fit_learners
 from flows.server import running as liveness
 from flows.server.prefect_patches import ephemeral, patience
 from flows.server.prefect_patches.cancellation import interruptible
-from flows.stages import (
-    Counts,
-    evaluation_stage,
-    nuisance_stage,
-    run_stage,
-    treatment_stage,
-)
-from metalearners._typing import Name
-from metalearners.bundle import arm_name
-from metalearners.fits.crossfit import CrossFit
-from metalearners.fits.plan import Regression
-from metalearners.metalearner import MetaLearner
 
 _PACKAGES = ("prefect", "lightgbm", "scikit-learn", "numpy", "pandas", "pyarrow")
 
@@ -106,6 +92,8 @@ def uplift_run(
     ------
     InputError
         If the data or the config are wrong; nothing has been fitted then.
+    LearnersFailedError
+        If some learners failed; the folder, which the message names, has the others' results.
     """
     config = config_among(locals())
     check_folders(config)
@@ -121,19 +109,10 @@ def uplift_run(
             stage["seconds"] = run.earlier
         chosen = _chosen(study)
         with place.working(chosen):
-            with run.stage("nuisance") as stage:
-                asked = ask_nuisances(study)
-                nuisances, counts = run_stage(nuisance_stage, asked, study.dataset, place)
-                stage |= vars(counts)
-            with run.stage("treatment") as stage:
-                asked = ask_treatments(study, nuisances)
-                treatments, counts = run_stage(treatment_stage, asked, study.dataset, place)
-                stage |= vars(counts)
-            with run.stage("evaluate") as stage:
-                judged, counts = judge_nuisances(study, place)
-                stage |= vars(counts)
-                results = evaluate(study, nuisances | treatments | judged, versions(), chosen)
-        with whole_folder(run) as folder:
+            study, fitted = fit_learners(study, place, run)
+            with run.stage("evaluate"):
+                results = evaluate(study, fitted, versions(), chosen)
+        with whole_folder(run, latest=not study.failed) as folder:
             with run.stage("report"):
                 write_files(folder, run, study, results, chosen)
             summary = summarize(run, study, results, chosen, place)
@@ -142,6 +121,8 @@ def uplift_run(
     if warning:
         get_run_logger().warning(warning)
     get_run_logger().info("\n".join(outcome_lines(summary)))
+    if study.failed:
+        raise LearnersFailedError(study.failed, run.folder, summary)
     return str(run.folder)
 
 
@@ -151,65 +132,6 @@ def _chosen(study: Study) -> Parallelism:
     if known.problem:
         study.warnings.append(known.problem)
     return choose(asked, work_of(study.dataset, expected(study)), known.best)
-
-
-def ask_nuisances(study: Study) -> dict[Name, Regression]:
-    """Regressions of the first stage: of each learner, and those that evaluation shares."""
-    d = study.dataset
-    asked = {
-        (name, *key): regression
-        for name, learner in study.learners.items()
-        for key, regression in _labelled(name, learner, learner.nuisances(d), study).items()
-    }
-    shared = study.reference.nuisances(d)
-    for key, regression in _labelled(EVALUATION, study.reference, shared, study).items():
-        # Held-out rows enter average effects and evaluation with nuisances of all training rows.
-        served = dataclasses.replace(regression, serve=d.held_out is not None)
-        asked[EVALUATION, *key] = served
-    return asked
-
-
-def judge_nuisances(study: Study, place: Workspace) -> tuple[dict[Name, CrossFit], Counts]:
-    """Nuisances of the held-out rows alone, which no candidate's fit has a part in."""
-    if study.judging is None:
-        return {}, Counts()
-    own = study.reference.nuisances(study.judging)
-    asked = {
-        (JUDGING, *key): regression
-        for key, regression in _labelled(JUDGING, study.reference, own, study).items()
-    }
-    return run_stage(evaluation_stage, asked, study.judging, place)
-
-
-def expected(study: Study) -> list[dict[Name, Regression]]:
-    """Regressions of both stages, before anything is fitted: the second's as many and as large."""
-    nuisances = ask_nuisances(study)
-    return [nuisances, ask_treatments(study, stand_ins(nuisances, study.dataset))]
-
-
-def ask_treatments(study: Study, nuisances: Mapping[Name, Column]) -> dict[Name, Regression]:
-    """Regressions of the second stage, from the first's out-of-fold predictions."""
-    asked = {}
-    for name, learner in study.learners.items():
-        eta = {key[1:]: fits.column for key, fits in nuisances.items() if key[0] == name}
-        known = learner.with_known(eta, study.dataset.propensity)
-        treatments = learner.treatments(study.dataset, known)
-        for key, regression in _labelled(name, learner, treatments, study).items():
-            asked[name, *key] = regression
-    return asked
-
-
-def _labelled(
-    name: str, learner: MetaLearner, asked: Mapping[Name, Regression], study: Study
-) -> dict[Name, Regression]:
-    """Regressions that say learner, model kind and arm, in the data's own labels."""
-    labelled: dict[Name, Regression] = {}
-    for (kind, ordinal), regression in asked.items():
-        code = learner.arm_of(kind, int(ordinal))
-        arm = "" if code is None else f" arm {arm_name(study.arms[code])}"
-        label = f"{name} {kind}{arm}"
-        labelled[kind, ordinal] = dataclasses.replace(regression, label=label)
-    return labelled
 
 
 def write_files(
@@ -229,7 +151,8 @@ def summarize(
     """The content of `summary.json`."""
     measured = {**_measured(run, chosen), "peak_rss_bytes": peak_rss_bytes()}
     measured["cache"] = cache_facts(place.store, study.config.cache)
-    return {**run.facts(), "status": "done", **measured, **summary_of(study, results)}
+    status = "partial" if study.failed else "done"
+    return {**run.facts(), "status": status, **measured, **summary_of(study, results)}
 
 
 def _measured(run: Run, chosen: Parallelism) -> dict[str, Any]:

@@ -1,13 +1,17 @@
 """What the tasks of a run share: across a flow or task boundary goes a handle, never data."""
 
 import contextlib
+import queue
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import uuid4
 
 from flows.config.sections import CacheConfig
 from flows.fitting.cache import in_use, inputs_folder, open_cache
 from flows.fitting.parallelism import Parallelism
+from flows.fitting.sharing import Sharing, Tally
 from flows.fitting.waiting import Waiting
 from flows.server.environment import state_folder
 from metalearners._typing import Ref
@@ -33,6 +37,8 @@ class Workspace:
     shown : units that a stage has to fit, by the name that it knows them by
     attempts : a unit's key for each time its fit was begun
     fitted : and for each time that it ended well
+    pool : threads of all stages, as many as fits are made at a time
+    sharing, tally : what stages side by side tell each other
     """
 
     handle: str
@@ -42,6 +48,30 @@ class Workspace:
     shown: dict[Ref, list[FitUnit]] = field(default_factory=dict)
     attempts: list[Ref] = field(default_factory=list)
     fitted: list[Ref] = field(default_factory=list)
+    pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
+    sharing: Sharing = field(default_factory=Sharing)
+    tally: Tally = field(default_factory=Tally)
+    _events: list["queue.SimpleQueue[Any]"] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator["queue.SimpleQueue[Any]"]:
+        """What happens to a stage's units, for the time of the context, and the order to end."""
+        events: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._events.append(events)
+        try:
+            yield events
+        finally:
+            self._events.remove(events)
+
+    def end_stages(self, error: BaseException) -> None:
+        """Have each stage under way end with an error, without waiting for fits."""
+
+        def end() -> None:
+            raise error
+
+        self.workers.close()
+        for events in list(self._events):
+            events.put((end,))
 
     def show(self, units: Sequence[FitUnit]) -> Ref:
         """A name by which a stage finds the units that it has to fit."""
@@ -68,12 +98,14 @@ class Workspace:
             if shared is not None and parallelism.address is not None:  # for `prune`
                 held.enter_context(shared.claim(inputs_claim(self.handle)))
             self.workers = parallelism.open_workers(self.handle, shared)
+            self.pool = ThreadPoolExecutor(self.workers.concurrency)
             held.enter_context(in_use(inputs_folder(state_folder(), self.handle)))
             try:
                 with limited_blas(parallelism.base_model_threads):
                     yield
             finally:
                 self.workers.close()
+                self.pool.shutdown(wait=False, cancel_futures=True)
 
 
 _open: dict[str, Workspace] = {}

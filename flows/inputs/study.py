@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -26,6 +27,7 @@ from flows.inputs.columns import (
 )
 from flows.inputs.models import learners_of, make_learner, with_defaults
 from flows.inputs.source import open_source, read_rows
+from flows.messages.secrets import without_secrets
 from metalearners._typing import Array, Floats, Ref
 from metalearners.base_models.capabilities import takes_categories, takes_missing
 from metalearners.base_models.weights import weight_argument
@@ -61,7 +63,7 @@ class Study:
     digest : of the columns read, without the rows' identities
     left_out : rows by label of arms that take no part
     warnings : what a reader should know
-    seconds : that loading took
+    failed : what went wrong, by learner that couldn't be fitted; `learners` has the others
     """
 
     config: Config
@@ -79,6 +81,20 @@ class Study:
     digest: Ref
     left_out: dict[str, int]
     warnings: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def without(self, failed: Mapping[str, Exception]) -> "Study":
+        """The study without learners that couldn't be fitted."""
+        if not failed:
+            return self
+        reasons = {name: without_secrets(str(error)) for name, error in failed.items()}
+        told = [f"The {name} could not be fitted: {reason}" for name, reason in reasons.items()]
+        return dataclasses.replace(
+            self,
+            learners={name: own for name, own in self.learners.items() if name not in failed},
+            failed=reasons,
+            warnings=[*self.warnings, *told],
+        )
 
     @property
     def schema(self) -> Schema:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from flows.fitting.parallelism import Parallelism
+from flows.fitting.regressions import EVALUATION, JUDGING
 from flows.inputs.study import Study
 from metalearners._typing import Array, Floats, Name
 from metalearners.bundle import Bundle, arm_name, estimate_columns
@@ -105,10 +106,6 @@ class Results:
     losses: list[float]
     estimates: pd.DataFrame
     bundle: Bundle
-
-
-EVALUATION = "evaluation"
-JUDGING = "hold-out"
 
 
 def evaluate(

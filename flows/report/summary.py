@@ -48,7 +48,8 @@ def summary_of(study: Study, results: Results) -> dict[str, Any]:
         },
         "design": _design_summary(study, results.design),
         "learners": {
-            name: _learner_summary(study, learner) for name, learner in results.learners.items()
+            **{name: _learner_summary(study, own) for name, own in results.learners.items()},
+            **{name: {"error": reason} for name, reason in study.failed.items()},
         },
         "warnings": study.warnings,
     }

@@ -89,6 +89,10 @@ class MemoryStore:
         """Let go of the fits in memory, and keep the inputs."""
         self._fits.clear()
 
+    def holds(self, key: Ref) -> bool:
+        """Whether the fit of a key is in memory."""
+        return key in self._fits
+
     def find(self, key: Ref) -> Fit | None:
         """The fit kept under a key, or None."""
         return self._fits.get(key)

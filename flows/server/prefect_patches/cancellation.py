@@ -4,8 +4,10 @@ import contextlib
 import contextvars
 import signal
 import threading
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from concurrent import futures
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Self
 from uuid import UUID
 
 from prefect import get_client, runtime
@@ -18,7 +20,25 @@ _POLL_SECONDS = 2.0
 
 
 class PromptTaskRunner(ThreadPoolTaskRunner[Any]):
-    """Threads that an interruption doesn't wait for."""
+    """Threads that flows side by side share, and that an interruption doesn't wait for.
+
+    Parameters
+    ----------
+    pool : of the threads; not shut down here
+    """
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        super().__init__(max_workers=pool._max_workers)
+        self._pool = pool
+
+    def duplicate(self) -> "PromptTaskRunner":
+        """A runner of the same threads."""
+        return type(self)(self._pool)
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._executor = _Lent(self._pool)  # type: ignore[assignment] # private: it has its own
+        return self
 
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
         # Private: Prefect's own exit waits for the fits that are running, whatever has happened.
@@ -26,6 +46,27 @@ class PromptTaskRunner(ThreadPoolTaskRunner[Any]):
             self._executor.shutdown(wait=False, cancel_futures=True)
             self._executor = None
         super().__exit__(exc_type, exc_value, traceback)
+
+
+class _Lent:
+    """A pool of threads that is lent: who has it can shut down no more than what it submitted."""
+
+    def __init__(self, pool: ThreadPoolExecutor) -> None:
+        self._pool = pool
+        self._futures: list[Future[Any]] = []
+
+    def submit(self, call: Callable[..., Any], *arguments: Any, **more: Any) -> Future[Any]:
+        """Have a call made in the pool."""
+        self._futures.append(self._pool.submit(call, *arguments, **more))
+        return self._futures[-1]
+
+    def shutdown(self, wait: bool = True, cancel_futures: bool = False) -> None:
+        """Cancel what hasn't begun, and wait for the rest, as asked."""
+        if cancel_futures:
+            for future in self._futures:
+                future.cancel()
+        if wait:
+            futures.wait(self._futures)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,120 @@
+"""The stages of all learners side by side: a learner's second begins when its first is done."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from contextvars import copy_context
+
+from flows.fitting.regressions import (
+    EVALUATION,
+    ask_judging,
+    ask_nuisances,
+    ask_treatments,
+)
+from flows.fitting.workspace import Workspace
+from flows.inputs.study import Study
+from flows.runs import Run
+from flows.stages import Counts, run_stage
+from metalearners._typing import Name
+from metalearners.fits.crossfit import CrossFit
+from metalearners.fits.plan import Plan, plan_stage
+
+NUISANCE = "nuisance"
+TREATMENT = "treatment"
+
+
+def fit_learners(study: Study, place: Workspace, run: Run) -> tuple[Study, dict[Name, CrossFit]]:
+    """Have all regressions of a study fitted, those of each learner and of evaluation.
+
+    Returns
+    -------
+    The study with the learners that could be fitted, and the fits
+
+    Raises
+    ------
+    FitError
+        If evaluation's own fits failed, or those of every learner.
+    """
+    with _course(study, place) as course:
+        with run.stage(NUISANCE) as stage:
+            course.begin()
+            course.go_on(until=lambda: not course.runs(NUISANCE))
+            stage |= vars(course.counts(NUISANCE))
+        with run.stage(TREATMENT) as stage:
+            course.go_on(until=lambda: not course.runs(TREATMENT))
+            stage |= vars(course.counts(TREATMENT))
+    return study.without(course.failed), course.fits
+
+
+@contextmanager
+def _course(study: Study, place: Workspace) -> Iterator["_Course"]:
+    """A course whose stages end with the context, without waiting for fits where that fails."""
+    with ThreadPoolExecutor(len(study.learners) + 1) as threads:
+        try:
+            yield _Course(study, place, threads)
+        except BaseException as error:
+            place.end_stages(error)
+            raise
+
+
+class _Course:
+    """Stages under way, and what has come of those that have ended.
+
+    This thread plans, and a thread each waits for its stage, whose fits all share one pool.
+    """
+
+    def __init__(self, study: Study, place: Workspace, threads: ThreadPoolExecutor) -> None:
+        self._study = study
+        self._place = place
+        self._threads = threads
+        self._running: dict[Future[dict[Name, CrossFit]], tuple[str, str]] = {}
+        self._plans: dict[str, list[Plan]] = {NUISANCE: [], TREATMENT: []}
+        self.fits: dict[Name, CrossFit] = {}
+        self.failed: dict[str, Exception] = {}
+
+    def begin(self) -> None:
+        """Begin the first stages."""
+        study, store = self._study, self._place.store
+        for name, asked in ask_nuisances(study).items():
+            plan = plan_stage(asked, study.dataset, store)
+            if name == EVALUATION and study.judging is not None:
+                judging = plan_stage(ask_judging(study), study.judging, store)
+                plan = Plan({**plan.asked, **judging.asked})
+            self._start(name, NUISANCE, plan)
+
+    def go_on(self, until: Callable[[], bool]) -> None:
+        """Begin second stages as first ones end, for as long as is asked for."""
+        while not until():
+            ended, _ = wait(self._running, return_when=FIRST_COMPLETED)
+            for future in ended:
+                self._take(future, *self._running.pop(future))
+
+    def runs(self, kind: str) -> bool:
+        """Whether stages of a kind are under way."""
+        return any(running == kind for _, running in self._running.values())
+
+    def counts(self, kind: str) -> Counts:
+        """What became of the units of a kind of stage, shared ones once."""
+        return Counts.of(self._plans[kind], self._place)
+
+    def _start(self, name: str, kind: str, plan: Plan) -> None:
+        self._plans[kind].append(plan)
+        # Prefect knows a sub-flow's parent by the context.
+        call = copy_context().run
+        future = self._threads.submit(call, run_stage, name, kind, plan, self._place)
+        self._running[future] = name, kind
+
+    def _take(self, future: Future[dict[Name, CrossFit]], name: str, kind: str) -> None:
+        """Keep what a stage gave, and begin the next; a learner that failed is left out."""
+        try:
+            self.fits |= future.result()
+            if kind == NUISANCE and name != EVALUATION:
+                asked = ask_treatments(self._study, name, self.fits)
+                if asked:
+                    self._start(
+                        name, TREATMENT, plan_stage(asked, self._study.dataset, self._place.store)
+                    )
+        except Exception as error:
+            self.failed[name] = error
+            if name == EVALUATION or len(self.failed) == len(self._study.learners):
+                raise
