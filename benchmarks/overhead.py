@@ -181,14 +181,16 @@ def _flow_of(asked: dict[Any, Any]) -> float:
     from flows.config.sections import CacheConfig
     from flows.fitting.parallelism import Parallelism
     from flows.fitting.workspace import workspace
-    from flows.stages import nuisance_stage, run_stage
+    from flows.stages import run_stage
+    from metalearners.fits.plan import plan_stage
 
     threads = Parallelism("thread", _workers(), 1, "config")
 
     @flow
     def parent() -> float:
         with workspace(CacheConfig(enabled=False)) as place, place.working(threads):
-            return _timed(lambda: run_stage(nuisance_stage, asked, _toy(), place))
+            plan = plan_stage(asked, _toy(), place.store)
+            return _timed(lambda: run_stage("toy", "nuisance", plan, place))
 
     return float(parent())
 
@@ -231,13 +233,16 @@ def _study(**config: Any) -> Any:
 
 
 def _both_stages_in_the_library(**config: Any) -> None:
-    from flows.uplift import ask_nuisances, ask_treatments
+    from flows.fitting.regressions import ask_nuisances, ask_treatments
     from metalearners.fits.execute import joblib_executor, run_stage
     from metalearners.fits.store import MemoryStore
 
     study, store, executor = _study(**config), MemoryStore(), joblib_executor(_workers())
-    nuisances = run_stage(ask_nuisances(study), study.dataset, store, executor)
-    run_stage(ask_treatments(study, nuisances), study.dataset, store, executor)
+    asked = {k: v for own in ask_nuisances(study).values() for k, v in own.items()}
+    nuisances = run_stage(asked, study.dataset, store, executor)
+    for name in study.learners:
+        asked = ask_treatments(study, name, nuisances)
+        run_stage(asked, study.dataset, store, executor)
 
 
 def _both_stages_as_a_flow(**config: Any) -> None:
@@ -246,8 +251,8 @@ def _both_stages_as_a_flow(**config: Any) -> None:
     from flows.config.sections import CacheConfig
     from flows.fitting.parallelism import Parallelism
     from flows.fitting.workspace import workspace
-    from flows.stages import nuisance_stage, run_stage, treatment_stage
-    from flows.uplift import ask_nuisances, ask_treatments
+    from flows.runs import Run
+    from flows.schedule import fit_learners
 
     threads = Parallelism("thread", _workers(), 1, "config")
 
@@ -256,10 +261,7 @@ def _both_stages_as_a_flow(**config: Any) -> None:
         study = _study(**config)
         cache = CacheConfig(storage=tempfile.mkdtemp(dir="."))  # writes each fit, finds none
         with workspace(cache) as place, place.working(threads):
-            asked = ask_nuisances(study)
-            nuisances, _ = run_stage(nuisance_stage, asked, study.dataset, place)
-            asked = ask_treatments(study, nuisances)
-            run_stage(treatment_stage, asked, study.dataset, place)
+            fit_learners(study, place, Run(Path("."), "benchmark"))
 
     parent()
 

@@ -1,6 +1,6 @@
 """The stages of all learners side by side: a learner's second begins when its first is done."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -38,10 +38,10 @@ def fit_learners(study: Study, place: Workspace, run: Run) -> tuple[Study, dict[
     with _course(study, place) as course:
         with run.stage(NUISANCE) as stage:
             course.begin()
-            course.go_on(until=lambda: not course.runs(NUISANCE))
+            course.finish(NUISANCE)
             stage |= vars(course.counts(NUISANCE))
         with run.stage(TREATMENT) as stage:
-            course.go_on(until=lambda: not course.runs(TREATMENT))
+            course.finish(TREATMENT)
             stage |= vars(course.counts(TREATMENT))
     return study.without(course.failed), course.fits
 
@@ -69,6 +69,7 @@ class _Course:
         self._threads = threads
         self._running: dict[Future[dict[Name, CrossFit]], tuple[str, str]] = {}
         self._plans: dict[str, list[Plan]] = {NUISANCE: [], TREATMENT: []}
+        self._phase = NUISANCE
         self.fits: dict[Name, CrossFit] = {}
         self.failed: dict[str, Exception] = {}
 
@@ -82,16 +83,14 @@ class _Course:
                 plan = Plan({**plan.asked, **judging.asked})
             self._start(name, NUISANCE, plan)
 
-    def go_on(self, until: Callable[[], bool]) -> None:
-        """Begin second stages as first ones end, for as long as is asked for."""
-        while not until():
+    def finish(self, kind: str) -> None:
+        """Wait until all stages of a kind have ended, and begin second ones as first ones end."""
+        self._phase = kind
+        self._check_some_left()
+        while kind in [running for _, running in self._running.values()]:
             ended, _ = wait(self._running, return_when=FIRST_COMPLETED)
             for future in ended:
                 self._take(future, *self._running.pop(future))
-
-    def runs(self, kind: str) -> bool:
-        """Whether stages of a kind are under way."""
-        return any(running == kind for _, running in self._running.values())
 
     def counts(self, kind: str) -> Counts:
         """What became of the units of a kind of stage, shared ones once."""
@@ -109,12 +108,19 @@ class _Course:
         try:
             self.fits |= future.result()
             if kind == NUISANCE and name != EVALUATION:
-                asked = ask_treatments(self._study, name, self.fits)
-                if asked:
-                    self._start(
-                        name, TREATMENT, plan_stage(asked, self._study.dataset, self._place.store)
-                    )
+                self._go_on(name)
         except Exception as error:
-            self.failed[name] = error
-            if name == EVALUATION or len(self.failed) == len(self._study.learners):
+            if name == EVALUATION:
                 raise
+            self.failed[name] = error
+            if kind == self._phase:  # else the record of the run would lack the phase under way
+                self._check_some_left()
+
+    def _go_on(self, name: str) -> None:
+        asked = ask_treatments(self._study, name, self.fits)
+        if asked:
+            self._start(name, TREATMENT, plan_stage(asked, self._study.dataset, self._place.store))
+
+    def _check_some_left(self) -> None:
+        if len(self.failed) == len(self._study.learners):
+            raise next(iter(self.failed.values()))

@@ -194,12 +194,12 @@ def test_stages_are_sub_flows_whose_cached_tasks_are_seen_as_such(run, settings,
     )
 
     assert {stage["name"] for stage in stages} == {
-        "nuisance-stage DRLearner, evaluation",
-        "treatment-stage DRLearner",
-        "evaluation-stage hold-out",
+        "DRLearner nuisance",
+        "DRLearner treatment",
+        "evaluation nuisance",
     }
     assert {stage["state_type"] for stage in stages} == {"COMPLETED"}
-    tasks = _tasks(api, stages, expected=second.fits["unique"])
+    tasks = _tasks(api, stages, expected=second.fits["planned"])
     assert {task["state_name"] for task in tasks} == {"Cached"}
     assert "DRLearner treatment_model arm 1 fold 2/5" in {task["name"] for task in tasks}
 
@@ -211,7 +211,7 @@ def test_only_handles_cross_flow_and_task_boundaries(run, settings, api):
     )
 
     for stage in stages:
-        assert set(stage["parameters"]) == {"plan", "workspace"}
+        assert set(stage["parameters"]) == {"units", "workspace"}
         assert len(json.dumps(stage["parameters"])) < 200
     assert len(json.dumps(parent["parameters"])) < 5000
 
