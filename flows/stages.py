@@ -170,10 +170,10 @@ class _Tasks:
 
     def ask(self, key: Ref) -> None:
         """Submit a unit's task, or have it asked for again when another stage is through."""
-        free = self._place.sharing.take(key, lambda: self._events.put((self.ask, key)))
-        if free or self._place.store.holds(key):
+        there = self._place.store.holds(key)
+        if there or self._place.sharing.take(key, lambda: self._events.put((self.ask, key))):
             future = self._fit.submit(key, self._units[key].label, self._place.handle)
-            future.add_done_callback(lambda ended: self._end(key, ended, free))
+            future.add_done_callback(lambda ended: self._end(key, ended, not there))
 
     def _end(self, key: Ref, future: PrefectFuture[Ref], taken: bool) -> None:
         if taken:
