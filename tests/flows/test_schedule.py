@@ -70,7 +70,7 @@ def test_all_stages_have_one_pool_of_workers(run, five):
 
 
 def test_a_learner_s_second_stage_waits_for_no_other_learner(run, five, api):
-    five["learners"] = ["SLearner", "XLearner"]
+    five["learners"] = ["XLearner", "SLearner"]
     slow = {"estimator": "tests.faulty.TakesASecond"}
     five["models"]["SLearner"] = {"base_model": slow}
     five["parallelism"] = {"runner": "thread", "workers": 2}
@@ -107,7 +107,7 @@ def test_a_learner_that_fails_leaves_the_others_whole(run, broken, api, tmp_path
 
 def test_if_none_survives_there_is_no_folder(run, broken, tmp_path):
     broken["learners"] = ["XLearner"]
-    with pytest.raises(RuntimeError, match="NeverFits|can't be fitted"):
+    with pytest.raises(RuntimeError, match="can't be fitted"):
         run(broken)
 
     assert not list((tmp_path / "runs").glob("2*"))
@@ -123,15 +123,15 @@ def test_a_retry_of_the_parent_finds_each_learner_s_own_stages(five, api, monkey
         return judged(*arguments)
 
     judged = uplift.evaluate
-    monkeypatch.setattr(uplift, "evaluate", evaluate)
     retried = uplift.uplift_run.with_options(retries=1, retry_delay_seconds=0)
-    ran = Ran(uplift.Path(retried(**parameters(parse_config(five)), refresh=False)))
+    with monkeypatch.context() as changed:
+        changed.setattr(uplift, "evaluate", evaluate)
+        ran = Ran(uplift.Path(retried(**parameters(parse_config(five)))))
     _, stages = stages_of(api, ran)
 
     assert len(tries) == 2
     assert ran.fits["executed"] == 0  # all of them were kept
     assert {stage["state_type"] for stage in stages} == {"COMPLETED"}
-    monkeypatch.undo()
     again = uplift.uplift_run(**parameters(parse_config(five)))
     expected = Ran(uplift.Path(again))
     pd.testing.assert_frame_equal(ran.estimates, expected.estimates, check_exact=True)
