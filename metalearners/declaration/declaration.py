@@ -307,6 +307,11 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
             [eta[VARIANT_OUTCOME_MODEL, str(k)] for k in range(self.n_variants)], axis=1
         )
 
+    def modelled_effects(self, tau: Columns) -> Floats:
+        """(n, K-1) predictions of the treatment models of all arms."""
+        arms = range(self.n_variants - 1)
+        return np.stack([tau[TREATMENT_MODEL, str(k)][:, 0] for k in arms], axis=1)
+
     def outcome_values(self, predictions: Array) -> Floats:
         """Expected outcomes from (..., 1) means or (..., 2) probabilities of two classes."""
         return predictions[..., -1]
