@@ -18,9 +18,20 @@ from metalearners.fits.crossfit import CrossFit
 from metalearners.fits.execute import run_stage, serial
 from metalearners.fits.plan import Plan, plan_stage
 from metalearners.fits.store import MemoryStore
-from metalearners.metalearner import MetaLearner
+from metalearners.metalearner import (
+    PROPENSITY_MODEL,
+    TREATMENT_MODEL,
+    VARIANT_OUTCOME_MODEL,
+    MetaLearner,
+)
+from metalearners.rlearner import OUTCOME_MODEL
 
+# What the laws are tested on: the registry's learners, each with its row in the tables of tests.
 LEARNERS = (SLearner, TLearner, XLearner, RLearner, DRLearner)
+WITH_PROPENSITY = [one for one in LEARNERS if PROPENSITY_MODEL in one.NUISANCE_KINDS]
+WITH_OUTCOMES_BY_ARM = [one for one in LEARNERS if VARIANT_OUTCOME_MODEL in one.NUISANCE_KINDS]
+WITH_TREATMENT_STAGE = [one for one in LEARNERS if one.TREATMENT_KINDS]
+WITH_TREATMENT_MODEL = [one for one in LEARNERS if TREATMENT_MODEL in one.TREATMENT_KINDS]
 SMALL = {"n_estimators": 20, "num_leaves": 6, "min_child_samples": 5, "n_jobs": 1}
 EXACT = {"max_iter": 10_000, "tol": 1e-12}
 
@@ -290,7 +301,7 @@ def oracle_learner(
     if learner is SLearner:
         factory: Any = OracleSurfaceClasses if classes else OracleSurface
         params: Mapping[str, Any] = {"outcomes": outcomes}
-    elif learner is RLearner:
+    elif OUTCOME_MODEL in learner.NUISANCE_KINDS:
         factory = OracleMixtureClasses if classes else OracleMixture
         params = {"outcomes": outcomes, "propensities": propensities}
     else:

@@ -22,6 +22,8 @@ from metalearners.rlearner import OUTCOME_MODEL, pseudo_outcome
 from metalearners.xlearner import CONTROL_EFFECT_MODEL, TREATMENT_EFFECT_MODEL
 from tests.simulate import (
     LEARNERS,
+    WITH_PROPENSITY,
+    WITH_TREATMENT_STAGE,
     Sample,
     average_effect,
     draw,
@@ -42,7 +44,8 @@ from tests.simulate import (
 )
 
 each_learner = pytest.mark.parametrize("learner", LEARNERS)
-needs_propensity = pytest.mark.parametrize("learner", [XLearner, RLearner, DRLearner])
+needs_propensity = pytest.mark.parametrize("learner", WITH_PROPENSITY)
+has_treatment_stage = pytest.mark.parametrize("learner", WITH_TREATMENT_STAGE)
 
 DESIGNS = {
     "two arms": (two_outcomes, two_propensities, False),
@@ -524,7 +527,7 @@ def test_labels_of_classes_needn_t_begin_at_zero_for_s_and_t(learner):
     np.testing.assert_array_equal(found, expected)
 
 
-@needs_propensity
+@has_treatment_stage
 def test_labels_of_classes_are_0_and_1_where_they_enter_a_formula(learner):
     s = draw_classes(300)
     with pytest.raises(ValueError, match="classes 0 and 1"):
@@ -661,7 +664,7 @@ def test_a_nuisance_model_is_needed():
         TLearner(False, 2)
 
 
-@needs_propensity
+@has_treatment_stage
 def test_a_treatment_model_is_needed(learner):
     with pytest.raises(ValueError, match="needs to be defined"):
         learner(False, 2, LinearRegression, None, LogisticRegression)
@@ -723,7 +726,7 @@ def test_a_regressor_can_t_be_a_propensity_model(learner):
         )
 
 
-@needs_propensity
+@has_treatment_stage
 def test_a_classifier_can_t_be_a_treatment_model(learner):
     with pytest.raises(ValueError, match="the predict method 'predict'"):
         linear_learner(learner, treatment_model_factory=LGBMClassifier)
@@ -820,7 +823,7 @@ def test_classes_are_refused_with_what_was_found(learner, case):
         linear_learner(learner, classes=True).fit(**given)
 
 
-@needs_propensity
+@has_treatment_stage
 def test_several_classes_are_refused_where_formulas_want_two(learner):
     s = draw_classes(600, n_classes=3)
 
@@ -845,9 +848,9 @@ def _fitted_effects(learner, s, new, **more):
     return linear_learner(learner, **more).fit(s.X, s.y, s.w).predict(new.X, True)[:, :, 0]
 
 
-@pytest.mark.parametrize("learner", [TLearner, XLearner, RLearner, DRLearner])
+@pytest.mark.parametrize("learner", [one for one in LEARNERS if one is not SLearner])
 def test_linear_effects_are_recovered(learner):
-    """All four are consistent here: effects are linear and both nuisances are well specified."""
+    """All these are consistent here: effects are linear and both nuisances are well specified."""
     s, new = draw(20_000, seed=3), draw(1000, seed=4)
 
     error = _fitted_effects(learner, s, new) - new.tau
