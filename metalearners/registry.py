@@ -51,6 +51,8 @@ _ENTRIES = (
     Entry("X", "#117755", "s", "4 1.5 1 1.5"),
     Entry("R", "#cc3311", "D", "9 2 2 2"),
     Entry("DR", "#332288", "o", ""),
+    Entry("U", "#8467dc", "P", "12 3"),
+    Entry("RA", "#2e97bf", "X", "6 1.5 1 1.5 1 1.5"),
 )
 
 REGISTRY = {entry.name: entry for entry in _ENTRIES}

@@ -10,7 +10,15 @@ from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from metalearners import DRLearner, RLearner, SLearner, TLearner, XLearner
+from metalearners import (
+    DRLearner,
+    RALearner,
+    RLearner,
+    SLearner,
+    TLearner,
+    ULearner,
+    XLearner,
+)
 from metalearners.data.dataset import Dataset
 from metalearners.evaluation.average_effects import average_effects
 from metalearners.evaluation.means import Estimate
@@ -27,7 +35,7 @@ from metalearners.metalearner import (
 from metalearners.rlearner import OUTCOME_MODEL
 
 # What the laws are tested on: the registry's learners, each with its row in the tables of tests.
-LEARNERS = (SLearner, TLearner, XLearner, RLearner, DRLearner)
+LEARNERS = (SLearner, TLearner, XLearner, RLearner, DRLearner, ULearner, RALearner)
 WITH_PROPENSITY = [one for one in LEARNERS if PROPENSITY_MODEL in one.NUISANCE_KINDS]
 WITH_OUTCOMES_BY_ARM = [one for one in LEARNERS if VARIANT_OUTCOME_MODEL in one.NUISANCE_KINDS]
 WITH_TREATMENT_STAGE = [one for one in LEARNERS if one.TREATMENT_KINDS]

@@ -14,7 +14,15 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score, log_loss, r2_score, root_mean_squared_error
 from sklearn.model_selection import KFold, StratifiedKFold
 
-from metalearners import DRLearner, RLearner, SLearner, TLearner, XLearner
+from metalearners import (
+    DRLearner,
+    RALearner,
+    RLearner,
+    SLearner,
+    TLearner,
+    ULearner,
+    XLearner,
+)
 from metalearners.cross_fit_estimator import _MEAN, MEDIAN, OVERALL, CrossFitEstimator
 from metalearners.explainer import Explainer
 from metalearners.grid_search import GSResult, MetaLearnerGridSearch
@@ -811,6 +819,16 @@ KEYS = {
         "variant_outcome_model_0_{}",
         "variant_outcome_model_1_{}",
         "propensity_model_neg_log_loss",
+        "treatment_model_1_vs_0_neg_root_mean_squared_error",
+    ],
+    ULearner: [
+        "outcome_model_{}",
+        "propensity_model_neg_log_loss",
+        "treatment_model_1_vs_0_neg_root_mean_squared_error",
+    ],
+    RALearner: [
+        "variant_outcome_model_0_{}",
+        "variant_outcome_model_1_{}",
         "treatment_model_1_vs_0_neg_root_mean_squared_error",
     ],
 }

@@ -14,7 +14,16 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from metalearners import DRLearner, RLearner, SLearner, TLearner, XLearner
+from metalearners import (
+    DRLearner,
+    RALearner,
+    RLearner,
+    SLearner,
+    TLearner,
+    ULearner,
+    XLearner,
+)
+from metalearners.data.dataset import Dataset
 from metalearners.fits.execute import run_stage, serial
 from metalearners.fits.store import MemoryStore
 from metalearners.metalearner import PROPENSITY_MODEL, VARIANT_OUTCOME_MODEL, get_overall_estimators
@@ -206,6 +215,86 @@ def test_pseudo_outcome_keeps_away_from_zero():
     np.testing.assert_allclose(weight, [0.25, 1e-18, 1e-18, 0.25])
 
 
+def test_u_targets_are_ratios_of_residuals_on_two_arms_and_unweighted():
+    """By hand: arm 1 has g = 1/4, arm 2 has g = 2/3."""
+    w = np.array([0, 1, 2, 0])
+    y, e = np.array([1.0, 5.0, 4.0, 3.0]), np.tile([0.3, 0.1, 0.6], (4, 1))
+    d = Dataset(np.eye(4), y, w, 3, propensity=e)
+    m = {(OUTCOME_MODEL, str(k)): np.full((4, 1), value) for k, value in enumerate((2.0, 1.0))}
+
+    asked = linear_learner(ULearner, n_variants=3).treatments(d, m | {(PROPENSITY_MODEL, "0"): e})
+
+    first, second = (asked["treatment_model", k] for k in "01")
+    np.testing.assert_array_equal(first.rows, [True, True, False, True])
+    np.testing.assert_array_equal(second.rows, [True, False, True, True])
+    np.testing.assert_allclose(first.target[first.rows], [4, 4, -4])
+    np.testing.assert_allclose(second.target[second.rows], [0, 9, -3])
+    assert first.weight is second.weight is None
+
+
+def test_ra_targets_are_imputed_effects_on_two_arms():
+    """By hand: y less the control's model in an arm, the arm's model less y in the control."""
+    w, y = np.array([0, 1, 2, 0]), np.array([1.0, 5.0, 4.0, 3.0])
+    mu = {(VARIANT_OUTCOME_MODEL, str(k)): np.full((4, 1), 10.0 * k + 2) for k in range(3)}
+
+    asked = linear_learner(RALearner, n_variants=3).treatments(Dataset(np.eye(4), y, w, 3), mu)
+
+    first, second = (asked["treatment_model", k] for k in "01")
+    np.testing.assert_array_equal(first.rows, [True, True, False, True])
+    np.testing.assert_array_equal(second.rows, [True, False, True, True])
+    np.testing.assert_array_equal(first.target[first.rows], [11, 3, 9])
+    np.testing.assert_array_equal(second.target[second.rows], [21, 2, 19])
+
+
+def test_a_u_learner_clips_as_an_r_learner_does():
+    s = draw(300)
+    e = s.e.copy()
+    e[:10] = [0.9999, 0.0001]
+    eta = {(PROPENSITY_MODEL, "0"): e, (OUTCOME_MODEL, "0"): s.mu[:, [0]]}
+
+    for clip in (0.05, "auto"):
+        both = [linear_learner(one, clip=clip) for one in (ULearner, RLearner)]
+        u, r = (one.treatments(s.dataset(), eta)["treatment_model", "0"] for one in both)
+        np.testing.assert_array_equal(u.target, r.target)
+        low, high = both[0].clip_of(s.dataset()).among(1)
+        np.testing.assert_allclose(
+            u.target, (s.y - s.mu[:, 0]) / (s.w - np.clip(e[:, 1], low, high))
+        )
+        assert low > 0.0001
+
+
+def test_rows_that_are_certain_of_their_arm_take_no_part_in_a_u_learner():
+    """Without a clip their residual is 0; an R-learner gives them a weight of about 0."""
+    s = draw(300, noise=0)
+    e, sure = s.e.copy(), s.X[:, 0] > 1
+    e[sure] = np.eye(2)[s.w[sure]]
+    eta = {(PROPENSITY_MODEL, "0"): e, (OUTCOME_MODEL, "0"): 0 * s.mu[:, [0]]}
+
+    u, r = (
+        linear_learner(one, clip=0).treatments(s.dataset(), eta)["treatment_model", "0"]
+        for one in (ULearner, RLearner)
+    )
+
+    assert sure.any()
+    np.testing.assert_array_equal(u.rows, ~sure)
+    np.testing.assert_array_equal(u.target[~sure], r.target[~sure])
+    assert r.weight[sure].max() < 1e-17
+    assert np.isfinite(u.target).all()
+
+
+def test_a_u_learner_counts_rows_alike_where_an_r_learner_prefers_overlap():
+    """With a constant for the effect: the mean of it over rows, against that by e (1 - e)."""
+    s = draw(200_000, seed=6, noise=0)
+    tau, overlap = s.tau[:, 0], s.e.prod(axis=1)
+    m = mixtures(s.X, two_outcomes, two_propensities)
+    eta = {(PROPENSITY_MODEL, "0"): s.e, (OUTCOME_MODEL, "0"): m}
+
+    for learner, expected in ((ULearner, tau.mean()), (RLearner, np.average(tau, weights=overlap))):
+        asked = linear_learner(learner, clip=0).treatments(s.dataset(), eta)["treatment_model", "0"]
+        found = np.average(asked.target, weights=asked.weight)
+        assert found == pytest.approx(expected, abs=0.01)
+
+
 def test_effects_are_averaged_by_the_propensity_among_two_arms():
     made = linear_learner(XLearner, n_variants=3)
     e = np.array([[0.2, 0.3, 0.5], [0.6, 0.2, 0.2]])
@@ -222,7 +311,7 @@ def test_effects_are_averaged_by_the_propensity_among_two_arms():
     np.testing.assert_allclose(found, expected)
 
 
-@pytest.mark.parametrize("learner", [XLearner, RLearner])
+@pytest.mark.parametrize("learner", [XLearner, RLearner, ULearner])
 def test_rows_that_no_model_gives_to_either_arm_still_get_numbers(learner):
     s = draw(300, three_outcomes, three_propensities)
     e = s.e.copy()
