@@ -126,6 +126,11 @@ SPECIFICATIONS = {
         {"propensity_model": (1, "predict_proba"), "variant_outcome_model": (3, None)},
         {"treatment_model": (2, "predict")},
     ),
+    ULearner: (
+        {"propensity_model": (1, "predict_proba"), "outcome_model": (2, None)},
+        {"treatment_model": (2, "predict")},
+    ),
+    RALearner: ({"variant_outcome_model": (3, None)}, {"treatment_model": (2, "predict")}),
 }
 
 

@@ -937,7 +937,7 @@ def _fitted_effects(learner, s, new, **more):
     return linear_learner(learner, **more).fit(s.X, s.y, s.w).predict(new.X, True)[:, :, 0]
 
 
-@pytest.mark.parametrize("learner", [one for one in LEARNERS if one is not SLearner])
+@pytest.mark.parametrize("learner", [TLearner, XLearner, RLearner, DRLearner, RALearner])
 def test_linear_effects_are_recovered(learner):
     """All these are consistent here: effects are linear and both nuisances are well specified."""
     s, new = draw(20_000, seed=3), draw(1000, seed=4)
@@ -946,6 +946,21 @@ def test_linear_effects_are_recovered(learner):
 
     assert np.sqrt((error**2).mean()) < 0.1
     assert np.sqrt((error**2).mean()) < 0.2 * new.tau.std()
+
+
+def test_a_u_learner_needs_a_right_mean_outcome_but_in_an_experiment():
+    """A wrong m moves the target by delta / (W - g), which averages out where g is one half."""
+
+    def errors(propensities):
+        s, new = (draw(n, two_outcomes, propensities, seed) for n, seed in ((20_000, 3), (1000, 4)))
+        made = (linear_learner(one) for one in (ULearner, RLearner))  # with a line for m
+        fitted = (one.fit(s.X, s.y, s.w, propensity=s.e).predict(new.X, True) for one in made)
+        return [np.sqrt(((found[:, :, 0] - new.tau) ** 2).mean()) for found in fitted]
+
+    assert max(errors(lambda X: np.full((len(X), 2), 0.5))) < 0.1
+    u, r = errors(two_propensities)
+    assert r < 0.1
+    assert u > 0.15
 
 
 @each_learner

@@ -155,7 +155,7 @@ COLUMNS = {
         "treatment_effect_model": [1, 3],
     },
     ULearner: {"outcome_model": [0, 1], "propensity_model": [2], "treatment_model": [3]},
-    RALearner: {"variant_outcome_model": [0, 1], "treatment_model": [3]},
+    RALearner: {"variant_outcome_model": [0, 1, 2], "treatment_model": [3]},
 }
 # Model kinds of the first stage whose predictions are in the targets or weights of the second.
 READ_BY_SECOND = {
