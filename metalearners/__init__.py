@@ -13,9 +13,11 @@ from metalearners.registry import REGISTRY
 # else reads this list.
 if TYPE_CHECKING:
     from metalearners.drlearner import DRLearner as DRLearner
+    from metalearners.ralearner import RALearner as RALearner
     from metalearners.rlearner import RLearner as RLearner
     from metalearners.slearner import SLearner as SLearner
     from metalearners.tlearner import TLearner as TLearner
+    from metalearners.ulearner import ULearner as ULearner
     from metalearners.xlearner import XLearner as XLearner
 
 __all__ = [*sorted(REGISTRY), "__version__"]  # noqa: PLE0604 - they are strings
