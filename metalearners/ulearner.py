@@ -20,10 +20,10 @@ class ULearner(ByResiduals, MetaLearner):
     same, on purpose: the treatment model is fitted to the effects of all rows of the two arms, not
     above all of those that are about as likely in one arm as in the other, and it needs no
     ``sample_weight``. The price is variance, as a small denominator inflates the noise of its
-    row; `clip` bounds it. And an error m - m̂ of the outcome model, which the R-learner's weights take
-    out, passes into the effect times E[1/(1[W = k] - g) | X] = (2g - 1)/(g(1 - g)): nothing in an
-    experiment of equal arms, much where g is near 0 or 1. Sampling weights are respected as in all
-    learners.
+    row; `clip` bounds it. And an error m - m̂ of the outcome model, which the R-learner's weights
+    take out, passes into the effect times E[1/(1[W = k] - g) | X] = (2g - 1)/(g(1 - g)): nothing
+    in an experiment of equal arms, much where g is near 0 or 1. Sampling weights are respected as
+    in all learners.
 
     Shapes and errors are those of `MetaLearner`: estimates are (n, K-1, 1) for a numeric outcome,
     (n, K-1, n_classes) for classes. Arguments and data that can't be used raise ValueError before
