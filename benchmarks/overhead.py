@@ -96,8 +96,6 @@ def _data(n_rows: int) -> pd.DataFrame:
 
 
 def _config(trees: dict[str, int] = _SMALL, source: str = "data.parquet") -> dict[str, Any]:
-    from flows.config.sections import LEARNERS
-
     regressor = {"estimator": "lightgbm.LGBMRegressor", "params": trees}
     classifier = {"estimator": "lightgbm.LGBMClassifier", "params": trees}
     return {
@@ -108,7 +106,7 @@ def _config(trees: dict[str, int] = _SMALL, source: str = "data.parquet") -> dic
             "control": 0,
             "features": list("abcde"),
         },
-        "learners": list(LEARNERS),
+        "learners": ["SLearner", "TLearner", "XLearner", "RLearner", "DRLearner"],
         "models": {"outcome": regressor, "propensity": classifier, "treatment": regressor},
         "parallelism": {"runner": "thread", "workers": _workers(), "base_model_threads": 1},
         "evaluation": {"holdout": 0, "bootstrap": 0},

@@ -4,18 +4,23 @@ Learners are imported when they are first asked for: whoever wants a smaller par
 scikit-learn.
 """
 
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from metalearners.drlearner import DRLearner
-    from metalearners.rlearner import RLearner
-    from metalearners.slearner import SLearner
-    from metalearners.tlearner import TLearner
-    from metalearners.xlearner import XLearner
+from metalearners.registry import REGISTRY
 
-__all__ = ["DRLearner", "RLearner", "SLearner", "TLearner", "XLearner", "__version__"]
+# Type checkers can't read the registry: classes that aren't listed here are Any to them. Nothing
+# else reads this list.
+if TYPE_CHECKING:
+    from metalearners.drlearner import DRLearner as DRLearner
+    from metalearners.ralearner import RALearner as RALearner
+    from metalearners.rlearner import RLearner as RLearner
+    from metalearners.slearner import SLearner as SLearner
+    from metalearners.tlearner import TLearner as TLearner
+    from metalearners.ulearner import ULearner as ULearner
+    from metalearners.xlearner import XLearner as XLearner
+
+__all__ = [*sorted(REGISTRY), "__version__"]  # noqa: PLE0604 - they are strings
 
 try:
     __version__ = version("uplift-flows")
@@ -24,6 +29,6 @@ except PackageNotFoundError:  # pragma: no cover - a source tree that isn't inst
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return getattr(import_module(f"metalearners.{name.lower()}"), name)
+    if name in REGISTRY:
+        return REGISTRY[name].load()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -123,8 +123,7 @@ class DRLearner(MetaLearner):
 
     def cate(self, eta: Columns, tau: Columns) -> Floats:
         """The treatment models' predictions."""
-        arms = range(self.n_variants - 1)
-        return self.as_tensor(np.stack([tau[TREATMENT_MODEL, str(k)][:, 0] for k in arms], axis=1))
+        return self.as_tensor(self.modelled_effects(tau))
 
     def outcomes(self, eta: Columns, tau: Columns) -> Floats:
         """mu_k(x), by the outcome models alone."""

@@ -115,7 +115,7 @@ def _propensity_among(graph: "Graph", e: str, k: int) -> str:
 
 
 def _direct(graph: "Graph", given: Values) -> str:
-    """R and DR: the treatment models' predictions."""
+    """R, DR, U and RA: the treatment models' predictions."""
     return graph.stack(given["treatment_model"])
 
 

@@ -100,7 +100,7 @@ class Job:
 
 
 class MetaLearner(Explainable, CheckedDeclaration):
-    """Base of the five learners: what they declare, fitted and predicting.
+    """Base of the learners: what they declare, fitted and predicting.
 
     Estimates the conditional average treatment effect (CATE) of each arm k = 1, ..., K-1 against
     the control 0, tau_k(x) = E[Y(k) - Y(0) | X = x]. For the parameters see `Declaration`.
@@ -692,8 +692,8 @@ class MetaLearner(Explainable, CheckedDeclaration):
         """
         if PROPENSITY_MODEL not in self.NUISANCE_KINDS:
             raise ValueError(
-                f"Expected a learner with a propensity model (X, R, DR); {type(self).__name__} has "
-                "none."
+                "Expected a learner with a propensity model, such as a DR-learner; "
+                f"{type(self).__name__} has none."
             )
         made = self._predictions(X, is_oos, oos_method, propensity)
         e = made[PROPENSITY_MODEL, "0"]

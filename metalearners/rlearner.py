@@ -9,16 +9,16 @@ import pandas as pd
 from metalearners._typing import Array, Columns, Floats, Matrix, Name
 from metalearners.data.arguments import number
 from metalearners.data.dataset import Dataset
+from metalearners.declaration.residuals import LEAST_RESIDUAL, OUTCOME_MODEL, ByResiduals
 from metalearners.evaluation.means import same_rows
 from metalearners.evaluation.overlap import ClipRule
 from metalearners.fits.plan import Regression
-from metalearners.metalearner import PROPENSITY_MODEL, TREATMENT_MODEL, MetaLearner, Rows
+from metalearners.metalearner import TREATMENT_MODEL, MetaLearner, Rows
 
-OUTCOME_MODEL = "outcome_model"
-_EPSILON = 1e-9
+__all__ = ["OUTCOME_MODEL", "RLearner", "pseudo_outcome", "r_loss"]
 
 
-class RLearner(MetaLearner):
+class RLearner(ByResiduals, MetaLearner):
     r"""The effect that best explains residuals of the outcome by residuals of the treatment.
 
     .. math:: \hat\tau_k = \arg\min_\tau \sum_{i: W_i \in \{0, k\}}
@@ -64,9 +64,6 @@ class RLearner(MetaLearner):
     array([[[3.]]])
     """
 
-    NUISANCE_KINDS = (PROPENSITY_MODEL, OUTCOME_MODEL)
-    TREATMENT_KINDS = (TREATMENT_MODEL,)
-    SERVED = frozenset({TREATMENT_MODEL})
     WEIGHTED = frozenset({TREATMENT_MODEL})
 
     def __init__(
@@ -108,18 +105,6 @@ class RLearner(MetaLearner):
             arms=arms,
         )
 
-    def nuisances(self, d: Dataset) -> dict[Name, Regression]:
-        """e(x), and m_k(x) on the rows of arms 0 and k, or m(x) on all."""
-        asked = self.propensity(d)
-        for k in range(self.cardinality(OUTCOME_MODEL)):
-            rows = None if self._pooled else (d.w == 0) | (d.w == k + 1)
-            asked[OUTCOME_MODEL, str(k)] = self.regression(d, OUTCOME_MODEL, d.y, rows=rows)
-        return asked
-
-    def cardinality(self, kind: str) -> int:
-        """Number of models of a kind."""
-        return 1 if kind == OUTCOME_MODEL and self._pooled else super().cardinality(kind)
-
     @property
     def _pooled(self) -> bool:
         return self.outcome_rows == "all"
@@ -133,7 +118,7 @@ class RLearner(MetaLearner):
         fit_params: Mapping[str, Any] | None = None,
         synchronize_cross_fitting: bool = True,
         n_jobs_base_learners: int | None = None,
-        epsilon: float = _EPSILON,
+        epsilon: float = LEAST_RESIDUAL,
         **rows: Unpack[Rows],
     ) -> Self:
         """Fit the treatment models on the rows that the nuisance models were fitted on.
@@ -145,7 +130,7 @@ class RLearner(MetaLearner):
         """
         allowed = pd.Interval(0, np.inf, closed="neither")
         self._epsilon = number(
-            epsilon, allowed, "Expected an epsilon above 0", f"The default is {_EPSILON}."
+            epsilon, allowed, "Expected an epsilon above 0", f"The default is {LEAST_RESIDUAL}."
         )
         jobs = (n_jobs_cross_fitting, n_jobs_base_learners)
         self._fit_treatments(self.job(X, y, w, fit_params, synchronize_cross_fitting, jobs, **rows))
@@ -155,7 +140,7 @@ class RLearner(MetaLearner):
         """The weighted regressions of the pseudo-outcomes."""
         asked: dict[Name, Regression] = {}
         for k in range(1, self.n_variants):
-            residual = (d.w == k) - self._clipped(d, eta, k)
+            residual = self._treatment_residual(d, eta, k)
             target, weight = pseudo_outcome(d.y, self._mean(eta, k), residual, self._epsilon)
             if d.weight is not None:
                 weight = weight * d.weight
@@ -166,47 +151,11 @@ class RLearner(MetaLearner):
 
     def _forget(self) -> None:
         super()._forget()
-        self._epsilon = _EPSILON
-
-    def _mean(self, eta: Columns, k: int) -> Floats:
-        """(n,) m_k(x)."""
-        return self.outcome_values(eta[OUTCOME_MODEL, "0" if self._pooled else str(k - 1)])
-
-    def _clipped(self, d: Dataset, eta: Columns, k: int) -> Floats:
-        """(n,) g_k(x), away from 0 and 1 where it is estimated."""
-        return np.clip(self.propensity_among(eta, k), *self.clip_of(d).among(k))
-
-    def cate(self, eta: Columns, tau: Columns) -> Floats:
-        """The treatment models' predictions."""
-        return self.as_tensor(self._effects(tau))
-
-    def _effects(self, tau: Columns) -> Floats:
-        """(n, K-1) tau_k(x)."""
-        arms = range(self.n_variants - 1)
-        return np.stack([tau[TREATMENT_MODEL, str(k)][:, 0] for k in arms], axis=1)
-
-    def outcomes(self, eta: Columns, tau: Columns) -> Floats:
-        r"""The outcomes that the models of residuals imply.
-
-        .. math:: \mu_0 = m - \sum_k e_k \tau_k, \quad \mu_k = \mu_0 + \tau_k
-
-        With a mean outcome for each arm, :math:`\mu_0` is the average of
-        :math:`m_k - g_k \tau_k` over the arms, weighted by :math:`e_0 + e_k`.
-        """
-        e, effects = eta[PROPENSITY_MODEL, "0"], self._effects(tau)
-        if self._pooled:
-            control = self._mean(eta, 1) - (e[:, 1:] * effects).sum(axis=1)
-        else:
-            arms = range(1, self.n_variants)
-            g = np.column_stack([self.propensity_among(eta, k) for k in arms])
-            m = np.column_stack([self._mean(eta, k) for k in arms])
-            control = np.average(m - g * effects, axis=1, weights=e[:, :1] + e[:, 1:])
-        mu = control[:, None] + np.column_stack([np.zeros(len(effects)), effects])
-        return np.stack([1 - mu, mu], axis=2) if self.is_classification else mu[:, :, None]
+        self._epsilon = LEAST_RESIDUAL
 
     def losses(self, d: Dataset, made: Columns) -> dict[str, float]:
         """The R-loss of each arm against the control."""
-        effects = self._effects(made)
+        effects = self.modelled_effects(made)
         found = {}
         for k in range(1, self.n_variants):
             m, g = self._mean(made, k), self.propensity_among(made, k)
@@ -290,7 +239,7 @@ def _check_range(expected: str, values: Floats, fits: Array) -> None:
 
 
 def pseudo_outcome(
-    y: Array, m: Array, residual: Array, epsilon: float = _EPSILON
+    y: Array, m: Array, residual: Array, epsilon: float = LEAST_RESIDUAL
 ) -> tuple[Floats, Floats]:
     """Target and weight that turn the R-loss into a weighted regression.
 

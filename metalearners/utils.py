@@ -8,24 +8,12 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from metalearners._typing import Array, Floats, Matrix
 from metalearners.data.containers import check_same_rows
-from metalearners.drlearner import DRLearner
 from metalearners.metalearner import MetaLearner
-from metalearners.rlearner import RLearner
-from metalearners.slearner import SLearner
-from metalearners.tlearner import TLearner
-from metalearners.xlearner import XLearner
-
-_LEARNERS: dict[str, type[MetaLearner]] = {
-    "S": SLearner,
-    "T": TLearner,
-    "X": XLearner,
-    "R": RLearner,
-    "DR": DRLearner,
-}
+from metalearners.registry import REGISTRY
 
 
 def metalearner_factory(metalearner_prefix: str) -> type[MetaLearner]:
-    """The learner class of a prefix: "S", "T", "X", "R" or "DR".
+    """The learner class of a prefix, such as "S" or "DR".
 
     Raises
     ------
@@ -37,12 +25,13 @@ def metalearner_factory(metalearner_prefix: str) -> type[MetaLearner]:
     >>> metalearner_factory("DR").__name__
     'DRLearner'
     """
-    if metalearner_prefix not in tuple(_LEARNERS):
+    by_prefix = {entry.prefix: entry for entry in REGISTRY.values()}
+    if metalearner_prefix not in tuple(by_prefix):
         raise ValueError(
             f"No MetaLearner implementation found for prefix {metalearner_prefix}. "
-            f"Expected one of {', '.join(_LEARNERS)}."
+            f"Expected one of {', '.join(by_prefix)}."
         )
-    return _LEARNERS[metalearner_prefix]
+    return by_prefix[metalearner_prefix].load()
 
 
 def simplify_output(tensor: Array) -> Array:

@@ -10,7 +10,15 @@ from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from metalearners import DRLearner, RLearner, SLearner, TLearner, XLearner
+from metalearners import (
+    DRLearner,
+    RALearner,
+    RLearner,
+    SLearner,
+    TLearner,
+    ULearner,
+    XLearner,
+)
 from metalearners.data.dataset import Dataset
 from metalearners.evaluation.average_effects import average_effects
 from metalearners.evaluation.means import Estimate
@@ -18,9 +26,20 @@ from metalearners.fits.crossfit import CrossFit
 from metalearners.fits.execute import run_stage, serial
 from metalearners.fits.plan import Plan, plan_stage
 from metalearners.fits.store import MemoryStore
-from metalearners.metalearner import MetaLearner
+from metalearners.metalearner import (
+    PROPENSITY_MODEL,
+    TREATMENT_MODEL,
+    VARIANT_OUTCOME_MODEL,
+    MetaLearner,
+)
+from metalearners.rlearner import OUTCOME_MODEL
 
-LEARNERS = (SLearner, TLearner, XLearner, RLearner, DRLearner)
+# What the laws are tested on: the registry's learners, each with its row in the tables of tests.
+LEARNERS = (SLearner, TLearner, XLearner, RLearner, DRLearner, ULearner, RALearner)
+WITH_PROPENSITY = [one for one in LEARNERS if PROPENSITY_MODEL in one.NUISANCE_KINDS]
+WITH_OUTCOMES_BY_ARM = [one for one in LEARNERS if VARIANT_OUTCOME_MODEL in one.NUISANCE_KINDS]
+WITH_TREATMENT_STAGE = [one for one in LEARNERS if one.TREATMENT_KINDS]
+WITH_TREATMENT_MODEL = [one for one in LEARNERS if TREATMENT_MODEL in one.TREATMENT_KINDS]
 SMALL = {"n_estimators": 20, "num_leaves": 6, "min_child_samples": 5, "n_jobs": 1}
 EXACT = {"max_iter": 10_000, "tol": 1e-12}
 
@@ -290,7 +309,7 @@ def oracle_learner(
     if learner is SLearner:
         factory: Any = OracleSurfaceClasses if classes else OracleSurface
         params: Mapping[str, Any] = {"outcomes": outcomes}
-    elif learner is RLearner:
+    elif OUTCOME_MODEL in learner.NUISANCE_KINDS:
         factory = OracleMixtureClasses if classes else OracleMixture
         params = {"outcomes": outcomes, "propensities": propensities}
     else:

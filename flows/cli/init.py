@@ -9,6 +9,7 @@ from flows.config.yaml_text import to_yaml
 from flows.errors import InputError
 from flows.inputs.source import open_source, read_rows
 from metalearners.bundle import arm_name
+from metalearners.registry import REGISTRY
 
 _TREATMENTS = ("treatment", "treated", "arm", "variant", "segment", "plan", "group", "w", "t")
 _OUTCOMES = ("outcome", "y", "target", "visit", "conversion", "converted", "spend", "revenue")
@@ -32,7 +33,7 @@ data:
   weight: null    # column of sampling weights
   group: {group}    # column of clusters that were treated together, such as families
   propensity: null    # known probabilities: of the treated arm, or a map from arm to one
-learners: [DRLearner]    # also SLearner, TLearner, XLearner, RLearner
+learners: [DRLearner]    # also {others}
 folds: {{n_folds: 5, seed: 0}}
 evaluation: {{holdout: 0.2, bootstrap: 200}}    # share of rows kept to judge the estimates by
 output: runs
@@ -87,6 +88,7 @@ def _guess(frame: pd.DataFrame, source: str) -> dict[str, str]:
         "features": "\n".join(map(_feature, features)),
         "row_id": _yaml(row_id),
         "group": _yaml(group),
+        "others": ", ".join(name for name in REGISTRY if name != "DRLearner"),
     }
 
 

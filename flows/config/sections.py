@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -10,6 +10,7 @@ from pydantic import (
     ConfigDict,
     Field,
     Strict,
+    create_model,
     field_serializer,
     field_validator,
     model_validator,
@@ -21,9 +22,9 @@ from flows.messages.limits import (
     shown,
 )
 from flows.messages.secrets import check_address
+from metalearners.registry import REGISTRY
 
-LearnerName = Literal["SLearner", "TLearner", "XLearner", "RLearner", "DRLearner"]
-LEARNERS: tuple[str, ...] = get_args(LearnerName)
+LEARNERS = tuple(REGISTRY)
 Label = bool | int | float | str
 
 # Strict, as true would be 1 otherwise, and no would be 0.
@@ -205,7 +206,7 @@ class ModelSpec(_Section):
 KindSpecs = dict[str, ModelSpec]
 
 
-class ModelsConfig(_Section):
+class _RolesConfig(_Section):
     """Base models: one default a role, and a learner's own by model kind."""
 
     outcome: ModelSpec | None = Field(
@@ -219,11 +220,27 @@ class ModelsConfig(_Section):
     treatment: ModelSpec | None = Field(
         None, title="Treatment model", description="Default: LightGBM, regularised likewise"
     )
-    SLearner: KindSpecs = Field({}, description="The S-learner's own models, by model kind")
-    TLearner: KindSpecs = Field({}, description="The T-learner's own models, by model kind")
-    XLearner: KindSpecs = Field({}, description="The X-learner's own models, by model kind")
-    RLearner: KindSpecs = Field({}, description="The R-learner's own models, by model kind")
-    DRLearner: KindSpecs = Field({}, description="The DR-learner's own models, by model kind")
+
+
+# Their values are in the registry: names that no type checker can read, but pydantic can.
+if TYPE_CHECKING:
+    LearnerName: TypeAlias = str
+    ModelsConfig: TypeAlias = _RolesConfig
+else:
+    LearnerName = Literal[LEARNERS]
+    ModelsConfig = create_model(
+        "ModelsConfig",
+        __base__=_RolesConfig,
+        __doc__=_RolesConfig.__doc__,
+        __module__=__name__,
+        **{
+            name: (
+                KindSpecs,
+                Field({}, description=f"The {entry.prefix}-learner's own models, by model kind"),
+            )
+            for name, entry in REGISTRY.items()
+        },
+    )
 
 
 class FoldsConfig(_Section):

@@ -8,25 +8,19 @@ from typing import Any
 
 from sklearn.base import is_classifier, is_regressor
 
-import metalearners
 from flows.config.parameters import check_params, check_values, is_spec
 from flows.config.problems import nearest
 from flows.config.reading import parse
-from flows.config.sections import LEARNERS, Config, ModelSpec
+from flows.config.sections import Config, ModelSpec
 from flows.errors import InputError
 from metalearners.base_models.nesting import is_splitter
 from metalearners.declaration.defaults import lightgbm_params
 from metalearners.fits.estimator_spec import EstimatorSpec
 from metalearners.metalearner import MetaLearner
+from metalearners.registry import REGISTRY
 
 IMPORT_ROOTS = ("sklearn", "lightgbm", "xgboost", "catboost", "cuml")
 IMPORT_ROOTS_VARIABLE = "UPLIFT_IMPORT_ROOTS"
-_ROLES = {
-    "base_model": "outcome",
-    "variant_outcome_model": "outcome",
-    "outcome_model": "outcome",
-    "propensity_model": "propensity",
-}
 _INSTALL = {"xgboost": "xgboost", "catboost": "catboost", "cuml": "cuml-cu12"}
 
 
@@ -38,8 +32,8 @@ def learners_of(config: Config, n_variants: int) -> dict[str, MetaLearner]:
     InputError
         If a base model can't be used as said.
     """
-    for name in LEARNERS:
-        kinds = _kinds(name)
+    for name, entry in REGISTRY.items():
+        kinds = _kinds(entry.load())
         for kind in set(getattr(config.models, name)) - set(kinds):
             raise InputError(
                 f"models.{name}: expected model kinds among {', '.join(kinds)}; found {kind!r}. "
@@ -54,8 +48,8 @@ def make_learner(
     """One learner of the config; with the roles' default models only, where it says so."""
     config = with_defaults(config, 0, n_variants)  # where none was chosen for the data's rows
     own = getattr(config.models, name) if own_models else {}
-    learner: type[MetaLearner] = getattr(metalearners, name)
-    specs = {kind: _spec_of(kind, name, own, config) for kind in _kinds(name)}
+    learner = REGISTRY[name].load()
+    specs = {kind: _spec_of(kind, learner, own, config) for kind in _kinds(learner)}
     nuisance = {k: specs[k] for k in learner.NUISANCE_KINDS if k != "propensity_model"}
     treatment = {k: specs[k] for k in learner.TREATMENT_KINDS}
     propensity = specs.get("propensity_model", EstimatorSpec(None))  # type: ignore[arg-type]
@@ -97,17 +91,16 @@ def with_defaults(config: Config, n_rows: int, n_variants: int) -> Config:
     return config.model_copy(update={"models": config.models.model_copy(update=defaults)})
 
 
-def _kinds(name: str) -> tuple[str, ...]:
-    learner: type[MetaLearner] = getattr(metalearners, name)
+def _kinds(learner: type[MetaLearner]) -> tuple[str, ...]:
     return learner.NUISANCE_KINDS + learner.TREATMENT_KINDS
 
 
 def _spec_of(
-    kind: str, learner: str, own: Mapping[str, ModelSpec], config: Config
+    kind: str, learner: type[MetaLearner], own: Mapping[str, ModelSpec], config: Config
 ) -> EstimatorSpec:
-    role = _ROLES.get(kind, "treatment")
+    role = learner.role_of(kind)
     model = own.get(kind) or getattr(config.models, role)
-    where = f"models.{learner}.{kind}" if kind in own else f"models.{role}"
+    where = f"models.{learner.__name__}.{kind}" if kind in own else f"models.{role}"
     spec = resolve(model, where)
     binary = config.data.outcome_type == "binary"
     _check_role(spec, where, classifier=role == "propensity" or (role == "outcome" and binary))

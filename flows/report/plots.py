@@ -23,6 +23,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from metalearners._typing import Array, Floats
 from metalearners.evaluation.means import Estimate
 from metalearners.evaluation.ranking import Gain, Group
+from metalearners.registry import REGISTRY
 
 MOST_FEATURES = 20
 """Features drawn in one picture."""
@@ -51,13 +52,6 @@ _ARMS = [
     Style("#56b4e9", "P"),
     Style("#332288", "X"),
 ]
-_LEARNERS = {
-    "SLearner": Style("#882255", "v", "1.5 1.5"),
-    "TLearner": Style("#b07d00", "^", "6 2"),
-    "XLearner": Style("#117755", "s", "4 1.5 1 1.5"),
-    "RLearner": Style("#cc3311", "D", "9 2 2 2"),
-    "DRLearner": Style("#332288", "o"),
-}
 _INK, _FAINT, _PALE = "#1f2933", "#6b7280", "#d9dde3"
 _SMALL = 8.5
 
@@ -69,7 +63,8 @@ def arm_style(code: int) -> Style:
 
 def learner_style(name: str) -> Style:
     """How a learner is drawn where several share a picture."""
-    return _LEARNERS[name]
+    entry = REGISTRY[name]
+    return Style(entry.colour, entry.marker, entry.dash)
 
 
 def rows_by_arm(labels: Sequence[str], fitted: Sequence[int], held_out: Sequence[int]) -> Markup:

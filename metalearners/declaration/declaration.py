@@ -16,6 +16,7 @@ from metalearners.declaration.by_kind import (
     by_kind,
     check_dict,
 )
+from metalearners.declaration.defaults import Role
 from metalearners.declaration.prefitted import Prefitted
 from metalearners.evaluation.overlap import Clip, ClipRule
 from metalearners.fits.estimator_spec import EstimatorSpec
@@ -177,6 +178,13 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
         """Model kinds of both stages."""
         return self.NUISANCE_KINDS + self.TREATMENT_KINDS
 
+    @classmethod
+    def role_of(cls, kind: str) -> Role:
+        """What a kind is a model of."""
+        if kind == PROPENSITY_MODEL:
+            return "propensity"
+        return "outcome" if kind in cls.NUISANCE_KINDS else "treatment"
+
     def is_pairwise(self, kind: str) -> bool:
         """Whether each model of a kind is of one arm and the control."""
         return kind in self.TREATMENT_KINDS or 1 < self.cardinality(kind) < self.n_variants
@@ -189,10 +197,9 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
 
     def predict_method(self, kind: str) -> str:
         """How a model kind predicts: ``predict`` or ``predict_proba``."""
-        if kind == PROPENSITY_MODEL:
-            return "predict_proba"
-        outcome = kind in self.NUISANCE_KINDS and self.is_classification
-        return "predict_proba" if outcome else "predict"
+        role = self.role_of(kind)
+        classes = role == "propensity" or (role == "outcome" and self.is_classification)
+        return "predict_proba" if classes else "predict"
 
     def spec(self, kind: str) -> EstimatorSpec:
         """The base model of a kind."""
@@ -299,6 +306,11 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
         return np.stack(
             [eta[VARIANT_OUTCOME_MODEL, str(k)] for k in range(self.n_variants)], axis=1
         )
+
+    def modelled_effects(self, tau: Columns) -> Floats:
+        """(n, K-1) predictions of the treatment models of all arms."""
+        arms = range(self.n_variants - 1)
+        return np.stack([tau[TREATMENT_MODEL, str(k)][:, 0] for k in arms], axis=1)
 
     def outcome_values(self, predictions: Array) -> Floats:
         """Expected outcomes from (..., 1) means or (..., 2) probabilities of two classes."""

@@ -71,8 +71,8 @@ class Overlap:
     smallest, largest : (K,) propensities by arm, before clipping
     clipped : number of rows with a propensity outside the bounds. Their effects are
         estimated as if they were likelier to be in the arm than they are: the more such rows, the
-        further the estimand of a DR-learner moves from the effect on all rows. (An R-learner clips
-        propensities among two arms, and an X-learner none)
+        further the estimand of a DR-learner moves from the effect on all rows. (R- and U-learners
+        clip propensities among two arms, and an X-learner none)
     share : the same as a share of the rows
     carried : (K,) share of each arm's weight that clipped rows carry, see `weight_clipped`; zeros
         where the rows' arms aren't given

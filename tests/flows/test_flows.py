@@ -11,6 +11,7 @@ import yaml
 from lightgbm import LGBMClassifier, LGBMRegressor
 
 import metalearners
+from metalearners.registry import REGISTRY
 
 FIVE = ["SLearner", "TLearner", "XLearner", "RLearner", "DRLearner"]
 
@@ -35,7 +36,20 @@ def test_five_learners_share_their_nuisances(run, settings):
     assert fits["executed"] == 53
 
 
-@pytest.mark.parametrize("name", FIVE)
+def test_learners_of_another_s_nuisances_bring_their_effect_models_alone(run, settings):
+    """R has the nuisances of U, and T those of RA."""
+    settings |= {"learners": ["TLearner", "RLearner"], "evaluation": {"holdout": 0, "bootstrap": 0}}
+    first = run(settings)
+    settings["learners"] = ["ULearner", "RALearner"]
+    second = run(settings)
+
+    assert first.stages["treatment"]["executed"] == 6
+    assert second.stages["nuisance"]["executed"] == 0
+    assert second.stages["treatment"]["executed"] == 12
+    assert {"cate.ULearner.1", "cate.RALearner.1"} <= set(second.estimates)
+
+
+@pytest.mark.parametrize("name", REGISTRY)
 @pytest.mark.parametrize("binary", [False, True])
 def test_flow_and_library_give_the_same_bits(run, settings, frame, name, binary):
     settings |= {"learners": [name], "evaluation": {"holdout": 0, "bootstrap": 0}}

@@ -14,7 +14,15 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score, log_loss, r2_score, root_mean_squared_error
 from sklearn.model_selection import KFold, StratifiedKFold
 
-from metalearners import DRLearner, RLearner, SLearner, TLearner, XLearner
+from metalearners import (
+    DRLearner,
+    RALearner,
+    RLearner,
+    SLearner,
+    TLearner,
+    ULearner,
+    XLearner,
+)
 from metalearners.cross_fit_estimator import _MEAN, MEDIAN, OVERALL, CrossFitEstimator
 from metalearners.explainer import Explainer
 from metalearners.grid_search import GSResult, MetaLearnerGridSearch
@@ -32,6 +40,10 @@ from metalearners.slearner import _BASE_MODEL
 from metalearners.xlearner import CONTROL_EFFECT_MODEL, TREATMENT_EFFECT_MODEL
 from tests.simulate import (
     LEARNERS,
+    WITH_OUTCOMES_BY_ARM,
+    WITH_PROPENSITY,
+    WITH_TREATMENT_MODEL,
+    WITH_TREATMENT_STAGE,
     draw,
     draw_classes,
     linear_learner,
@@ -40,7 +52,7 @@ from tests.simulate import (
 )
 
 each_learner = pytest.mark.parametrize("learner", LEARNERS)
-needs_propensity = pytest.mark.parametrize("learner", [XLearner, RLearner, DRLearner])
+needs_propensity = pytest.mark.parametrize("learner", WITH_PROPENSITY)
 S = draw(200)
 S3 = draw(300, three_outcomes, three_propensities)
 NEW = draw(40, seed=9).X
@@ -114,6 +126,11 @@ SPECIFICATIONS = {
         {"propensity_model": (1, "predict_proba"), "variant_outcome_model": (3, None)},
         {"treatment_model": (2, "predict")},
     ),
+    ULearner: (
+        {"propensity_model": (1, "predict_proba"), "outcome_model": (2, None)},
+        {"treatment_model": (2, "predict")},
+    ),
+    RALearner: ({"variant_outcome_model": (3, None)}, {"treatment_model": (2, "predict")}),
 }
 
 
@@ -243,11 +260,8 @@ def test_names_and_positions_of_features_are_not_mixed():
 
 
 PREFITTED = [
-    (SLearner, ["base_model"]),
-    (TLearner, ["variant_outcome_model"]),
-    (XLearner, ["variant_outcome_model"]),
-    (RLearner, ["outcome_model"]),
-    (DRLearner, ["variant_outcome_model"]),
+    (learner, [kind for kind in learner.NUISANCE_KINDS if kind != PROPENSITY_MODEL])
+    for learner in LEARNERS
 ]
 prefitted = pytest.mark.parametrize(("learner", "kinds"), PREFITTED)
 
@@ -307,7 +321,7 @@ def test_init_args_make_an_unfitted_twin(learner):
     np.testing.assert_array_equal(twin.fit(S.X, S.y, S.w).predict(S.X, False), expected)
 
 
-@pytest.mark.parametrize("learner", [TLearner, XLearner, DRLearner])
+@pytest.mark.parametrize("learner", WITH_OUTCOMES_BY_ARM)
 def test_a_model_of_one_arm_s_rows_is_reused(learner):
     models = [
         CrossFitEstimator(3, LinearRegression, random_state=4).fit(S.X[S.w == k], S.y[S.w == k])
@@ -372,7 +386,7 @@ def test_the_two_stages_together_are_a_fit(learner, classes):
         np.testing.assert_array_equal(parts.predict(s.X, is_oos), whole.predict(s.X, is_oos))
 
 
-@needs_propensity
+@pytest.mark.parametrize("learner", WITH_TREATMENT_STAGE)
 def test_the_treatment_stage_needs_the_nuisance_stage(learner):
     made = linear_learner(learner)
     with pytest.raises(ValueError, match="The nuisance models need to be fitted"):
@@ -455,7 +469,7 @@ def test_nested_fit_params_go_to_the_kinds_they_name(counted):
             np.testing.assert_array_equal(S.X[np.asarray(given["row"])], given["X"])
 
 
-@pytest.mark.parametrize("learner", [SLearner, TLearner, XLearner, DRLearner])
+@pytest.mark.parametrize("learner", [one for one in LEARNERS if not one.WEIGHTED])
 def test_weights_in_fit_params_are_those_of_the_rows_of_each_fit(learner):
     """The same as the argument sample_weight."""
     weight = np.random.default_rng(0).uniform(0.5, 2, 200)
@@ -701,7 +715,7 @@ def test_new_rows_are_predicted_by_one_model_or_by_those_of_the_folds(learner, o
     made = linear_learner(learner).fit(S.X, S.y, S.w)
 
     assert made.predict(NEW, True, oos_method).shape == (40, 1, 1)
-    if learner in (RLearner, DRLearner):
+    if learner in WITH_TREATMENT_MODEL:
         model = made._treatment_models[TREATMENT_MODEL][0]
         np.testing.assert_array_equal(
             made.predict(NEW, True, oos_method)[:, 0, 0], model.predict(NEW, True, oos_method)
@@ -737,9 +751,9 @@ def test_outcomes_of_arms_differ_by_the_effects(learner, classes, is_oos):
     if classes:
         np.testing.assert_allclose(mu.sum(axis=2), 1)
         np.testing.assert_allclose(tau.sum(axis=2), 0, atol=1e-12)
-    if learner in (SLearner, TLearner, RLearner):
+    if learner is TLearner or learner not in WITH_OUTCOMES_BY_ARM:
         np.testing.assert_allclose(mu[:, 1:] - mu[:, :1], tau, atol=1e-12)
-    if learner in (TLearner, XLearner, DRLearner):
+    if learner in WITH_OUTCOMES_BY_ARM:
         for k in range(n_variants):
             asked = made.predict_nuisance(s.X, VARIANT_OUTCOME_MODEL, k, is_oos)
             np.testing.assert_array_equal(mu[:, k], asked if classes else asked[:, None])
@@ -810,6 +824,16 @@ KEYS = {
         "variant_outcome_model_0_{}",
         "variant_outcome_model_1_{}",
         "propensity_model_neg_log_loss",
+        "treatment_model_1_vs_0_neg_root_mean_squared_error",
+    ],
+    ULearner: [
+        "outcome_model_{}",
+        "propensity_model_neg_log_loss",
+        "treatment_model_1_vs_0_neg_root_mean_squared_error",
+    ],
+    RALearner: [
+        "variant_outcome_model_0_{}",
+        "variant_outcome_model_1_{}",
         "treatment_model_1_vs_0_neg_root_mean_squared_error",
     ],
 }

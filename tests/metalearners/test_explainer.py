@@ -9,11 +9,12 @@ from lightgbm import LGBMRegressor
 from sklearn.linear_model import LinearRegression
 from sklearn.tree import DecisionTreeRegressor
 
-from metalearners import DRLearner, RLearner, SLearner, TLearner, XLearner
+from metalearners import DRLearner, SLearner, TLearner, XLearner
 from metalearners.explainer import Explainer
 from tests.simulate import (
     LEARNERS,
     SMALL,
+    WITH_TREATMENT_MODEL,
     draw,
     draw_classes,
     linear_learner,
@@ -28,7 +29,7 @@ with warnings.catch_warnings():
     import shap
 
 SURROGATE = {"cate_model_factory": LGBMRegressor, "cate_model_params": SMALL}
-with_treatment_models = pytest.mark.parametrize("learner", [RLearner, DRLearner])
+with_treatment_models = pytest.mark.parametrize("learner", WITH_TREATMENT_MODEL)
 without = pytest.mark.parametrize("learner", [SLearner, TLearner, XLearner])
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import metalearners
+from tests import simulate
 
 PACKAGE = Path(metalearners.__file__).parent
 MODULES = sorted(
@@ -15,7 +16,7 @@ MODULES = sorted(
     for path in PACKAGE.rglob("*.py")
     if path.stem != "__init__"
 )
-LEARNERS = ["slearner", "tlearner", "xlearner", "rlearner", "drlearner"]
+LEARNERS = [learner.__module__.rpartition(".")[2] for learner in simulate.LEARNERS]
 ALLOWED = {
     "fsspec",
     "joblib",
@@ -79,7 +80,7 @@ def test_a_module_imports_the_standard_library_and_few_packages(module):
     assert roots - set(sys.stdlib_module_names) <= ALLOWED | EXTRAS.get(module, set())
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if m not in ("bundle", "utils", *LEARNERS)])
+@pytest.mark.parametrize("module", [m for m in MODULES if m not in LEARNERS])
 def test_the_core_knows_no_learner(module):
     known = _imported(module)
 
@@ -92,12 +93,7 @@ def test_learners_do_not_know_each_other(module):
 
 
 def test_public_names():
-    assert set(metalearners.__all__) == {
-        "DRLearner",
-        "RLearner",
-        "SLearner",
-        "TLearner",
-        "XLearner",
-        "__version__",
-    }
+    learners = {learner.__name__ for learner in simulate.LEARNERS}
+    assert set(metalearners.__all__) == learners | {"__version__"}
+    assert {"DRLearner", "RLearner", "SLearner", "TLearner", "XLearner"} <= learners
     assert metalearners.__version__[0].isdigit()

@@ -14,7 +14,16 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from metalearners import DRLearner, RLearner, SLearner, TLearner, XLearner
+from metalearners import (
+    DRLearner,
+    RALearner,
+    RLearner,
+    SLearner,
+    TLearner,
+    ULearner,
+    XLearner,
+)
+from metalearners.data.dataset import Dataset
 from metalearners.fits.execute import run_stage, serial
 from metalearners.fits.store import MemoryStore
 from metalearners.metalearner import PROPENSITY_MODEL, VARIANT_OUTCOME_MODEL, get_overall_estimators
@@ -22,6 +31,8 @@ from metalearners.rlearner import OUTCOME_MODEL, pseudo_outcome
 from metalearners.xlearner import CONTROL_EFFECT_MODEL, TREATMENT_EFFECT_MODEL
 from tests.simulate import (
     LEARNERS,
+    WITH_PROPENSITY,
+    WITH_TREATMENT_STAGE,
     Sample,
     average_effect,
     draw,
@@ -42,7 +53,8 @@ from tests.simulate import (
 )
 
 each_learner = pytest.mark.parametrize("learner", LEARNERS)
-needs_propensity = pytest.mark.parametrize("learner", [XLearner, RLearner, DRLearner])
+needs_propensity = pytest.mark.parametrize("learner", WITH_PROPENSITY)
+has_treatment_stage = pytest.mark.parametrize("learner", WITH_TREATMENT_STAGE)
 
 DESIGNS = {
     "two arms": (two_outcomes, two_propensities, False),
@@ -203,6 +215,86 @@ def test_pseudo_outcome_keeps_away_from_zero():
     np.testing.assert_allclose(weight, [0.25, 1e-18, 1e-18, 0.25])
 
 
+def test_u_targets_are_ratios_of_residuals_on_two_arms_and_unweighted():
+    """By hand: arm 1 has g = 1/4, arm 2 has g = 2/3."""
+    w = np.array([0, 1, 2, 0])
+    y, e = np.array([1.0, 5.0, 4.0, 3.0]), np.tile([0.3, 0.1, 0.6], (4, 1))
+    d = Dataset(np.eye(4), y, w, 3, propensity=e)
+    m = {(OUTCOME_MODEL, str(k)): np.full((4, 1), value) for k, value in enumerate((2.0, 1.0))}
+
+    asked = linear_learner(ULearner, n_variants=3).treatments(d, m | {(PROPENSITY_MODEL, "0"): e})
+
+    first, second = (asked["treatment_model", k] for k in "01")
+    np.testing.assert_array_equal(first.rows, [True, True, False, True])
+    np.testing.assert_array_equal(second.rows, [True, False, True, True])
+    np.testing.assert_allclose(first.target[first.rows], [4, 4, -4])
+    np.testing.assert_allclose(second.target[second.rows], [0, 9, -3])
+    assert first.weight is second.weight is None
+
+
+def test_ra_targets_are_imputed_effects_on_two_arms():
+    """By hand: y less the control's model in an arm, the arm's model less y in the control."""
+    w, y = np.array([0, 1, 2, 0]), np.array([1.0, 5.0, 4.0, 3.0])
+    mu = {(VARIANT_OUTCOME_MODEL, str(k)): np.full((4, 1), 10.0 * k + 2) for k in range(3)}
+
+    asked = linear_learner(RALearner, n_variants=3).treatments(Dataset(np.eye(4), y, w, 3), mu)
+
+    first, second = (asked["treatment_model", k] for k in "01")
+    np.testing.assert_array_equal(first.rows, [True, True, False, True])
+    np.testing.assert_array_equal(second.rows, [True, False, True, True])
+    np.testing.assert_array_equal(first.target[first.rows], [11, 3, 9])
+    np.testing.assert_array_equal(second.target[second.rows], [21, 2, 19])
+
+
+def test_a_u_learner_clips_as_an_r_learner_does():
+    s = draw(300)
+    e = s.e.copy()
+    e[:10] = [0.9999, 0.0001]
+    eta = {(PROPENSITY_MODEL, "0"): e, (OUTCOME_MODEL, "0"): s.mu[:, [0]]}
+
+    for clip in (0.05, "auto"):
+        both = [linear_learner(one, clip=clip) for one in (ULearner, RLearner)]
+        u, r = (one.treatments(s.dataset(), eta)["treatment_model", "0"] for one in both)
+        np.testing.assert_array_equal(u.target, r.target)
+        low, high = both[0].clip_of(s.dataset()).among(1)
+        np.testing.assert_allclose(
+            u.target, (s.y - s.mu[:, 0]) / (s.w - np.clip(e[:, 1], low, high))
+        )
+        assert low > 0.0001
+
+
+def test_rows_that_are_certain_of_their_arm_take_no_part_in_a_u_learner():
+    """Without a clip their residual is 0; an R-learner gives them a weight of about 0."""
+    s = draw(300, noise=0)
+    e, sure = s.e.copy(), s.X[:, 0] > 1
+    e[sure] = np.eye(2)[s.w[sure]]
+    eta = {(PROPENSITY_MODEL, "0"): e, (OUTCOME_MODEL, "0"): 0 * s.mu[:, [0]]}
+
+    u, r = (
+        linear_learner(one, clip=0).treatments(s.dataset(), eta)["treatment_model", "0"]
+        for one in (ULearner, RLearner)
+    )
+
+    assert sure.any()
+    np.testing.assert_array_equal(u.rows, ~sure)
+    np.testing.assert_array_equal(u.target[~sure], r.target[~sure])
+    assert r.weight[sure].max() < 1e-17
+    assert np.isfinite(u.target).all()
+
+
+def test_a_u_learner_counts_rows_alike_where_an_r_learner_prefers_overlap():
+    """With a constant for the effect: the mean of it over rows, against that by e (1 - e)."""
+    s = draw(200_000, seed=6, noise=0)
+    tau, overlap = s.tau[:, 0], s.e.prod(axis=1)
+    m = mixtures(s.X, two_outcomes, two_propensities)
+    eta = {(PROPENSITY_MODEL, "0"): s.e, (OUTCOME_MODEL, "0"): m}
+
+    for learner, expected in ((ULearner, tau.mean()), (RLearner, np.average(tau, weights=overlap))):
+        asked = linear_learner(learner, clip=0).treatments(s.dataset(), eta)["treatment_model", "0"]
+        found = np.average(asked.target, weights=asked.weight)
+        assert found == pytest.approx(expected, abs=0.01)
+
+
 def test_effects_are_averaged_by_the_propensity_among_two_arms():
     made = linear_learner(XLearner, n_variants=3)
     e = np.array([[0.2, 0.3, 0.5], [0.6, 0.2, 0.2]])
@@ -219,7 +311,7 @@ def test_effects_are_averaged_by_the_propensity_among_two_arms():
     np.testing.assert_allclose(found, expected)
 
 
-@pytest.mark.parametrize("learner", [XLearner, RLearner])
+@pytest.mark.parametrize("learner", [XLearner, RLearner, ULearner])
 def test_rows_that_no_model_gives_to_either_arm_still_get_numbers(learner):
     s = draw(300, three_outcomes, three_propensities)
     e = s.e.copy()
@@ -524,7 +616,7 @@ def test_labels_of_classes_needn_t_begin_at_zero_for_s_and_t(learner):
     np.testing.assert_array_equal(found, expected)
 
 
-@needs_propensity
+@has_treatment_stage
 def test_labels_of_classes_are_0_and_1_where_they_enter_a_formula(learner):
     s = draw_classes(300)
     with pytest.raises(ValueError, match="classes 0 and 1"):
@@ -661,7 +753,7 @@ def test_a_nuisance_model_is_needed():
         TLearner(False, 2)
 
 
-@needs_propensity
+@has_treatment_stage
 def test_a_treatment_model_is_needed(learner):
     with pytest.raises(ValueError, match="needs to be defined"):
         learner(False, 2, LinearRegression, None, LogisticRegression)
@@ -723,7 +815,7 @@ def test_a_regressor_can_t_be_a_propensity_model(learner):
         )
 
 
-@needs_propensity
+@has_treatment_stage
 def test_a_classifier_can_t_be_a_treatment_model(learner):
     with pytest.raises(ValueError, match="the predict method 'predict'"):
         linear_learner(learner, treatment_model_factory=LGBMClassifier)
@@ -820,7 +912,7 @@ def test_classes_are_refused_with_what_was_found(learner, case):
         linear_learner(learner, classes=True).fit(**given)
 
 
-@needs_propensity
+@has_treatment_stage
 def test_several_classes_are_refused_where_formulas_want_two(learner):
     s = draw_classes(600, n_classes=3)
 
@@ -845,15 +937,30 @@ def _fitted_effects(learner, s, new, **more):
     return linear_learner(learner, **more).fit(s.X, s.y, s.w).predict(new.X, True)[:, :, 0]
 
 
-@pytest.mark.parametrize("learner", [TLearner, XLearner, RLearner, DRLearner])
+@pytest.mark.parametrize("learner", [TLearner, XLearner, RLearner, DRLearner, RALearner])
 def test_linear_effects_are_recovered(learner):
-    """All four are consistent here: effects are linear and both nuisances are well specified."""
+    """All these are consistent here: effects are linear and both nuisances are well specified."""
     s, new = draw(20_000, seed=3), draw(1000, seed=4)
 
     error = _fitted_effects(learner, s, new) - new.tau
 
     assert np.sqrt((error**2).mean()) < 0.1
     assert np.sqrt((error**2).mean()) < 0.2 * new.tau.std()
+
+
+def test_a_u_learner_needs_a_right_mean_outcome_but_in_an_experiment():
+    """A wrong m moves the target by delta / (W - g), which averages out where g is one half."""
+
+    def errors(propensities):
+        s, new = (draw(n, two_outcomes, propensities, seed) for n, seed in ((20_000, 3), (1000, 4)))
+        made = (linear_learner(one) for one in (ULearner, RLearner))  # with a line for m
+        fitted = (one.fit(s.X, s.y, s.w, propensity=s.e).predict(new.X, True) for one in made)
+        return [np.sqrt(((found[:, :, 0] - new.tau) ** 2).mean()) for found in fitted]
+
+    assert max(errors(lambda X: np.full((len(X), 2), 0.5))) < 0.1
+    u, r = errors(two_propensities)
+    assert r < 0.1
+    assert u > 0.15
 
 
 @each_learner

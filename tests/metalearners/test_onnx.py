@@ -21,6 +21,7 @@ from metalearners.metalearner import PROPENSITY_MODEL, TREATMENT_MODEL, VARIANT_
 from metalearners.xlearner import CONTROL_EFFECT_MODEL, TREATMENT_EFFECT_MODEL
 from tests.simulate import (
     EXACT,
+    LEARNERS,
     SMALL,
     Sample,
     draw,
@@ -32,7 +33,7 @@ from tests.simulate import (
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:_build_onnx is an experimental:UserWarning")
-exported = pytest.mark.parametrize("learner", [TLearner, XLearner, RLearner, DRLearner])
+exported = pytest.mark.parametrize("learner", [one for one in LEARNERS if one is not SLearner])
 
 
 def as_onnx(model: Any, width: int = 5, double: bool = False) -> onnx.ModelProto:

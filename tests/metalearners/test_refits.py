@@ -12,12 +12,12 @@ from metalearners.bundle import Bundle
 from metalearners.cross_fit_estimator import CrossFitEstimator
 from metalearners.data.folds import forward_chaining
 from metalearners.intervals import cate_intervals
-from tests.simulate import draw, draw_classes, linear_learner, tree_learner
+from tests.simulate import WITH_PROPENSITY, draw, draw_classes, linear_learner, tree_learner
 
 S = draw(200)
 
 
-@pytest.mark.parametrize("learner", [XLearner, RLearner, DRLearner])
+@pytest.mark.parametrize("learner", WITH_PROPENSITY)
 @pytest.mark.parametrize("is_oos", [False, True])
 def test_a_known_design_scores_new_rows_too(learner, is_oos):
     made = linear_learner(learner).fit(S.X, S.y, S.w, propensity=0.5)

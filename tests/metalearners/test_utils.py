@@ -13,10 +13,9 @@ from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import LinearRegression
 from sklearn.utils.validation import has_fit_parameter
 
-import metalearners
 from metalearners._utils import load_mindset_data, load_twins_data
 from metalearners.utils import FixedBinaryPropensity, metalearner_factory, simplify_output
-from tests.simulate import SMALL
+from tests.simulate import LEARNERS, SMALL
 
 X = np.arange(8.0).reshape(4, 2)
 Y = np.array([0, 1, 1, 0])
@@ -29,9 +28,9 @@ CONTAINERS = {
 }
 
 
-@pytest.mark.parametrize("prefix", ["S", "T", "X", "R", "DR"])
-def test_learners_by_prefix(prefix):
-    assert metalearner_factory(prefix) is getattr(metalearners, f"{prefix}Learner")
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_learners_by_prefix(learner):
+    assert metalearner_factory(learner.__name__.removesuffix("Learner")) is learner
 
 
 # Plain estimates

@@ -6,7 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from metalearners import DRLearner, RLearner, SLearner, TLearner, XLearner
+from metalearners import (
+    DRLearner,
+    RALearner,
+    RLearner,
+    SLearner,
+    TLearner,
+    ULearner,
+    XLearner,
+)
 from metalearners.fits.plan import plan_stage
 from metalearners.fits.store import MemoryStore
 from tests.simulate import (
@@ -79,6 +87,15 @@ FORMULAS = {
         "propensity_model": (lambda k: set(), True),
         "treatment_model": (lambda k: {0, k + 1}, True),
     },
+    ULearner: {
+        "propensity_model": (lambda k: set(), True),
+        "outcome_model": (lambda k: {0, k + 1}, False),
+        "treatment_model": (lambda k: {0, k + 1}, True),
+    },
+    RALearner: {
+        "variant_outcome_model": (lambda k: {k}, False),
+        "treatment_model": (lambda k: {0, k + 1}, False),
+    },
 }
 
 
@@ -137,12 +154,16 @@ COLUMNS = {
         "control_effect_model": [3],
         "treatment_effect_model": [1, 3],
     },
+    ULearner: {"outcome_model": [0, 1], "propensity_model": [2], "treatment_model": [3]},
+    RALearner: {"variant_outcome_model": [0, 1, 2], "treatment_model": [3]},
 }
 # Model kinds of the first stage whose predictions are in the targets or weights of the second.
 READ_BY_SECOND = {
     DRLearner: {"variant_outcome_model", "propensity_model"},
     RLearner: {"outcome_model", "propensity_model"},
     XLearner: {"variant_outcome_model"},
+    ULearner: {"outcome_model", "propensity_model"},
+    RALearner: {"variant_outcome_model"},
 }
 
 

@@ -12,7 +12,7 @@ from scipy import sparse, stats
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.linear_model import LinearRegression
 
-from metalearners import DRLearner, RLearner, SLearner, TLearner, XLearner
+from metalearners import DRLearner, RALearner, RLearner, SLearner, TLearner, XLearner
 from metalearners.data.dataset import Dataset
 from metalearners.evaluation.means import mean_with_error, simultaneous_intervals
 from metalearners.metalearner import PROPENSITY_MODEL, VARIANT_OUTCOME_MODEL
@@ -328,7 +328,7 @@ def test_weights_undo_a_sample_by_outcome_in_all_stages():
     X, y, w, weight = s.X[kept], s.y[kept], s.w[kept], 1 / p[kept]
     new = draw(500, seed=10)
 
-    for learner in (TLearner, XLearner, RLearner, DRLearner):
+    for learner in (TLearner, XLearner, RLearner, DRLearner, RALearner):
         weighted = linear_learner(learner).fit(X, y, w, sample_weight=weight)
         plain = linear_learner(learner).fit(X, y, w)
         errors = [one.predict(new.X, True)[:, :, 0] - new.tau for one in (weighted, plain)]

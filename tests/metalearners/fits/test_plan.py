@@ -13,7 +13,15 @@ from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.linear_model import ElasticNet, Lasso, LinearRegression
 from sklearn.preprocessing import FunctionTransformer
 
-from metalearners import DRLearner, RLearner, SLearner, TLearner, XLearner
+from metalearners import (
+    DRLearner,
+    RALearner,
+    RLearner,
+    SLearner,
+    TLearner,
+    ULearner,
+    XLearner,
+)
 from metalearners.data.containers import select
 from metalearners.digests.names import is_kept
 from metalearners.fits.estimator_spec import EstimatorSpec
@@ -56,16 +64,24 @@ def keys(learner, d):
 # Counts and sharing
 
 
-def test_five_learners_share_53_units():
+@pytest.mark.parametrize(
+    ("learners", "unique", "planned"),
+    [
+        ((SLearner, TLearner, XLearner, RLearner, DRLearner), 53, 83),
+        # U has R's nuisances and RA has T's: each brings one model of five folds and all rows.
+        (LEARNERS, 53 + 2 * 6, 83 + 2 * 16),
+    ],
+)
+def test_learners_share_their_units(learners, unique, planned):
     s = draw(200)
     d = s.dataset()
     plans = [
         plan_stage(stage, d, MemoryStore())
-        for stage in asked_by([linear_learner(one) for one in LEARNERS], d)
+        for stage in asked_by([linear_learner(one) for one in learners], d)
     ]
 
-    assert sum(len(plan.units) for plan in plans) == 53
-    assert sum(plan.planned for plan in plans) == 83
+    assert sum(len(plan.units) for plan in plans) == unique
+    assert sum(plan.planned for plan in plans) == planned
 
 
 @pytest.mark.parametrize(
@@ -76,6 +92,8 @@ def test_five_learners_share_53_units():
         (XLearner, 16, 12),
         (RLearner, 10, 6),
         (DRLearner, 15, 6),
+        (ULearner, 10, 6),
+        (RALearner, 10, 6),
     ],
 )
 def test_units_of_one_learner_with_two_arms(learner, nuisances, treatments):

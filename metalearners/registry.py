@@ -1,0 +1,59 @@
+"""The learners: a line each. Whoever needs their names, classes or colours reads them here.
+
+A learner's module is imported when its class is first asked for.
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from metalearners.metalearner import MetaLearner
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A learner by its prefix, and how pictures draw it: never by its colour alone.
+
+    Parameters
+    ----------
+    prefix : str
+        The class is called ``<prefix>Learner``; its module has the same name in lower case.
+    colour, marker, dash : str
+        Of its lines and points. Each differs from those of the other learners; a dash of ``""``
+        is a solid line.
+    """
+
+    prefix: str
+    colour: str
+    marker: str
+    dash: str
+
+    @property
+    def name(self) -> str:
+        """Name of the class, as configs have it."""
+        return f"{self.prefix}Learner"
+
+    @property
+    def module(self) -> str:
+        """Path of the module that the class lies in."""
+        return f"metalearners.{self.name.lower()}"
+
+    def load(self) -> type["MetaLearner"]:
+        """The class."""
+        learner: type[MetaLearner] = getattr(import_module(self.module), self.name)
+        return learner
+
+
+_ENTRIES = (
+    Entry("S", "#882255", "v", "1.5 1.5"),
+    Entry("T", "#b07d00", "^", "6 2"),
+    Entry("X", "#117755", "s", "4 1.5 1 1.5"),
+    Entry("R", "#cc3311", "D", "9 2 2 2"),
+    Entry("DR", "#332288", "o", ""),
+    Entry("U", "#8467dc", "P", "12 3"),
+    Entry("RA", "#2e97bf", "X", "6 1.5 1 1.5 1 1.5"),
+)
+
+REGISTRY = {entry.name: entry for entry in _ENTRIES}
+"""Learners by the name of their class, in the order in which they are listed to users."""
