@@ -37,7 +37,7 @@ from flows.loading import take_study
 from flows.messages import progress
 from flows.report import plots
 from flows.server import running as liveness
-from flows.server.prefect_patches.cancellation import interruptible
+from flows.server.cancellation import interruptible
 from flows.tuning.halving import halve, rounds_of
 from flows.tuning.measure import Measured, measure
 from flows.uplift import expected

@@ -45,9 +45,9 @@ from flows.runs import (
     recorded,
     whole_folder,
 )
+from flows.server import prefect_patches
 from flows.server import running as liveness
-from flows.server.prefect_patches import ephemeral, patience
-from flows.server.prefect_patches.cancellation import interruptible
+from flows.server.cancellation import interruptible
 from flows.stages import (
     Counts,
     evaluation_stage,
@@ -63,9 +63,8 @@ from metalearners.metalearner import MetaLearner
 
 _PACKAGES = ("prefect", "lightgbm", "scikit-learn", "numpy", "pandas", "pyarrow")
 
-
-patience.apply()
-ephemeral.replace()
+# Here, as whoever has the flows run imports this module: scripts, and workers of Prefect's too.
+prefect_patches.apply("flows")
 
 
 @liveness.seen_to

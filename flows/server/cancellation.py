@@ -5,27 +5,14 @@ import contextvars
 import signal
 import threading
 from collections.abc import Iterator
-from typing import Any
 from uuid import UUID
 
 from prefect import get_client, runtime
-from prefect._internal import control_listener
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.server import interruption
+from flows.server.prefect_patches import cancel_intent
 
 _POLL_SECONDS = 2.0
-
-
-class PromptTaskRunner(ThreadPoolTaskRunner[Any]):
-    """Threads that an interruption doesn't wait for."""
-
-    def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
-        # Private: Prefect's own exit waits for the fits that are running, whatever has happened.
-        if exc_type is not None and self._executor is not None:
-            self._executor.shutdown(wait=False, cancel_futures=True)
-            self._executor = None
-        super().__exit__(exc_type, exc_value, traceback)
 
 
 @contextlib.contextmanager
@@ -43,7 +30,7 @@ def interruptible() -> Iterator[None]:
     except Exception:
         raise
     except BaseException:
-        interruption.hurry(0 if control_listener.get_intent() else 130)
+        interruption.hurry(0 if cancel_intent.declared() else 130)
         raise
     finally:
         over.set()
@@ -52,7 +39,7 @@ def interruptible() -> Iterator[None]:
 def _forget_earlier() -> None:
     """A process that lived on after an interruption begins afresh."""
     interruption.begun.clear()
-    control_listener.clear_intent()
+    cancel_intent.withdraw()
 
 
 def _watch(run: UUID, over: threading.Event) -> None:
@@ -72,7 +59,5 @@ def _wait_for_cancellation(run: UUID, over: threading.Event) -> None:
 def _cancel() -> None:
     """Do as who serves a deployment would."""
     interruption.hurry()
-    # Private: how Prefect's engine tells a cancellation from any other SIGTERM; only its own
-    # runner can say so from outside.
-    control_listener._set_intent("cancel")
+    cancel_intent.declare()
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)

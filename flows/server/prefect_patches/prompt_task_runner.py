@@ -1,0 +1,21 @@
+"""Task threads that an interruption doesn't wait for.
+
+What: a flow that ends by an exception leaves the tasks that are running in their threads.
+Why: a fit is one call, which may take minutes; Ctrl-C, SIGTERM and Cancel end a run in seconds.
+MEASURED
+Until: Prefect's `ThreadPoolTaskRunner` leaves running tasks behind, or takes an argument for it.
+"""
+
+from typing import Any
+
+from prefect.task_runners import ThreadPoolTaskRunner
+
+
+class PromptTaskRunner(ThreadPoolTaskRunner[Any]):
+    """Threads that an interruption doesn't wait for."""
+
+    def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
+        if exc_type is not None and self._executor is not None:
+            self._executor.shutdown(wait=False, cancel_futures=True)
+            self._executor = None
+        super().__exit__(exc_type, exc_value, traceback)
