@@ -1,6 +1,6 @@
 """Task threads that an interruption doesn't wait for.
 
-What: a flow that ends by an exception leaves the tasks that are running in their threads.
+What: a flow that is interrupted leaves the tasks that are running in their threads.
 Why: a fit is one call, which may take minutes; Ctrl-C, SIGTERM and Cancel end a run in seconds.
 MEASURED
 Until: Prefect's `ThreadPoolTaskRunner` leaves running tasks behind, or takes an argument for it.
