@@ -19,8 +19,15 @@ INSTALL_SECONDS, RUN_SECONDS = 420, 180
 
 def call(command: list[str], folder: Path, seconds: float) -> str:
     """What a command prints to stdout."""
-    options = {"cwd": folder, "timeout": seconds, "check": True, "text": True}
-    return subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, **options).stdout
+    return subprocess.run(
+        command,
+        cwd=folder,
+        timeout=seconds,
+        check=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+    ).stdout
 
 
 def versions(text: str) -> dict[str, set[str]]:

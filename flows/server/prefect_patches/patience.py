@@ -5,7 +5,9 @@ What: Prefect's clients try a request again for 90 s where the server doesn't an
 Why: Prefect tries again only where the same client has reached the server before, and a flow makes
 a new one at each start of a sub-flow. Between its tries it waits 2, 4, 8, 16, 32 seconds. Neither
 can be set from outside, and the clients are made deep inside its engines.
-MEASURED
+Measured: where the server is away at its first request, a client ends at once with ConnectError on
+3.8.8 and 3.9.1; with this it has its answer when the server is back. Where its first connection
+took 30 s, a client lost five of eight events on 3.9.1, with this none.
 Until: a new client of Prefect's waits for a server, as long as a setting says.
 """
 
