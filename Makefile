@@ -8,7 +8,7 @@ SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13)
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3 python, \
 	$(shell $(p) -c '$(SUPPORTED)' 2>/dev/null && echo $(p))))
 
-.PHONY: run setup test test-slow lint bench simulate serve constraints
+.PHONY: run setup test test-slow lint bench simulate serve constraints newest
 
 run: $(VENV)/.run ## the main job on the bundled data
 	$(BIN)/uplift run deployments/configs/rand_hie.yaml
@@ -40,6 +40,9 @@ simulate: $(VENV)/.dev ## what intervals and rankings must keep, over thousands 
 
 constraints: ## the newest allowed versions, on each supported Python
 	$(PYTHON) .ci/constraints.py
+
+newest: ## the main job on the newest allowed versions, without constraints: says how it went
+	@$(PYTHON) .ci/newest.py
 
 $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/.made
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .

@@ -15,8 +15,7 @@ from flows.errors import FitError
 from flows.fitting.result_storage import FitStorage
 from flows.fitting.workspace import Workspace, find_workspace
 from flows.messages import progress
-from flows.server.prefect_patches import heartbeats
-from flows.server.prefect_patches.cancellation import PromptTaskRunner
+from flows.server.prefect_patches.prompt_task_runner import PromptTaskRunner
 from metalearners._typing import Name, Ref
 from metalearners.fits.crossfit import CrossFit
 from metalearners.fits.execute import run_plan
@@ -28,8 +27,6 @@ from metalearners.workers.workers import InProcess
 # Faults that may have passed at the next try; any other would only come again.
 PASSING_FAULTS = (OSError, MemoryError, BrokenExecutor)  # the last, of a base model's own pool
 LASTING_FAULTS = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError)
-
-heartbeats.end_at_once()
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ from flows.loading import take_study
 from flows.messages import progress
 from flows.report import plots
 from flows.server import running as liveness
-from flows.server.prefect_patches.cancellation import interruptible
+from flows.server.cancellation import interruptible
 from flows.tuning.halving import halve, rounds_of
 from flows.tuning.measure import Measured, measure
 from metalearners.cache.regular_files import write_whole

@@ -43,15 +43,14 @@ from flows.runs import (
     whole_folder,
 )
 from flows.schedule import fit_learners
+from flows.server import prefect_patches
 from flows.server import running as liveness
-from flows.server.prefect_patches import ephemeral, patience
-from flows.server.prefect_patches.cancellation import interruptible
+from flows.server.cancellation import interruptible
 
 _PACKAGES = ("prefect", "lightgbm", "scikit-learn", "numpy", "pandas", "pyarrow")
 
-
-patience.apply()
-ephemeral.replace()
+# Here, as whoever has the flows run imports this module: scripts, and workers of Prefect's too.
+prefect_patches.apply("flows")
 
 
 @liveness.seen_to

@@ -17,7 +17,7 @@ from flows.config.sections import Config
 from flows.errors import InputError
 from flows.messages.output import say
 from flows.runs import interrupted, record_failure
-from flows.server import engine, environment
+from flows.server import environment, prefect_patches
 from flows.server.connection import answers, connect, ui_address, wait_for
 from flows.server.environment import STATE_FOLDER, state_folder
 from flows.server.running import mark_crashed, mark_crashed_soon
@@ -178,7 +178,7 @@ def serve_deployments(port: int) -> None:
 
         from deployments.uplift import deployments
 
-        engine.use()
+        prefect_patches.apply("serve")
         served = deployments()
         print(f"UI: {ui_address(api)}  (state in {state_folder()}; Ctrl-C ends it)")
         print("Runs on demand: from the UI, or with the command")

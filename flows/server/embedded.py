@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from flows.server import prefect_patches
 from flows.server.database import see_to
 from flows.server.environment import prepare
 
@@ -33,7 +34,7 @@ def main(folder: Path, port: int) -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
-    _write_at_once()
+    prefect_patches.apply("server")
     app = _own_pages_only(create_app(final=True), port)
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
     address = f"http://127.0.0.1:{port}/api"
@@ -127,26 +128,6 @@ def _own_pages_only(app: Any, port: int) -> Any:
             await app(scope, receive, send)
 
     return guarded
-
-
-def _write_at_once() -> None:
-    """Let SQLite's transactions take the write lock when they begin.
-
-    Prefect begins most of them as readers. One that turns writer after another has written is
-    refused at once (SQLITE_BUSY_SNAPSHOT), the API answers 503, and the client waits 2 s before
-    it tries again. Begun as a writer, it waits its turn, some milliseconds.
-    """
-    from prefect.server.database import dependencies
-    from prefect.server.database.configurations import AioSqliteConfiguration
-    from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
-
-    class Immediate(AioSqliteConfiguration):
-        def begin_transaction(self, session, with_for_update=False):  # type: ignore[no-untyped-def]
-            return super().begin_transaction(session, with_for_update=True)
-
-    url = PREFECT_API_DATABASE_CONNECTION_URL.value()
-    if url.startswith("sqlite"):
-        dependencies.MODELS_DEPENDENCIES["database_config"] = Immediate(connection_url=url)
 
 
 if __name__ == "__main__":

@@ -10,12 +10,10 @@ import os
 import stat
 import sys
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 from flows.errors import InputError
 from flows.messages.limits import is_text
-from flows.server.prefect_patches.import_hook import when_imported
+from flows.server import prefect_patches
 from metalearners.cache.ownership import foreign_owner, make_private
 
 STATE_FOLDER = ".uplift"
@@ -137,8 +135,7 @@ def prepare() -> None:
     for name, value in {**_ALWAYS, **_CLIENT}.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("PREFECT_HOME", str(state_folder() / "prefect"))
-    if "prefect" not in sys.modules:  # else a script has had it read what it likes
-        when_imported("prefect.settings.sources", _read_no_files)
+    prefect_patches.apply("any")
 
 
 def prepare_children() -> None:
@@ -158,16 +155,3 @@ def server_environment(port: int) -> dict[str, str]:
         **_ONLY_INSTALLED,
     }
     return {**_ALWAYS, **_SERVER, **os.environ, **forced}
-
-
-def _read_no_files(sources: Any) -> None:
-    """Have Prefect take no settings from the files of the working folder.
-
-    It would from ``.env``, ``prefect.toml`` and ``pyproject.toml``, which may be another project's,
-    while it is imported, and has no switch for it.
-    """
-    sources.FilteredDotEnvSettingsSource._read_env_files = lambda self: {}
-    sources.TomlConfigSettingsSourceBase._read_file = lambda self, path: {}
-    # A file of profiles may be named by the same files.
-    sources._get_profiles_path_from_toml = lambda path, keys: None
-    sources.dotenv = SimpleNamespace(dotenv_values=lambda path: {})

@@ -34,7 +34,6 @@ _MESSAGE = "The process of this run ended without a word."
 _QUIET_SECONDS = 3.0
 _POLL_SECONDS = 0.2
 _UNFINISHED = ("SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING")
-_MANY = 200  # what is left is seen at the next look
 
 _locks: dict[str, int] = {}
 
@@ -188,18 +187,14 @@ def _end_run(path: Path, client: "SyncPrefectClient") -> bool:
 def _end_unfinished(run: "FlowRun", client: "SyncPrefectClient") -> int:
     """Mark a run, its sub-flow runs and their tasks, those that aren't final; how many."""
     from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
-    from prefect.client.schemas.sorting import FlowRunSort, TaskRunSort
     from prefect.states import Cancelled, Crashed
 
     parent = FlowRunFilter.model_validate({"parent_flow_run_id": {"any_": [run.id]}})
-    # Sort and limit are given, as the server refuses this client's own defaults.
-    children = client.read_flow_runs(flow_run_filter=parent, sort=FlowRunSort.ID_DESC, limit=_MANY)
-    runs = [*children, run]
+    runs = [*client.read_flow_runs(flow_run_filter=parent), run]
     inside = FlowRunFilter.model_validate({"id": {"any_": [each.id for each in runs]}})
     unfinished = TaskRunFilter.model_validate({"state": {"type": {"any_": _UNFINISHED}}})
-    tasks = client.read_task_runs(
-        flow_run_filter=inside, task_run_filter=unfinished, sort=TaskRunSort.ID_DESC, limit=_MANY
-    )
+    # The server gives some 200 at a time; what is left is seen at the next look.
+    tasks = client.read_task_runs(flow_run_filter=inside, task_run_filter=unfinished)
     runs = [each for each in runs if each.state and not each.state.is_final()]
     asked = run.state and (run.state.is_cancelling() or run.state.is_cancelled())
     final = Cancelled if asked else Crashed

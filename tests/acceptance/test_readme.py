@@ -79,4 +79,4 @@ def test_constraints_name_no_addresses():
 
     assert "//" not in text
     assert "@" not in text
-    assert "prefect==3.8.8" in text
+    assert "prefect==3.9.1" in text

@@ -12,7 +12,7 @@ from flows.cli.launch import parameters
 from flows.config.reading import parse_config
 from flows.errors import LearnersFailedError
 from flows.fitting.sharing import Sharing
-from flows.server.prefect_patches.cancellation import PromptTaskRunner
+from flows.server.prefect_patches.prompt_task_runner import PromptTaskRunner
 from tests.conftest import Ran
 from tests.faulty import Together
 from tests.flows.test_flows import FIVE, _flow_run, _post, _tasks

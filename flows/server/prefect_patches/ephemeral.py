@@ -1,7 +1,11 @@
-"""A flow that a script calls without a server has the embedded one of the folder, as the command.
+"""A script's flow that has no server uses the embedded server of the folder, as the command does.
 
-Prefect would start one of its own, on the same database, and give it 20 s: a busy machine takes
-longer. Here both doors wait as long.
+What: where Prefect would start a server of its own for a process, the folder's is used.
+Why: Prefect's would be a second server on the folder's database, and ends with the process. Which
+server a client asks is decided deep inside Prefect.
+Measured: Prefect gives its server 20 s to start on 3.8.8 and 3.9.1; with a load of 2 to 5 on two
+cores a flow that starts it took 10 to 23 s (3.8.8). This waits for two minutes.
+Until: Prefect can be told how to start such a server.
 """
 
 from typing import Any
@@ -11,12 +15,8 @@ from flows.server.connection import connect, wait_for
 from flows.server.prefect_patches.import_hook import when_imported
 
 
-def replace() -> None:
-    """Have this process use the embedded server wherever Prefect would start one.
-
-    Private: which server a client asks is decided deep inside Prefect. Done when Prefect wants
-    a server, as the module that starts one takes seconds to import.
-    """
+def apply() -> None:
+    """Have this process use it; changed when Prefect wants a server, as that import is slow."""
     when_imported("prefect.server.api.server", _replace_in)
 
 

@@ -1,7 +1,14 @@
 """Requests to Prefect's API outlast a server that is away for a while, at any moment of a run.
 
-Prefect tries again only where the same client has reached the server before, and a flow makes a
-new one at each start of a sub-flow; between its tries it waits 2, 4, 8, 16, 32 seconds.
+What: Prefect's clients try a request again for 90 s where the server doesn't answer, with waits of
+2 s at most. Its client of events tries as long to connect, and keeps what it couldn't send.
+Why: Prefect tries again only where the same client has reached the server before, and a flow makes
+a new one at each start of a sub-flow. Between its tries it waits 2, 4, 8, 16, 32 seconds. Neither
+can be set from outside, and the clients are made deep inside its engines.
+Measured: where the server is away at its first request, a client ends at once with ConnectError on
+3.8.8 and 3.9.1; with this it has its answer when the server is back. Where its first connection
+took 30 s, a client lost five of eight events on 3.9.1, with this none.
+Until: a new client of Prefect's waits for a server, as long as a setting says.
 """
 
 import functools
@@ -26,11 +33,7 @@ _LONGEST_WAIT = 2.0
 
 @functools.cache
 def apply() -> None:
-    """Make this process patient; called when the flows are imported.
-
-    Private: Prefect's clients are made deep inside its engines, and neither how often they try nor
-    how long they wait in between can be set from outside.
-    """
+    """Make the clients of this process patient."""
     for client in (PrefectHttpxSyncClient, PrefectHttpxAsyncClient):
         sending = _patient(client._send_with_retry)
         client._send_with_retry = sending  # type: ignore[method-assign]

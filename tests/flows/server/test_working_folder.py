@@ -54,7 +54,7 @@ FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 SHADOWED = ("uvicorn", "prefect", "numpy", "loky", "sqlite3", "flows", "metalearners", "httpx")
 ASKED = """
 import json, flows.server.environment
-flows.environment.prepare()
+flows.server.environment.prepare()
 from prefect.settings import get_current_settings
 print(json.dumps(get_current_settings().to_environment_variables(exclude_unset=False)))
 """

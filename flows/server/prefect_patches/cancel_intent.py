@@ -1,0 +1,26 @@
+"""A process says of itself that the SIGTERM to come is a cancellation.
+
+What: the intent that Prefect's runner sends to the process of a deployment's run is set here.
+Why: Prefect's engine ends a run that gets SIGTERM as Crashed unless it has that intent, and only
+its runner can send it. A run at a terminal that is cancelled on its page has no runner.
+Measured: a flow that gets SIGTERM ends as Crashed, with the intent as Cancelled, on Prefect 3.8.8
+and 3.9.1.
+Until: Prefect cancels runs that no deployment started.
+"""
+
+from prefect._internal import control_listener
+
+
+def declare() -> None:
+    """Have the next SIGTERM end the flow run as cancelled."""
+    control_listener._set_intent("cancel")
+
+
+def declared() -> bool:
+    """Whether the run is being cancelled, by whomever."""
+    return control_listener.get_intent() is not None
+
+
+def withdraw() -> None:
+    """Forget what was declared for an earlier run."""
+    control_listener.clear_intent()
