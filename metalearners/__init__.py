@@ -7,6 +7,7 @@ scikit-learn.
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from metalearners._moved import find_moved_modules
 from metalearners.registry import REGISTRY
 
 # Type checkers can't read the registry: classes that aren't listed here are Any to them. Nothing
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from metalearners.tlearner import TLearner as TLearner
     from metalearners.ulearner import ULearner as ULearner
     from metalearners.xlearner import XLearner as XLearner
+
+find_moved_modules()
 
 __all__ = [*sorted(REGISTRY), "__version__"]  # noqa: PLE0604 - they are strings
 

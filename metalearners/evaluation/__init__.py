@@ -1,1 +1,26 @@
 """How good estimates are: arrays in, numbers out."""
+
+from importlib import import_module
+from typing import Any
+
+_PLACES = {
+    "Estimate": "means",
+    "Gain": "ranking",
+    "Group": "ranking",
+    "aipw_scores": "average_effects",
+    "difference_in_means": "average_effects",
+    "mean_with_error": "means",
+    "simultaneous_intervals": "means",
+    "standardized_differences": "balance",
+    "effect_drivers": "drivers",
+    "calibration": "ranking",
+    "gain_curve": "ranking",
+    "holm": "multiplicity",
+}
+__all__ = [*_PLACES]  # noqa: PLE0604 - they are strings
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PLACES:  # when it is asked for: some of them take a while to be imported
+        return getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
