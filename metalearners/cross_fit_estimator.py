@@ -36,7 +36,7 @@ from metalearners.declaration.by_kind import (
     is_base_model,
 )
 from metalearners.digests.matrices import matrix_digest
-from metalearners.fits.crossfit import _MEAN, MEDIAN, OOS_METHODS, OVERALL, CrossFit
+from metalearners.fits.crossfit import _MEAN, MEDIAN, OOS_METHODS, OVERALL, CrossFit, known_classes
 from metalearners.fits.estimator_spec import EstimatorSpec
 from metalearners.fits.execute import joblib_executor, run_stage
 from metalearners.fits.plan import Regression
@@ -111,7 +111,7 @@ class CrossFitEstimator:
         made = cls(n_folds, spec.factory, spec.params, fitted.overall is not None, seed)
         made.crossfit = fitted
         if fitted.unit.method == "predict_proba":
-            made.classes_ = _known_classes(fitted)
+            made.classes_ = known_classes(fitted)
         return made
 
     def clone(self) -> "CrossFitEstimator":
@@ -395,9 +395,3 @@ class CrossFitEstimator:
         made = copy.copy(self)
         made.crossfit = fitted.within(rows, others, X, content)
         return made
-
-
-def _known_classes(fitted: CrossFit) -> Array | None:
-    models = [fitted.overall.model] if fitted.overall is not None else fitted.fold_models
-    known = [getattr(model, "classes_", None) for model in models]
-    return next((np.asarray(classes) for classes in known if classes is not None), None)

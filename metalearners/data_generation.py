@@ -12,7 +12,7 @@ from scipy.special import expit
 from scipy.stats import wishart
 
 from metalearners._typing import Array, Floats, Matrix
-from metalearners.data.arguments import check_shape, count, generator, number, numbers
+from metalearners.data.arguments import by_feature, check_shape, count, generator, number, numbers
 
 _NOT_NEGATIVE = pd.Interval(0, np.inf, closed="left")
 _OPEN = pd.Interval(0, 1, closed="neither")
@@ -57,7 +57,7 @@ def generate_numericals(
     expected = "wishart_scale needs to be >= 0"
     scale = number(wishart_scale, _NOT_NEGATIVE, expected, "Pass 0 for independent features.")
     rng = generator(rng)
-    mean = rng.uniform(-5, 5, size=p) if mu is None else _by_feature("mu", mu, p)
+    mean = rng.uniform(-5, 5, size=p) if mu is None else by_feature("mu", mu, p)
     covariance = np.eye(p)
     if scale > 0:
         drawn = wishart.rvs(df=p, scale=np.eye(p), random_state=rng)
@@ -298,8 +298,9 @@ def compute_experiment_outputs(
             "Generating classification problems is only implemented for binary treatments; found "
             f"{mu.shape[1]} arms. Pass two columns of mu, or a numeric outcome."
         )
-    spread_y = _spread("sigma_y", sigma_y)
-    spread_tau = _spread("sigma_tau", sigma_tau)
+    remedy = "Pass 0 for no noise."
+    spread_y = number(sigma_y, _NOT_NEGATIVE, "Expected sigma_y >= 0", remedy)
+    spread_tau = number(sigma_tau, _NOT_NEGATIVE, "Expected sigma_tau >= 0", remedy)
     share = number(
         positive_proportion, _SHARE, "Expected positive_proportion in [0, 1]", "0.5 is even."
     )
@@ -378,20 +379,13 @@ def _n_categories(given: Any, n_features: int, rng: np.random.Generator) -> Arra
     """(p,) numbers of categories, as given or drawn."""
     if given is None:
         return rng.integers(2, 10, size=n_features, endpoint=True)
-    sizes = _by_feature("n_categories", given, n_features)
+    sizes = by_feature("n_categories", given, n_features)
     if not ((sizes >= 1) & (sizes == np.floor(sizes))).all():
         raise ValueError(
             f"Expected n_categories as whole numbers of at least 1; found {sizes.tolist()}. "
             "Each feature has one category or more."
         )
     return sizes.astype(np.int64)
-
-
-def _by_feature(name: str, given: Any, n_features: int) -> Floats:
-    """(p,) values from one for all features or one for each."""
-    values = numbers(name, given, "Pass one number, or one for each feature.")
-    check_shape(name, values.shape in ((), (n_features,)), f"() or ({n_features},)", values.shape)
-    return np.full(n_features, values)
 
 
 def _check_format(format: str, use_strings: bool) -> None:
@@ -404,7 +398,3 @@ def _check_format(format: str, use_strings: bool) -> None:
         raise ValueError(
             "if format is numpy then use_strings must be False; found True. Texts need pandas."
         )
-
-
-def _spread(name: str, value: Any) -> float:
-    return number(value, _NOT_NEGATIVE, f"Expected {name} >= 0", "Pass 0 for no noise.")

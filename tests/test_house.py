@@ -148,3 +148,36 @@ def test_the_library_alone_loads_no_storage_and_no_pool():
     roots = {name.partition(".")[0] for name in ran.stdout.split()}
     assert "sklearn" in roots
     assert not roots & {"fsspec", "tenacity", "loky", "dask", "distributed", "s3fs"}
+
+
+# Rooms
+
+
+@pytest.mark.parametrize("folder", [*PLACES.values(), Path(__file__).parent])
+def test_a_folder_holds_a_dozen_files_and_a_file_a_screenful_of_ideas(folder):
+    files = [path for path in folder.rglob("*.py") if "__pycache__" not in path.parts]
+    many = {path.parent: 0 for path in files}
+    for path in files:
+        many[path.parent] += 1
+    most = {PLACES["metalearners"]: 24}  # published paths, and a file each learner
+
+    assert {place: n for place, n in many.items() if n > most.get(place, 12)} == {}
+    if folder in PLACES.values():
+        lines = {path.name: len(path.read_text().splitlines()) for path in files}
+        assert {name for name, n in lines.items() if n > 400} <= {"metalearner.py"}
+
+
+def test_functions_are_short():
+    lengths = []
+    for package in PLACES:
+        for path in modules(package).values():
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                    told = node.body[0] if ast.get_docstring(node) else None
+                    docstring = told.end_lineno - told.lineno + 1 if told else 0
+                    lengths.append(node.end_lineno - node.lineno + 1 - docstring)
+    lengths.sort()
+
+    assert len(lengths) > 1000
+    assert lengths[len(lengths) // 2] <= 6
+    assert lengths[len(lengths) * 9 // 10] <= 20

@@ -64,3 +64,10 @@ def check_shape(name: str, fits: bool, expected: str, found: tuple[int, ...]) ->
     """Refuse an array of another shape than its use needs."""
     if not fits:
         raise ValueError(f"Expected {name} of shape {expected}; found {found}. Reshape it.")
+
+
+def by_feature(name: str, given: Any, n_features: int) -> Floats:
+    """(p,) values from one for all features or one for each."""
+    values = numbers(name, given, "Pass one number, or one for each feature.")
+    check_shape(name, values.shape in ((), (n_features,)), f"() or ({n_features},)", values.shape)
+    return np.full(n_features, values)

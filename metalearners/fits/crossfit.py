@@ -185,3 +185,10 @@ class CrossFit:
         tests = [rows[test] for test in self.tests]
         unit = replace(self.unit, X=content)
         return CrossFit(self.folds, overall, tests, others, len(rows) + len(others), unit)
+
+
+def known_classes(fitted: CrossFit) -> Array | None:
+    """The classes that a regression's models know; None where they know none."""
+    models = [fitted.overall.model] if fitted.overall is not None else fitted.fold_models
+    known = [getattr(model, "classes_", None) for model in models]
+    return next((np.asarray(classes) for classes in known if classes is not None), None)
