@@ -68,8 +68,7 @@ def test_each_change_says_what_why_measured_on_which_version_and_until_when():
             assert word in said, (name, word)
 
 
-def test_nothing_else_changes_prefect():
-    """No module of Prefect's is assigned to, and none of its private names used, elsewhere."""
+def test_no_private_name_of_prefect_s_is_imported_elsewhere():
     reads = {"flows.server.embedded": {"prefect.server.database._migrations"}}  # its versions
     for path in (FOLDER.parent.parent).rglob("*.py"):
         if path.parent == FOLDER:
