@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from contextvars import copy_context
+from dataclasses import dataclass
 
 from flows.fitting.regressions import (
     EVALUATION,
+    JUDGING,
     ask_judging,
     ask_nuisances,
     ask_treatments,
@@ -23,12 +25,24 @@ NUISANCE = "nuisance"
 TREATMENT = "treatment"
 
 
-def fit_learners(study: Study, place: Workspace, run: Run) -> tuple[Study, dict[Name, CrossFit]]:
-    """Have all regressions of a study fitted, those of each learner and of evaluation.
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What came of a study's regressions.
 
-    Returns
-    -------
-    The study with the learners that could be fitted, and the fits
+    Parameters
+    ----------
+    study : with the learners that could be fitted
+    fits : by (learner, model kind, ordinal)
+    judging : what became of the fits that judge held-out rows
+    """
+
+    study: Study
+    fits: dict[Name, CrossFit]
+    judging: Counts
+
+
+def fit_learners(study: Study, place: Workspace, run: Run) -> Fitted:
+    """Have all regressions of a study fitted, those of each learner and of evaluation.
 
     Raises
     ------
@@ -43,7 +57,7 @@ def fit_learners(study: Study, place: Workspace, run: Run) -> tuple[Study, dict[
         with run.stage(TREATMENT) as stage:
             course.finish(TREATMENT)
             stage |= vars(course.counts(TREATMENT))
-    return study.without(course.failed), course.fits
+    return Fitted(study.without(course.failed), course.fits, course.counts(JUDGING))
 
 
 @contextmanager
@@ -68,7 +82,7 @@ class _Course:
         self._place = place
         self._threads = threads
         self._running: dict[Future[dict[Name, CrossFit]], tuple[str, str]] = {}
-        self._plans: dict[str, list[Plan]] = {NUISANCE: [], TREATMENT: []}
+        self._plans: dict[str, list[Plan]] = {NUISANCE: [], TREATMENT: [], JUDGING: []}
         self._phase = NUISANCE
         self.fits: dict[Name, CrossFit] = {}
         self.failed: dict[str, Exception] = {}
@@ -78,8 +92,10 @@ class _Course:
         study, store = self._study, self._place.store
         for name, asked in ask_nuisances(study).items():
             plan = plan_stage(asked, study.dataset, store)
+            self._plans[NUISANCE].append(plan)
             if name == EVALUATION and study.judging is not None:
                 judging = plan_stage(ask_judging(study), study.judging, store)
+                self._plans[JUDGING].append(judging)
                 plan = Plan({**plan.asked, **judging.asked})
             self._start(name, NUISANCE, plan)
 
@@ -97,7 +113,6 @@ class _Course:
         return Counts.of(self._plans[kind], self._place)
 
     def _start(self, name: str, kind: str, plan: Plan) -> None:
-        self._plans[kind].append(plan)
         # Prefect knows a sub-flow's parent by the context.
         call = copy_context().run
         future = self._threads.submit(call, run_stage, name, kind, plan, self._place)
@@ -119,7 +134,9 @@ class _Course:
     def _go_on(self, name: str) -> None:
         asked = ask_treatments(self._study, name, self.fits)
         if asked:
-            self._start(name, TREATMENT, plan_stage(asked, self._study.dataset, self._place.store))
+            plan = plan_stage(asked, self._study.dataset, self._place.store)
+            self._plans[TREATMENT].append(plan)
+            self._start(name, TREATMENT, plan)
 
     def _check_some_left(self) -> None:
         if len(self.failed) == len(self._study.learners):

@@ -108,9 +108,11 @@ def uplift_run(
             stage["seconds"] = run.earlier
         chosen = _chosen(study)
         with place.working(chosen):
-            study, fitted = fit_learners(study, place, run)
-            with run.stage("evaluate"):
-                results = evaluate(study, fitted, versions(), chosen)
+            fitted = fit_learners(study, place, run)
+            study = fitted.study
+            with run.stage("evaluate") as stage:
+                results = evaluate(study, fitted.fits, versions(), chosen)
+                stage |= vars(fitted.judging)
         with whole_folder(run, latest=not study.failed) as folder:
             with run.stage("report"):
                 write_files(folder, run, study, results, chosen)

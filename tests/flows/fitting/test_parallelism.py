@@ -418,7 +418,7 @@ def test_tuning_on_a_part_of_the_rows_has_all_classes_in_all_folds(api, settings
 
 
 def expected_of(study):
-    from flows.uplift import expected  # with Prefect, which reads its settings when it is imported
+    from flows.fitting.regressions import expected
 
     return expected(study)
 

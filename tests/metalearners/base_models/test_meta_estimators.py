@@ -164,7 +164,8 @@ def test_sums_over_threads_have_the_same_bits(model, threads):
     def shared(units, store):
         from metalearners.fits.fit import fit_unit
 
-        return [fit_unit(unit, store, threads) for unit in units]
+        for unit in units:
+            store.keep(unit.key, fit_unit(unit, store, threads))
 
     one = run_stage(asked, s.dataset(), MemoryStore(), serial)["m", "0"].column
     for _ in range(2):

@@ -205,14 +205,15 @@ def test_outcomes_weights_and_arms_of_held_out_rows_move_nothing(make):
 def planned(api, settings):
     """Keys of the first stage of settings, as a run would plan them."""
     from flows.config.reading import parse_config
+    from flows.fitting.regressions import ask_nuisances
     from flows.loading import load
-    from flows.uplift import ask_nuisances
 
     def keys(**changes):
         study = load(parse_config(settings | changes))
         return {
             unit.key
-            for unit in plan_stage(ask_nuisances(study), study.dataset, MemoryStore()).units
+            for asked in ask_nuisances(study).values()
+            for unit in plan_stage(asked, study.dataset, MemoryStore()).units
         }
 
     return keys

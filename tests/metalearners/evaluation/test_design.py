@@ -14,8 +14,8 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from flows.cli.score import score_file
 from flows.config.reading import load_config, parse_config
 from flows.errors import InputError
+from flows.fitting.regressions import ask_nuisances
 from flows.loading import load
-from flows.uplift import ask_nuisances
 from metalearners import DRLearner, RLearner
 from metalearners.bundle import Bundle
 from metalearners.declaration.defaults import lightgbm_params
@@ -228,7 +228,7 @@ def test_a_declared_experiment_fits_no_propensities_and_scores_new_rows_by_strat
     assert design == {"design": "randomised", "strata": "s", "propensities": "shares"}
     assert ran.summary["overlap"]["rows_clipped"] == 0
     nuisances = ask_nuisances(load(parse_config(settings)))
-    assert not any("propensity_model" in name for name in nuisances)
+    assert not any("propensity_model" in name for asked in nuisances.values() for name in asked)
     assert Bundle.load(ran.folder / "model").about["shares"]["strata"]
 
     score_file(ran.folder / "model", "data.parquet", tmp_path / "scores.parquet")
@@ -274,9 +274,13 @@ def test_held_out_rows_are_judged_by_fits_that_no_learner_has(settings, frame):
     store = MemoryStore()
     own = study.reference.nuisances(study.judging)
     judging = plan_stage(own, study.judging, store).units
-    candidates = plan_stage(ask_nuisances(study), study.dataset, store).units
+    candidates = {
+        unit
+        for asked in ask_nuisances(study).values()
+        for unit in plan_stage(asked, study.dataset, store).units
+    }
 
-    assert not set(judging) & set(candidates)
+    assert not set(judging) & candidates
     held_out = np.packbits(study.dataset.held_out)
     for unit in judging:  # they saw no row that a learner was fitted on
         assert not (store.get(unit.train) & ~held_out).any()
