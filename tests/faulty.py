@@ -219,3 +219,30 @@ class Together(LinearRegression):
         with Together._lock:
             Together.now -= 1
         return super().fit(X, y, sample_weight)
+
+
+class Tells(LinearRegression):
+    """Leaves a file of a name when it is fitted."""
+
+    def __init__(self, path: str = "", *, fit_intercept: bool = True) -> None:
+        super().__init__(fit_intercept=fit_intercept)
+        self.path = path
+
+    def fit(self, X, y, sample_weight=None):
+        Path(self.path).touch()
+        return super().fit(X, y, sample_weight)
+
+
+class WaitsToBeTold(Tells):
+    """Its first fit ends once there is a file of a name."""
+
+    def fit(self, X, y, sample_weight=None):
+        try:
+            Path(self.path + "-waits").touch(exist_ok=False)
+        except FileExistsError:
+            return LinearRegression.fit(self, X, y, sample_weight)
+        for _ in range(600):
+            if Path(self.path).exists():
+                return LinearRegression.fit(self, X, y, sample_weight)
+            time.sleep(0.1)
+        raise ValueError("nobody told it")
