@@ -224,12 +224,12 @@ class Together(LinearRegression):
 class Tells(LinearRegression):
     """Leaves a file of a name when it is fitted."""
 
-    def __init__(self, path: str = "", *, fit_intercept: bool = True) -> None:
+    def __init__(self, marker: str = "", *, fit_intercept: bool = True) -> None:
         super().__init__(fit_intercept=fit_intercept)
-        self.path = path
+        self.marker = marker
 
     def fit(self, X, y, sample_weight=None):
-        Path(self.path).touch()
+        Path(self.marker).touch()
         return super().fit(X, y, sample_weight)
 
 
@@ -238,11 +238,11 @@ class WaitsToBeTold(Tells):
 
     def fit(self, X, y, sample_weight=None):
         try:
-            Path(self.path + "-waits").touch(exist_ok=False)
+            Path(self.marker + "-waits").touch(exist_ok=False)
         except FileExistsError:
             return LinearRegression.fit(self, X, y, sample_weight)
         for _ in range(600):
-            if Path(self.path).exists():
+            if Path(self.marker).exists():
                 return LinearRegression.fit(self, X, y, sample_weight)
             time.sleep(0.1)
         raise ValueError("nobody told it")

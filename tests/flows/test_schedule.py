@@ -70,7 +70,7 @@ def test_all_stages_have_one_pool_of_workers(run, five):
 
 
 def test_a_learner_s_second_stage_waits_for_no_other_learner(run, five, tmp_path):
-    told = {"path": str(tmp_path / "told")}
+    told = {"marker": str(tmp_path / "told")}
     five["learners"] = ["XLearner", "SLearner"]
     five["models"]["SLearner"] = {
         "base_model": {"estimator": "tests.faulty.WaitsToBeTold", "params": told}
