@@ -78,7 +78,7 @@ def figures(summaries: list[dict[str, Any]]) -> dict[str, Any]:
         "fits": summaries[0]["fits"],
         "seconds": _spread([summary["seconds"] for summary in summaries]),
         "stages": {name: _spread(seconds) for name, seconds in by_stage.items()},
-        "sub-flows": len(fitted),
+        "stages of fits": len(fitted),
     }
 
 

@@ -21,10 +21,11 @@ def test_orchestration_stays_cheap():
 
     runs = found["runs"]
     assert runs["fits"]["unique"] == runs["fits"]["executed"] == 53
-    assert runs["sub-flows"] == 100
+    assert runs["stages of fits"] == 100
     assert runs["waits"] <= 1
     assert runs["seconds"]["median"] <= 3
     assert found["stage"]["median"] <= 0.25
     assert found["task"]["median"] <= 8
     # The best of nine pairs: what runs beside a pair on a shared machine only adds to it.
-    assert found["small"]["difference"]["min"] <= 1.3
+    # Nine sub-flows, as each learner has its own.
+    assert found["small"]["difference"]["min"] <= 1.5
