@@ -147,6 +147,7 @@ def test_interrupted_run_has_status_130_and_keeps_its_fits(api, slow_settings, n
     assert summary["fits"]["reused"] == kept >= 3
 
 
+@pytest.mark.slow
 def test_killed_run_goes_on_from_its_finished_fits(api, slow_settings):
     undisturbed = write_config(slow_settings | {"cache": {"storage": "other"}, "output": "others"})
     assert uplift("run", undisturbed).returncode == 0

@@ -102,6 +102,7 @@ def split():
 # README
 
 
+@pytest.mark.slow
 def test_readme_fits_an_r_learner_with_default_base_models():
     rng = np.random.default_rng(0)
     df = pd.DataFrame(rng.normal(size=(400, 3)), columns=["age", "weight", "height"])
@@ -221,6 +222,7 @@ def test_a_model_trained_in_isolation_is_reused():
 # Grid search
 
 
+@pytest.mark.slow
 def test_grid_search_over_a_dr_learner(split):
     X_train, X_validation, y_train, y_validation, w_train, w_validation = split
     assert set(DRLearner.nuisance_model_specifications().keys()) == {
@@ -293,6 +295,7 @@ def test_grid_search_reuses_models_with_another_number_of_folds(split):
     np.testing.assert_array_equal(gs.results_[f"test_{score}"], test[score])
 
 
+@pytest.mark.slow
 def test_an_objective_of_a_study_is_an_r_loss_of_validation_rows(split):
     """The loop of the example with optuna, by hand."""
     X_train, X_validation, y_train, y_validation, w_train, w_validation = split

@@ -11,6 +11,7 @@ from metalearners.evaluation.multiplicity import holm
 p_values = st.lists(st.floats(min_value=0, max_value=1), min_size=1, max_size=12)
 
 
+@pytest.mark.slow
 @given(p_values)
 def test_holm_agrees_with_statsmodels(p):
     np.testing.assert_allclose(holm(p), multipletests(p, method="holm")[1], atol=1e-15)
