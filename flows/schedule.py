@@ -86,6 +86,8 @@ class _Course:
         self._phase = NUISANCE
         self.fits: dict[Name, CrossFit] = {}
         self.failed: dict[str, Exception] = {}
+        self._failing: set[str] = set()
+        place.on_failure = self._note_failure
 
     def begin(self) -> None:
         """Begin the first stages."""
@@ -111,6 +113,12 @@ class _Course:
     def counts(self, kind: str) -> Counts:
         """What became of the units of a kind of stage, shared ones once."""
         return Counts.of(self._plans[kind], self._place)
+
+    def _note_failure(self, name: str, error: Exception) -> None:
+        """End all stages where none of them can be of use any more."""
+        self._failing.add(name)
+        if name == EVALUATION or self._failing >= set(self._study.learners):
+            self._place.end_stages(error)
 
     def _start(self, name: str, kind: str, plan: Plan) -> None:
         # Prefect knows a sub-flow's parent by the context.

@@ -112,7 +112,11 @@ def stage_flow(whose: str, kind: str, place: Workspace) -> Flow[[Ref, str], None
     """
 
     def stage(units: Ref, workspace: str) -> None:
-        _fit_units(kind, units, workspace)
+        try:
+            _fit_units(kind, units, workspace)
+        except Exception as error:
+            place.on_failure(whose, error)  # now, as Prefect waits for fits under way
+            raise
 
     # Prefect finds the sub-flows of an earlier try of the parent by this name and by their order,
     # which threads leave to chance.

@@ -2,7 +2,7 @@
 
 import contextlib
 import queue
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,6 +39,7 @@ class Workspace:
     fitted : and for each time that it ended well
     pool : threads of all stages, as many as fits are made at a time
     sharing, tally : what stages side by side tell each other
+    on_failure : called with a learner and what failed, in its stage's thread
     """
 
     handle: str
@@ -51,6 +52,7 @@ class Workspace:
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
     sharing: Sharing = field(default_factory=Sharing)
     tally: Tally = field(default_factory=Tally)
+    on_failure: Callable[[str, Exception], None] = lambda whose, error: None
     _events: list["queue.SimpleQueue[Any]"] = field(default_factory=list)
 
     @contextlib.contextmanager
