@@ -87,6 +87,7 @@ class _Course:
         self.fits: dict[Name, CrossFit] = {}
         self.failed: dict[str, Exception] = {}
         self._failing: set[str] = set()
+        self._ending: Exception | None = None
         place.on_failure = self._note_failure
 
     def begin(self) -> None:
@@ -117,7 +118,9 @@ class _Course:
     def _note_failure(self, name: str, error: Exception) -> None:
         """End all stages where none of them can be of use any more."""
         self._failing.add(name)
-        if name == EVALUATION or self._failing >= set(self._study.learners):
+        over = name == EVALUATION or self._failing >= set(self._study.learners)
+        if over and self._ending is None:  # what else fails, fails as workers are closed
+            self._ending = error
             self._place.end_stages(error)
 
     def _start(self, name: str, kind: str, plan: Plan) -> None:
@@ -134,7 +137,7 @@ class _Course:
                 self._go_on(name)
         except Exception as error:
             if name == EVALUATION:
-                raise
+                raise (self._ending or error) from None
             self.failed[name] = error
             if kind == self._phase:  # else the record of the run would lack the phase under way
                 self._check_some_left()
