@@ -179,7 +179,8 @@ class _Tasks:
     def _end(self, key: Ref, future: PrefectFuture[Ref], taken: bool) -> None:
         if taken:
             self._place.sharing.give_back(key)
-        self._events.put((self._check, key, future))
+        if not future.wrapped_future.cancelled():  # else the stage is told to end
+            self._events.put((self._check, key, future))
 
     def wait_for_one(self) -> None:
         """Wait until one more unit is fitted.

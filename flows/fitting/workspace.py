@@ -54,6 +54,7 @@ class Workspace:
     tally: Tally = field(default_factory=Tally)
     on_failure: Callable[[str, Exception], None] = lambda whose, error: None
     _events: list["queue.SimpleQueue[Any]"] = field(default_factory=list)
+    _ended: BaseException | None = None
 
     @contextlib.contextmanager
     def listening(self) -> Iterator["queue.SimpleQueue[Any]"]:
@@ -61,6 +62,8 @@ class Workspace:
         events: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._events.append(events)
         try:
+            if self._ended is not None:  # before this stage began
+                raise self._ended
             yield events
         finally:
             self._events.remove(events)
@@ -71,6 +74,7 @@ class Workspace:
         def end() -> None:
             raise error
 
+        self._ended = error
         self.workers.close()
         for events in list(self._events):
             events.put((end,))
