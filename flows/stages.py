@@ -176,7 +176,7 @@ class _Tasks:
             future = self._fit.submit(key, self._units[key].label, self._place.handle)
             future.add_done_callback(lambda ended: self._end(key, ended, not there))
 
-    def _end(self, key: Ref, future: PrefectFuture[Ref], taken: bool) -> None:
+    def _end(self, key: Ref, future: Any, taken: bool) -> None:
         if taken:
             self._place.sharing.give_back(key)
         if not future.wrapped_future.cancelled():  # else the stage is told to end
