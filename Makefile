@@ -22,8 +22,8 @@ test: $(VENV)/.dev ## under 10 minutes on 2 cores
 	$(PYTEST) -n 2 --dist worksteal -m "not slow"
 
 test-slow: $(VENV)/.dev ## fault injection, coverage, browser; shows what simulations print
-	$(PYTEST) -n 2 --dist loadfile -m "slow and not alone" -rP
-	$(PYTEST) -m alone -rP
+	$(PYTEST) -n 2 --dist loadfile -m "slow and not alone" -rPfE
+	$(PYTEST) -m alone -rPfE
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
