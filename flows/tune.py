@@ -14,13 +14,14 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from prefect import flow, get_run_logger
+from prefect import Flow, flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.config.reading import config_among
 from flows.config.sections import (
     CacheConfig,
     ClipRule,
+    Config,
     DataConfig,
     EvaluationConfig,
     FoldsConfig,
@@ -34,7 +35,7 @@ from flows.fitting.parallelism import Parallelism, work_of
 from flows.fitting.profiles import keep_profile, shape_of
 from flows.fitting.regressions import expected
 from flows.inputs.study import Study
-from flows.loading import take_study
+from flows.loading import Prepared, load, with_body
 from flows.messages import progress
 from flows.report import plots
 from flows.server import running as liveness
@@ -92,8 +93,17 @@ def uplift_tune(
             f"budget_seconds: expected a number above 0; found {budget_seconds}. Allow some "
             "seconds."
         )
+    return _tune(config, budget_seconds)
+
+
+def tune_prepared(prepared: Prepared, budget_seconds: float) -> Flow[..., str]:
+    """`uplift_tune`, on a study that was loaded before."""
+    return with_body(uplift_tune, lambda: _tune(prepared.study.config, budget_seconds, prepared))
+
+
+def _tune(config: Config, budget_seconds: float, prepared: Prepared | None = None) -> str:
     with interruptible():
-        study, _ = take_study(config)
+        study = load(config) if prepared is None else prepared.study
         begun = time.monotonic()
         rows, others = tune(study, begun + budget_seconds)
         about = {
