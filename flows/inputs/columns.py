@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 
 from flows.config.problems import nearest
-from flows.config.sections import Config, DataConfig
+from flows.config.sections import DataConfig
 from flows.errors import InputError
 from metalearners._typing import Array, Floats
 from metalearners.bundle import arm_name
-from metalearners.evaluation.design import ArmShares
 
 _PLAIN = ("string", "integer", "floating", "boolean")
 _LARGEST = 1e100  # squares of larger numbers come near the end of floats
@@ -92,23 +91,6 @@ def known_propensity(frame: pd.DataFrame, data: DataConfig, arms: Sequence[Any])
             f"{columns.sum(axis=1).min():.4g} to {columns.sum(axis=1).max():.4g}."
         )
     return columns
-
-
-def shares_of_design(
-    frame: pd.DataFrame, codes: Array, weight: Floats | None, data: DataConfig, n_variants: int
-) -> ArmShares | None:
-    """The arms' shares among the rows in use, within strata; None where no design is declared.
-
-    Raises
-    ------
-    InputError
-        If a row has no stratum.
-    ValueError
-        If a stratum lacks an arm.
-    """
-    if data.design != "randomised":
-        return None
-    return ArmShares.among(codes, n_variants, read_strata(frame, data), weight)
 
 
 def read_strata(frame: pd.DataFrame, data: DataConfig) -> pd.Series | None:
@@ -301,20 +283,14 @@ def read_weight(column: pd.Series, codes: Array, arms: list[Any]) -> Floats:
     return values
 
 
-def read_groups(column: pd.Series, config: Config) -> Array:
-    """(n,) labels of clusters, at least as many as there are folds."""
+def read_groups(column: pd.Series) -> Array:
+    """(n,) labels of clusters."""
     if column.isna().any():
         raise InputError(
             f"data.group: expected a group in each row of {column.name!r}; "
             f"{int(column.isna().sum())} have none. Give each such row a group of its own."
         )
     _check_labels(column, "data.group")
-    n_groups = column.nunique()
-    if n_groups < config.folds.n_folds:
-        raise InputError(
-            f"data.group: expected at least as many groups as folds, {config.folds.n_folds}; "
-            f"found {n_groups} in {column.name!r}. Use fewer folds or another column."
-        )
     return column.to_numpy()
 
 
