@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.conftest import REPOSITORY
+from tests.test_house import ORDER
 
 README = (REPOSITORY / "README.md").read_text()
 FOLDERS = ("benchmarks", "data", "deployments", "docs", "flows", "metalearners", "tests")
@@ -127,6 +128,28 @@ def test_named_files_and_targets_exist(page):
         assert (REPOSITORY / name).exists(), name
     targets = re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), flags=re.MULTILINE)
     assert set(re.findall(r"`make ([a-z-]+)`", text)) <= set(targets)
+
+
+def test_contributing_lists_the_folders_in_their_order():
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text().partition("## Where things live")[2]
+    tables = text.split("| folder | question |\n|---|---|\n")[1:]
+
+    assert len(tables) == len(ORDER)
+    for table, folders in zip(tables, ORDER.values(), strict=True):
+        rows = table.partition("\n\n")[0]
+        assert tuple(re.findall(r"^\| `(\w+)` \|", rows, flags=re.MULTILINE)) == folders
+
+
+def test_ci_and_hooks_run_what_the_makefile_has():
+    (ci,) = yaml.safe_load((REPOSITORY / ".github/workflows/ci.yml").read_text())["jobs"].values()
+    hooks = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text())["repos"]
+    makefile = (REPOSITORY / "Makefile").read_text()
+    (lint,) = re.findall(r"^lint: ([\w -]+?) ##", makefile, flags=re.MULTILINE)
+
+    assert ci["steps"][-1] == {"run": ".ci/run"}
+    assert all(re.fullmatch(r"[\w/-]+@v\d+", step["uses"]) for step in ci["steps"][:-1])
+    entries = [hook["entry"] for repository in hooks for hook in repository["hooks"]]
+    assert entries == [f"make --silent {target}" for target in lint.split()]
 
 
 def test_every_command_is_documented():
