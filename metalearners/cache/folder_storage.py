@@ -1,15 +1,14 @@
 """Bytes by name in a folder, whole or not at all, and claims that are locks on its files."""
 
 import contextlib
-import fcntl
 import os
 import stat
 import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from metalearners.cache.claims import BEAT_SECONDS, Claimant, Holder, Silence, beating
+from metalearners.cache.file_locks import is_at, lock_when_free, try_lock
 from metalearners.cache.ownership import make_private
 from metalearners.cache.regular_files import MOST_BYTES, open_regular, read_regular, write_whole
 from metalearners.cache.storage import ANYBODY, CLAIMS, OWN_CLAIM, Item, is_older
@@ -74,7 +73,7 @@ class FolderStorage:
         lock = None
         try:
             self._make_folder_of(f"{CLAIMS}/{name}")
-            lock = _locked(path, claimant)
+            lock = _open_locked(path, claimant)
         except OSError:  # a full disk, or one that can only be read
             yield
             return
@@ -83,7 +82,7 @@ class FolderStorage:
                 yield
         finally:
             with contextlib.suppress(OSError):
-                if _is_at(lock, path):  # else another has passed this process, which stood still
+                if is_at(lock, path):  # else another process took over, as this one stood still
                     path.unlink()
             os.close(lock)
 
@@ -93,7 +92,7 @@ class FolderStorage:
 
     def _left(self, item: Item, age: float) -> bool:
         if OWN_CLAIM.fullmatch(item.name):
-            return _deleted_unlocked(self.folder / item.name)
+            return _delete_if_unlocked(self.folder / item.name)
         if not is_older(item, age):
             return False
         self.remove(item.name)
@@ -113,74 +112,45 @@ class FolderStorage:
             (self.folder / name).parent.mkdir(mode=mode, exist_ok=True)
 
 
-def _locked(path: Path, claimant: Claimant) -> int:
-    """A descriptor with the lock on the file that is at the path now, which names its holder."""
+def _open_locked(path: Path, claimant: Claimant) -> int:
+    """The file at a path, open and locked; its content names the claimant as the holder."""
     while True:
         # A link would make a file elsewhere, and a fifo or a device might wait.
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
         try:
-            if _got(lock, path, claimant):
+            if _wait_for_lock(lock, path, claimant):
                 os.ftruncate(lock, 0)
                 os.pwrite(lock, claimant.holder().line().encode(), 0)
                 return lock
         except BaseException:
             os.close(lock)
             raise
-        os.close(lock)  # who had it before has deleted that file, or was passed
+        os.close(lock)  # the last holder deleted that file, or was passed over
 
 
-def _got(lock: int, path: Path, claimant: Claimant) -> bool:
-    """Wait for a file's lock; whether it was got while the file was at its path."""
+def _wait_for_lock(lock: int, path: Path, claimant: Claimant) -> bool:
+    """Wait for the lock of an open file; whether that file is still the one at its path."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return _is_at(lock, path)
-    except BlockingIOError:
-        pass
+        if try_lock(lock):
+            return is_at(lock, path)
     except OSError:  # a file system without locks
         path.unlink(missing_ok=True)
         raise
-    ours, silence = _when_free(lock), Silence()
-    while not ours.wait(_LOOK_SECONDS):
-        if not _is_at(lock, path):
+    locked, silence = lock_when_free(lock), Silence()
+    while not locked.wait(_LOOK_SECONDS):
+        if not is_at(lock, path):
             return False
         if silence.seconds(os.fstat(lock).st_mtime_ns) > SILENT_SECONDS:
             path.unlink(missing_ok=True)
             return False
         claimant.waits(path.name, Holder.read(os.pread(lock, 1000, 0)))
-    return _is_at(lock, path)
+    return is_at(lock, path)
 
 
-def _when_free(lock: int) -> threading.Event:
-    """Set when a file is locked by its descriptor; at once, so that who waited isn't behind.
-
-    A wait for a lock can't be ended. So it is a thread's, which is left to itself where nobody
-    wants the lock any more: then its own descriptor is the last, and the lock ends with it.
-    """
-    got, own = threading.Event(), os.dup(lock)
-
-    def wait() -> None:
-        try:
-            fcntl.flock(own, fcntl.LOCK_EX)
-            got.set()
-        finally:
-            os.close(own)
-
-    threading.Thread(target=wait, daemon=True).start()
-    return got
-
-
-def _is_at(lock: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(lock), os.stat(path))
-    except FileNotFoundError:
-        return False
-
-
-def _deleted_unlocked(path: Path) -> bool:
-    """Whether a file was deleted, which is done if nobody holds its lock."""
-    with contextlib.suppress(OSError), open_regular(path) as file:  # BlockingIOError among others
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+def _delete_if_unlocked(path: Path) -> bool:
+    """Delete a file if nobody holds its lock; whether it was deleted."""
+    with contextlib.suppress(OSError), open_regular(path) as file:
+        if try_lock(file) and is_at(file.fileno(), path):
             path.unlink()
             return True
     return False

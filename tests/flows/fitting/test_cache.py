@@ -249,7 +249,7 @@ def test_where_there_are_no_locks_claims_leave_nothing(tmp_path, monkeypatch):
         raise OSError(errno.ENOLCK, "No locks available")
 
     storage = FolderStorage(tmp_path)
-    monkeypatch.setattr("metalearners.cache.folder_storage.fcntl.flock", flock)
+    monkeypatch.setattr("metalearners.cache.file_locks.fcntl.flock", flock)
     before = len(os.listdir("/proc/self/fd"))
     for key in KEYS:
         with storage.claim(key):
