@@ -170,14 +170,7 @@ def entry_facts(entry: Entry) -> dict[str, Any]:
 
 def damaged_entries(cache: FitCache) -> list[Entry]:
     """The fits that runs can't use: damaged, or not written with this process's signing key."""
-    return [entry for entry in list_entries(cache) if not _is_whole(cache, entry)]
-
-
-def _is_whole(cache: FitCache, entry: Entry) -> bool:
-    try:
-        return cache.is_whole(entry.key)
-    except FileNotFoundError:  # deleted meanwhile
-        return True
+    return [entry for entry in list_entries(cache) if cache.is_damaged(entry.key)]
 
 
 @dataclass(frozen=True)
@@ -221,7 +214,7 @@ def prune(
     ]
     for entry in wanted:
         cache.remove(entry.key)
-    left = cache.tidy(_HOUR)
+    left = cache.tidy()
     folders = list(_delete_dead_inputs())
     size = sum(e.size for e in wanted) + sum(item.size for item in left) + sum(folders)
     return Pruned(len(wanted), len(left), len(folders), size)

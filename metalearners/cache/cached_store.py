@@ -1,4 +1,4 @@
-"""A store of fits that outlive the process, in a cache."""
+"""A store that keeps fits in a cache, where they outlive the process."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -12,14 +12,16 @@ from metalearners.fits.unit import Fit
 
 
 class CachedStore(MemoryStore):
-    """A store whose fits outlive the process, in a cache.
+    """A store that keeps fits in a cache, where they outlive the process.
 
-    Fits that no digest names are kept for the process alone.
+    Fits without a digest are kept for this process only.
 
     Parameters
     ----------
-    cache : where they are kept
-    refresh : find only what this object kept itself, so that every unit is fitted anew
+    cache : FitCache
+        Where fits are kept.
+    refresh : bool
+        Find only what this object itself kept, so that every unit is fitted anew.
     """
 
     lasting = True
@@ -30,7 +32,7 @@ class CachedStore(MemoryStore):
         self.refresh = refresh
 
     def find(self, key: Ref) -> Fit | None:
-        """The fit kept under a key, by this process or another, if it is whole."""
+        """The valid fit that this process or another kept under a key, or None."""
         fit = super().find(key)
         if fit is None and not self.refresh and is_kept(key):
             fit = self.cache.read(key)
@@ -41,16 +43,16 @@ class CachedStore(MemoryStore):
     def keep(self, key: Ref, fit: Fit, label: str = "") -> None:
         """Keep a fit here, and in the cache if that can be written to."""
         if is_kept(key):
-            self.cache.write(key, fit, label)  # first, as it raises where one can't be pickled
+            self.cache.write(key, fit, label)  # first: it raises for a model that can't be pickled
         super().keep(key, fit)
 
     def claim(self, key: Ref) -> AbstractContextManager[None]:
-        """Wait until nobody else fits a key's unit, and have it for oneself."""
+        """Wait until nobody else fits a key's unit, and hold its claim in the context."""
         return self.cache.claim(key) if is_kept(key) else nullcontext()
 
 
 def check_cache_makers(cache: FitCache) -> str:
-    """A warning of others who may put fits into a cache that are read as code; empty if none may.
+    """A warning of other users who may put fits into a cache, which are read as code; or "".
 
     Raises
     ------
@@ -58,6 +60,6 @@ def check_cache_makers(cache: FitCache) -> str:
         If any user of this machine may.
     """
     if cache.signing_key or not isinstance(cache.storage, FolderStorage):
-        return ""  # who may write to a URL isn't known here
+        return ""  # nobody knows here who may write to a URL
     folder = cache.storage.folder
     return check_makers(folder, reachable_folders(folder))

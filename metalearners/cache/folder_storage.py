@@ -7,13 +7,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from metalearners.cache.claims import BEAT_SECONDS, Claimant, Holder, Silence, beating
+from metalearners.cache.claims import Claimant, Holder, Silence, beating
 from metalearners.cache.file_locks import is_at, lock_when_free, try_lock
 from metalearners.cache.ownership import make_private
 from metalearners.cache.regular_files import MOST_BYTES, open_regular, read_regular, write_whole
-from metalearners.cache.storage import ANYBODY, CLAIMS, OWN_CLAIM, Item, is_older
+from metalearners.cache.storage import ANYBODY, CLAIMS, OWN_CLAIM, Item, is_left_over
 
-# A file's time of change, as a network's file system tells it, may be a minute old.
+# A network's file system may tell a file's time of change a minute late.
 SILENT_SECONDS = 90.0
 _LOOK_SECONDS = 0.2
 
@@ -22,8 +22,9 @@ class FolderStorage:
     """Files of a folder, which is made for its owner alone.
 
     A claim is a lock on a file, so the kernel ends it with its process, however that ends. Its
-    holder touches the file every few seconds. One that doesn't, as it was stopped, is passed after
-    `SILENT_SECONDS` by the clock of who waits: both may then do the same work.
+    holder touches the file every few seconds. A holder that was stopped doesn't: after
+    `SILENT_SECONDS`, by the clock of a process that waits, that process takes the claim. Both may
+    then do the same work.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -68,9 +69,8 @@ class FolderStorage:
 
     @contextlib.contextmanager
     def claim(self, name: str, claimant: Claimant = ANYBODY) -> Iterator[None]:
-        """Lock a file of that name; it is gone when nobody wants it."""
+        """Lock a file of that name, and delete it in the end."""
         path = self.folder / CLAIMS / name
-        lock = None
         try:
             self._make_folder_of(f"{CLAIMS}/{name}")
             lock = _open_locked(path, claimant)
@@ -78,7 +78,7 @@ class FolderStorage:
             yield
             return
         try:
-            with beating(lambda: os.utime(lock), BEAT_SECONDS):
+            with beating(lambda: os.utime(lock)):
                 yield
         finally:
             with contextlib.suppress(OSError):
@@ -86,17 +86,17 @@ class FolderStorage:
                     path.unlink()
             os.close(lock)
 
-    def tidy(self, age: float) -> list[Item]:
-        """Delete temporary files that are older, and claims that no process holds."""
-        return [item for item in self.items() if self._left(item, age)]
+    def tidy(self) -> list[Item]:
+        """Delete old temporary files, and claims that no process holds."""
+        return [item for item in self.items() if self._delete_left_over(item)]
 
-    def _left(self, item: Item, age: float) -> bool:
+    def _delete_left_over(self, item: Item) -> bool:
         if OWN_CLAIM.fullmatch(item.name):
             return _delete_if_unlocked(self.folder / item.name)
-        if not is_older(item, age):
-            return False
-        self.remove(item.name)
-        return True
+        if is_left_over(item):
+            self.remove(item.name)
+            return True
+        return False
 
     def sub(self, folder: str) -> "FolderStorage":
         """A folder in the folder."""
@@ -125,7 +125,7 @@ def _open_locked(path: Path, claimant: Claimant) -> int:
         except BaseException:
             os.close(lock)
             raise
-        os.close(lock)  # the last holder deleted that file, or was passed over
+        os.close(lock)  # its last holder deleted that file, or was silent for too long
 
 
 def _wait_for_lock(lock: int, path: Path, claimant: Claimant) -> bool:
