@@ -17,13 +17,13 @@ from flows.config.sections import CacheConfig
 from flows.errors import InputError
 from flows.server.environment import STATE_FOLDER, check_state_folder
 from metalearners._typing import Ref
-from metalearners.cache.cached_store import CachedStore, check_cache_makers
 from metalearners.cache.file_locks import locking
 from metalearners.cache.fit_cache import Entry, FitCache
 from metalearners.cache.ownership import UntrustedError, UntrustedWarning, make_private
 from metalearners.cache.places import exists, open_storage
 from metalearners.cache.storage import Storage
 from metalearners.fits.store import Store
+from metalearners.store import CachedStore, check_cache_makers
 
 KEY_VARIABLE = "UPLIFT_CACHE_KEY"
 _DAY = 86_400.0

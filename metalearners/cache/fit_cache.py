@@ -18,13 +18,7 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
-from tenacity import (
-    Retrying,
-    retry_if_exception,
-    stop_after_attempt,
-    stop_after_delay,
-    wait_exponential_jitter,
-)
+import tenacity
 
 from metalearners._typing import Array, Ref
 from metalearners.cache.claims import Claimant
@@ -321,13 +315,13 @@ def _name(key: Ref) -> str:
 
 
 def _call_with_retries(call: Any, *arguments: Any) -> Any:
-    retrying = Retrying(
-        retry=retry_if_exception(_may_pass),
-        stop=stop_after_attempt(4) | stop_after_delay(5),  # many file systems try again themselves
-        wait=wait_exponential_jitter(multiplier=0.2, max=5, jitter=0.5),
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(_may_pass),
+        stop=tenacity.stop_after_attempt(4) | tenacity.stop_after_delay(5),
+        wait=tenacity.wait_exponential_jitter(multiplier=0.2, max=5, jitter=0.5),
         reraise=True,
     )
-    return retrying(call, *arguments)
+    return retrying(call, *arguments)  # few times, as many file systems try again themselves
 
 
 def _reason(error: OSError) -> str:

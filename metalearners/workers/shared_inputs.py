@@ -26,6 +26,7 @@ from metalearners.fits.store import MemoryStore, Store
 from metalearners.fits.unit import Fit, FitUnit
 
 _INLINE_BYTES = 1 << 16  # smaller inputs are sent with the unit
+_opening = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +108,7 @@ class _Received(MemoryStore):
         location = self._shipment.location
         try:
             with _opening:
-                place = _place(location)
+                place = _Place(location)
             return place.get(ref, self._shipment.files[ref])
         except (OSError, ImportError, ValueError) as error:
             raise OSError(
@@ -117,6 +118,7 @@ class _Received(MemoryStore):
             ) from None
 
 
+@lru_cache(maxsize=4)  # a worker may serve several runs at a time
 class _Place:
     """What this process has read from a storage."""
 
@@ -142,14 +144,6 @@ class _Place:
             if not _is_whole(path, digest):
                 raise OSError(f"The input {ref} in {self._storage.location} was altered.")
             return joblib.load(path, mmap_mode="r")
-
-
-_opening = threading.Lock()
-
-
-@lru_cache(maxsize=4)  # a worker may serve several runs at a time
-def _place(location: str) -> _Place:
-    return _Place(location)
 
 
 def _digest(path: Path) -> str:

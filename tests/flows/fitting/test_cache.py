@@ -29,7 +29,6 @@ import metalearners.cache.fit_cache
 from flows.cli.commands import app
 from flows.runs import cache_warning
 from metalearners.cache import claims, remote_storage
-from metalearners.cache.cached_store import CachedStore
 from metalearners.cache.claims import Claimant, Holder
 from metalearners.cache.fit_cache import FitCache, inputs_claim, inputs_place
 from metalearners.cache.folder_storage import FolderStorage
@@ -38,6 +37,7 @@ from metalearners.cache.regular_files import OddFileError
 from metalearners.cache.remote_storage import RemoteStorage
 from metalearners.fits.store import obtain
 from metalearners.fits.unit import Fit
+from metalearners.store import CachedStore
 from tests.acceptance.test_processes import start, wait_for
 from tests.conftest import REPOSITORY, Ran, write_config
 from tests.metalearners.cache.test_store import Bomb
