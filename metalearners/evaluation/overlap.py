@@ -18,7 +18,8 @@ MOST_CLIPPED = 0.05
 class Clip:
     """Bounds of estimated propensities. Known ones are never clipped: see `Clip.none`.
 
-    Clipped propensities are not divided by their new sum: that would change other rows' too.
+    Clipped propensities are not divided by their new sum: that would change those within
+    the bounds, too.
     """
 
     lower: Floats  # (K,) by arm
