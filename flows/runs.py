@@ -20,6 +20,7 @@ from flows.messages import progress
 from flows.messages.limits import shown
 from flows.messages.secrets import without_secrets
 from flows.server import interruption
+from metalearners.cache.file_locks import is_locked
 
 FORMAT_VERSION = 1
 LATEST = "latest"
@@ -297,25 +298,9 @@ def find_run(name: str, output: Path) -> Path:
 
 def _settled(path: Path, record: dict[str, Any]) -> dict[str, Any]:
     """A run's record; one that says running is of a run that failed, if its process is gone."""
-    if record["status"] == "running" and not _locked(path.with_suffix(".lock")):
+    if record["status"] == "running" and not is_locked(path.with_suffix(".lock")):
         return {**record, "status": "failed", "error": "its process ended without a word"}
     return record
-
-
-def _locked(path: Path) -> bool:
-    try:
-        lock = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    finally:
-        os.close(lock)
-    return False
 
 
 def peak_rss_bytes() -> int:

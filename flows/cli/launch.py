@@ -1,7 +1,6 @@
 """Starts things: a run in this process, or the server with its deployments."""
 
 import contextlib
-import fcntl
 import os
 import sys
 import time
@@ -22,6 +21,7 @@ from flows.server import environment, prefect_patches
 from flows.server.connection import answers, connect, ui_address, wait_for
 from flows.server.environment import STATE_FOLDER, state_folder
 from flows.server.running import mark_crashed, mark_crashed_soon
+from metalearners.cache.file_locks import try_lock
 
 _SETTLE_SECONDS = 2.0  # task runs reach the server in batches, one a second
 
@@ -197,10 +197,8 @@ def serve_deployments(port: int) -> None:
 def _only_one() -> Iterator[None]:
     """Refuse a second `serve` in a folder: when one ends, it pauses the deployments of both."""
     with (state_folder() / "serve.lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(lock):
             raise InputError(
                 "Expected no other `uplift serve` in this folder; one is running. Use its UI."
-            ) from None
+            )
         yield

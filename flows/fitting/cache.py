@@ -1,7 +1,6 @@
 """The cache that a config names: opened, and seen from the command line."""
 
 import contextlib
-import fcntl
 import math
 import os
 import shutil
@@ -18,12 +17,13 @@ from flows.config.sections import CacheConfig
 from flows.errors import InputError
 from flows.server.environment import STATE_FOLDER, check_state_folder
 from metalearners._typing import Ref
-from metalearners.cache.cached_store import CachedStore, check_cache_makers
+from metalearners.cache.file_locks import locking
 from metalearners.cache.fit_cache import Entry, FitCache
 from metalearners.cache.ownership import UntrustedError, UntrustedWarning, make_private
 from metalearners.cache.places import exists, open_storage
 from metalearners.cache.storage import Storage
 from metalearners.fits.store import Store
+from metalearners.store import CachedStore, check_cache_makers
 
 KEY_VARIABLE = "UPLIFT_CACHE_KEY"
 _DAY = 86_400.0
@@ -170,14 +170,7 @@ def entry_facts(entry: Entry) -> dict[str, Any]:
 
 def damaged_entries(cache: FitCache) -> list[Entry]:
     """The fits that runs can't use: damaged, or not written with this process's signing key."""
-    return [entry for entry in list_entries(cache) if not _is_whole(cache, entry)]
-
-
-def _is_whole(cache: FitCache, entry: Entry) -> bool:
-    try:
-        return cache.is_whole(entry.key)
-    except FileNotFoundError:  # deleted meanwhile
-        return True
+    return [entry for entry in list_entries(cache) if cache.is_damaged(entry.key)]
 
 
 @dataclass(frozen=True)
@@ -221,7 +214,7 @@ def prune(
     ]
     for entry in wanted:
         cache.remove(entry.key)
-    left = cache.tidy(_HOUR)
+    left = cache.tidy()
     folders = list(_delete_dead_inputs())
     size = sum(e.size for e in wanted) + sum(item.size for item in left) + sum(folders)
     return Pruned(len(wanted), len(left), len(folders), size)
@@ -253,36 +246,19 @@ def inputs_folder(state: Path, handle: str) -> Path:
 def in_use(folder: Path) -> Iterator[None]:
     """Keep `prune` from a folder, if it exists; in the end it is deleted if it is empty."""
     with contextlib.ExitStack() as held:
-        with contextlib.suppress(OSError):  # also where it is being looked at by `prune`
-            held.enter_context(_locked(folder))
+        with contextlib.suppress(OSError):
+            held.enter_context(locking(folder))
         yield
     with contextlib.suppress(OSError):
         folder.rmdir()
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Have the lock of a folder.
-
-    Raises
-    ------
-    BlockingIOError
-        If another process has it.
-    """
-    lock = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(lock)
 
 
 def _delete_dead_inputs() -> Iterator[int]:
     """Delete inputs that no run holds, in the state folder; sizes of what was there."""
     check_state_folder()
     for folder in Path(STATE_FOLDER, _INPUTS).glob("*"):
-        with contextlib.suppress(OSError), _locked(folder):
+        with contextlib.suppress(OSError), locking(folder) as free:
             # One that has just been made is held in a moment.
-            if time.time() - folder.stat().st_mtime > _HOUR:
+            if free and time.time() - folder.stat().st_mtime > _HOUR:
                 yield sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
                 shutil.rmtree(folder, ignore_errors=True)

@@ -15,17 +15,12 @@ from metalearners.bundle import Bundle, arm_name, estimate_columns
 from metalearners.evaluation.average_effects import average_effects, difference_in_means
 from metalearners.evaluation.balance import Balance, balance
 from metalearners.evaluation.design import DesignFit, arm_shares, compare_with_shares
+from metalearners.evaluation.drivers import effect_drivers
 from metalearners.evaluation.findings import claims_effect, ranking_p_values
 from metalearners.evaluation.means import Estimate
 from metalearners.evaluation.overlap import MOST_CLIPPED, Clip, Overlap, overlap
-from metalearners.evaluation.ranking import (
-    Gain,
-    Group,
-    calibration,
-    effect_drivers,
-    gain_curve,
-    rounding,
-)
+from metalearners.evaluation.ranking import Gain, Group, calibration, gain_curve
+from metalearners.evaluation.ties import rounding
 from metalearners.fits.crossfit import CrossFit
 from metalearners.metalearner import PROPENSITY_MODEL, VARIANT_OUTCOME_MODEL
 from metalearners.workers.workers import side_by_side

@@ -23,6 +23,7 @@ from flows.messages import progress
 from flows.messages.output import say
 from flows.messages.secrets import without_secrets
 from flows.server.environment import server_environment, state_folder
+from metalearners.cache.file_locks import is_locked, try_lock
 
 _START_SECONDS = 120.0
 _POLL_SECONDS = 1.0
@@ -87,7 +88,7 @@ def wait_for(address: str, quiet: bool = False) -> None:
     progress.advance("server", 0, 1)
     while not answers(address):
         ended = _started and all(process.poll() is not None for process in _started)
-        none_left = ended and not _locked(state_folder() / "server.alive")
+        none_left = ended and not is_locked(state_folder() / "server.alive")
         if none_left or time.monotonic() > begun + _START_SECONDS:
             log = state_folder() / "server.log"
             raise RuntimeError(f"The embedded Prefect server didn't start: see {log}.")
@@ -121,11 +122,7 @@ def ui_address(api: str) -> str:
 
 def _forget_dead_server(folder: Path, users: int) -> None:
     """Where nobody uses one, a new server needn't be at the port of one that was killed."""
-    try:
-        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return
-    if not _locked(folder / "server.alive"):
+    if try_lock(users) and not is_locked(folder / "server.alive"):
         (folder / "server.json").unlink(missing_ok=True)
 
 
@@ -140,7 +137,8 @@ def _keep_running(folder: Path, address: str) -> None:
     def watch() -> None:
         process = None
         while folder.exists():
-            if not _locked(folder / "server.alive") and (not process or process.poll() is not None):
+            ended = process is None or process.poll() is not None
+            if ended and not is_locked(folder / "server.alive"):
                 process = _start(folder, port, environment)
             time.sleep(_POLL_SECONDS)
 
@@ -151,7 +149,7 @@ def _running_or_new(folder: Path, port: int | None) -> str:
     process = None
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
-        if _locked(folder / "server.alive"):
+        if is_locked(folder / "server.alive"):
             address = recorded_address(folder)
             if address:
                 return address
@@ -162,17 +160,6 @@ def _running_or_new(folder: Path, port: int | None) -> str:
             break
         time.sleep(0.02)
     raise RuntimeError(f"The embedded Prefect server didn't start: see {folder / 'server.log'}.")
-
-
-def _locked(path: Path) -> bool:
-    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(lock)
-    return False
 
 
 def recorded_address(folder: Path) -> str | None:

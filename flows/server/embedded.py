@@ -4,7 +4,6 @@ Run as ``python -P -m flows.server.embedded FOLDER PORT``. It holds a lock as lo
 so that a folder has one, and ends when nobody holds the users' lock any more.
 """
 
-import fcntl
 import json
 import os
 import sys
@@ -16,6 +15,7 @@ from typing import Any
 from flows.server import prefect_patches
 from flows.server.database import see_to
 from flows.server.environment import prepare
+from metalearners.cache.file_locks import try_lock
 
 _POLL_SECONDS = 1.0
 _HOSTS = ("127.0.0.1", "localhost", "[::1]")
@@ -23,7 +23,7 @@ _HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
 def main(folder: Path, port: int) -> None:
     """Serve until nobody uses the server."""
-    if not _sole(folder):
+    if not _is_only_server(folder):
         return
     # Before the slow imports: who waits for this server knows now where it will be.
     _write_record(folder, port)
@@ -48,13 +48,9 @@ def main(folder: Path, port: int) -> None:
         watch.join()
 
 
-def _sole(folder: Path) -> bool:
-    lock = os.open(folder / "server.alive", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until the process ends
-    except BlockingIOError:
-        return False
-    return True
+def _is_only_server(folder: Path) -> bool:
+    # Nobody closes the file: the lock lasts until the process ends.
+    return try_lock(os.open(folder / "server.alive", os.O_RDWR | os.O_CREAT, 0o600))
 
 
 def _see_to_database() -> str:
@@ -92,9 +88,7 @@ def _watch(server: Any, folder: Path, api: str) -> None:
         time.sleep(_POLL_SECONDS)
         if mark_crashed(folder, api):
             continue
-        try:
-            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(users):
             continue
         # The lock is held until this process has ended: who comes next starts a new server.
         (folder / "server.json").unlink(missing_ok=True)

@@ -10,7 +10,6 @@ import functools
 import logging
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
@@ -19,6 +18,7 @@ from flows.messages.secrets import without_secrets
 from flows.server.connection import recorded_address
 from flows.server.environment import state_folder
 from flows.server.stopped import wake_if_told_to_end
+from metalearners.cache.file_locks import locking
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -94,7 +94,7 @@ def mark_crashed(folder: Path, api: str) -> bool:
 def wake_those_told_to_end(folder: Path) -> None:
     """Wake the stopped runs of a state folder that have SIGTERM waiting."""
     for path in (folder / _FOLDER).glob("*"):
-        with contextlib.suppress(OSError), _locked(path) as free:
+        with contextlib.suppress(OSError), locking(path) as free:
             pid = None if free else _noted(path)[1]
             if pid is not None:
                 wake_if_told_to_end(pid)
@@ -123,32 +123,15 @@ def _server_name(folder: Path, api: str) -> str:
 
 
 def _is_dead(path: Path, server: str) -> bool:
-    with _locked(path) as free:
+    with contextlib.suppress(FileNotFoundError), locking(path) as free:
         return free and _noted(path)[0] == server
+    return False  # the run has ended meanwhile
 
 
 def _noted(path: Path) -> tuple[str, int | None]:
     """Server and process of a run."""
     server, _, pid = path.read_text().partition("\n")
     return server, int(pid) if pid.isdecimal() else None
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[bool]:
-    """Whether a file's lock was free; it is ours for the time of the context then."""
-    try:
-        lock = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:  # its run has ended meanwhile
-        yield False
-        return
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        yield False
-    else:
-        yield path.exists()
-    finally:
-        os.close(lock)
 
 
 def _bury(dead: list[Path], api: str) -> bool:
@@ -160,7 +143,7 @@ def _bury(dead: list[Path], api: str) -> bool:
     secrets = {"auth_string": PREFECT_API_AUTH_STRING.value(), "api_key": PREFECT_API_KEY.value()}
     with SyncPrefectClient(api, **secrets) as client:
         for path in dead:
-            with _locked(path) as free:
+            with contextlib.suppress(FileNotFoundError), locking(path) as free:
                 again |= free and _end_run(path, client)
     return again
 

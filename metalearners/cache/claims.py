@@ -1,4 +1,4 @@
-"""Who has a claim, since when, and whether it lives: what those who wait for it can tell."""
+"""Claims: who holds one, since when, and the sign of life that those who wait for it watch."""
 
 import contextlib
 import os
@@ -13,19 +13,13 @@ BEAT_SECONDS = 3.0  # between signs of life
 
 @dataclass(frozen=True)
 class Holder:
-    """Who has a claim.
+    """Who holds a claim."""
 
-    Parameters
-    ----------
-    name : of a line
-    since : seconds since the epoch, by its own clock; None where it doesn't say
-    """
-
-    name: str
-    since: float | None = None
+    name: str  # one line
+    since: float | None = None  # seconds since the epoch by the holder's clock, if the claim says
 
     def line(self) -> str:
-        """The holder as it is written into its claim."""
+        """The holder as its claim names it."""
         return f"{self.since or 0.0:.0f} {self.name}"
 
     @classmethod
@@ -37,31 +31,28 @@ class Holder:
 
 
 def this_process() -> str:
-    """A name of this process that people can find it by."""
+    """A name by which people can find this process."""
     return f"process {os.getpid()} on {socket.gethostname()}"
 
 
 @dataclass(frozen=True)
 class Claimant:
-    """Who claims.
+    """Who asks for a claim.
 
-    Parameters
-    ----------
-    name : what others who wait are told of it
-    waits : called every moment while another has a claim, with its name and holder; what it raises
-        ends the wait
+    While another holds the claim, `waits` is called every moment with the claim's name and its
+    holder. An error that it raises ends the wait.
     """
 
-    name: str = field(default_factory=this_process)
+    name: str = field(default_factory=this_process)  # what others read who wait for the claim
     waits: Callable[[str, Holder], None] = lambda name, holder: None
 
     def holder(self) -> Holder:
-        """The claimant as it begins to hold a claim."""
+        """The claimant as the holder of a claim from now on."""
         return Holder(self.name, time.time())
 
 
 class Silence:
-    """How long a sign of life has stayed the same, by the clock of who watches it."""
+    """How long a sign of life has not changed, by the clock of the process that watches it."""
 
     def __init__(self) -> None:
         self._sign: object = None
@@ -75,16 +66,16 @@ class Silence:
 
 
 @contextlib.contextmanager
-def beating(beat: Callable[[], None], every: float) -> Iterator[None]:
+def beating(beat: Callable[[], None]) -> Iterator[None]:
     """Give a sign of life every few seconds for the time of the context."""
     ended = threading.Event()
 
-    def go_on() -> None:
-        while not ended.wait(every):
+    def keep_beating() -> None:
+        while not ended.wait(BEAT_SECONDS):
             with contextlib.suppress(OSError):
                 beat()
 
-    thread = threading.Thread(target=go_on, daemon=True)
+    thread = threading.Thread(target=keep_beating, daemon=True)
     thread.start()
     try:
         yield

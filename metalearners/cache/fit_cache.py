@@ -1,4 +1,4 @@
-"""Fits by their unit's key on a storage, each verified before anything of it is unpickled."""
+"""Fits on a storage by the key of their unit. A file is verified before it is unpickled."""
 
 import contextlib
 import errno
@@ -18,13 +18,7 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
-from tenacity import (
-    Retrying,
-    retry_if_exception,
-    stop_after_attempt,
-    stop_after_delay,
-    wait_exponential_jitter,
-)
+import tenacity
 
 from metalearners._typing import Array, Ref
 from metalearners.cache.claims import Claimant
@@ -34,28 +28,23 @@ from metalearners.cache.storage import Item, Storage
 from metalearners.fits.unit import Fit
 
 _MAGIC = b"uplift\x00\x02"
-_BEGIN = len(_MAGIC) + DIGEST_BYTES  # where that begins which the digest is of
-_LENGTH = struct.Struct("<I")  # of the head, which follows it
-_AT_ONCE_BYTES = 64 << 20  # read of a file before its head is asked how long it is
+_BEGIN = len(_MAGIC) + DIGEST_BYTES  # the digest is of what begins here
+_LENGTH = struct.Struct("<I")  # of the head, which follows
+_AT_ONCE_BYTES = 64 << 20  # of a larger file, the head says how much more to read
 _HITS = "hits"
 _MOST_HITS_BYTES = 256 << 20  # of a record: some millions of keys
-_INPUTS = "inputs"  # of runs whose workers read them from this storage
+_INPUTS = "inputs"  # of runs whose workers read from this storage
 _INPUTS_SECONDS = 86_400.0
 _OWN_FIT = re.compile(r"([0-9a-f]{2})/(\1[0-9a-f]{38})\.fit")
 _OWN_HITS = re.compile(rf"{_HITS}/[0-9a-f]{{32}}\.json")
 _OWN_INPUT = re.compile(rf"{_INPUTS}/([0-9a-f]{{32}})/.+")
-# A second try wouldn't mend these.
-_LASTING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 _PAUSE_SECONDS = 30.0
-_LASTING_ERRORS = (
-    FileNotFoundError,
-    PermissionError,
-    IsADirectoryError,
-    NotADirectoryError,
-    OddFileError,
-)
-# What a damaged file may do to who reads it.
-_UNREADABLE = (OddFileError, IsADirectoryError, NotADirectoryError, MemoryError)
+_ODD_FILE = (OddFileError, IsADirectoryError, NotADirectoryError)
+# A second try wouldn't mend these.
+_LASTING_ERRORS = (FileNotFoundError, PermissionError, *_ODD_FILE)
+_LASTING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+# What the reader of a damaged file, or of its head, may meet.
+_UNREADABLE = (*_ODD_FILE, MemoryError)
 _UNPARSABLE: tuple[type[Exception], ...] = (
     OSError,
     ValueError,
@@ -69,26 +58,20 @@ _UNPARSABLE: tuple[type[Exception], ...] = (
 
 @dataclass(frozen=True)
 class Entry:
-    """A kept fit, as far as its head says.
+    """What a cache says of a fit without reading it whole.
 
-    Parameters
-    ----------
-    key : of its unit
-    size : in bytes
-    label : what the unit was for; empty where the head can't be read
-    written : seconds since the epoch; None where the head can't be read
-    hits : times that it was reused
+    Where the head of its file can't be read, the label is empty and `written` is None.
     """
 
     key: Ref
-    size: int
-    label: str
-    written: float | None
-    hits: int
+    size: int  # in bytes
+    label: str  # what the unit is for
+    written: float | None  # seconds since the epoch
+    hits: int  # times that runs reused it
 
     @property
     def age(self) -> float | None:
-        """Seconds since it was written; none below 0, should a clock have been moved back."""
+        """Seconds since it was written; 0 at least, as a clock may have been moved back."""
         return None if self.written is None else max(0.0, time.time() - self.written)
 
 
@@ -97,35 +80,27 @@ class FitCache:
     """Fits on a storage, a file each: a digest of key and content, then head and content.
 
     Whoever may write to the storage may make files that verify, unless there is a signing key.
-
-    Parameters
-    ----------
-    storage : where the files are
-    signing_key : a secret; files are only valid if they were written with the same one
-    max_age : seconds; older fits are not found
-    claimant : who claims units, and is told while another has one
-    hits, damaged, expired : keys that were found, found damaged, and found too old
-    unkept : what was wrong, by key, with fits that couldn't be written
-    unreachable : what was wrong, by key, with fits that couldn't be looked up
+    The cache counts what it met: the keys of `hits`, of `damaged` and of `expired` fits, and the
+    reason by key where a fit could not be written (`unkept`) or looked up (`unreachable`).
     """
 
     storage: Storage
-    signing_key: bytes = b""
-    max_age: float | None = None
-    claimant: Claimant = field(default_factory=Claimant)
+    signing_key: bytes = b""  # a secret; files are valid only if written with the same one
+    max_age: float | None = None  # in seconds; an older fit is expired
+    claimant: Claimant = field(default_factory=Claimant)  # of units
     hits: set[Ref] = field(default_factory=set)
     damaged: set[Ref] = field(default_factory=set)
     expired: set[Ref] = field(default_factory=set)
     unkept: dict[Ref, str] = field(default_factory=dict)
     unreachable: dict[Ref, str] = field(default_factory=dict)
     _away_until: float = field(default=-math.inf, init=False)  # on the monotonic clock
-    _failing: set[str] = field(default_factory=set, init=False)  # names, since one was reached
+    _failing: set[str] = field(default_factory=set, init=False)  # names, since the last success
 
     def __post_init__(self) -> None:
         check_key(self.signing_key)
 
     def read(self, key: Ref) -> Fit | None:
-        """The fit of a key; None if there is none that is whole, its own, and young enough."""
+        """The fit of a key; None if there is none that is valid and young enough."""
         try:
             raw = self._reach(self._whole, _name(key))
         except FileNotFoundError:
@@ -136,17 +111,17 @@ class FitCache:
         except OSError as error:
             self.unreachable[key] = _reason(error)
             return None
-        return self._counted(key, raw)
+        return self._parse(key, raw)
 
     def _whole(self, name: str) -> bytes:
-        """A file's bytes; of a large one, no more than its head says that it has."""
+        """A file's bytes; of a large one, no more than its head says there are."""
         raw = self.storage.read(name, end=_AT_ONCE_BYTES)
         if len(raw) < _AT_ONCE_BYTES:
             return raw
         return self.storage.read(name, most=min(_size_in_head(raw), MOST_BYTES))
 
-    def _counted(self, key: Ref, raw: bytes) -> Fit | None:
-        """The fit in a file's bytes, counted as what it is."""
+    def _parse(self, key: Ref, raw: bytes) -> Fit | None:
+        """The fit in a file's bytes, which is counted as a hit, damaged or expired."""
         found = self._verified(key, raw)
         if found is None:
             self.damaged.add(key)
@@ -157,14 +132,14 @@ class FitCache:
             return None
         try:
             fit = _unpack(content)
-        except Exception:  # written with packages that aren't here, or are others
+        except Exception:  # packages that it was written with aren't here, or are others
             self.damaged.add(key)
             return None
         self.hits.add(key)
         return fit
 
     def write(self, key: Ref, fit: Fit, label: str = "") -> None:
-        """Keep a fit; where the storage fails, that is noted and the fit isn't kept."""
+        """Keep a fit; where the storage fails, `unkept` gets the reason."""
         packed = _pack(fit)
         about = {"label": label, "written": time.time(), "size": len(packed)}
         head = json.dumps(about).encode()
@@ -179,11 +154,11 @@ class FitCache:
             self.unkept[key] = _reason(error)
 
     def claim(self, key: Ref) -> AbstractContextManager[None]:
-        """Wait until nobody else works on a key's unit, and have it for oneself."""
+        """Wait until nobody else works on a key's unit, and hold its claim in the context."""
         return nullcontext() if self._is_away() else self.storage.claim(key, self.claimant)
 
     def record_hits(self) -> None:
-        """Leave word of what was reused, for `entries`."""
+        """Write a record of what was reused, for `entries`."""
         if self.hits:
             content = json.dumps(dict.fromkeys(sorted(self.hits), 1)).encode()
             with contextlib.suppress(OSError):
@@ -206,39 +181,38 @@ class FitCache:
                 label, written = str(head.get("label", "")), _seconds(head.get("written"))
                 yield Entry(key, item.size, label, written, hits[key])
 
-    def is_whole(self, key: Ref) -> bool:
-        """Whether a key's file is whole and its own; nothing is unpickled."""
+    def is_damaged(self, key: Ref) -> bool:
+        """Whether a key's file is there but isn't valid; nothing is unpickled."""
         try:
-            return self._verified(key, self._whole(_name(key))) is not None
-        except _UNREADABLE:
+            return self._verified(key, self._whole(_name(key))) is None
+        except FileNotFoundError:  # deleted meanwhile
             return False
+        except _UNREADABLE:
+            return True
 
     def remove(self, key: Ref) -> None:
         """Delete a key's fit."""
         self.storage.remove(_name(key))
 
-    def tidy(self, age: float = 3600.0) -> list[Item]:
+    def tidy(self) -> list[Item]:
         """Delete what killed processes left, and sum up the records of hits.
-
-        Parameters
-        ----------
-        age : seconds after which nobody still writes a temporary file
 
         Returns
         -------
-        What was deleted
+        list of Item
+            What was deleted.
 
         Raises
         ------
         OSError
             If the storage fails.
         """
-        inputs = list(self.storage.items(_INPUTS))  # before claims: who has one had it before
-        left = self.storage.tidy(age)
+        inputs = list(self.storage.items(_INPUTS))  # before claims: a run claims, then writes
+        left = self.storage.tidy()
         held = {item.name for item in self.storage.items("claims")}
         for item in inputs:
             named = _OWN_INPUT.fullmatch(item.name)
-            # Some file systems have no claims: there, age alone tells.
+            # Where a file system has no claims, age alone decides.
             old = item.modified is not None and time.time() - item.modified > _INPUTS_SECONDS
             if named and old and f"claims/{inputs_claim(named[1])}" not in held:
                 self.storage.remove(item.name)
@@ -260,12 +234,12 @@ class FitCache:
         return hits
 
     def _reach(self, call: Any, *arguments: Any) -> Any:
-        """Call the storage, patiently; once it couldn't be reached, not for a while."""
+        """Call the storage with retries; after it could not be reached, fail for a while."""
         if self._is_away():
             raise OSError(f"{self.storage.location} could not be reached a moment ago.")
         begun = time.monotonic()
         try:
-            found = _patiently(call, *arguments)
+            found = _call_with_retries(call, *arguments)
         except FileNotFoundError:
             self._failing.clear()
             raise
@@ -273,7 +247,7 @@ class FitCache:
             self._failing.add(str(arguments[0]))
             # One file alone may be unreadable while all others are there.
             if _may_pass(error) and (error.errno is None or len(self._failing) > 1):
-                # Trying takes a tenth of a run's time at most.
+                # So failing calls take a tenth of a run's time at most.
                 took = time.monotonic() - begun
                 self._away_until = time.monotonic() + max(_PAUSE_SECONDS, 10 * took)
             raise
@@ -290,7 +264,7 @@ class FitCache:
         return {}
 
     def _verified(self, key: Ref, raw: bytes) -> tuple[dict[str, Any], memoryview] | None:
-        """Head and content of a file, if it is what was written under the key."""
+        """Head and content of a file; None if it isn't what was written under the key."""
         content = memoryview(raw)[_BEGIN:]
         if raw[:_BEGIN] != _MAGIC + self._digest(key, content):
             return None
@@ -301,12 +275,12 @@ class FitCache:
 
 
 def inputs_claim(handle: str) -> str:
-    """What a run claims as long as its workers read inputs from the storage."""
+    """The claim that a run holds as long as its workers read inputs from the storage."""
     return f"{_INPUTS}-{handle}"
 
 
 def inputs_place(handle: str) -> str:
-    """Folder of the storage where they lie."""
+    """The folder of the storage where those inputs lie."""
     return f"{_INPUTS}/{handle}"
 
 
@@ -315,7 +289,7 @@ def _is_of_hits(item: Item) -> bool:
 
 
 def _seconds(written: Any) -> float | None:
-    """A time in the head of a file that may be damaged."""
+    """A time in the head of a file; None where the head is damaged."""
     number = isinstance(written, (int, float)) and math.isfinite(written)
     return float(written) if number else None
 
@@ -328,7 +302,7 @@ def _split(content: memoryview) -> tuple[Any, memoryview]:
 
 
 def _size_in_head(raw: bytes) -> int:
-    """The bytes of a file by its head; 0 where that can't be read."""
+    """The size of a file by its head; 0 where that can't be read."""
     with contextlib.suppress(KeyError, *_UNPARSABLE):
         if raw.startswith(_MAGIC):
             head, begun = _split(memoryview(raw)[_BEGIN:])
@@ -340,19 +314,18 @@ def _name(key: Ref) -> str:
     return f"{key[:2]}/{key}.fit"
 
 
-def _patiently(call: Any, *arguments: Any) -> Any:
-    """Call a storage, again after a while where it fails in a way that may pass."""
-    retrying = Retrying(
-        retry=retry_if_exception(_may_pass),
-        stop=stop_after_attempt(4) | stop_after_delay(5),  # many file systems try again themselves
-        wait=wait_exponential_jitter(multiplier=0.2, max=5, jitter=0.5),
+def _call_with_retries(call: Any, *arguments: Any) -> Any:
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(_may_pass),
+        stop=tenacity.stop_after_attempt(4) | tenacity.stop_after_delay(5),
+        wait=tenacity.wait_exponential_jitter(multiplier=0.2, max=5, jitter=0.5),
         reraise=True,
     )
-    return retrying(call, *arguments)
+    return retrying(call, *arguments)  # few times, as many file systems try again themselves
 
 
 def _reason(error: OSError) -> str:
-    """What was wrong, without what a service may say of addresses and credentials."""
+    """What failed, without the addresses and credentials that a service's message may hold."""
     return error.strerror or type(error.__cause__ or error).__name__
 
 

@@ -1,20 +1,19 @@
 """Bytes by name in a folder, whole or not at all, and claims that are locks on its files."""
 
 import contextlib
-import fcntl
 import os
 import stat
 import tempfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from metalearners.cache.claims import BEAT_SECONDS, Claimant, Holder, Silence, beating
+from metalearners.cache.claims import Claimant, Holder, Silence, beating
+from metalearners.cache.file_locks import is_at, lock_when_free, try_lock
 from metalearners.cache.ownership import make_private
 from metalearners.cache.regular_files import MOST_BYTES, open_regular, read_regular, write_whole
-from metalearners.cache.storage import ANYBODY, CLAIMS, OWN_CLAIM, Item, is_older
+from metalearners.cache.storage import ANYBODY, CLAIMS, OWN_CLAIM, Item, is_left_over
 
-# A file's time of change, as a network's file system tells it, may be a minute old.
+# A network's file system may tell a file's time of change a minute late.
 SILENT_SECONDS = 90.0
 _LOOK_SECONDS = 0.2
 
@@ -23,8 +22,9 @@ class FolderStorage:
     """Files of a folder, which is made for its owner alone.
 
     A claim is a lock on a file, so the kernel ends it with its process, however that ends. Its
-    holder touches the file every few seconds. One that doesn't, as it was stopped, is passed after
-    `SILENT_SECONDS` by the clock of who waits: both may then do the same work.
+    holder touches the file every few seconds. A holder that was stopped doesn't: after
+    `SILENT_SECONDS`, by the clock of a process that waits, that process takes the claim. Both may
+    then do the same work.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -69,35 +69,34 @@ class FolderStorage:
 
     @contextlib.contextmanager
     def claim(self, name: str, claimant: Claimant = ANYBODY) -> Iterator[None]:
-        """Lock a file of that name; it is gone when nobody wants it."""
+        """Lock a file of that name, and delete it in the end."""
         path = self.folder / CLAIMS / name
-        lock = None
         try:
             self._make_folder_of(f"{CLAIMS}/{name}")
-            lock = _locked(path, claimant)
+            lock = _open_locked(path, claimant)
         except OSError:  # a full disk, or one that can only be read
             yield
             return
         try:
-            with beating(lambda: os.utime(lock), BEAT_SECONDS):
+            with beating(lambda: os.utime(lock)):
                 yield
         finally:
             with contextlib.suppress(OSError):
-                if _is_at(lock, path):  # else another has passed this process, which stood still
+                if is_at(lock, path):  # else another process took over, as this one stood still
                     path.unlink()
             os.close(lock)
 
-    def tidy(self, age: float) -> list[Item]:
-        """Delete temporary files that are older, and claims that no process holds."""
-        return [item for item in self.items() if self._left(item, age)]
+    def tidy(self) -> list[Item]:
+        """Delete old temporary files, and claims that no process holds."""
+        return [item for item in self.items() if self._delete_left_over(item)]
 
-    def _left(self, item: Item, age: float) -> bool:
+    def _delete_left_over(self, item: Item) -> bool:
         if OWN_CLAIM.fullmatch(item.name):
-            return _deleted_unlocked(self.folder / item.name)
-        if not is_older(item, age):
-            return False
-        self.remove(item.name)
-        return True
+            return _delete_if_unlocked(self.folder / item.name)
+        if is_left_over(item):
+            self.remove(item.name)
+            return True
+        return False
 
     def sub(self, folder: str) -> "FolderStorage":
         """A folder in the folder."""
@@ -113,74 +112,45 @@ class FolderStorage:
             (self.folder / name).parent.mkdir(mode=mode, exist_ok=True)
 
 
-def _locked(path: Path, claimant: Claimant) -> int:
-    """A descriptor with the lock on the file that is at the path now, which names its holder."""
+def _open_locked(path: Path, claimant: Claimant) -> int:
+    """The file at a path, open and locked; its content names the claimant as the holder."""
     while True:
         # A link would make a file elsewhere, and a fifo or a device might wait.
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
         try:
-            if _got(lock, path, claimant):
+            if _wait_for_lock(lock, path, claimant):
                 os.ftruncate(lock, 0)
                 os.pwrite(lock, claimant.holder().line().encode(), 0)
                 return lock
         except BaseException:
             os.close(lock)
             raise
-        os.close(lock)  # who had it before has deleted that file, or was passed
+        os.close(lock)  # its last holder deleted that file, or was silent for too long
 
 
-def _got(lock: int, path: Path, claimant: Claimant) -> bool:
-    """Wait for a file's lock; whether it was got while the file was at its path."""
+def _wait_for_lock(lock: int, path: Path, claimant: Claimant) -> bool:
+    """Wait for the lock of an open file; whether that file is still the one at its path."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return _is_at(lock, path)
-    except BlockingIOError:
-        pass
+        if try_lock(lock):
+            return is_at(lock, path)
     except OSError:  # a file system without locks
         path.unlink(missing_ok=True)
         raise
-    ours, silence = _when_free(lock), Silence()
-    while not ours.wait(_LOOK_SECONDS):
-        if not _is_at(lock, path):
+    locked, silence = lock_when_free(lock), Silence()
+    while not locked.wait(_LOOK_SECONDS):
+        if not is_at(lock, path):
             return False
         if silence.seconds(os.fstat(lock).st_mtime_ns) > SILENT_SECONDS:
             path.unlink(missing_ok=True)
             return False
         claimant.waits(path.name, Holder.read(os.pread(lock, 1000, 0)))
-    return _is_at(lock, path)
+    return is_at(lock, path)
 
 
-def _when_free(lock: int) -> threading.Event:
-    """Set when a file is locked by its descriptor; at once, so that who waited isn't behind.
-
-    A wait for a lock can't be ended. So it is a thread's, which is left to itself where nobody
-    wants the lock any more: then its own descriptor is the last, and the lock ends with it.
-    """
-    got, own = threading.Event(), os.dup(lock)
-
-    def wait() -> None:
-        try:
-            fcntl.flock(own, fcntl.LOCK_EX)
-            got.set()
-        finally:
-            os.close(own)
-
-    threading.Thread(target=wait, daemon=True).start()
-    return got
-
-
-def _is_at(lock: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(lock), os.stat(path))
-    except FileNotFoundError:
-        return False
-
-
-def _deleted_unlocked(path: Path) -> bool:
-    """Whether a file was deleted, which is done if nobody holds its lock."""
-    with contextlib.suppress(OSError), open_regular(path) as file:  # BlockingIOError among others
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+def _delete_if_unlocked(path: Path) -> bool:
+    """Delete a file if nobody holds its lock; whether it was deleted."""
+    with contextlib.suppress(OSError), open_regular(path) as file:
+        if try_lock(file) and is_at(file.fileno(), path):
             path.unlink()
             return True
     return False

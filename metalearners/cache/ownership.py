@@ -1,4 +1,4 @@
-"""Who may put files where this process reads code from, and what follows from that."""
+"""Which users may write files that this process reads as code, and what to do about it."""
 
 import os
 import stat
@@ -9,15 +9,15 @@ _SIGNING = "or sign it with a secret (signing_key; UPLIFT_CACHE_KEY for the comm
 
 
 class UntrustedError(ValueError):
-    """Anybody may have made what would run as code."""
+    """Any user of this machine may have made files that would run as code."""
 
 
 class UntrustedWarning(UserWarning):
-    """Some others may have made what runs as code."""
+    """Some other users may have made files that run as code."""
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder, and its parents that don't exist, for their owner alone under any umask.
+    """Make a folder, and its missing parents, for their owner alone under any umask.
 
     Raises
     ------
@@ -37,19 +37,15 @@ def make_private(folder: Path) -> None:
 
 
 def foreign_owner(path: Path) -> int | None:
-    """The user that a path, or the link that it is, belongs to; None for this process's user."""
+    """The other user who owns a path, or the link there; None if this process's user does."""
     owners = {one.lstat().st_uid for one in (path, path.resolve())}
     return max(owners - {os.geteuid()}, default=None)
 
 
 def check_makers(folder: Path, files: Iterable[Path] = ()) -> str:
-    """A warning of others who may write code that is read from a folder; empty if none may.
+    """A warning of other users who may write code into a folder or files in it; empty if none.
 
     Whoever may write to a folder may put other files into it. Root may do so anywhere.
-
-    Parameters
-    ----------
-    files : those in it that are read, if others may not be
 
     Raises
     ------
@@ -57,27 +53,24 @@ def check_makers(folder: Path, files: Iterable[Path] = ()) -> str:
         If anybody may write there, or may have: the folder of another user lies where anybody
         may make one.
     """
-    paths = [folder, *files]
-    for path in paths:
-        who = _anybody(path)
-        if who:
+    warning = ""
+    for path in [folder, *files]:
+        if who := _anybody(path):
             raise UntrustedError(
                 f"Expected {path} to be writable by those alone whom you trust, as what lies there "
                 f"runs as code when it is read; found that {who}. Make sure of what lies there, "
-                f"then: {_closing(path, 'o-w')}; {_SIGNING}."
+                f"then: {_closing_command(path, 'o-w')}; {_SIGNING}."
             )
-    for path in paths:
-        who = _some(path)
-        if who:
-            return (
+        if not warning and (who := _some(path)):
+            warning = (
                 f"{path} holds what runs as code when it is read, and {who}. Unless you trust "
-                f"them: {_closing(path, 'g-w')}; {_SIGNING}."
+                f"them: {_closing_command(path, 'g-w')}; {_SIGNING}."
             )
-    return ""
+    return warning
 
 
 def _anybody(path: Path) -> str:
-    """Why anybody may have made what is there; empty if not."""
+    """How any user may have made what is there; empty if not."""
     if path.stat().st_mode & stat.S_IWOTH:
         return "any user of this machine may write to it"
     parents = {path.absolute().parent, path.resolve().parent}
@@ -87,7 +80,7 @@ def _anybody(path: Path) -> str:
 
 
 def _some(path: Path) -> str:
-    """Which others may have made what is there; empty if none."""
+    """Which other users may have made what is there; empty if none."""
     about = path.stat()
     if _stranger(path):
         return f"user {_stranger(path)} owns it"
@@ -97,11 +90,11 @@ def _some(path: Path) -> str:
 
 
 def _stranger(path: Path) -> int | None:
-    """A foreign owner that isn't root."""
+    """The other user who owns a path, unless it is root."""
     return foreign_owner(path) or None
 
 
-def _closing(path: Path, change: str) -> str:
+def _closing_command(path: Path, change: str) -> str:
     everything = "-R " if path.is_dir() else ""
     to = f"{everything}{os.geteuid()} {path}"
     owned = "" if foreign_owner(path) is None else f"chown {to} and "
@@ -109,7 +102,7 @@ def _closing(path: Path, change: str) -> str:
 
 
 def reachable_folders(folder: Path) -> list[Path]:
-    """The folders in a folder, if users that don't own it come to them."""
+    """The folders in a folder, if other users may enter it."""
     if not folder.is_dir() or not folder.stat().st_mode & (stat.S_IXGRP | stat.S_IXOTH):
         return []
     return sorted(path for path in folder.iterdir() if path.is_dir())

@@ -1,4 +1,4 @@
-"""The storage at a place that is named by a folder or an address."""
+"""The storage at a place: a folder or an fsspec URL."""
 
 from pathlib import Path
 
@@ -10,11 +10,7 @@ from metalearners.cache.storage import Storage
 
 
 def open_storage(location: str | Path) -> Storage:
-    """The storage at a place.
-
-    Parameters
-    ----------
-    location : a folder, made if it doesn't exist, or an fsspec URL
+    """The storage at a folder, which is made if it doesn't exist, or at an fsspec URL.
 
     Raises
     ------
@@ -30,7 +26,7 @@ def open_storage(location: str | Path) -> Storage:
 
 
 def exists(location: str) -> bool:
-    """Whether there is something at a place; nothing is made.
+    """Whether something is at a place; makes nothing.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The bytes of files that others may have made, which may be no files, or endless ones."""
+"""Reading and writing files where others may have put odd ones: devices, fifos, endless files."""
 
 import errno
 import os
@@ -13,11 +13,11 @@ TEMPORARY = ".tmp"
 
 
 class OddFileError(OSError):
-    """Under a name is no regular file of a sane size."""
+    """A file isn't regular, or is too large."""
 
 
 def open_regular(path: Path) -> BufferedReader:
-    """A regular file, open for reading; a link to one is one.
+    """Open a regular file, or a link to one, for reading.
 
     Raises
     ------
@@ -25,8 +25,8 @@ def open_regular(path: Path) -> BufferedReader:
         If it is a folder, a fifo, a socket, a device, or a link that leads nowhere but to itself.
     """
     try:
-        _check_regular(path.stat(), path)  # first, as opening a device may do something
-        # Without the flag, opening a fifo that has come meanwhile would wait for its writer.
+        _check_regular(path.stat(), path)  # first: to open a device may do something
+        # Without O_NONBLOCK, this would wait for the writer of a fifo that was put there just now.
         file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")
     except OSError as error:
         if error.errno == errno.ELOOP:
@@ -41,12 +41,7 @@ def open_regular(path: Path) -> BufferedReader:
 
 
 def read_regular(path: Path, most: int, end: int | None = None) -> bytes:
-    """The bytes of a regular file, or the first of them.
-
-    Parameters
-    ----------
-    most : bytes that a whole file may have; larger ones aren't read
-    end : bytes to read of a file of any size
+    """All bytes of a regular file of `most` bytes at most, or the first `end` of one of any size.
 
     Raises
     ------
@@ -57,7 +52,7 @@ def read_regular(path: Path, most: int, end: int | None = None) -> bytes:
         size = os.fstat(file.fileno()).st_size
         if end is None and size > most:
             raise _odd(errno.EFBIG, path)
-        # Files of /proc have no size, and some of them no end.
+        # Files of /proc have the size 0, and some of them have no end.
         return file.read(size if end is None else min(end, size))
 
 
@@ -73,11 +68,9 @@ def _odd(number: int, path: Path) -> OddFileError:
 
 
 def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:
-    """Write a file that is seen whole or not at all, also after a crash of the machine.
+    """Write a file; readers see all of it or nothing, also after a crash of the machine.
 
-    Parameters
-    ----------
-    mode : of the file, less the umask
+    Its mode is `mode` less the umask.
 
     Raises
     ------
@@ -94,7 +87,7 @@ def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException as error:
-        if isinstance(error, OSError) and error.filename is None:  # as a full disk's
+        if isinstance(error, OSError) and error.filename is None:  # such as that of a full disk
             error.filename = str(path)
         temporary.unlink(missing_ok=True)
         raise

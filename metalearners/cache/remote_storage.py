@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from metalearners.cache.claims import BEAT_SECONDS, Claimant, Holder, Silence, beating
+from metalearners.cache.claims import Claimant, Holder, Silence, beating
 from metalearners.cache.regular_files import MOST_BYTES, TEMPORARY, OddFileError
-from metalearners.cache.storage import ANYBODY, CLAIMS, OWN_CLAIM, Item, is_older
+from metalearners.cache.storage import ANYBODY, CLAIMS, OWN_CLAIM, Item, is_left_over
 
-# They show an object once it is whole. Elsewhere a file is written beside, and moved.
+# They show an object once it is whole. Elsewhere a file gets a temporary name, then its own.
 _OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "memory"}
 _LEASE_SECONDS = 15.0
 _POLL_SECONDS = 0.5
@@ -27,10 +27,10 @@ _CLAIM_BYTES = 1000  # more than a claim has
 class RemoteStorage:
     """Files of an fsspec file system.
 
-    A claim is a small file that its holder writes anew every few seconds. One that stays the same
-    for longer, by the clock of who waits, belongs to nobody any more, and is written over. Where
-    the file system can't decide between two who create the same file, as most that aren't object
-    stores, two may hold a claim: both then do the same work.
+    A claim is a small file that its holder writes anew every few seconds. Where it stays the same
+    for longer, by the clock of a process that waits, that process writes over it and has the
+    claim. Most file systems that aren't object stores can't decide between two processes that
+    create the same file: both may hold a claim then, and do the same work.
     """
 
     def __init__(self, location: str, filesystem: Any, path: str) -> None:
@@ -89,7 +89,7 @@ class RemoteStorage:
 
     @contextlib.contextmanager
     def claim(self, name: str, claimant: Claimant = ANYBODY) -> Iterator[None]:
-        """Have a file of that name that nobody else keeps alive."""
+        """Create a file of that name, and write to it now and then until the end."""
         own, place = f"{uuid4().hex} {claimant.holder().line()}", f"{CLAIMS}/{name}"
         try:
             self._wait(place, own, claimant)
@@ -98,27 +98,24 @@ class RemoteStorage:
             return
         beats = itertools.count(1)
         try:
-            with beating(lambda: self._beat(place, own, next(beats)), BEAT_SECONDS):
+            with beating(lambda: self._beat(place, own, next(beats))):
                 yield
         finally:
             with contextlib.suppress(OSError):
-                if self.read(place, end=_CLAIM_BYTES).startswith(own.encode()):
+                if self._is_held(place, own):
                     self.remove(place)
 
-    def tidy(self, age: float) -> list[Item]:
-        """Delete temporary files that are older, and claims that no process keeps alive.
-
-        Claims are watched for as long as they may stay the same.
-        """
-        items = [item for item in self.items() if is_older(item, age)]
+    def tidy(self) -> list[Item]:
+        """Delete old temporary files, and claims that don't change for the time of a lease."""
+        items = [item for item in self.items() if is_left_over(item)]
         own = (item for item in self.items(CLAIMS) if OWN_CLAIM.fullmatch(item.name))
-        claims = {item: self._claimed_by(item.name) for item in own}
+        claims = {item: self._content_of(item.name) for item in own}
         if claims:
             time.sleep(_LEASE_SECONDS)
         items += [
             item
             for item, held in claims.items()
-            if held is not None and self._claimed_by(item.name) == held
+            if held is not None and self._content_of(item.name) == held
         ]
         for item in items:
             self.remove(item.name)
@@ -130,16 +127,16 @@ class RemoteStorage:
 
     def _wait(self, place: str, own: str, claimant: Claimant) -> None:
         silence = Silence()
-        while not self._created(place, own):
-            found = self._claimed_by(place)
-            if silence.seconds(found) > _LEASE_SECONDS and self._taken_over(place, own):
+        while not self._create(place, own):
+            found = self._content_of(place)
+            if silence.seconds(found) > _LEASE_SECONDS and self._take_over(place, own):
                 return
             holder = Holder.read((found or b"").partition(b" ")[2])
             claimant.waits(place.removeprefix(f"{CLAIMS}/"), holder)
             time.sleep(_POLL_SECONDS)
 
-    def _created(self, place: str, own: str) -> bool:
-        if self._claimed_by(place) is not None:
+    def _create(self, place: str, own: str) -> bool:
+        if self._content_of(place) is not None:
             return False
         with self._reaching(), contextlib.suppress(FileExistsError):
             if not self._objects:
@@ -147,28 +144,29 @@ class RemoteStorage:
             try:
                 self._fs.pipe_file(self._at(place), own.encode(), mode="create")
             except Exception:  # each file system says in its own way that the file exists
-                if self._claimed_by(place) is None:
+                if self._content_of(place) is None:
                     raise
-        return self._claimed_by(place) == own.encode()
+        return self._content_of(place) == own.encode()
 
-    def _taken_over(self, place: str, own: str) -> bool:
-        # Deleting a dead claim might hit that of another who had just done the same. Of several who
-        # write over it, the last has it, and all of them know once they have waited.
+    def _take_over(self, place: str, own: str) -> bool:
+        # To delete a dead claim might delete another process's new one. So all who want it write
+        # over it: the last of them has it, and each knows after a wait whether it was the last.
         self.write(place, own.encode())
         time.sleep(_SETTLE_SECONDS)
-        return self._claimed_by(place) == own.encode()
+        return self._content_of(place) == own.encode()
 
-    def _claimed_by(self, place: str) -> bytes | None:
+    def _content_of(self, place: str) -> bytes | None:
         try:
             return self.read(place, end=_CLAIM_BYTES)
         except FileNotFoundError:
             return None
 
     def _beat(self, place: str, own: str, beats: int) -> None:
-        if self.read(place, end=_CLAIM_BYTES).startswith(
-            own.encode()
-        ):  # else another took over from one that slept
+        if self._is_held(place, own):  # else another took over, as this process slept
             self.write(place, f"{own}\n{beats}".encode())
+
+    def _is_held(self, place: str, own: str) -> bool:
+        return self.read(place, end=_CLAIM_BYTES).startswith(own.encode())
 
     def _first(self, path: str, end: int) -> bytes:
         try:
@@ -185,7 +183,7 @@ class RemoteStorage:
 
     @contextlib.contextmanager
     def _reaching(self) -> Iterator[None]:
-        """Turn what a file system's own packages raise into one kind of error."""
+        """Turn errors of a file system's own packages into OSErrors."""
         try:
             yield
         except OSError:

@@ -1,4 +1,4 @@
-"""Digests that nobody can make without a secret key."""
+"""Digests that nobody can compute without a secret key."""
 
 from hashlib import blake2b
 
@@ -6,7 +6,7 @@ DIGEST_BYTES = 32
 
 
 def keyed_digest(signing_key: bytes, name: str, content: bytes | memoryview) -> bytes:
-    """The digest of content under a name; without a key, one that anybody can make."""
+    """The digest of content under a name; without a key, anybody can compute it."""
     secret = blake2b(signing_key).digest() if signing_key else b""
     own = blake2b(name.encode(), key=secret).digest()
     return blake2b(content, digest_size=DIGEST_BYTES, key=own).digest()

@@ -1,9 +1,9 @@
-"""Where bytes lie under a name, whole or not at all: a folder, or any place that fsspec reaches."""
+"""The storage protocol: bytes by name, in a folder or at any place that fsspec reaches."""
 
-import contextlib
 import re
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,25 +13,19 @@ from metalearners.cache.regular_files import MOST_BYTES
 
 CLAIMS = "claims"
 ANYBODY = Claimant()
-# What is made here, told from files of others that may lie in the same place.
+# Other people's files may lie in the same place: these patterns match none but ours.
 _OWN_TEMPORARY = re.compile(r".*\.[0-9a-f]{32}\.tmp")
 OWN_CLAIM = re.compile(rf"{CLAIMS}/[a-z-]*[0-9a-f]{{32,40}}")
+_WRITING_SECONDS = 3600.0  # nobody writes to a temporary file for longer
 
 
 @dataclass(frozen=True)
 class Item:
-    """What a storage has under a name.
+    """A file of a storage."""
 
-    Parameters
-    ----------
-    name : with ``/`` between folders
-    size : in bytes
-    modified : seconds since the epoch; None where the place doesn't say
-    """
-
-    name: str
-    size: int
-    modified: float | None = None
+    name: str  # with "/" between folders
+    size: int  # in bytes
+    modified: float | None = None  # seconds since the epoch; None where the place doesn't say
 
 
 class Storage(Protocol):
@@ -43,51 +37,45 @@ class Storage(Protocol):
     location: str
 
     def read(self, name: str, end: int | None = None, most: int = MOST_BYTES) -> bytes:
-        """The bytes under a name, or the first of them.
+        """The bytes under a name, or the first `end` of them.
 
         Raises
         ------
         OddFileError
-            If all are asked for, and are more than ``most``; or if there is no regular file.
+            If all are asked for, and are more than `most`; or if there is no regular file.
         """
 
     def write(self, name: str, content: bytes) -> None:
         """Put bytes under a name; a reader sees all of them or those from before."""
 
-    def writing(self, name: str) -> contextlib.AbstractContextManager[Path]:
-        """A local file to be written, whose bytes are under the name when the context ends."""
+    def writing(self, name: str) -> AbstractContextManager[Path]:
+        """A local file to write to, whose bytes are under the name when the context ends."""
 
     def local(self, name: str, folder: Path) -> Path:
         """A local file with the bytes of a name: the storage's own, or a copy in a folder."""
 
     def remove(self, name: str) -> None:
-        """Take the bytes from a name, if it has any."""
+        """Delete the bytes under a name, if there are any."""
 
     def items(self, folder: str = "") -> Iterator[Item]:
-        """All names in a folder of the storage and below."""
+        """All files in a folder of the storage and below."""
 
-    def claim(
-        self, name: str, claimant: Claimant = ANYBODY
-    ) -> contextlib.AbstractContextManager[None]:
-        """Wait until no other process, nor thread, works on a name, and have it for oneself.
+    def claim(self, name: str, claimant: Claimant = ANYBODY) -> AbstractContextManager[None]:
+        """Wait until no other process or thread holds a claim, and hold it in the context.
 
-        Who gives no sign of life for a while is passed. Where nothing can be written there are no
-        claims, and no wait.
+        A holder without a sign of life for a while loses its claim. Where nothing can be written
+        there are no claims, and no wait.
         """
 
-    def tidy(self, age: float) -> list[Item]:
-        """Delete what killed processes left, nothing of others', and say what that was.
-
-        Parameters
-        ----------
-        age : seconds since a temporary file was last written to, after which nobody will any more
-        """
+    def tidy(self) -> list[Item]:
+        """Delete what killed processes left, and no other files; returns what was deleted."""
 
     def sub(self, folder: str) -> "Storage":
-        """A folder of the storage as one of its own."""
+        """A folder of the storage as a storage."""
 
 
-def is_older(item: Item, age: float) -> bool:
-    """Whether an item is a temporary file that wasn't written to for so many seconds."""
-    known = _OWN_TEMPORARY.fullmatch(item.name) and item.modified is not None
-    return bool(known) and time.time() - (item.modified or 0.0) > age
+def is_left_over(item: Item) -> bool:
+    """Whether an item is a temporary file that nobody can still be writing to."""
+    if item.modified is None or not _OWN_TEMPORARY.fullmatch(item.name):
+        return False
+    return time.time() - item.modified > _WRITING_SECONDS

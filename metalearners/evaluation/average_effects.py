@@ -16,8 +16,10 @@ class AverageEffect:
 
     Parameters
     ----------
-    effect : the estimate, its standard error and its pointwise interval
-    joint : interval of the same that holds for all arms at once
+    effect : Estimate
+        With its pointwise interval.
+    joint : tuple of float
+        Ends of the interval that holds for all arms at once.
     """
 
     effect: Estimate
@@ -31,12 +33,15 @@ def aipw_scores(y: Array, w: Array, mu: Floats, e: Floats) -> Floats:
 
     Parameters
     ----------
-    y, w : (n,) outcome and arm codes
-    mu, e : (n, K) outcome expectations and propensities by arm
+    y, w : (n,) array
+        Outcome and arm codes.
+    mu, e : (n, K) array
+        Outcome expectations and propensities by arm.
 
     Returns
     -------
-    (n, K) scores, in units of the outcome
+    (n, K) array
+        Scores in units of the outcome.
 
     References
     ----------
@@ -59,9 +64,12 @@ def average_effects(
 
     Parameters
     ----------
-    scores : (n, K) doubly robust scores by arm, the control first
-    w : (n,) arm codes
-    weight, groups, level : as for `mean_with_error`
+    scores : (n, K) array
+        Doubly robust scores by arm, the control first.
+    w : (n,) array of int
+        Arm codes.
+    weight, groups, level
+        As for `mean_with_error`.
 
     Raises
     ------
@@ -81,13 +89,13 @@ def difference_in_means(
 ) -> Estimate:
     """Plain difference of an arm's mean outcome and the control's, without any adjustment.
 
-    Its error is the jackknife's of both means, each over the rows or clusters of its own arm. So
-    without weights and clusters it is Welch's: s_k^2 / n_k + s_0^2 / n_0, with his degrees.
+    The jackknife of each mean, over the rows or clusters of its own arm, gives the error. Without
+    weights and clusters that is Welch's, s_k^2 / n_k + s_0^2 / n_0, with his degrees of freedom.
 
     Raises
     ------
     ValueError
-        If an arm has one row or cluster only.
+        If an arm has only one row or cluster.
 
     References
     ----------

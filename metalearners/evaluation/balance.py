@@ -1,4 +1,4 @@
-"""How alike the arms are in their features, and how alike chance alone would make them."""
+"""Balance: how much features differ between the arms, and how much they would by chance alone."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from metalearners.data.arguments import count
 from metalearners.data.containers import check_matrix, check_same_rows
 from metalearners.data.conversion import arm_codes, as_vector
 from metalearners.data.dataset import check_weight
-from metalearners.evaluation.means import effective_clusters, n_clusters, same_rows
+from metalearners.evaluation.means import cluster_codes, effective_clusters, same_rows
 from metalearners.evaluation.multiplicity import holm
 
 
@@ -22,10 +22,13 @@ class Balance:
 
     Parameters
     ----------
-    difference : (p, K-1); of a category, that of the level that differs most
-    noise : (p, K-1) bound that the sizes of 95 % of differences keep to where an arm and the
-        control have the same means; NaN where an arm has a single row or cluster
-    p_value : (p, K-1) of the hypothesis that the means are the same, feature by feature; two-sided
+    difference : (p, K-1) array
+        Of a category, the difference of the level that differs most.
+    noise : (p, K-1) array
+        The 95 % quantile of the size of a difference where an arm and the control have the same
+        means; NaN where an arm has a single row or cluster.
+    p_value : (p, K-1) array
+        Two-sided, of the hypothesis that the means are the same, feature by feature.
     """
 
     difference: Floats
@@ -47,19 +50,21 @@ class Balance:
 def balance(
     X: Matrix, w: Array, n_variants: int, weight: Floats | None = None, groups: Array | None = None
 ) -> Balance:
-    r"""Standardized differences with what chance alone makes of them.
+    r"""Standardized differences, with the sizes that they have by chance alone.
 
     .. math:: d_{jk} = (\bar x_{jk} - \bar x_{j0}) / \sqrt{(s_{jk}^2 + s_{j0}^2) / 2}
 
-    Standard errors are those of the difference of the two means, clustered by `groups`; Student's
-    t has one degree fewer than the clusters of either arm are worth (`effective_clusters`). The
-    level of a category that differs most is the largest of several: its noise and p-value are
-    Bonferroni's.
+    Standard errors are those of the difference of the two means, clustered by `groups`. Student's
+    t has one degree fewer than the smaller number of clusters that an arm is worth
+    (`effective_clusters`). A category has the difference of the level that differs most, which is
+    the largest of several: Bonferroni's correction adjusts its noise and p-value.
 
     Parameters
     ----------
-    weight : (n,) sampling weights
-    groups : (n,) cluster labels; each row is its own where None
+    weight : (n,) array, optional
+        Sampling weights.
+    groups : (n,) array, optional
+        Cluster labels; without them, each row is a cluster.
 
     Raises
     ------
@@ -78,7 +83,8 @@ def balance(
     _, weight, groups = same_rows(weight, groups, w=w)
     check_weight(weight, w)
     X = X if as_frame(X) is None else as_pandas(X)
-    arms = [_Arm.of(w == k, weight, groups) for k in range(n_variants)]
+    member = cluster_codes(len(w), groups)
+    arms = [_Arm.of(w == k, weight, member) for k in range(n_variants)]
     columns = [_as_numbers(X, j) for j in range(X.shape[1])]
     found = np.array([list(_compare(arms, *column)) for column in columns])
     difference, error, tests = found[:, :, 0], found[:, :, 1], found[:, :, 2]
@@ -100,8 +106,9 @@ def standardized_differences(
 
     Returns
     -------
-    (p, K-1); values above about 0.1 are usually called unbalanced, though small arms differ by
-    more by chance alone (`balance` says by how much)
+    (p, K-1) array
+        Values above about 0.1 are usually called unbalanced, though small arms differ by more by
+        chance alone (`balance` says by how much).
 
     Raises
     ------
@@ -114,39 +121,22 @@ def standardized_differences(
 
 @dataclass(frozen=True, eq=False)
 class _Arm:
-    """An arm's rows.
+    """An arm's rows."""
 
-    Parameters
-    ----------
-    rows : their positions
-    weight, member : weight and cluster of each
-    clusters : number of all clusters, of every arm
-    own : number of the arm's clusters with any weight
-    """
-
-    rows: Array
-    weight: Floats
-    member: Array
-    clusters: int
-    own: int
+    rows: Array  # their positions
+    weight: Floats  # of each row
+    member: Array  # cluster of each row
+    clusters: int  # number of clusters of all arms
+    correction: float  # as the mean is estimated from the same clusters
 
     @classmethod
-    def of(cls, received: Array, weight: Floats, groups: Array | None) -> "_Arm":
+    def of(cls, received: Array, weight: Floats, member: Array) -> "_Arm":
         rows = np.flatnonzero(received)
-        member = (
-            np.arange(len(received))
-            if groups is None
-            else np.unique(np.asarray(groups), return_inverse=True)[1]
-        )
-        own = n_clusters(weight[rows], None if groups is None else groups[rows])
-        return cls(rows, weight[rows], member[rows], int(member.max()) + 1, own)
+        own = np.count_nonzero(np.bincount(member[rows], weight[rows]))
+        correction = float(np.sqrt(own / (own - 1))) if own > 1 else np.nan
+        return cls(rows, weight[rows], member[rows], int(member.max()) + 1, correction)
 
-    @property
-    def correction(self) -> float:
-        """What makes up for the mean's being estimated from the same clusters."""
-        return float(np.sqrt(self.own / (self.own - 1))) if self.own > 1 else np.nan
-
-    def numbers(self, values: Floats) -> "_Means":
+    def numbers(self, values: Floats) -> "_ArmMeans":
         own = values[self.rows]
         known = self.weight * ~np.isnan(own)
         filled = np.nan_to_num(own)
@@ -155,9 +145,9 @@ class _Arm:
         centred = known * (filled - mean)
         variance = np.array([centred @ (filled - mean) / total])
         sums = np.bincount(self.member, centred / total, self.clusters)[:, None]
-        return _Means(mean, variance, self.correction * sums, np.zeros(self.clusters))
+        return _ArmMeans(mean, variance, self.correction * sums, np.zeros(self.clusters))
 
-    def shares(self, codes: Array, levels: int) -> "_Means":
+    def shares(self, codes: Array, levels: int) -> "_ArmMeans":
         own, share = codes[self.rows], self.weight / self.weight.sum()
         known = own >= 0
         at = (self.member[known], own[known])
@@ -165,27 +155,23 @@ class _Arm:
         sums = self.correction * sparse.csr_array((share[known], at), shape)
         mean = np.bincount(own[known], share[known], levels).astype(float)
         whole = self.correction * np.bincount(self.member, share, self.clusters)
-        return _Means(mean, np.maximum(mean * (1 - mean), 0), sums, whole)  # 1 up to rounding
+        variance = np.maximum(mean * (1 - mean), 0)  # a share may be above 1 by rounding
+        return _ArmMeans(mean, variance, sums, whole)
 
 
 @dataclass(frozen=True, eq=False)
-class _Means:
-    """An arm's means of a number, or shares of a category's levels.
+class _ArmMeans:
+    """An arm's means of a number, or its shares of a category's levels.
 
-    Parameters
-    ----------
-    mean, variance : (levels,)
-    sums : (clusters, levels) sums whose distance from `whole` x `mean` is what each cluster adds
-        to the error; sparse where there may be thousands of levels
-    whole : (clusters,)
+    A cluster adds the distance of its `sums` from `whole` x `mean` to the error.
     """
 
-    mean: Floats
-    variance: Floats
-    sums: Floats | sparse.csr_array
-    whole: Floats
+    mean: Floats  # (levels,)
+    variance: Floats  # (levels,)
+    sums: Floats | sparse.csr_array  # (clusters, levels); there may be thousands of levels
+    whole: Floats  # (clusters,)
 
-    def error_with(self, other: "_Means") -> Floats:
+    def error_with(self, other: "_ArmMeans") -> Floats:
         """(levels,) covariance of both arms' means, multiplied out so that it stays sparse."""
         products = self.sums * other.sums
         return np.asarray(
@@ -197,7 +183,7 @@ class _Means:
 
 
 def _compare(arms: list[_Arm], values: Array, levels: int) -> Iterator[tuple[float, float, int]]:
-    """Difference, its standard error, and of how many it is the largest, by arm."""
+    """By arm: difference, its standard error, and the number of levels it is the largest of."""
     means = [arm.shares(values, levels) if levels else arm.numbers(values) for arm in arms]
     control = means[0]
     for own in means[1:]:

@@ -19,8 +19,10 @@ class ArmShares:
 
     Parameters
     ----------
-    overall : (K,) shares over all rows
-    by_stratum : (K,) shares by the label of a stratum; empty where arms were drawn over all rows
+    overall : (K,) array
+        Shares over all rows.
+    by_stratum : dict
+        (K,) shares by the label of a stratum; empty where arms were drawn over all rows.
     """
 
     overall: Floats
@@ -34,9 +36,12 @@ class ArmShares:
 
         Parameters
         ----------
-        w : (n,) arm codes
-        strata : (n,) labels of the strata within which arms were drawn; None for one stratum
-        weight : (n,) sampling weights: shares then are those of the weighted rows
+        w : (n,) array of int
+            Arm codes.
+        strata : (n,) array, optional
+            Labels of the strata within which arms were drawn; without them there is one.
+        weight : (n,) array, optional
+            Sampling weights: shares are then those of the weighted rows.
 
         Raises
         ------
@@ -78,7 +83,7 @@ class ArmShares:
         return cls(np.asarray(content["overall"]), strata)
 
     def of(self, n_rows: int, strata: Any = None) -> Floats:
-        """(n, K) shares of rows; a row of a stratum that wasn't seen has those over all rows."""
+        """(n, K) shares of rows; a row of an unknown stratum has the shares over all rows."""
         if not self.by_stratum or strata is None:
             return np.tile(self.overall, (n_rows, 1))
         table = np.vstack([*self.by_stratum.values(), self.overall])
@@ -90,8 +95,8 @@ def arm_shares(
 ) -> Floats:
     """(n, K) shares of the arms among a sample's rows, within strata where there are any.
 
-    They are the propensities of a randomised design. Where arms were drawn for clusters the same
-    shares serve: those within a cluster would be 0 and 1. Parameters and errors are those of
+    They are the propensities of a randomised design, also of one that drew arms for clusters:
+    the shares within a cluster would be 0 and 1. Parameters and errors are those of
     `ArmShares.among`.
 
     Examples
@@ -109,9 +114,10 @@ class DesignFit:
 
     Parameters
     ----------
-    model : log-loss of the estimated propensities, in nats a row
-    shares : log-loss of the arms' shares
-    gain : the shares' log-loss less the model's: positive where features predict the arm
+    model, shares : float
+        Log-loss of the estimated propensities and of the arms' shares, in nats a row.
+    gain : Estimate
+        The shares' log-loss less the model's: positive where features predict the arm.
     """
 
     model: float
@@ -120,7 +126,7 @@ class DesignFit:
 
     @property
     def looks_randomised(self) -> bool:
-        """Whether the model predicts the arm no better than the shares do, as far as rows tell."""
+        """Whether the interval of `gain` allows that features don't predict the arm."""
         return self.gain.ci_low <= 0
 
 
@@ -131,16 +137,19 @@ def compare_with_shares(
     weight: Floats | None = None,
     groups: Array | None = None,
 ) -> DesignFit:
-    """Log-loss of estimated propensities beside that of the arms' shares, clustered errors.
+    """Log-loss of estimated propensities and of the arms' shares, with clustered errors.
 
-    It describes a sample and must not choose between the two: that choice loses coverage under
-    mild confounding.
+    It describes a sample. Don't choose between the two by it: under mild confounding, intervals
+    after that choice cover too rarely.
 
     Parameters
     ----------
-    w : (n,) arm codes
-    propensity, shares : (n, K) probabilities of the arms; the first out of fold and above 0
-    weight, groups : as for `mean_with_error`
+    w : (n,) array of int
+        Arm codes.
+    propensity, shares : (n, K) array
+        Probabilities of the arms; propensities are out of fold and above 0.
+    weight, groups
+        As for `mean_with_error`.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Which features the estimates vary with, by shuffling them."""
+"""Drivers: the features that the estimates vary with. Shuffling a feature shows its share."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from metalearners.data.containers import check_matrix
 from metalearners.evaluation.ties import tied
 
 MOST_ALONE = 128
-"""Features up to which each is shuffled alone."""
+"""With at most so many features, each is shuffled alone."""
 
 _FIRST = 48  # features shuffled alone where there are more
 _BLOCKS = 16  # blocks that the others are shuffled in at first
-_TESTS = 128  # blocks that are shuffled at most, however many features there are
-_NEGLIGIBLE = 0.001  # a block that holds less of the variance isn't divided
-_COPIES = 16  # shuffled samples in one call, as a call costs more than its rows
-_CELLS = 2**24  # of all copies in a call, so that they stay small beside the data
+_TESTS = 128  # blocks that are shuffled, at most
+_NEGLIGIBLE = 0.001  # a block with a smaller share of the variance isn't halved
+_COPIES = 16  # shuffled samples in one call, as few large calls are faster
+_CELLS = 2**24  # of all copies in one call, to bound its memory
 
 
 def effect_drivers(
@@ -36,22 +36,30 @@ def effect_drivers(
     .. math:: S_j = \frac{E[(\hat\tau(X) - \hat\tau(X^{(j)}))^2]}{2 \operatorname{Var} \hat\tau(X)}
 
     where X^(j) has feature j shuffled over the rows. It describes the fitted estimates, not the
-    causal role of a feature; features that go together share their part unevenly.
+    causal role of a feature. Correlated features divide their share unevenly.
 
-    Of more than `MOST_ALONE` features only the 48 that go most with the estimates are shuffled
-    alone, the others in blocks. Blocks are halved, the largest share first, until each has one
-    feature or less than .1 % of the variance, or 128 were shuffled. The features of a block that
-    stays whole carry equal parts of its share.
+    Of more than `MOST_ALONE` features, the 48 that correlate most with the estimates are shuffled
+    alone, and the others in blocks. Blocks with the largest shares are halved first, until each
+    block has one feature or less than .1 % of the variance, or 128 blocks were shuffled. The
+    features of a block that was not halved get equal parts of its share.
 
     Parameters
     ----------
-    estimate : from features to (m, K-1) estimates
-    X : (n, p) features; `most_rows` of them are drawn
-    tolerance : estimates closer than this are equal; `rounding` of the estimates by default
+    estimate : callable
+        Function of features that returns (m, K-1) estimates.
+    X : (n, p) matrix or frame
+        Features.
+    seed : int
+        Draws the rows and the orders.
+    most_rows : int
+        Number of rows of X that are drawn, at most.
+    tolerance : float, optional
+        Estimates closer than this are equal; by default the `rounding` of the estimates.
 
     Returns
     -------
-    (p, K-1) shares, 0 where the estimates don't vary
+    (p, K-1) array
+        Shares, 0 where the estimates don't vary.
 
     Raises
     ------
@@ -81,26 +89,20 @@ def effect_drivers(
 
 @dataclass(frozen=True, eq=False)
 class _Shuffling:
-    """Shares of variance that go through blocks of features.
-
-    Parameters
-    ----------
-    base : (n, K-1) estimates of the sample as it is
-    spread : (K-1,) twice their variance, 0 where they don't vary
-    """
+    """Shares of variance that go through blocks of features."""
 
     estimate: Callable[[Matrix], Floats]
     sample: Matrix
-    base: Floats
-    spread: Floats
+    base: Floats  # (n, K-1) estimates of the sample as it is
+    spread: Floats  # (K-1,) twice their variance, 0 where they don't vary
     rng: np.random.Generator
 
     def __call__(self, blocks: Sequence[Sequence[int] | Array]) -> Floats:
         """(number of blocks, K-1) shares, by one prediction.
 
-        Each feature of a block has an order of its own. Of additive estimates a block then moves
-        by half the sum of what its features move alone, at least: one order for all of them would
-        hide features that go together and cancel out.
+        Each feature of a block is shuffled apart. With one order for the whole block, correlated
+        features could cancel out. Apart, a block has at least half the sum of its features'
+        shares, if estimates are additive.
         """
         n = len(self.base)
         rows = {
@@ -122,7 +124,7 @@ class _Shuffling:
 
 
 def _by_halving(test: _Shuffling, order: Array) -> Floats:
-    """(p, K-1) shares, of features in blocks an equal part of the block's."""
+    """(p, K-1) shares; the features of a block get equal parts of the block's share."""
     asked = [order[j : j + 1] for j in range(_FIRST)]
     asked += [block for block in np.array_split(order[_FIRST:], _BLOCKS) if len(block)]
     left, blocks, shares = _TESTS, [], []
@@ -145,10 +147,10 @@ def _by_halving(test: _Shuffling, order: Array) -> Floats:
 
 
 def _order(X: Matrix, estimates: Floats) -> Array:
-    """Features by how well one alone says the estimates, the best first.
+    """Features by their squared correlation with the estimates, the largest first.
 
-    By the squared correlation, and of categories the correlation ratio. This decides only what is
-    tested first: a feature that matters together with others alone is met in its block.
+    Categories have the correlation ratio. The order decides only which features are shuffled
+    alone first: those that matter by interactions alone show in their block.
     """
     X = X if as_frame(X) is None else as_pandas(X)
     centred = estimates - estimates.mean(axis=0)
@@ -162,7 +164,7 @@ def _order(X: Matrix, estimates: Floats) -> Array:
 
 
 def _correlations(X: Floats, centred: Floats, spread: Floats) -> Floats:
-    """(p,) the largest squared correlation of each column with columns of estimates."""
+    """(p,) each feature's largest squared correlation with a column of estimates."""
     known = ~np.isnan(X)
     means = np.nan_to_num(X).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     values = np.where(known, X - means, 0)
@@ -172,7 +174,7 @@ def _correlations(X: Floats, centred: Floats, spread: Floats) -> Floats:
 
 
 def _correlation(column: pd.Series, centred: Floats, spread: Floats) -> float:
-    """The same of a single column of any type."""
+    """The same for a single feature of any type."""
     if pd.api.types.is_numeric_dtype(column.dtype):
         values = column.to_numpy(float, na_value=np.nan)[:, None]
         return float(_correlations(values, centred, spread)[0])
@@ -191,11 +193,9 @@ def _column(X: Matrix, j: int) -> pd.Series:
 
 
 def _shuffled(X: Matrix, orders: dict[int, tuple[int, Array]], copies: int) -> Matrix:
-    """Copies of the rows, one below the other, with features of some in another order.
+    """Copies of the rows, one below the other; `orders` shuffles features, each in one copy.
 
-    Parameters
-    ----------
-    orders : by position of a feature, the number of the copy and the order of its rows there
+    By a feature's position, it has the number of that copy and the order of the rows there.
     """
     n = X.shape[0]
     every = np.tile(np.arange(n), copies)
@@ -225,6 +225,6 @@ def _shuffled(X: Matrix, orders: dict[int, tuple[int, Array]], copies: int) -> M
 
 
 def _is_one_block(X: pd.DataFrame) -> bool:
-    """Whether a frame is one array of numbers, whose columns are moved much faster."""
+    """Whether a frame has one type of numbers: it is much faster as an array."""
     types = X.dtypes.unique()
     return len(types) == 1 and isinstance(types[0], np.dtype) and types[0].kind in "iuf"

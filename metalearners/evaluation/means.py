@@ -20,9 +20,12 @@ class Estimate:
 
     Parameters
     ----------
-    estimate, std_error : in units of the outcome
-    ci_low, ci_high : interval at the level asked for, 95 % by default, by Student's t
-    degrees : of freedom, of that t
+    estimate, std_error : float
+        In units of the outcome.
+    ci_low, ci_high : float
+        Ends of the interval, by Student's t; at the level 95 % by default.
+    degrees : float
+        Degrees of freedom of that t.
     """
 
     estimate: float
@@ -57,12 +60,17 @@ def mean_with_error(
 
     Parameters
     ----------
-    scores : (n,)
-    weight : (n,) sampling weights
-    groups : (n,) cluster labels; each row is its own where None
-    level : of the interval
-    ddof : 1 as above; 0 for G in place of G - 1 in the correction, as in n for s^2
-    arms : (n,) codes of arms; one for all rows where None
+    scores : (n,) array
+    weight : (n,) array, optional
+        Sampling weights.
+    groups : (n,) array, optional
+        Cluster labels; without them, each row is a cluster.
+    level : float
+        Level of the interval.
+    ddof : int
+        1 as above; 0 for G in place of G - 1 in the correction, as in n for s^2.
+    arms : (n,) array of int, optional
+        Codes of arms; without them, all rows are of one arm.
 
     Raises
     ------
@@ -92,17 +100,19 @@ def simultaneous_intervals(
 ) -> list[tuple[float, float]]:
     r"""Intervals for the means of several scores that hold all at once.
 
-    The sup-t band :math:`\bar\Gamma_k \pm c_k \, \widehat{SE}_k`. Statistics are drawn as their
-    estimated correlation and the degrees of freedom of each arm's part of the variance have them,
-    :math:`T_k = Z_k / \sqrt{\sum_j V_{kj} \chi^2_j / d_j / \sum_j V_{kj}}`, the parts shared
-    where means share an arm; and each mean's interval is at the one pointwise level at which a
-    share `level` of the draws is in all of them.
+    The sup-t band :math:`\bar\Gamma_k \pm c_k \, \widehat{SE}_k`. Draws of the statistics,
+    :math:`T_k = Z_k / \sqrt{\sum_j V_{kj} \chi^2_j / d_j / \sum_j V_{kj}}`, have the estimated
+    correlation and the degrees of freedom of each arm's part of the variance. Means that share an
+    arm share its part. All intervals have the one pointwise level at which a share `level` of the
+    draws is in all of them.
 
     Parameters
     ----------
-    scores : (n, m)
-    weight, groups, arms : as for `mean_with_error`
-    draws : of the statistics, from a fixed seed
+    scores : (n, m) array
+    weight, groups, level, arms
+        As for `mean_with_error`.
+    draws : int
+        Number of draws, from a fixed seed.
 
     Raises
     ------
@@ -120,21 +130,10 @@ def simultaneous_intervals(
 
 
 def effective_clusters(w: Array, groups: Array | None, weight: Floats | None = None) -> Floats:
-    """G* of each arm: how many clusters of one size its clusters are worth.
+    """(K,) G* of each arm: the number of clusters of one size that its clusters are worth.
 
-    Parameters
-    ----------
-    w : (n,) arm codes from 0
-    groups : (n,) cluster labels; each row is its own where None
-    weight : (n,) sampling weights
-
-    Returns
-    -------
-    (K,), 0 for an arm without weight
-
-    References
-    ----------
-    See `mean_with_error`.
+    `mean_with_error` has the formula and the parameters; `w` holds (n,) arm codes from 0. An arm
+    without weight has 0.
 
     Examples
     --------
@@ -149,19 +148,12 @@ def effective_clusters(w: Array, groups: Array | None, weight: Floats | None = N
 
 @dataclass(frozen=True, eq=False)
 class _Cells:
-    """Rows by cluster and arm: C cells.
+    """Rows by cluster and arm: C cells."""
 
-    Parameters
-    ----------
-    of_row : (n,) each row's cell
-    cluster, arm : (C,) codes
-    mass : (C,) sums of weights
-    """
-
-    of_row: Array
-    cluster: Array
-    arm: Array
-    mass: Floats
+    of_row: Array  # (n,) each row's cell
+    cluster: Array  # (C,) codes
+    arm: Array  # (C,) codes
+    mass: Floats  # (C,) sums of weights
 
     @classmethod
     def of(cls, weight: Floats, groups: Array | None, arms: Array | None) -> "_Cells":
@@ -188,17 +180,18 @@ class _Cells:
     @property
     def worth(self) -> Floats:
         """(K,) effective numbers of clusters, (sum n)^2 / sum n^2; 0 without any."""
-        # Near 1 by a power of two, which alters no bit: squares may leave the range of floats.
+        # Scaled to near 1, as squares may leave the range of floats. By a power of two: no bit of
+        # the quotient changes.
         mass = np.ldexp(self.mass, -int(np.frexp(self.mass.max())[1]))
         squares = self.by_arm(mass**2)
         empty = np.zeros_like(squares)
         return np.divide(self.by_arm(mass) ** 2, squares, out=empty, where=squares > 0)
 
     def reach(self, by_arm: bool) -> Floats:
-        """(C,) how far the mean moves without a cell, by its sum of weighted deviations.
+        """(C,) how far the mean moves without a cell, per unit of its sum of weighted deviations.
 
-        Times a factor, so that squares add up to the jackknife's variance. By arm, each arm's
-        mean is over its own rows, and the deviations count as if they were over all.
+        A factor makes squares add up to the jackknife's variance. By arm, each arm's mean is over
+        its own rows, and the deviations count as if they were over all.
         """
         total, present = self.mass.sum(), (self.mass > 0).astype(float)
         if by_arm:
@@ -221,26 +214,17 @@ class _Cells:
 
 @dataclass(frozen=True, eq=False)
 class Means:
-    """Weighted means of m scores, and what their errors are made of.
+    """Weighted means of m scores, with what their standard errors need."""
 
-    Parameters
-    ----------
-    mean : (m,)
-    covariance : (m, m) the jackknife's
-    parts : (m, K) variances by arm
-    part_degrees : (K,) degrees of freedom of the parts
-    n_clusters : with any weight
-    """
-
-    mean: Floats
-    covariance: Floats
-    parts: Floats
-    part_degrees: Floats
-    n_clusters: int
+    mean: Floats  # (m,)
+    covariance: Floats  # (m, m) the jackknife's
+    parts: Floats  # (m, K) variances by arm
+    part_degrees: Floats  # (K,) degrees of freedom of the parts
+    n_clusters: int  # with any weight
 
     @classmethod
     def checked(cls, scores: Floats, weight: Any, groups: Any, arms: Array | None) -> "Means":
-        """The means of columns that nobody has checked."""
+        """The means of columns, which are checked first."""
         scores = as_array(scores)
         check_shape("scores", scores.ndim == 2 and scores.size > 0, "(n, m)", scores.shape)
         columns = {f"scores {k}": column for k, column in enumerate(scores.T)}
@@ -264,7 +248,7 @@ class Means:
         changes = [cells.by_cluster(one) for one in moves]
         squares = np.stack([cells.by_arm(one**2) for one in moves])
         covariance = np.array([[float(np.sum(a * b)) for b in changes] for a in changes])
-        # Arms that share a cluster have their cells' part of its variance.
+        # Where arms share a cluster, each has a part of its variance in proportion to its cells'.
         total = squares.sum(axis=1, keepdims=True)
         shares = np.divide(squares, total, out=np.full_like(squares, 1.0), where=total > 0)
         return cls(
@@ -299,7 +283,7 @@ class Means:
         """Intervals that hold all at once; see `simultaneous_intervals`."""
         m, errors, degrees = len(self.mean), self.std_errors, self.degrees
         tails = 2 * stats.t.sf(self._statistics(draws), degrees)
-        # Never narrower than for one mean alone, nor wider than Bonferroni's, by an accident.
+        # No accident of the draws makes it narrower than for one mean, or wider than Bonferroni's.
         drawn = 1 - np.quantile(tails.min(axis=1), 1 - level)
         each = np.clip(drawn, level, 1 - (1 - level) / m)
         half = stats.t.ppf((1 + each) / 2, degrees) * errors
@@ -320,7 +304,14 @@ class Means:
 
 def n_clusters(weight: Floats, groups: Array | None) -> int:
     """Number of clusters with any weight."""
-    return int(np.count_nonzero(cluster_sums(weight, groups)))
+    return int(np.count_nonzero(np.bincount(cluster_codes(len(weight), groups), weight)))
+
+
+def cluster_codes(n_rows: int, groups: Array | None) -> Array:
+    """(n,) codes of clusters in the order of their labels; without labels, each row is one."""
+    if groups is None:
+        return np.arange(n_rows)
+    return np.unique(np.asarray(groups), return_inverse=True)[1]
 
 
 def check_level(level: Any) -> None:
@@ -332,17 +323,13 @@ def check_level(level: Any) -> None:
 def same_rows(
     weight: Any, groups: Any, **columns: Any
 ) -> tuple[list[Floats], Floats, Array | None]:
-    """Columns, weights (ones where there are none) and cluster labels of the same rows.
-
-    Parameters
-    ----------
-    columns : (n,) arrays, lists or series of numbers
+    """(n,) columns, weights (ones where there are none) and cluster labels of the same rows.
 
     Raises
     ------
     ValueError
-        If they aren't of one length or are pandas objects of different indexes; numbers aren't
-        finite, weights negative or all zero, or labels missing.
+        If they have several lengths or are pandas objects of different indexes; numbers aren't
+        finite, weights are negative or all zero, or labels are missing.
     """
     check_same_rows(**columns, weight=weight, groups=groups)
     given = columns if weight is None else {**columns, "weight": weight}
@@ -359,13 +346,5 @@ def same_rows(
     return list(found.values()), weights, labels
 
 
-def cluster_sums(values: Floats, groups: Array | None) -> Floats:
-    """Sums of values by cluster; the values themselves where there are no clusters."""
-    if groups is None:
-        return values
-    _, member = np.unique(np.asarray(groups), return_inverse=True)
-    return _sums(member, values)
-
-
 def _sums(member: Array, values: Floats) -> Floats:
-    return np.asarray(np.bincount(member, weights=values), dtype=float)
+    return np.asarray(np.bincount(member, values), dtype=float)

@@ -1,4 +1,4 @@
-"""Several tests at once: p-values that stay honest however many there are."""
+"""P-values of several tests at once, adjusted for their number."""
 
 import numpy as np
 
@@ -14,12 +14,14 @@ def holm(p: Floats) -> Floats:
 
     Parameters
     ----------
-    p : (m,) p-values, of tests that may depend on each other in any way
+    p : (m,) array
+        P-values of tests that may depend on each other in any way.
 
     Returns
     -------
-    (m,) in the order of `p`; tests below a level a are the ones that Holm's method rejects, with
-    probability a at most that any of them is true
+    (m,) array
+        In the order of `p`. Holm's method rejects the hypotheses with values below a level a; the
+        probability that any of them is true is a at most.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Overlap: whether each kind of row may be found in each arm, and what clipping does about it."""
+"""Overlap: whether all kinds of rows are likely enough in each arm, and clipping."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -8,7 +8,7 @@ import numpy as np
 from metalearners._typing import Array, Floats
 
 ClipRule: TypeAlias = float | Literal["auto"]
-"""Bound of estimated propensities: a tenth of each arm's share, or into [clip, 1 - clip]."""
+"""Bounds of estimated propensities: a tenth of each arm's share, or [clip, 1 - clip]."""
 
 MOST_CLIPPED = 0.05
 """Share of an arm's weight above which clipped rows forbid a claim about its effect."""
@@ -18,25 +18,16 @@ MOST_CLIPPED = 0.05
 class Clip:
     """Bounds of estimated propensities. Known ones are never clipped: see `Clip.none`.
 
-    Clipped propensities are not divided by their new sum: that would move rows that are in no need.
-
-    Parameters
-    ----------
-    lower, upper : (K,) bounds by arm
+    Clipped propensities are not divided by their new sum: that would change those within
+    the bounds, too.
     """
 
-    lower: Floats
-    upper: Floats
+    lower: Floats  # (K,) by arm
+    upper: Floats  # (K,) by arm
 
     @classmethod
     def of(cls, rule: ClipRule, shares: Floats) -> "Clip":
-        """Bounds by a rule.
-
-        Parameters
-        ----------
-        rule : ``auto`` for a tenth of each arm's share; a number for [rule, 1 - rule]
-        shares : (K,) of the arms among the rows fitted on
-        """
+        """Bounds by a rule; `shares` are the (K,) shares of the arms among the rows fitted on."""
         if rule == "auto":
             return cls(shares / 10, np.ones(len(shares)))
         return cls(np.full(len(shares), rule), np.full(len(shares), 1 - rule))
@@ -55,7 +46,7 @@ class Clip:
         return (propensity < self.lower) | (propensity > self.upper)
 
     def among(self, k: int) -> tuple[float, float]:
-        """Bounds of P(W = k | W in {0, k}): of the same kind, among two arms."""
+        """Bounds of P(W = k | W in {0, k}), by the same rule for two arms."""
         both = self.lower[0] + self.lower[k]
         if (self.upper < 1).any() or not both:
             return float(self.lower[k]), float(self.upper[k])
@@ -68,14 +59,18 @@ class Overlap:
 
     Parameters
     ----------
-    smallest, largest : (K,) propensities by arm, before clipping
-    clipped : number of rows with a propensity outside the bounds. Their effects are
-        estimated as if they were likelier to be in the arm than they are: the more such rows, the
-        further the estimand of a DR-learner moves from the effect on all rows. (R- and U-learners
-        clip propensities among two arms, and an X-learner none)
-    share : the same as a share of the rows
-    carried : (K,) share of each arm's weight that clipped rows carry, see `weight_clipped`; zeros
-        where the rows' arms aren't given
+    smallest, largest : (K,) array
+        Propensities by arm, before clipping.
+    clipped : int
+        Number of rows with a propensity outside the bounds. Their effects are estimated as if they
+        were likelier to be in the arm than they are: the more such rows, the further the estimand
+        of a DR-learner moves from the effect on all rows. (R- and U-learners clip propensities
+        among two arms, and an X-learner none.)
+    share : float
+        The same as a share of the rows.
+    carried : (K,) array
+        Share of each arm's weight that clipped rows carry (`weight_clipped`); zeros where the
+        rows' arms aren't known.
     """
 
     smallest: Floats
@@ -97,8 +92,10 @@ def overlap(
 
     Parameters
     ----------
-    w : (n,) arm codes, for the weight that clipped rows carry
-    weight : (n,) sampling weights
+    w : (n,) array of int, optional
+        Arm codes, for the weight that clipped rows carry.
+    weight : (n,) array, optional
+        Sampling weights.
 
     Examples
     --------

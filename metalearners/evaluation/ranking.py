@@ -1,4 +1,4 @@
-"""How good estimates are, judged on rows that no fit has seen; arrays in, numbers out."""
+"""Ranking and calibration: how good estimates are, on rows that no fit has seen."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,26 +8,15 @@ from scipy import stats
 
 from metalearners._typing import Array, Floats
 from metalearners.data.arguments import count
-from metalearners.evaluation.balance import standardized_differences
-from metalearners.evaluation.drivers import effect_drivers
 from metalearners.evaluation.means import (
     Estimate,
+    cluster_codes,
     effective_clusters,
     mean_with_error,
     n_clusters,
     same_rows,
 )
 from metalearners.evaluation.ties import rounding, tied
-
-__all__ = [
-    "Gain",
-    "Group",
-    "calibration",
-    "effect_drivers",
-    "gain_curve",
-    "rounding",
-    "standardized_differences",
-]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,17 +25,23 @@ class Gain:
 
     Parameters
     ----------
-    share : (m,) share q of the rows treated, from 0 to 1, highest estimates first
-    gain : (m,) effect per row of the whole population of treating that share,
-        :math:`G(q) = E[1\{\text{among the top } q\} (\Gamma_k - \Gamma_0)]`
-    gain_error : (m,) standard errors of `gain`; zeros without draws
-    line_error : (m,) standard errors of the curve's distance from the straight line to its end;
-        zeros without draws
-    qini : the area between the curve and that line
-    qini_error : its standard error; None without draws
-    p_value : one-sided, of the hypothesis that rows are ordered no better than by chance (Qini is
-        0 or less), by Student's t with one degree fewer than the clusters are worth
-        (`effective_clusters`), or than there are draws; 1 without draws or where all rows are tied
+    share : (m,) array
+        Share q of the rows treated, from 0 to 1, highest estimates first.
+    gain : (m,) array
+        Effect of treating that share, per row of the whole population,
+        :math:`G(q) = E[1\{\text{among the top } q\} (\Gamma_k - \Gamma_0)]`.
+    gain_error : (m,) array
+        Standard errors of `gain`; zeros without draws.
+    line_error : (m,) array
+        Standard errors of `above_line`; zeros without draws.
+    qini : float
+        The area between the curve and the straight line to its end.
+    qini_error : float or None
+        Its standard error; None without draws.
+    p_value : float
+        One-sided, of the hypothesis that rows are ordered no better than by chance (Qini is 0 or
+        less), by Student's t with one degree fewer than the clusters are worth
+        (`effective_clusters`), or than there are draws; 1 without draws or where all rows are tied.
     """
 
     share: Floats
@@ -59,15 +54,14 @@ class Gain:
 
     @property
     def above_line(self) -> Floats:
-        """Distance of the curve from the straight line to its end; what Qini is the area of."""
+        """(m,) distance of the curve from the straight line to its end; Qini is its area."""
         return self.gain - self.share * self.gain[-1]
 
     @property
     def band(self) -> tuple[Floats, Floats]:
-        """Ends of 95 % intervals around the curve, point by point, to be held against the line.
+        """(m,) ends of pointwise 95 % intervals around the curve, to compare it with the line.
 
-        They are of the distance between the two: the line, which ends where the curve does, varies
-        with it.
+        They allow for the line, which ends where the curve does, and so varies with it.
         """
         half = 1.96 * self.line_error
         return self.gain - half, self.gain + half
@@ -79,9 +73,12 @@ class Group:
 
     Parameters
     ----------
-    predicted : mean CATE estimate
-    actual : mean doubly robust score, with its error
-    rows : number of rows
+    predicted : float
+        Mean CATE estimate.
+    actual : Estimate
+        Mean doubly robust score.
+    rows : int
+        Number of rows.
     """
 
     predicted: float
@@ -102,12 +99,18 @@ def gain_curve(
 
     Parameters
     ----------
-    priority : (n,) what rows are ranked by, such as CATE estimates
-    scores : (n,) doubly robust scores of the effect, of the same rows
-    weight : (n,) sampling weights
-    groups : (n,) cluster labels, drawn as a whole
-    draws : half-samples for the standard errors; 0 for none
-    tolerance : priorities closer than this are ties; `rounding` of the priorities by default
+    priority : (n,) array
+        What rows are ranked by, such as CATE estimates.
+    scores : (n,) array
+        Doubly robust scores of the effect.
+    weight : (n,) array, optional
+        Sampling weights.
+    groups : (n,) array, optional
+        Cluster labels; a cluster is drawn as a whole.
+    draws : int
+        Number of half-samples for the standard errors; 0 for none.
+    tolerance : float, optional
+        Priorities closer than this are ties; by default the `rounding` of the priorities.
 
     Raises
     ------
@@ -125,7 +128,7 @@ def gain_curve(
     count("seed", seed, least=0)
     (priority, scores), w, groups = same_rows(weight, groups, priority=priority, scores=scores)
     tolerance = rounding(priority) if tolerance is None else tolerance
-    some = w > 0  # half of rows without weight could be nothing
+    some = w > 0  # else a half-sample may have no weight at all
     priority, scores, w = priority[some], scores[some], w[some]
     groups = None if groups is None else groups[some]
     ranking = _Ranking(priority, tolerance)
@@ -147,7 +150,7 @@ def gain_curve(
     curves, error = drawn[:, :-1], float(drawn[:, -1].std())
     line_error = (curves - curves[:, -1:] * grid).std(axis=0)
     (worth,) = effective_clusters(np.zeros(len(w), dtype=np.int64), groups, w)
-    freedom = max(1.0, float(min(worth, draws)) - 1)  # few draws leave the error unsure, too
+    freedom = max(1.0, float(min(worth, draws)) - 1)  # few draws make the error uncertain, too
     p_value = float(stats.t.sf(qini / error, freedom)) if error > 0 else 1.0
     return Gain(grid, curve, curves.std(axis=0), line_error, qini, error, p_value)
 
@@ -167,10 +170,14 @@ def calibration(
 
     Parameters
     ----------
-    predicted : (n,) estimates
-    scores, weight, groups, tolerance : as for `gain_curve`
-    n_groups : number of groups
-    arms : (n,) arm codes, for the errors' degrees of freedom as in `mean_with_error`
+    predicted : (n,) array
+        Estimates.
+    scores, weight, groups, tolerance
+        As for `gain_curve`.
+    n_groups : int
+        Number of groups.
+    arms : (n,) array of int, optional
+        Arm codes, for the errors' degrees of freedom as in `mean_with_error`.
 
     Raises
     ------
@@ -228,9 +235,7 @@ def _qini(share: Floats, gain: Floats) -> float:
 
 def _half_samples(groups: Array | None, n: int, draws: int, seed: int) -> Iterator[Array]:
     """Indicators of a random half of the clusters, drawn without replacement."""
-    members = (
-        np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    )
+    members = cluster_codes(n, groups)
     n_clusters = int(members.max()) + 1
     rng = np.random.default_rng(seed)
     for _ in range(draws):

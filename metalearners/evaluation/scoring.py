@@ -1,4 +1,4 @@
-"""How well base models fit: each against what it was to learn, with scikit-learn's scorers."""
+"""How well base models fit: predictions against their targets, with scikit-learn's scorers."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from metalearners.fits.plan import Regression
 
 
 class Learner(Protocol):
-    """What is asked of a learner: its regressions, and how many of each kind there are."""
+    """What `evaluate` needs of a learner: its regressions, and how many of each kind there are."""
 
     def nuisances(self, d: Dataset) -> dict[Name, Regression]:
         """Regressions of the first stage."""
@@ -47,16 +47,19 @@ def evaluate(
 
     Parameters
     ----------
-    d : rows to score on
-    made : the base models' predictions for these rows
-    scoring : names of scorers or functions of (estimator, X, y) by model kind; those of other
-        kinds are ignored
+    d : Dataset
+        Rows to score on.
+    made : dict
+        The base models' predictions for these rows.
+    scoring : dict from str to list, optional
+        By model kind, names of scorers or functions of (estimator, X, y). Scorers of kinds that
+        the learner hasn't are ignored.
     """
     _check_scoring(scoring)
     asked = {**learner.nuisances(d), **learner.treatments(d, made)}
     scores = {}
     for name, regression in asked.items():
-        judged = _Judged.of(regression, made[name], d, learner.classes_of(name))
+        judged = _Judged(regression, made[name], d, learner.classes_of(name))
         for label, scorer in _scorers(scoring, name[0], regression.method):
             scores[f"{_prefix(learner, name)}_{label}"] = judged.score(label, scorer)
     return scores
@@ -100,45 +103,27 @@ def _check_scoring(scoring: Any) -> None:
 
 
 class _Judged:
-    """One base model's predictions, with what they should have been."""
+    """One base model's predictions for the rows of its regression, with their targets."""
 
-    def __init__(
-        self,
-        X: Matrix,
-        target: Array,
-        values: Floats,
-        weight: Array | None,
-        classes: Array | None,
-    ) -> None:
-        self.X, self.target, self.weight = X, target, weight
-        self.estimator = _Regressor(values) if classes is None else _Classifier(values, classes)
-
-    @classmethod
-    def of(cls, r: Regression, values: Array, d: Dataset, classes: Array | None) -> "_Judged":
-        """The predictions for the rows that a regression is about."""
-        if r.arm is not None:  # of an S-learner's predictions at every arm, those at the own
+    def __init__(self, r: Regression, values: Array, d: Dataset, classes: Array | None) -> None:
+        if r.arm is not None:  # an S-learner predicts at every arm: take each row's own arm
             values = values[np.arange(len(d)), d.w]
-        # Rows that no fold predicts have nothing to be judged by.
+        # No fold predicts some rows: they have nothing to score.
         known = ~np.isnan(values).any(axis=1) & ~np.isnan(r.target)
         rows = np.flatnonzero(known & (d.train if r.rows is None else r.rows))
-        weight = None if r.weight is None else r.weight[rows]
-        X = take(select(d.X, r.columns), rows)
-        return cls(X, r.target[rows], values[rows], weight, classes)
+        values = values[rows]
+        self.X = take(select(d.X, r.columns), rows)
+        self.target = r.target[rows]
+        self.weight = None if r.weight is None else r.weight[rows]
+        self.estimator = _Regressor(values) if classes is None else _Classifier(values, classes)
 
     def score(self, label: str, scorer: Any) -> float:
-        """A scorer's verdict, weighted where the regression is and the scorer can be.
-
-        NaN where there are no rows to judge by.
-        """
+        """A scorer's result, weighted if regression and scorer have weights; NaN without rows."""
         if not len(self.target):
             return float("nan")
-        if label == "neg_log_loss":  # which takes the classes of the target for all there are
-            labels = self.estimator.classes_
-            return -float(
-                log_loss(
-                    self.target, self.estimator.values, sample_weight=self.weight, labels=labels
-                )
-            )
+        if label == "neg_log_loss":  # the scorer would know only the classes of these rows
+            values, labels = self.estimator.values, self.estimator.classes_
+            return -float(log_loss(self.target, values, sample_weight=self.weight, labels=labels))
         weighted = self.weight is not None and _takes_weights(scorer)
         more = {"sample_weight": self.weight} if weighted else {}
         return float(scorer(self.estimator, self.X, self.target, **more))
@@ -149,35 +134,31 @@ def _takes_weights(scorer: Any) -> bool:
     return any(p.name == "sample_weight" or p.kind is p.VAR_KEYWORD for p in parameters)
 
 
-class _Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
-    """Predictions that were made before, as scorers want them."""
+class _Fitted(BaseEstimator):  # type: ignore[misc]
+    """An estimator that returns predictions that were made before, for scorers."""
 
-    def __init__(self, values: Floats) -> None:
-        self.values = values
-
-    def fit(self, X: Matrix, y: Array) -> "_Regressor":
-        """Nothing to do: what is scored was fitted before."""
+    def fit(self, X: Matrix, y: Array) -> "_Fitted":
+        """Nothing to do; scikit-learn takes no object without this method for an estimator."""
         return self
-
-    def predict(self, X: Matrix) -> Floats:
-        """(n,) predictions."""
-        return self.values[:, 0]
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
 
 
-class _Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """The same for probabilities."""
+class _Regressor(RegressorMixin, _Fitted):  # type: ignore[misc]
+    def __init__(self, values: Floats) -> None:
+        self.values = values
 
+    def predict(self, X: Matrix) -> Floats:
+        """(n,) predictions."""
+        return self.values[:, 0]
+
+
+class _Classifier(ClassifierMixin, _Fitted):  # type: ignore[misc]
     def __init__(self, values: Floats, classes: Array) -> None:
         self.values = values
         self.classes = classes
         self.classes_ = classes
-
-    def fit(self, X: Matrix, y: Array) -> "_Classifier":
-        """Nothing to do: what is scored was fitted before."""
-        return self
 
     def predict(self, X: Matrix) -> Array:
         """(n,) most probable classes."""
@@ -186,6 +167,3 @@ class _Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, X: Matrix) -> Floats:
         """(n, n_classes) probabilities."""
         return self.values
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return True

@@ -14,9 +14,10 @@ def rounding(estimates: Floats, *outcomes: Floats) -> float:
 
     Parameters
     ----------
-    estimates : CATE estimates, of any shape
-    outcomes : predictions that estimates are differences of, of any shapes; rounding is of their
-        size
+    estimates : array
+        CATE estimates.
+    *outcomes : array
+        Predictions that estimates are differences of: their size decides the rounding.
 
     Examples
     --------

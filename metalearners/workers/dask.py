@@ -1,7 +1,7 @@
 """Fits on a Dask cluster: one that runs already, or one made on this machine.
 
-Units are handed over by Dask's own client, from the thread that asks. A task runner of Prefect's
-for Dask would cost 0.2 to 0.8 s a task, and would have workers talk to Prefect's server.
+The thread that calls `fit` submits the unit by Dask's own client. Prefect's task runner for Dask
+would cost 0.2 to 0.8 s a task, and its workers would talk to Prefect's server.
 """
 
 import logging
@@ -41,10 +41,10 @@ from metalearners.workers.workers import TimeLimitExceeded, WorkerLost, end_with
 _CONNECT_SECONDS = 8.0
 _POLL_SECONDS = 0.2
 _RESULT_SECONDS = 5.0
-_IN_FLIGHT = 32  # at least: what workers that join later find to do
+_IN_FLIGHT = 32  # fits at least, so that workers that join later have work
 
 _LOCAL = {
-    # Fits set their own threads. Nannies are in this process, and what they set stays set in it.
+    # Fits set their own threads. Nannies run in this process: what they set stays set in it.
     "distributed.nanny.pre-spawn-environ": {"PYTHONHASHSEED": "random"},
     "distributed.scheduler.worker-ttl": None,  # a fit may keep its worker from answering
     "distributed.worker.profile.enabled": False,
@@ -63,12 +63,12 @@ def connect(address: str) -> Client:
         return Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
     except OSError:
         raise
-    except Exception as error:  # whatever else answers there, or keys that TLS needs and hasn't got
+    except Exception as error:  # another program answers there, or keys for TLS are missing
         raise OSError(f"{type(error).__name__}: {error}") from None
 
 
 def slots(address: str) -> int:
-    """Number of fits that the workers at an address take at a time.
+    """Number of fits that the workers at an address run at a time.
 
     Raises
     ------
@@ -87,24 +87,15 @@ def _slots(client: Client) -> int:
 class DaskWorkers:
     """Fits in the workers of a cluster, as many at a time in each as it has threads.
 
-    A worker that ends takes its running fits with it, which Dask has done by others.
-
-    Parameters
-    ----------
-    client : of the cluster
-    threads : inside one fit
-    inputs : by which workers get what they read; all of them must reach its storage
-    time_limit : seconds for one fit, from when it begins; its worker is restarted then
-    limit : of fits in flight; None for enough to have work for workers that join later
-    cluster : to be closed in the end
+    Where a worker ends, Dask gives its running fits to other workers.
     """
 
     client: Client
-    threads: int
-    inputs: SharedInputs
-    time_limit: float | None = None
-    limit: int | None = None
-    cluster: LocalCluster | None = None
+    threads: int  # inside one fit
+    inputs: SharedInputs  # in a storage that all workers reach
+    time_limit: float | None = None  # seconds for one fit; its worker is restarted then
+    limit: int | None = None  # of fits in flight; None has enough for workers that join later
+    cluster: LocalCluster | None = None  # which `close` ends
     _topic: str = field(default_factory=lambda: f"fits-{uuid4().hex}")
     _begun: dict[str, tuple[str, float]] = field(default_factory=dict)
     _closed: threading.Event = field(default_factory=threading.Event)
@@ -115,15 +106,16 @@ class DaskWorkers:
 
     @property
     def concurrency(self) -> int:
-        """Number of threads that may ask at a time: more than the workers have."""
+        """Number of threads that may call `fit` at a time: more than the workers have."""
         return self.limit or max(_IN_FLIGHT, 2 * _slots(self.client))
 
     def fit(self, unit: FitUnit, store: Store) -> Fit:
-        """The fit of a unit, made by a worker of the cluster."""
-        # In bytes, as the scheduler would unpickle anything else, and import what it is made of.
+        """The fit of a unit, by a worker of the cluster."""
+        # In bytes: the scheduler would unpickle anything else, and import the base models' code.
         content = cloudpickle.dumps(self.inputs.ship(unit, store))
         topic = None if self.time_limit is None else self._topic
-        future = self._call(self.client.submit, fit_here, content, unit.key, self.threads, topic)
+        arguments = (content, unit.key, self.threads, topic)
+        future = self._call(partial(self.client.submit, fit_here, *arguments, pure=False))
         try:
             self._wait(future)
             return self._result(future)
@@ -131,7 +123,7 @@ class DaskWorkers:
             self._begun.pop(future.key, None)
 
     def close(self) -> None:
-        """Let go of the cluster, or end it, and delete the inputs."""
+        """Leave the cluster, or end one of this process's own, and delete the inputs."""
         if self._closed.is_set():
             return
         self._closed.set()
@@ -140,22 +132,21 @@ class DaskWorkers:
             self.cluster.close()
         self.inputs.clear()
 
-    def _call(self, method: Callable[..., Any], *arguments: Any) -> Any:
-        """What a method of the client's returns; errors that are the cluster's, as ours."""
+    def _call(self, call: Callable[[], Any]) -> Any:
+        """What a call of the client returns; errors of the cluster are raised as `WorkerLost`."""
         try:
-            return method(*arguments, **({"pure": False} if arguments else {}))
-        except (KilledWorker, CancelledError, CommClosedError) as error:
+            return call()
+        except Exception as error:
+            ended = isinstance(error, (KilledWorker, CancelledError, CommClosedError))
+            if not ended and self.client.status in ("running", "connecting"):
+                raise
             if self._closed.is_set():
                 raise RuntimeError("These workers were closed.") from None
             raise WorkerLost(
                 f"Its Dask worker, or the scheduler, ended: {type(error).__name__}: {error}"
+                if ended
+                else f"The Dask scheduler doesn't answer any more: {error}"
             ) from None
-        except Exception as error:
-            if self.client.status in ("running", "connecting"):
-                raise
-            if self._closed.is_set():
-                raise RuntimeError("These workers were closed.") from None
-            raise WorkerLost(f"The Dask scheduler doesn't answer any more: {error}") from None
 
     def _wait(self, future: Future) -> None:
         done = threading.Event()
@@ -172,11 +163,11 @@ class DaskWorkers:
                 raise TimeLimitExceeded(
                     f"It was stopped after {self.time_limit:g} s, its limit (unit_seconds)."
                 )
-            # The worker was lost: the fit waits for another, which will tell when it begins.
+            # Its worker was lost. The next one will say when it begins this fit.
             self._begun.pop(future.key, None)
 
     def _result(self, future: Future) -> Any:
-        """The result of a future that is done, or soon is: a closed client would never say so."""
+        """The result of a future that is done; with a timeout, as a closed client never answers."""
         seconds = _RESULT_SECONDS
         while True:
             try:
@@ -184,9 +175,9 @@ class DaskWorkers:
             except TimeoutError:
                 if self._closed.is_set():
                     raise RuntimeError("These workers were closed.") from None
-                if future.status == "error":  # the fit's own
+                if future.status == "error":  # the fit itself raised it
                     raise
-                seconds *= 2  # a large one takes longer, and each try begins anew
+                seconds *= 2  # a large result takes longer, and each try begins anew
 
     def _fits_of(self, worker: str) -> Sequence[str]:
         try:
@@ -197,13 +188,13 @@ class DaskWorkers:
     def _restart(self, worker: str) -> None:
         try:
             self.client.restart_workers([worker], raise_for_error=False)
-        except ValueError:  # without a nanny there is nobody to start it again
+        except ValueError:  # without a nanny nothing starts it again
             self.client.run(os._exit, 1, workers=[worker], wait=False)
         except (KeyError, OSError):  # it is gone already, or so is the scheduler
             pass
 
     def _note_begin(self, event: tuple[float, dict[str, str]]) -> None:
-        # By the clock of this process: those of other machines may be wrong.
+        # By the clock of this process, as those of other machines may be wrong.
         self._begun[event[1]["key"]] = event[1]["worker"], time.monotonic()
 
 
@@ -227,10 +218,10 @@ def on_cluster(
 def on_this_machine(
     n: int, threads: int, inputs: SharedInputs, time_limit: float | None = None
 ) -> DaskWorkers:
-    """Workers of a cluster of this process's own, which ends with it, however it ends.
+    """Workers of a new cluster, which ends with this process, however that ends.
 
-    It listens on loopback, to those alone that have the keys that it makes for itself: Dask runs
-    whatever it is sent. Its workers import the main module, so a script needs the usual guard.
+    Dask runs whatever it receives. So the cluster listens on loopback alone, and only to holders
+    of keys that it makes. Its workers import the main module: a script needs the usual guard.
     """
     with dask.config.set(_LOCAL):
         cluster = LocalCluster(
@@ -240,7 +231,7 @@ def on_this_machine(
             dashboard_address="127.0.0.1:0",
             protocol="tls://",
             security=Security.temporary(),
-            memory_limit=0,  # mapped files would count, and there is nothing to be spilt
+            memory_limit=0,  # mapped files would count, and Dask has nothing to spill
             silence_logs=logging.CRITICAL,
         )
     client = Client(cluster, timeout=_CONNECT_SECONDS, set_as_default=False)
@@ -249,40 +240,35 @@ def on_this_machine(
 
 
 class _EndsWithParent(WorkerPlugin):
-    """Has workers of this machine end with the process that made them; Dask's own takes a while."""
+    """Ends workers of this machine with the process that made them; Dask itself takes longer."""
 
     def __init__(self, parent: int) -> None:
         self.parent = parent
 
     def setup(self, worker: Any) -> None:
-        """Begin to watch, in a worker that has just begun."""
+        """Begin to watch the parent; Dask calls it when a worker begins."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
         threading.Thread(target=end_with, args=(self.parent,), daemon=True).start()
 
 
 def fit_here(content: bytes, key: Ref, threads: int, topic: str | None) -> Fit:
-    """Fit a pickled shipment in a worker.
-
-    Parameters
-    ----------
-    key : of the unit, as its sender computed it
-    topic : under which its begin is told; None where nobody asks
+    """Fit a pickled shipment in a worker; under a topic, if any, tell when the fit begins.
 
     Raises
     ------
     RuntimeError
-        If the key is another here: with other versions it would be another fit.
+        If this worker computes another key: with other versions the fit would be another.
     """
     shipment = _unpacked(content)
     if _key_here(shipment.unit) != key:
         raise RuntimeError(_other_versions("computes another key for this unit"))
     worker = get_worker()
-    # A worker that takes more fits at a time than the run knows gives each what it can.
+    # A worker may run more fits at a time than the run knows: each gets its share of the cores.
     threads = min(threads, max(1, cpu_count() // worker.state.nthreads))
-    # Set for good, as other fits may run beside this one; anew each time, as an estimator's module
-    # may have brought another library.
+    # Never reset, as other fits may run beside this one. Set anew for each fit, as an estimator's
+    # module may have loaded another library.
     threadpool_limits(limits=threads, user_api="blas")
-    if topic is not None:  # only now: a limit is for the fit alone
+    if topic is not None:  # after the inputs are here: a limit is for the fit alone
         receive(shipment)
         begun = {"key": worker.get_current_task(), "worker": worker.address}
         worker.log_event(topic, begun)
@@ -297,7 +283,7 @@ def _unpacked(content: bytes) -> Shipment:
 
 
 def _key_here(unit: FitUnit) -> Ref:
-    """The key as this process computes it, where copies remember none."""
+    """The key as this process computes it; copies don't remember the sender's."""
     return replace(unit, estimator=replace(unit.estimator)).key
 
 

@@ -1,4 +1,4 @@
-"""Inputs of units for workers in other processes: in files, read once a worker and mapped."""
+"""Inputs of units for workers in other processes: files that each worker maps into memory once."""
 
 import contextlib
 import hashlib
@@ -25,35 +25,23 @@ from metalearners.fits.fit import fit_unit
 from metalearners.fits.store import MemoryStore, Store
 from metalearners.fits.unit import Fit, FitUnit
 
-_INLINE_BYTES = 1 << 16  # what is smaller goes with the unit
+_INLINE_BYTES = 1 << 16  # smaller inputs are sent with the unit
+_opening = threading.Lock()
 
 
 @dataclass(frozen=True, eq=False)
 class Shipment:
-    """A unit with what its fit reads: all that a worker elsewhere is sent.
-
-    Parameters
-    ----------
-    unit : to fit
-    inline : small inputs
-    files : digest of the file of each of the others
-    location : of the storage that has the files
-    """
+    """A unit with all that its fit reads, as a worker in another process gets it."""
 
     unit: FitUnit
-    inline: Mapping[Ref, Any]
-    files: Mapping[Ref, str]
-    location: str
+    inline: Mapping[Ref, Any]  # small inputs
+    files: Mapping[Ref, str]  # digests of the other inputs' files
+    location: str  # of the storage that has the files
 
 
 @dataclass(eq=False)
 class SharedInputs:
-    """Writes inputs to a storage, each once.
-
-    Parameters
-    ----------
-    storage : that workers can read; `clear` deletes what was written
-    """
+    """Writes each input once to a storage that workers can read, until `clear` deletes them."""
 
     storage: Storage
     _files: dict[Ref, str] = field(default_factory=dict)
@@ -62,9 +50,9 @@ class SharedInputs:
     _cleared: bool = False
 
     def ship(self, unit: FitUnit, store: Store) -> Shipment:
-        """A unit ready to be sent; what is large lies in the storage then."""
+        """A unit ready to be sent; its large inputs are in the storage."""
         with self._lock:
-            if self._cleared:  # a file written now would stay
+            if self._cleared:  # nobody would delete a file written now
                 raise RuntimeError("These workers were closed.")
             for ref in unit.inputs:
                 if ref not in self._files and ref not in self._small:
@@ -82,7 +70,7 @@ class SharedInputs:
                     self.storage.remove(ref)
             self._files.clear()
         if isinstance(self.storage, FolderStorage):
-            with contextlib.suppress(OSError):  # something else lies in it
+            with contextlib.suppress(OSError):  # there may be other files in it
                 self.storage.folder.rmdir()
 
     def _share(self, ref: Ref, value: Any) -> None:
@@ -96,14 +84,14 @@ class SharedInputs:
 
 
 def receive(shipment: Shipment) -> None:
-    """Read a shipment's inputs ahead of its fit, those that this process hasn't read yet."""
+    """Read those inputs of a shipment that this process hasn't read yet, before the fit."""
     received = _Received(shipment)
     for ref in shipment.unit.inputs:
         received.get(ref)
 
 
 def fit_shipment(shipment: Shipment, threads: int | None) -> Fit:
-    """Fit a unit in a worker; what `SharedInputs.ship` sent it is read from the storage once."""
+    """Fit a unit in a worker, which reads each input from the storage once."""
     return fit_unit(shipment.unit, _Received(shipment), threads)
 
 
@@ -120,7 +108,7 @@ class _Received(MemoryStore):
         location = self._shipment.location
         try:
             with _opening:
-                place = _place(location)
+                place = _Place(location)
             return place.get(ref, self._shipment.files[ref])
         except (OSError, ImportError, ValueError) as error:
             raise OSError(
@@ -130,11 +118,12 @@ class _Received(MemoryStore):
             ) from None
 
 
+@lru_cache(maxsize=4)  # a worker may serve several runs at a time
 class _Place:
     """What this process has read from a storage."""
 
     def __init__(self, location: str) -> None:
-        if "://" not in location and not Path(location).is_dir():  # opened, it would be made
+        if "://" not in location and not Path(location).is_dir():  # to open it would make it
             raise FileNotFoundError(f"{location} doesn't exist there")
         self._storage = open_storage(location)
         self._values: dict[Ref, Any] = {}
@@ -148,8 +137,8 @@ class _Place:
             return self._values[ref]
 
     def _read(self, ref: Ref, digest: str) -> Any:
-        # A copy from elsewhere is deleted as soon as it is mapped, so that none is left behind by
-        # a worker that is killed; it takes its room on the disk until it is no longer mapped.
+        # A copy of a remote file is deleted as soon as it is mapped: so a killed worker leaves
+        # none behind. Its room on the disk is free when nothing maps it any more.
         with tempfile.TemporaryDirectory() as folder:
             path = self._storage.local(ref, Path(folder))
             if not _is_whole(path, digest):
@@ -157,22 +146,14 @@ class _Place:
             return joblib.load(path, mmap_mode="r")
 
 
-_opening = threading.Lock()
-
-
-@lru_cache(maxsize=4)  # a worker may serve several runs at a time; older ones are let go
-def _place(location: str) -> _Place:
-    return _Place(location)
-
-
 def _digest(path: Path) -> str:
-    """The digest of a file, after its size."""
+    """The size of a file and the digest of its bytes."""
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         return f"{size}-{hashlib.file_digest(file, 'blake2b').hexdigest()}"
 
 
 def _is_whole(path: Path, digest: str) -> bool:
-    with open_regular(path) as file:  # one of another size may take hours to be read
+    with open_regular(path) as file:  # to read one of another size may take hours
         size = os.fstat(file.fileno()).st_size
     return digest.startswith(f"{size}-") and _digest(path) == digest

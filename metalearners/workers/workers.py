@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from functools import cache
 from typing import Protocol, TypeVar
 
@@ -30,20 +31,17 @@ R = TypeVar("R")
 
 
 class WorkerLost(OSError):  # noqa: N818 - what happened, as the standard library has it
-    """A worker ended in the middle of a fit: killed, or out of memory."""
+    """A worker was killed or ran out of memory in the middle of a fit."""
 
 
 class TimeLimitExceeded(RuntimeError):  # noqa: N818
-    """A fit was stopped, as it took longer than it may."""
+    """A fit took longer than its limit, and was stopped."""
 
 
 class Workers(Protocol):
-    """Fits units, one for each thread that asks.
+    """Fits units, one for each thread that calls `fit`."""
 
-    `concurrency` is the number of threads that may ask at a time.
-    """
-
-    concurrency: int
+    concurrency: int  # threads that may call at a time
 
     def fit(self, unit: FitUnit, store: Store) -> Fit:
         """The fit of a unit, whose inputs are in the store.
@@ -53,25 +51,19 @@ class Workers(Protocol):
         WorkerLost
             If its worker ended.
         TimeLimitExceeded
-            If it took longer than it may.
+            If it took longer than its limit.
         """
 
     def close(self) -> None:
-        """End what was started."""
+        """End all processes and threads that were started."""
 
 
+@dataclass(eq=False)
 class InProcess:
-    """Fits in the thread that asks.
+    """Fits in the thread that calls `fit`."""
 
-    Parameters
-    ----------
-    concurrency : number of threads that ask
-    threads : inside one fit
-    """
-
-    def __init__(self, concurrency: int, threads: int) -> None:
-        self.concurrency = concurrency
-        self.threads = threads
+    concurrency: int  # threads that may call at a time
+    threads: int  # inside one fit
 
     def fit(self, unit: FitUnit, store: Store) -> Fit:
         """The fit of a unit."""
@@ -82,14 +74,18 @@ class InProcess:
 
 
 class Processes:
-    """Fits in processes, each its own pool of one: what ends one is no other's loss.
+    """Fits in processes. Each is a pool of its own, so that a crash affects only one fit.
 
     Parameters
     ----------
-    n : number of processes
-    threads : inside one fit
-    inputs : by which the processes get what they read
-    time_limit : seconds for one fit; its process is ended then
+    n : int
+        Number of processes.
+    threads : int
+        Threads inside one fit.
+    inputs : SharedInputs
+        Sends the processes what they read.
+    time_limit : float or None
+        Seconds for one fit; its process is ended then.
     """
 
     def __init__(
@@ -107,17 +103,17 @@ class Processes:
             self._idle.put(self._all[-1])
 
     def fit(self, unit: FitUnit, store: Store) -> Fit:
-        """The fit of a unit, made by the next process that is free."""
+        """The fit of a unit, by the next process that is free."""
         shipment = self.inputs.ship(unit, store)
         process = self._idle.get()
         if process is None:
-            self._idle.put(None)  # for the next who waits
+            self._idle.put(None)  # for the next thread that waits
             raise RuntimeError("These workers were closed.")
         try:
             return process.fit(shipment, self.threads, self.time_limit)
         except BrokenExecutor as error:
             process = self._replaced(process)
-            raise _what_broke(error) from None
+            raise _broken_worker_error(error) from None
         except TimeLimitExceeded:
             process = self._replaced(process)
             raise
@@ -141,8 +137,8 @@ class Processes:
         return self._all[-1]
 
 
-def _what_broke(error: BrokenExecutor) -> Exception:
-    # Anything but loky's own is of a pool that the base model has.
+def _broken_worker_error(error: BrokenExecutor) -> Exception:
+    # An error that isn't loky's own is of a pool inside the base model.
     if isinstance(error, TerminatedWorkerError) or not isinstance(error, BrokenProcessPool):
         return WorkerLost(
             "Its worker process was killed, or ran out of memory. With fewer workers each has more."
@@ -155,7 +151,7 @@ def _what_broke(error: BrokenExecutor) -> Exception:
 
 
 class _Process:
-    """A process that fits, one unit at a time; it begins with the first."""
+    """A process that fits one unit at a time; the first call starts it."""
 
     def __init__(self, threads: int) -> None:
         self._pool = ProcessPoolExecutor(
@@ -163,11 +159,11 @@ class _Process:
             context=get_context("loky"),
             initializer=_begin_worker,
             initargs=(os.getpid(), threads),
-            env={"PYTHONSAFEPATH": "1"},  # a module of this process's, never a file of its folder
+            env={"PYTHONSAFEPATH": "1"},  # no file of its folder shadows a module
         )
 
     def fit(self, shipment: Shipment, threads: int, time_limit: float | None) -> Fit:
-        if time_limit is not None:  # it is for the fit alone
+        if time_limit is not None:  # the limit is for the fit alone
             self._pool.submit(receive, shipment).result()
         future = self._pool.submit(fit_shipment, shipment, threads)
         begun, dead = time.monotonic(), False
@@ -178,15 +174,15 @@ class _Process:
                     f"It was stopped after {time_limit:g} s, its limit (unit_seconds)."
                 )
             wait([future], min(left, _LOOK_SECONDS))
-            # One that is killed while it sends its fit leaves loky waiting for the rest of it.
+            # Where a process is killed while it sends its fit, loky waits for the rest for ever.
             if dead and not future.done():
-                self._pool._result_queue._writer.close()  # private; its reader is waiting for more
-                raise TerminatedWorkerError("It ended without a word.")
+                self._pool._result_queue._writer.close()  # private; ends that wait
+                raise TerminatedWorkerError("It died without reporting an error.")
             dead = not self._alive()
         return future.result()
 
     def _alive(self) -> bool:
-        processes = list((self._pool._processes or {}).values())  # private: loky doesn't tell
+        processes = list((self._pool._processes or {}).values())  # private: loky has no call for it
         return not processes or any(process.is_alive() for process in processes)
 
     def end(self) -> None:
@@ -201,7 +197,7 @@ def _begin_worker(parent: int, threads: int) -> None:
 
 
 def end_with(parent: int) -> None:
-    """End this process when its parent has ended, which couldn't end it if it was killed."""
+    """End this process when its parent has ended, even if the parent was killed."""
     while os.getppid() == parent:
         time.sleep(0.5)
     for child in psutil.Process().children(recursive=True):  # of a base model's own pool
@@ -212,9 +208,9 @@ def end_with(parent: int) -> None:
 
 @contextlib.contextmanager
 def limited_blas(threads: int | None) -> Iterator[None]:
-    """Have linear algebra use so many threads in this process; None leaves it as it is.
+    """Limit the threads of linear algebra in this process; None leaves them as they are.
 
-    It has one number for a whole process: set around fits that run side by side, not in each.
+    A process has one such limit: set it around fits that run side by side, not in each of them.
     """
     if threads is None:
         yield
@@ -224,7 +220,7 @@ def limited_blas(threads: int | None) -> Iterator[None]:
 
 
 def side_by_side(call: Callable[[T], R], items: Iterable[T], n: int, threads: int) -> list[R]:
-    """What a call returns for each item: so many at a time, each with its threads."""
+    """What a call returns for each item: `n` calls at a time, each with so many threads."""
 
     def limited(item: T) -> R:
         with limited_openmp(threads):

@@ -25,13 +25,10 @@ from metalearners import DRLearner, RLearner, SLearner, TLearner, XLearner
 from metalearners.bundle import Bundle
 from metalearners.cross_fit_estimator import CrossFitEstimator
 from metalearners.data.folds import draw_folds, draw_holdout
+from metalearners.evaluation.balance import standardized_differences
+from metalearners.evaluation.drivers import effect_drivers
 from metalearners.evaluation.means import mean_with_error, simultaneous_intervals
-from metalearners.evaluation.ranking import (
-    calibration,
-    effect_drivers,
-    gain_curve,
-    standardized_differences,
-)
+from metalearners.evaluation.ranking import calibration, gain_curve
 from metalearners.grid_search import MetaLearnerGridSearch
 from metalearners.intervals import cate_intervals
 from metalearners.metalearner import get_overall_estimators

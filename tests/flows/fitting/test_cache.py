@@ -28,8 +28,7 @@ from typer.testing import CliRunner
 import metalearners.cache.fit_cache
 from flows.cli.commands import app
 from flows.runs import cache_warning
-from metalearners.cache import remote_storage
-from metalearners.cache.cached_store import CachedStore
+from metalearners.cache import claims, remote_storage
 from metalearners.cache.claims import Claimant, Holder
 from metalearners.cache.fit_cache import FitCache, inputs_claim, inputs_place
 from metalearners.cache.folder_storage import FolderStorage
@@ -38,6 +37,7 @@ from metalearners.cache.regular_files import OddFileError
 from metalearners.cache.remote_storage import RemoteStorage
 from metalearners.fits.store import obtain
 from metalearners.fits.unit import Fit
+from metalearners.store import CachedStore
 from tests.acceptance.test_processes import start, wait_for
 from tests.conftest import REPOSITORY, Ran, write_config
 from tests.metalearners.cache.test_store import Bomb
@@ -249,7 +249,7 @@ def test_where_there_are_no_locks_claims_leave_nothing(tmp_path, monkeypatch):
         raise OSError(errno.ENOLCK, "No locks available")
 
     storage = FolderStorage(tmp_path)
-    monkeypatch.setattr("metalearners.cache.folder_storage.fcntl.flock", flock)
+    monkeypatch.setattr("metalearners.cache.file_locks.fcntl.flock", flock)
     before = len(os.listdir("/proc/self/fd"))
     for key in KEYS:
         with storage.claim(key):
@@ -262,7 +262,7 @@ def test_where_there_are_no_locks_claims_leave_nothing(tmp_path, monkeypatch):
 @pytest.fixture
 def short_silence(monkeypatch):
     monkeypatch.setattr("metalearners.cache.folder_storage.SILENT_SECONDS", 1.5)
-    monkeypatch.setattr("metalearners.cache.folder_storage.BEAT_SECONDS", 0.2)
+    monkeypatch.setattr("metalearners.cache.claims.BEAT_SECONDS", 0.2)
     monkeypatch.setattr("metalearners.cache.folder_storage._LOOK_SECONDS", 0.05)
 
 
@@ -431,7 +431,8 @@ def quick(monkeypatch):
 
 
 def shorten(factor):
-    for name in ("_LEASE_SECONDS", "BEAT_SECONDS", "_POLL_SECONDS", "_SETTLE_SECONDS"):
+    claims.BEAT_SECONDS *= factor
+    for name in ("_LEASE_SECONDS", "_POLL_SECONDS", "_SETTLE_SECONDS"):
         setattr(remote_storage, name, getattr(remote_storage, name) * factor)
 
 
@@ -611,7 +612,7 @@ except OSError as error:
     ]
     cache = FitCache(FolderStorage(tmp_path / "cache"))
     assert [entry.key for entry in cache.entries()] == KEYS[1::2]
-    assert all(cache.is_whole(key) for key in KEYS[1::2])
+    assert not any(cache.is_damaged(key) for key in KEYS[1::2])
     assert len([path for path in (tmp_path / "cache").rglob("*") if path.is_file()]) == 4
 
 

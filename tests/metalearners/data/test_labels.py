@@ -14,8 +14,9 @@ from metalearners.bundle import Bundle
 from metalearners.cross_fit_estimator import CrossFitEstimator
 from metalearners.data.folds import draw_folds, draw_holdout
 from metalearners.evaluation.average_effects import aipw_scores, difference_in_means
+from metalearners.evaluation.balance import standardized_differences
 from metalearners.evaluation.means import mean_with_error, simultaneous_intervals
-from metalearners.evaluation.ranking import calibration, gain_curve, standardized_differences
+from metalearners.evaluation.ranking import calibration, gain_curve
 from metalearners.grid_search import MetaLearnerGridSearch
 from metalearners.rlearner import r_loss
 from metalearners.utils import simplify_output

@@ -11,7 +11,7 @@ from metalearners.evaluation.average_effects import (
     difference_in_means,
 )
 from metalearners.evaluation.means import (
-    cluster_sums,
+    cluster_codes,
     effective_clusters,
     mean_with_error,
     simultaneous_intervals,
@@ -326,11 +326,9 @@ def test_clusters_may_have_any_labels_in_any_order():
     assert found.std_error == pytest.approx(expected.std_error, rel=1e-10)
 
 
-def test_sums_of_clusters_are_in_the_order_of_labels():
-    values, groups = np.array([1.0, 2, 4, 8]), np.array(["b", "a", "b", "a"])
-
-    assert cluster_sums(values, groups).tolist() == [10, 5]
-    assert cluster_sums(values, None) is values
+def test_codes_of_clusters_are_in_the_order_of_labels():
+    assert cluster_codes(4, np.array(["b", "a", "b", "a"])).tolist() == [1, 0, 1, 0]
+    assert cluster_codes(4, None).tolist() == [0, 1, 2, 3]
 
 
 def test_copies_in_one_cluster_carry_no_information():

@@ -9,14 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import rankdata
 
+from metalearners.evaluation.balance import standardized_differences
+from metalearners.evaluation.drivers import effect_drivers
 from metalearners.evaluation.means import mean_with_error
-from metalearners.evaluation.ranking import (
-    calibration,
-    effect_drivers,
-    gain_curve,
-    rounding,
-    standardized_differences,
-)
+from metalearners.evaluation.ranking import calibration, gain_curve
+from metalearners.evaluation.ties import rounding
 
 seeds = st.integers(min_value=0, max_value=2**31)
 sizes = st.integers(min_value=2, max_value=60)
