@@ -1,4 +1,4 @@
-"""Installed packages: which one code is of, and in which version."""
+"""Installed packages: which one holds a module, and in which version."""
 
 import inspect
 import json
@@ -15,12 +15,12 @@ from metalearners.digests.names import combine
 
 @cache
 def distributions() -> Mapping[str, list[str]]:
-    """Names of distributions by module that they install."""
-    return packages_distributions()  # reads every installed package: once is enough
+    """Names of distributions by the module that they install; it reads all of them once."""
+    return packages_distributions()
 
 
 def installed_as(module: str) -> str | None:
-    """Name of the distribution that a module is of; None for one that changes when it is edited."""
+    """Name of the distribution that holds a module; None for editable and other modules."""
     for name in distributions().get(module.partition(".")[0], ()):
         if not is_editable(name) and _lies_in(name, module):
             return name
@@ -28,7 +28,7 @@ def installed_as(module: str) -> str | None:
 
 
 def _lies_in(name: str, module: str) -> bool:
-    """Whether a module's file is where its distribution is; a script may bear the same name."""
+    """Whether a module's file lies in its distribution: a script may have the same name."""
     file = getattr(sys.modules.get(module), "__file__", None)
     return file is None or _is_file_of(name, file)
 
@@ -52,6 +52,6 @@ def version_of(name: str) -> str:
 
 @cache
 def is_editable(name: str) -> bool:
-    """Whether a distribution was installed to be edited."""
+    """Whether a distribution was installed in editable mode."""
     about = distribution(name).read_text("direct_url.json")
     return bool(about and json.loads(about).get("dir_info", {}).get("editable"))
