@@ -9,7 +9,8 @@ import pandas as pd
 from scipy import sparse
 
 from metalearners._typing import Matrix
-from metalearners.base_models.rows import as_frame, kinds
+from metalearners.base_models.feature_types import kinds
+from metalearners.base_models.rows import as_frame
 
 Features = tuple[int, ...] | tuple[str, ...] | None
 """Positions or names of features; None is all of them."""
