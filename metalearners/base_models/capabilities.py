@@ -101,7 +101,7 @@ def takes_missing(estimator: Any) -> bool:
     for _, step in estimator.steps:
         if step in (None, "passthrough"):
             continue
-        if not (takes_missing(step) if inner_models(step) else _allow_nan(step)):
+        if not takes_missing(step):
             return False
         if _replaces_values(step):
             return True

@@ -5,7 +5,7 @@ scikit-learn use float64, but choose splits by squares of sums, which lose twice
 """
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -25,18 +25,18 @@ _ROWS = 2_000  # to compare values of
 _LOST = 0.1  # share of distinct values
 
 # Losses of differences alone, which don't change when a constant is added to the outcome.
-_OF_DIFFERENCES: Mapping[str, tuple[str, frozenset[Any]]] = {
+_OF_DIFFERENCES: dict[str, tuple[str, set[str | None]]] = {
     "lightgbm": (
         "objective",
-        frozenset({None, "regression", "l2", "mse", "rmse", "l1", "mae", "huber", "quantile"})
-        | {"regression_l2", "mean_squared_error", "regression_l1", "mean_absolute_error", "fair"},
+        {None, "regression", "l2", "mse", "rmse", "l1", "mae", "huber", "quantile", "fair"}
+        | {"regression_l2", "mean_squared_error", "regression_l1", "mean_absolute_error"},
     ),
     "xgboost": (
         "objective",
-        frozenset({None, "reg:squarederror", "reg:absoluteerror", "reg:quantileerror"}),
+        {None, "reg:squarederror", "reg:absoluteerror", "reg:quantileerror"},
     ),
-    "catboost": ("loss_function", frozenset({None, "RMSE"})),
-    "sklearn.tree": ("criterion", frozenset({"squared_error", "friedman_mse", "absolute_error"})),
+    "catboost": ("loss_function", {None, "RMSE"}),
+    "sklearn.tree": ("criterion", {"squared_error", "friedman_mse", "absolute_error"}),
 }
 _SINGLE = frozenset({"lightgbm", "xgboost", "catboost"})
 _FIXED_START = ("boost_from_average", "base_score")

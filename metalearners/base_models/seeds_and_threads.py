@@ -40,9 +40,9 @@ def set_seeds_and_threads(
     """
     if is_estimator(value):
         value.set_params(**_settings(value, seed, threads, within))
-        threads = threads and max(1, threads // _jobs(value))
         within = within or not isinstance(value, Pipeline)
         value = value.get_params(deep=False)
+        threads = threads and max(1, threads // _count(value.get("n_jobs") or 1))
     elif is_splitter(value) and getattr(value, "random_state", seed) is None:
         value.random_state = seed
     items = value.values() if isinstance(value, Mapping) else value
@@ -92,10 +92,6 @@ def _threads(part: Any, given: Mapping[str, Any], threads: int) -> dict[str, int
     return {next(iter(named)): 1 if nested else threads}
 
 
-def _jobs(part: Any) -> int:
-    return _count(part.get_params(deep=False).get("n_jobs", 1) or 1)
-
-
 def _count(n: int) -> int:
     """A number of jobs in scikit-learn's sense: -1 is all cores; boosting libraries also use 0."""
     return n if n > 0 else max(1, cpu_count() + (n + 1 if n else 0))
@@ -118,9 +114,6 @@ def _of_package(part: Any, given: Mapping[str, Any]) -> dict[str, Any]:
 def _lightgbm(given: Mapping[str, Any]) -> dict[str, Any]:
     # Without these, LightGBM chooses its histogram layout by a timing test, and its sums depend
     # on the number of threads (LightGBM documentation, parameter `deterministic`).
-    wanted = {"deterministic": True, "verbosity": -1}
-    if not {"force_col_wise", "force_row_wise"} & set(given):
-        wanted["force_row_wise"] = True
-    if "verbose" in given:
-        del wanted["verbosity"]
-    return wanted
+    layout = {} if "force_col_wise" in given else {"force_row_wise": True}
+    quiet = {} if "verbose" in given else {"verbosity": -1}
+    return {"deterministic": True, **layout, **quiet}

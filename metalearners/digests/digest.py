@@ -9,6 +9,7 @@ of installed packages is its version.
 """
 
 import functools
+import inspect
 import logging
 import platform
 import re
@@ -27,9 +28,9 @@ from scipy.stats.distributions import rv_frozen
 
 from metalearners._typing import Array, Ref
 from metalearners.base_models.seeds_and_threads import THREADS
-from metalearners.digests.libraries import distributions, installed_as, source_digest, version_of
+from metalearners.digests.libraries import distributions, installed_as, version_of
 from metalearners.digests.names import combine
-from metalearners.digests.own_code import UNKNOWN, content, is_outside, reads
+from metalearners.digests.own_code import UNKNOWN, closure, is_outside, reads
 from metalearners.digests.walk import WALK, Walk, walked, without_digest
 
 # Parameters that say how a base model runs, not what it learns.
@@ -132,18 +133,10 @@ def _ufunc(value: Any) -> Ref:
     )
 
 
-_BY_TEXT = (
-    *(bool, int, float, complex, str, range, slice, re.Pattern, PurePath, np.dtype),
-    *(type(None), type(...), type(NotImplemented)),
-)
-
-
+@_content.register(bool | int | float | complex | str | range | slice | None)
+@_content.register(re.Pattern | PurePath | np.dtype | type(...) | type(NotImplemented))
 def _by_text(value: object) -> Ref:
     return combine(type(value).__name__, [repr(value)])
-
-
-for _kind in _BY_TEXT:
-    _content.register(_kind, _by_text)
 
 
 @_content.register(bytes)
@@ -151,21 +144,17 @@ def _bytes(value: bytes) -> Ref:
     return combine("bytes", [value])
 
 
-@_content.register(np.str_)  # which would count as a str, and the next as bytes
-@_content.register(np.bytes_)
-@_content.register(np.generic)
+@_content.register(np.generic | np.str_ | np.bytes_)  # the latter would count as str and bytes
 def _scalar(value: np.generic) -> Ref:
     return digest(value.item())
 
 
-@_content.register(list)
-@_content.register(tuple)
+@_content.register(list | tuple)
 def _sequence(value: Iterable[Any]) -> Ref:
     return combine("sequence", [digest(item) for item in value])
 
 
-@_content.register(set)
-@_content.register(frozenset)
+@_content.register(set | frozenset)
 def _set(value: Iterable[Any]) -> Ref:
     return combine("set", sorted(digest(item) for item in list(value)))
 
@@ -283,16 +272,14 @@ def _function(value: Any) -> Ref:
     if "<" not in value.__qualname__:
         return _of_library(value, named)
     # Lambdas and inner functions may share a name and a source.
-    closed = [content(cell) for cell in value.__closure__ or ()]
-    given = digest([closed, value.__defaults__, value.__kwdefaults__])
-    return combine("inner", [named, _bytecode(value.__code__), given])
+    arguments = [list(closure(value).values()), value.__defaults__, value.__kwdefaults__]
+    return combine("inner", [named, _bytecode(value.__code__), digest(arguments)])
 
 
 def _reached(value: Any) -> Iterator[Ref]:
     """Digests of a function's code and of what it refers to."""
     yield _bytecode(value.__code__)
-    closed = [content(cell) for cell in value.__closure__ or ()]
-    yield digest([c for c in closed if not isinstance(c, types.ModuleType)])
+    yield digest([v for v in closure(value).values() if not isinstance(v, types.ModuleType)])
     yield digest([value.__defaults__, value.__kwdefaults__, vars(value)])
     if not _is_users_module(value.__globals__.get("__name__")):
         return  # a library's wrapper around the user's function
@@ -336,7 +323,7 @@ def code_version(code: Any) -> str:
         return version_of(package) if package else platform.python_version()
     try:
         editable = module.partition(".")[0] in distributions()
-        return source_digest(sys.modules[module] if editable else code)
+        return combine("source", [inspect.getsource(sys.modules[module] if editable else code)])
     except (KeyError, OSError, TypeError):  # typed into an interpreter
         members = vars(code) if isinstance(code, type) else {"": code}
         functions = {k: m for k, m in list(members.items()) if isinstance(m, FunctionType)}

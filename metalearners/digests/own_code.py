@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from importlib.util import resolve_name
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -38,18 +39,18 @@ def reads(function: FunctionType) -> Iterator[_Read]:
     `UNKNOWN`. Values of closures and defaults aren't among them; attributes of a closure's modules
     are.
     """
-    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-    closed = {name: content(cell) for name, cell in cells}
-    modules = {name: value for name, value in closed.items() if isinstance(value, ModuleType)}
+    values = closure(function)
+    modules = {name: value for name, value in values.items() if isinstance(value, ModuleType)}
     return _reads(function.__code__, function.__globals__, modules)
 
 
-def content(cell: Any) -> Any:
-    """The value in a closure's cell; None for an empty cell."""
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return None
+def closure(function: FunctionType) -> dict[str, Any]:
+    """Values of a function's closure by name; None for an empty cell."""
+    values: dict[str, Any] = dict.fromkeys(function.__code__.co_freevars)
+    for name, cell in zip(values, function.__closure__ or (), strict=True):
+        with suppress(ValueError):
+            values[name] = cell.cell_contents
+    return values
 
 
 def is_outside(code: Any) -> bool:
