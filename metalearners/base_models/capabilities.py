@@ -2,12 +2,7 @@
 
 from typing import Any
 
-from sklearn.ensemble import (
-    AdaBoostClassifier,
-    AdaBoostRegressor,
-    BaggingClassifier,
-    BaggingRegressor,
-)
+from sklearn import ensemble
 from sklearn.feature_selection import RFE
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
@@ -26,8 +21,8 @@ from metalearners.base_models.nesting import inner_models, package_of, parts
 from metalearners.base_models.rows import as_frame, as_pandas
 
 # These convert features to plain arrays for their inner models.
-_BOOSTING = (AdaBoostRegressor, AdaBoostClassifier)
-_FLATTENING = (RFE, BaggingRegressor, BaggingClassifier, *_BOOSTING)
+_BOOSTING = (ensemble.AdaBoostRegressor, ensemble.AdaBoostClassifier)
+_FLATTENING = (RFE, ensemble.BaggingRegressor, ensemble.BaggingClassifier, *_BOOSTING)
 
 # Types, besides categories, that models of these packages refuse or crash on.
 _NONE_TAKES = frozenset({TEXTS, ARROW_CATEGORIES})
@@ -98,9 +93,7 @@ def takes_missing(estimator: Any) -> bool:
         if models and not isinstance(estimator, _BOOSTING):  # which check their input themselves
             return all(map(takes_missing, models))
         return _allow_nan(estimator)
-    for _, step in estimator.steps:
-        if step in (None, "passthrough"):
-            continue
+    for step in [step for _, step in estimator.steps if step not in (None, "passthrough")]:
         if not takes_missing(step):
             return False
         if _replaces_values(step):

@@ -31,10 +31,7 @@ _OF_DIFFERENCES: dict[str, tuple[str, set[str | None]]] = {
         {None, "regression", "l2", "mse", "rmse", "l1", "mae", "huber", "quantile", "fair"}
         | {"regression_l2", "mean_squared_error", "regression_l1", "mean_absolute_error"},
     ),
-    "xgboost": (
-        "objective",
-        {None, "reg:squarederror", "reg:absoluteerror", "reg:quantileerror"},
-    ),
+    "xgboost": ("objective", {None, "reg:squarederror", "reg:absoluteerror", "reg:quantileerror"}),
     "catboost": ("loss_function", {None, "RMSE"}),
     "sklearn.tree": ("criterion", {"squared_error", "friedman_mse", "absolute_error"}),
 }

@@ -4,14 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from joblib import cpu_count
-from sklearn.ensemble import (
-    BaggingClassifier,
-    BaggingRegressor,
-    ExtraTreesClassifier,
-    ExtraTreesRegressor,
-    RandomForestClassifier,
-    RandomForestRegressor,
-)
+from sklearn import ensemble
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
@@ -24,8 +17,9 @@ _SEEDS = ("random_state", "random_seed", "seed")
 _CATBOOST_LOG = {"verbose", "silent", "logging_level", "verbose_eval", "metric_period"}
 # Their predictions are sums in the order of their threads: the last bits would differ each time.
 _SUMMING = (
-    *(RandomForestRegressor, RandomForestClassifier, ExtraTreesRegressor, ExtraTreesClassifier),
-    *(BaggingRegressor, BaggingClassifier),
+    *(ensemble.RandomForestRegressor, ensemble.RandomForestClassifier),
+    *(ensemble.ExtraTreesRegressor, ensemble.ExtraTreesClassifier),
+    *(ensemble.BaggingRegressor, ensemble.BaggingClassifier),
 )
 
 

@@ -19,6 +19,9 @@ from metalearners.base_models.rows import as_positions, take, with_arm
 from metalearners.base_models.seeds_and_threads import fix_order_of_sums
 from metalearners.base_models.weights import in_rows, routing_weights, weight_argument
 
+_LARGE = 2_000_000  # values of a matrix
+_thread_pools = cache(ThreadpoolController)
+
 
 @dataclass(frozen=True)
 class Argument:
@@ -122,13 +125,10 @@ def _rows(X: Matrix, train: Array) -> Matrix:
 
 def _give_back_memory(X: Matrix) -> None:
     # The C library keeps what LightGBM frees, by thread: with several workers this is more than
-    # the features themselves.
+    # the features themselves. The call takes milliseconds.
     trim = _trimmer()
     if trim is not None and X.shape[0] * X.shape[1] > _LARGE:
         trim(0)
-
-
-_LARGE = 2_000_000  # values; the call takes milliseconds
 
 
 @cache
@@ -155,11 +155,6 @@ def limited_openmp(threads: int | None) -> contextlib.AbstractContextManager[obj
     if threads is None:
         return contextlib.nullcontext()
     return _thread_pools().limit(limits=threads, user_api="openmp")
-
-
-@cache
-def _thread_pools() -> ThreadpoolController:
-    return ThreadpoolController()
 
 
 def predict_with(

@@ -15,13 +15,7 @@ from metalearners.data.folds import FoldSplits, Splits
 
 
 def as_array(values: Any) -> Array:
-    """Values of an array, a list or a series of any library as a numpy array.
-
-    Raises
-    ------
-    ValueError
-        If values are masked, or lists of different lengths.
-    """
+    """Values of an array, a list or a series of any library as a numpy array."""
     check_unmasked(values)
     series = nw.from_native(values, series_only=True, allow_series=True, pass_through=True)
     try:

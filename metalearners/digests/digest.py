@@ -16,6 +16,7 @@ import re
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from enum import Enum
 from functools import singledispatch
 from pathlib import PurePath
@@ -78,11 +79,10 @@ def _has_only_attributes(value: Any) -> bool:
     for name in ("__reduce__", "__reduce_ex__"):
         if getattr(type(value), name) is not getattr(object, name):
             return False
-    try:
+    with suppress(TypeError):
         object.__reduce_ex__(value, 2)
-    except TypeError:
-        return False
-    return True
+        return True
+    return False
 
 
 @singledispatch

@@ -117,7 +117,9 @@ def _of_import(
         for step, target in zip(steps[at + 1 :: 2], steps[at + 2 :: 2], strict=False):
             if step.opname != "IMPORT_FROM":
                 return
-            value = _imported(module, step.argval)
+            if not hasattr(module, step.argval):
+                importlib.import_module(f"{module.__name__}.{step.argval}")
+            value = getattr(module, step.argval)
             local.pop(target.argval, None)
             if isinstance(value, ModuleType):
                 local[target.argval] = value
@@ -125,9 +127,3 @@ def _of_import(
                 yield f"{name}.{step.argval}", value
     except Exception:  # whatever a module raises when it is imported
         yield f"import {name}", UNKNOWN
-
-
-def _imported(module: ModuleType, name: str) -> Any:
-    if not hasattr(module, name):
-        return importlib.import_module(f"{module.__name__}.{name}")
-    return getattr(module, name)
