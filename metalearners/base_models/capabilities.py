@@ -92,8 +92,9 @@ def takes_missing(estimator: Any) -> bool:
         models = inner_models(estimator)
         if models and not isinstance(estimator, _BOOSTING):  # which check their input themselves
             return all(map(takes_missing, models))
-        return _allow_nan(estimator)
-    for step in [step for _, step in estimator.steps if step not in (None, "passthrough")]:
+        return _replaces_values(estimator) or bool(get_tags(estimator).input_tags.allow_nan)
+    steps = [step for _, step in estimator.steps if step not in (None, "passthrough")]
+    for step in steps:
         if not takes_missing(step):
             return False
         if _replaces_values(step):
@@ -131,10 +132,6 @@ def takes_arm_as_category(estimator: Any) -> bool:
         return takes_categories(estimator) and all(map(takes_arm_as_category, models))
     indicators = isinstance(estimator, Pipeline) or package_of(estimator) == "catboost"
     return not indicators and takes_categories(estimator)
-
-
-def _allow_nan(estimator: Any) -> bool:
-    return _replaces_values(estimator) or bool(get_tags(estimator).input_tags.allow_nan)
 
 
 def _replaces_values(step: Any) -> bool:

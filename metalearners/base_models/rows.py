@@ -83,15 +83,10 @@ def _array_with(X: Array, arm: Array, n_arms: int, interactions: bool, rows: Arr
 def _beside(X: Matrix, indicators: Array, interactions: bool) -> list[Matrix]:
     parts = [X, indicators.astype(X.dtype)]
     if interactions:
-        kind = X.dtype if X.dtype.kind == "f" else np.dtype(float)
-        parts += [_times(X, column.astype(kind)) for column in indicators.T]
+        columns = indicators.astype(X.dtype if X.dtype.kind == "f" else np.dtype(float))
+        for column in columns.T[:, :, None]:
+            parts.append(X.multiply(column).tocsr() if sparse.issparse(X) else X * column)
     return parts
-
-
-def _times(X: Matrix, indicator: Array) -> Matrix:
-    if sparse.issparse(X):
-        return X.multiply(indicator[:, None]).tocsr()
-    return X * indicator[:, None]
 
 
 def _frame_with(X: Matrix, indicators: Array, interactions: bool) -> Matrix:
@@ -109,7 +104,7 @@ def _frame_with(X: Matrix, indicators: Array, interactions: bool) -> Matrix:
 
 
 def _series_beside(X: Matrix, name: str, values: Array) -> nw.Series[Any]:
-    if isinstance(X, pd.DataFrame):  # rows of pandas are matched by their labels
+    if isinstance(X, pd.DataFrame):  # pandas matches rows by their labels
         return nw.from_native(pd.Series(values, X.index, name=name), series_only=True)
     return nw.new_series(name, values, backend=nw.get_native_namespace(X))
 

@@ -93,21 +93,18 @@ def _count(n: int) -> int:
 
 def _of_package(part: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     """What a package needs to repeat its results and to write no files."""
-    package, wanted = package_of(part), {}
+    package = package_of(part)
+    wanted: dict[str, Any] = {}
     if package == "lightgbm":
-        wanted = _lightgbm(given)
+        # Without these, it chooses its histogram layout by a timing test, and its sums depend on
+        # the number of threads (LightGBM documentation, parameter `deterministic`).
+        layout = {} if "force_col_wise" in given else {"force_row_wise": True}
+        quiet = {} if "verbose" in given else {"verbosity": -1}
+        wanted = {"deterministic": True, **layout, **quiet}
     elif package == "catboost":
-        quiet = {} if _CATBOOST_LOG & given.keys() else {"logging_level": "Silent"}
-        wanted = {"allow_writing_files": False, **quiet}  # else it writes logs where it runs
+        silent = {} if _CATBOOST_LOG & given.keys() else {"logging_level": "Silent"}
+        wanted = {"allow_writing_files": False, **silent}  # else it writes logs where it runs
     elif package == "cuml" and "n_streams" in given:
         # With more streams, its forests don't repeat (its documentation of `random_state`).
         return {"n_streams": 1}
     return {name: value for name, value in wanted.items() if name not in given}
-
-
-def _lightgbm(given: Mapping[str, Any]) -> dict[str, Any]:
-    # Without these, LightGBM chooses its histogram layout by a timing test, and its sums depend
-    # on the number of threads (LightGBM documentation, parameter `deterministic`).
-    layout = {} if "force_col_wise" in given else {"force_row_wise": True}
-    quiet = {} if "verbose" in given else {"verbosity": -1}
-    return {"deterministic": True, **layout, **quiet}

@@ -22,8 +22,8 @@ def as_array(values: Any) -> Array:
         return series.to_numpy() if isinstance(series, nw.Series) else np.asarray(values)
     except ValueError:
         raise ValueError(
-            f"Expected one value a row; found a {type(values).__name__} of parts that differ in "
-            "length. Pass one column."
+            f"Expected one value for each row; found a {type(values).__name__} of parts that "
+            "differ in length. Pass one column."
         ) from None
 
 
@@ -190,11 +190,12 @@ def as_splits(cv: Any, n_rows: int) -> Splits | None:
         return None
     if not isinstance(cv, Iterable) or isinstance(cv, (str, bytes, Mapping)):
         raise _no_folds(f"a {type(cv).__name__}")
-    pairs = None if isinstance(cv, np.ndarray) else list(cv)
-    if pairs is not None and all(isinstance(p, (tuple, list)) and len(p) == 2 for p in pairs):
-        return [_positions(number, *pair) for number, pair in enumerate(pairs, start=1)]
-    if pairs is not None and any(hasattr(p, "__len__") for p in pairs):
-        raise _no_folds("others among them")
+    if not isinstance(cv, np.ndarray):
+        pairs = list(cv)
+        if all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in pairs):
+            return [_positions(number, *pair) for number, pair in enumerate(pairs, start=1)]
+        if any(hasattr(pair, "__len__") for pair in pairs):
+            raise _no_folds("others among them")
     folds = as_vector("cv", cv, n_rows)
     if folds.dtype.kind not in "iu":
         raise _no_folds(f"{folds.dtype} values")

@@ -121,8 +121,9 @@ def forward_chaining(time: Any, n_folds: int) -> list[Split]:
     n_points, n_blocks = len(points), n_folds + 1
     if n_folds < 1 or n_points < n_blocks or (point < 0).any():
         raise ValueError(
-            f"Expected a time for each row, and one more different times than folds or more; found "
-            f"{n_points} for {n_folds} folds, and {int((point < 0).sum())} rows without."
+            f"Expected 1 fold or more, a time for each row, and more different times than folds; "
+            f"found {n_folds} folds, {n_points} different times and {int((point < 0).sum())} rows "
+            "without a time. Use fewer folds, and leave those rows out."
         )
     rows, order = np.bincount(point), np.arange(n_points)
     block = ((rows.cumsum() - rows / 2) * n_blocks // len(point)).astype(int)

@@ -191,8 +191,8 @@ def _class(value: type) -> Ref:
 
 def _members(value: type) -> Iterator[Ref]:
     """Digests of the members of a class and its bases, as far as they are the user's."""
-    for users in filter(_is_users, value.__mro__):
-        for name, member in list(vars(users).items()):
+    for kind in filter(_is_users, value.__mro__):
+        for name, member in list(vars(kind).items()):
             if _is_of_code(name, member):
                 yield combine("member", [name, _member(member)])
 
@@ -266,8 +266,8 @@ def _of_library(code: Any, named: Ref) -> Ref:
 def _function(value: Any) -> Ref:
     named = combine("function", [value.__module__, value.__qualname__, code_version(value)])
     walk = WALK.get()
-    users = _is_users(value) or _is_users_module(value.__globals__.get("__name__"))
-    if walk is not None and walk.reaching and users:
+    from_user = _is_users(value) or _is_users_module(value.__globals__.get("__name__"))
+    if walk is not None and walk.reaching and from_user:
         return walk.once(value, lambda: [named, *_reached(value)])
     if "<" not in value.__qualname__:
         return _of_library(value, named)
