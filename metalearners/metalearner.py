@@ -13,8 +13,8 @@ from sklearn.utils.validation import validate_data
 
 from metalearners._typing import Array, Columns, Floats, Matrix, Name
 from metalearners.base_models.capabilities import check_kinds
+from metalearners.base_models.feature_types import kinds
 from metalearners.base_models.precision import concerns, tell
-from metalearners.base_models.rows import kinds
 from metalearners.cross_fit_estimator import MEDIAN, OVERALL, CrossFitEstimator
 from metalearners.data.containers import (
     check_matrix,

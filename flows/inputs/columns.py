@@ -11,6 +11,7 @@ from flows.config.sections import DataConfig
 from flows.errors import InputError
 from metalearners._typing import Array, Floats
 from metalearners.bundle import arm_name
+from metalearners.data.dataset import are_propensities
 
 _PLAIN = ("string", "integer", "floating", "boolean")
 _LARGEST = 1e100  # squares of larger numbers come near the end of floats
@@ -84,7 +85,7 @@ def known_propensity(frame: pd.DataFrame, data: DataConfig, arms: Sequence[Any])
     parts = dict(zip(given, values, strict=True))
     parts.setdefault(arms[0], 1 - sum(parts.values()))  # type: ignore[arg-type]
     columns = np.column_stack([np.broadcast_to(parts[arm], len(frame)) for arm in arms])
-    if not ((columns > 0) & (columns < 1)).all() or not np.allclose(columns.sum(axis=1), 1):
+    if not are_propensities(columns):
         raise InputError(
             "data.propensity: expected probabilities inside (0, 1) that sum to 1 over the arms; "
             f"found from {columns.min():.4g} to {columns.max():.4g}, sums from "

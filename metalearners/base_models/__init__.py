@@ -1,1 +1,1 @@
-"""What a base model is, and how one is trained and asked."""
+"""What a base model is, and how one is trained and asked for predictions."""

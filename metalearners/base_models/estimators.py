@@ -1,4 +1,4 @@
-"""Base models: built anew for each fit, held to their role, and asked for predictions."""
+"""Base models: a new one for each fit, a check of its role, and its predictions."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
 
-# Before these, scikit-learn keeps halving searches and the iterative imputer out of its packages.
+# scikit-learn hides halving searches and the iterative imputer until these imports.
 from sklearn.experimental import enable_halving_search_cv, enable_iterative_imputer  # noqa: F401
 
 from metalearners._typing import Array, Matrix
-from metalearners.base_models.seeds_and_threads import settle
+from metalearners.base_models.seeds_and_threads import set_seeds_and_threads
 
 
 def build(
@@ -22,43 +22,32 @@ def build(
 ) -> Any:
     """A new, unfitted estimator.
 
-    Parameters
-    ----------
-    seed : given to each ``random_state`` that the user left unset, of nested models and
-        splitters too
-    threads : share of the cores of a fit that runs beside others: what models are told by
-        ``n_jobs`` or its like is cut down to it, and those that are told nothing get it. None
-        leaves models as they are
+    `seed` fills each ``random_state`` that the user left unset, of nested models and splitters
+    too. `threads` is the share of the cores for a fit that runs beside others: it fills ``n_jobs``
+    and its like where they are unset, and caps them elsewhere. None leaves models as they are.
     """
-    # Copies all the way down: fits run side by side, and specifications must not change.
+    # Deep copies: fits run side by side, and specifications must not change.
     estimator = factory(**{k: clone(v, safe=False) for k, v in params.items()})
-    if not isinstance(factory, type):  # it may return one and the same each time
+    if not isinstance(factory, type):  # a function may return the same object each time
         estimator = clone(estimator, safe=False)
-    settle(estimator, seed, threads)
+    set_seeds_and_threads(estimator, seed, threads)
     return estimator
 
 
 def factory_name(factory: Any) -> str:
-    """A factory's name; of a partial its function's, of another object its class's."""
+    """A factory's name: of a partial its function's, of another object its class's."""
     named = factory.func if isinstance(factory, partial) else factory
     return str(getattr(named, "__name__", type(named).__name__))
 
 
 def check_role(estimator: Any, predict_method: str, kind: str) -> None:
-    """Refuse a classifier where means are predicted, and a regressor where probabilities are.
-
-    Raises
-    ------
-    ValueError
-        If the estimator can't be used with the predict method of its model kind.
-    """
-    wrong = is_classifier if predict_method == "predict" else is_regressor
-    if wrong(estimator):
-        found = "classifier" if predict_method == "predict" else "regressor"
+    """Refuse a classifier as a model of means, and a regressor as a model of probabilities."""
+    means = predict_method == "predict"
+    if is_classifier(estimator) if means else is_regressor(estimator):
+        found, needed = ("classifier", "regressor") if means else ("regressor", "classifier")
         raise ValueError(
             f"The model {kind} is supposed to be used with the predict method "
-            f"'{predict_method}'; found the {found} {type(estimator).__name__}. "
-            f"Use a {'regressor' if found == 'classifier' else 'classifier'}."
+            f"'{predict_method}'; found the {found} {type(estimator).__name__}. Use a {needed}."
         )
 
 

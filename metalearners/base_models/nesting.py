@@ -1,4 +1,4 @@
-"""What base models are made of: models within models, and the splitters and values beside them."""
+"""Models within base models, and the splitters and values beside them."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -7,8 +7,13 @@ from sklearn.base import is_classifier
 from sklearn.linear_model import LogisticRegression, RidgeCV
 
 
+def package_of(value: Any) -> str:
+    """The package that defines a value's class, such as ``lightgbm``."""
+    return type(value).__module__.partition(".")[0]
+
+
 def is_estimator(value: Any) -> bool:
-    """Whether a value is an estimator or transformer, and no class of them."""
+    """Whether a value is an estimator or transformer, not a class of them."""
     return hasattr(value, "set_params") and not isinstance(value, type)
 
 
@@ -18,7 +23,7 @@ def is_splitter(value: Any) -> bool:
 
 
 def parts(value: Any) -> Iterator[Any]:
-    """An estimator and all that is nested in it, in the values of a search's grid too."""
+    """An estimator and all that is nested in it, also in the values of a search's grid."""
     yield value
     if is_estimator(value):
         value = value.get_params(deep=False)
@@ -29,15 +34,15 @@ def parts(value: Any) -> Iterator[Any]:
 
 
 def inner_models(estimator: Any) -> list[Any]:
-    """Models that a model fits to the features it is given; none for one that is no wrapper.
+    """Models that a wrapper fits to its own features; none for other models.
 
-    Not those of a pipeline's steps, which get what the steps before them made of the features.
+    A pipeline's steps aren't among them: they get what the steps before made of the features.
     """
-    given = estimator.get_params(deep=False)
-    pairs = given.get("estimators") or []
-    several = [pair[1] for pair in pairs if isinstance(pair, (tuple, list))]
-    if given.get("passthrough") is True:  # a stack whose last model sees the features too
+    params = estimator.get_params(deep=False)
+    pairs = params.get("estimators") or []
+    models = [params.get("estimator"), params.get("regressor")]
+    models += [pair[1] for pair in pairs if isinstance(pair, (tuple, list))]
+    if params.get("passthrough") is True:  # a stack whose last model sees the features too
         default = LogisticRegression() if is_classifier(estimator) else RidgeCV()
-        several.append(given["final_estimator"] or default)
-    found = [given.get("estimator"), given.get("regressor"), *several]
-    return [model for model in found if is_estimator(model)]
+        models.append(params["final_estimator"] or default)
+    return list(filter(is_estimator, models))

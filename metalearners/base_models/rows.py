@@ -1,4 +1,4 @@
-"""Rows of a feature matrix of any container: taken, read, and given the treatment as a feature."""
+"""Rows of a feature matrix in any container, and the treatment as one more feature."""
 
 from typing import Any
 
@@ -8,12 +8,8 @@ import pandas as pd
 from scipy import sparse
 
 from metalearners._typing import Array, Matrix
-from metalearners.base_models.feature_types import kinds_of
 
-
-def kinds(X: Matrix) -> dict[Any, str]:
-    """Columns that hold something else than plain numbers, with what they hold; see `kinds_of`."""
-    return kinds_of(X, as_frame(X))
+_AT_ONCE = 1_024  # rows, so that a part of a large array is small beside it
 
 
 def as_frame(X: Matrix) -> nw.DataFrame[Any] | None:
@@ -32,7 +28,7 @@ def take(X: Matrix, rows: Array) -> Matrix:
     if sparse.issparse(X) or X.ndim == 1:
         return X[rows]
     rows = np.arange(len(X))[rows]
-    # By columns, as data frames lay out their values: sums in another order end in other bits.
+    # By columns, as in data frames: sums in another order differ in their last bits.
     taken = np.empty((len(rows), *X.shape[1:]), X.dtype, order="F")
     for begin in range(0, len(rows), _AT_ONCE):
         taken[begin : begin + _AT_ONCE] = X[rows[begin : begin + _AT_ONCE]]
@@ -47,16 +43,13 @@ def with_arm(
     interactions: bool = False,
     rows: Array | None = None,
 ) -> Matrix:
-    """Features with the treatment appended, for a learner that treats it as one of them.
+    """Features with the treatment as one more, for a learner that has it as a feature.
 
-    A category column ``treatment`` where the base model takes categories (arrays, polars and
-    pyarrow frames then become pandas ones, which models read category types from), else one 0/1
-    column ``treatment_k`` an arm but the control, and with `interactions` each feature times each
-    of these too. Columns of a frame get strings for names, as base models refuse a mixture.
-
-    Parameters
-    ----------
-    rows : positions of the rows that `arm` is of, where these are some of X's
+    If `categorical`, the treatment is a category column ``treatment`` (arrays, polars and pyarrow
+    frames become pandas frames, from which models read categories). Else there is a 0/1 column
+    ``treatment_k`` for each arm but the control; with `interactions` also each feature times each
+    of these. Names of a frame's columns become strings, as base models refuse a mixture. With
+    `rows`, positions in X, `arm` has an entry for each of those rows.
     """
     if isinstance(X, np.ndarray) and not categorical:
         return _array_with(X, arm, n_arms, interactions, rows)
@@ -76,57 +69,42 @@ def _indicators(arm: Array, n_arms: int) -> Array:
 
 
 def _array_with(X: Array, arm: Array, n_arms: int, interactions: bool, rows: Array | None) -> Array:
-    """`with_arm` for arrays, in parts, so that features are copied once."""
+    """`with_arm` for arrays, part by part, so that features are copied once."""
     rows = np.arange(len(X)) if rows is None else rows
     n_features = X.shape[1] * (n_arms if interactions else 1) + n_arms - 1
     kind = _beside(X[:1], _indicators(arm[:1], n_arms), interactions)[-1].dtype
     wide = np.empty((len(rows), n_features), kind, order="F")  # as `take` lays out its rows
     for begin in range(0, len(rows), _AT_ONCE):
         part = slice(begin, begin + _AT_ONCE)
-        own = _beside(X[rows[part]], _indicators(arm[part], n_arms), interactions)
-        wide[part] = np.hstack(own)
+        wide[part] = np.hstack(_beside(X[rows[part]], _indicators(arm[part], n_arms), interactions))
     return wide
-
-
-_AT_ONCE = 1_024  # rows, so that a part of a large array is small beside it
 
 
 def _beside(X: Matrix, indicators: Array, interactions: bool) -> list[Matrix]:
     parts = [X, indicators.astype(X.dtype)]
     if interactions:
-        kind = X.dtype if X.dtype.kind == "f" else np.dtype(float)
-        parts += [_times(X, column.astype(kind)) for column in indicators.T]
+        columns = indicators.astype(X.dtype if X.dtype.kind == "f" else np.dtype(float))
+        for column in columns.T[:, :, None]:
+            parts.append(X.multiply(column).tocsr() if sparse.issparse(X) else X * column)
     return parts
-
-
-def _times(X: Matrix, indicator: Array) -> Matrix:
-    if sparse.issparse(X):
-        return X.multiply(indicator[:, None]).tocsr()
-    return X * indicator[:, None]
 
 
 def _frame_with(X: Matrix, indicators: Array, interactions: bool) -> Matrix:
     frame = nw.from_native(X.rename(columns=str) if isinstance(X, pd.DataFrame) else X)
-    numeric = [
-        name for name, kind in frame.schema.items() if kind.is_numeric() or kind == nw.Boolean
-    ]
+    schema = frame.schema
+    numeric = [name for name, kind in schema.items() if kind.is_numeric() or kind == nw.Boolean]
     arms, products = [], []
-    for k, column in enumerate(indicators.T, start=1):
-        arm = _series_beside(X, f"treatment_{k}", column)
+    for k, indicator in enumerate(indicators.T, start=1):
+        arm = _series_beside(X, f"treatment_{k}", indicator)
         arms.append(arm)
-        if interactions:
-            products += [
-                (_number(frame[name]) * arm).alias(f"{name}_x_{arm.name}") for name in numeric
-            ]
+        for name in numeric if interactions else ():
+            column = frame[name].cast(nw.Int8) if schema[name] == nw.Boolean else frame[name]
+            products.append((column * arm).alias(f"{name}_x_{arm.name}"))
     return frame.with_columns(*arms, *products).to_native()
 
 
-def _number(column: nw.Series[Any]) -> nw.Series[Any]:
-    return column.cast(nw.Int8) if column.dtype == nw.Boolean else column
-
-
 def _series_beside(X: Matrix, name: str, values: Array) -> nw.Series[Any]:
-    if isinstance(X, pd.DataFrame):  # rows of pandas are matched by their labels
+    if isinstance(X, pd.DataFrame):  # pandas matches rows by their labels
         return nw.from_native(pd.Series(values, X.index, name=name), series_only=True)
     return nw.new_series(name, values, backend=nw.get_native_namespace(X))
 
@@ -134,8 +112,7 @@ def _series_beside(X: Matrix, name: str, values: Array) -> nw.Series[Any]:
 def as_pandas(X: Matrix) -> pd.DataFrame:
     """A feature matrix as a pandas data frame; columns without names are numbered.
 
-    True and false with missing values become numbers, as whole numbers with such do: pandas would
-    have Python objects.
+    True and false with missing values become floats, where pandas would have Python objects.
     """
     frame = as_frame(X)
     if frame is None or isinstance(X, pd.DataFrame):

@@ -1,4 +1,4 @@
-"""Row weights: whether a base model takes them, and how they reach all of its parts."""
+"""Row weights: whether a base model takes them, and how all of its parts get them."""
 
 import contextlib
 from collections.abc import Iterator
@@ -19,27 +19,23 @@ from metalearners._typing import Array, Floats
 from metalearners.base_models.nesting import inner_models, is_estimator, parts
 
 WEIGHT = "sample_weight"
-# Without routing, these pass nothing on.
+# These pass weights on by metadata routing only.
 _ROUTING_ALONE = (RFECV, OneVsRestClassifier, OneVsOneClassifier)
 
 
 def in_rows(weight: Array) -> Floats:
-    """Weights in units of a row: their mean is 1 over the rows that have any.
+    """Weights with mean 1 over the rows with weights above 0: their unit changes no fit.
 
-    Base models' limits, such as the least weight of a leaf, and their penalties take a row to
-    weigh 1; so the unit in which weights are given changes no fit.
+    Base models' penalties and limits, such as the least weight of a leaf, assume such weights.
     """
     if not weight.any():
         return weight
-    parts = weight / weight.max()  # equal weights become exactly 1
-    return np.asarray(parts / parts[parts > 0].mean())
+    relative = weight / weight.max()  # equal weights become exactly 1
+    return np.asarray(relative / relative[relative > 0].mean())
 
 
 def weight_argument(estimator: Any) -> str | None:
-    """Name of the `fit` argument that takes row weights; None if there is none.
-
-    To be used within `routing_weights`.
-    """
+    """Name of `fit`'s argument for row weights within `routing_weights`; None if it has none."""
     if isinstance(estimator, Pipeline):
         name, last = estimator.steps[-1]
         inner = weight_argument(last)
@@ -49,19 +45,19 @@ def weight_argument(estimator: Any) -> str | None:
     names = {weight_argument(model) for model in inner_models(estimator)}
     if None in names:
         return None
-    own = has_fit_parameter(estimator, WEIGHT)
-    if not names or _is_routed(estimator) or (own and names == {WEIGHT}):
-        return WEIGHT if own or names else None
-    return None if own or isinstance(estimator, _ROUTING_ALONE) or len(names) > 1 else names.pop()
+    takes = has_fit_parameter(estimator, WEIGHT)
+    if not names or _is_routed(estimator) or (takes and names == {WEIGHT}):
+        return WEIGHT if takes or names else None
+    return None if takes or isinstance(estimator, _ROUTING_ALONE) or len(names) > 1 else names.pop()
 
 
 @contextlib.contextmanager
 def routing_weights(estimator: Any) -> Iterator[None]:
     """Within it, an estimator that wraps others passes weights on to all of them.
 
-    By scikit-learn's metadata routing: without it, searches choose by scores without weights,
-    RFECV takes no weights, and stacks of pipelines neither. Models fit by the weights and are
-    scored by them; transformers, such as scalers, see all rows alike.
+    It uses scikit-learn's metadata routing. Without it, searches compare scores without weights,
+    and RFECV and stacks of pipelines take no weights. Fits and scores of models use the weights;
+    transformers, such as scalers, don't.
     """
     if not _is_routed(estimator):
         yield
@@ -73,16 +69,16 @@ def routing_weights(estimator: Any) -> Iterator[None]:
 
 
 def _is_routed(estimator: Any) -> bool:
-    """Whether an estimator wraps others, all of which know routing; catboost's don't."""
+    """Whether an estimator wraps others that all support routing; catboost's don't."""
     inside = [part for part in parts(estimator) if is_estimator(part)]
     wraps = any(inner_models(part) for part in inside)
-    return wraps and all(map(_knows_routing, inside))
+    return wraps and all(map(_supports_routing, inside))
 
 
-def _knows_routing(part: Any) -> bool:
+def _supports_routing(part: Any) -> bool:
     try:
         part.get_metadata_routing()
-    except (AttributeError, NotImplementedError):  # as those of scikit-learn say that lack it
+    except (AttributeError, NotImplementedError):  # as scikit-learn's raise that lack it
         return False
     return True
 
@@ -99,24 +95,21 @@ def _request(part: Any) -> None:
 
 
 def _default_scoring(part: Any) -> str | None:
-    # Others' default is the `score` of their models, which asks for weights itself.
+    # The default of others is the `score` of their models, which requests weights itself.
     if isinstance(part, (RFECV, LogisticRegressionCV)):
         return "accuracy" if is_classifier(part) else "r2"
     return None
 
 
 def _weighted(scoring: Any) -> Any:
-    """Scorers that are told to take weights, where they can."""
+    """Scorers that request weights, if they take any."""
     if isinstance(scoring, dict):
         return {name: _weighted(scorer) for name, scorer in scoring.items()}
     if isinstance(scoring, (list, tuple, set)):
         return {name: _weighted(name) for name in scoring}
     if isinstance(scoring, str) and scoring in get_scorer_names():
         scoring = get_scorer(scoring)
-    if hasattr(scoring, "set_score_request") and _weighable(scoring):
+    requests = hasattr(scoring, "set_score_request")
+    if requests and WEIGHT in scoring.get_metadata_routing().score.requests:
         scoring.set_score_request(sample_weight=True)
     return scoring
-
-
-def _weighable(scorer: Any) -> bool:
-    return WEIGHT in scorer.get_metadata_routing().score.requests

@@ -1,1 +1,1 @@
-"""What rows are: containers, conversion, checks, the data set and its folds."""
+"""Rows: containers, conversion, checks, the data set and its folds."""

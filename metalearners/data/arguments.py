@@ -1,4 +1,4 @@
-"""Refusals of plain arguments: what was expected, what was found, what to do instead."""
+"""Checks of plain arguments; each message says what it expected, what it found and a remedy."""
 
 from numbers import Integral, Real
 from typing import Any
@@ -10,7 +10,7 @@ from metalearners._typing import Floats
 
 
 def generator(rng: Any) -> np.random.Generator:
-    """The generator given, or a new, unseeded one for None."""
+    """The generator itself, or a new, unseeded one for None."""
     if rng is not None and not isinstance(rng, np.random.Generator):
         raise ValueError(
             f"Expected a numpy Generator or None as rng; found {rng!r}. Pass "
@@ -20,7 +20,7 @@ def generator(rng: Any) -> np.random.Generator:
 
 
 def count(name: str, value: Any, least: int = 1, most: int | None = None) -> int:
-    """An argument that is a whole number, not below `least` and not above `most`."""
+    """An argument that must be a whole number from `least` to `most`."""
     whole = isinstance(value, Integral) and not isinstance(value, bool)
     if not whole or value < least or (most is not None and value > most):
         limit = "" if most is None else f" and at most {most}"
@@ -32,11 +32,9 @@ def count(name: str, value: Any, least: int = 1, most: int | None = None) -> int
 
 
 def number(value: Any, allowed: pd.Interval, expected: str, remedy: str) -> float:
-    """An argument that is a finite number in an interval.
+    """An argument that must be a finite number in an interval.
 
-    Parameters
-    ----------
-    expected, remedy : the message's beginning, up to what was found, and its last sentence
+    The message begins with `expected` and ends with `remedy`.
     """
     if not isinstance(value, Real) or not np.isfinite(float(value)) or value not in allowed:
         raise ValueError(f"{expected}; found {value!r}. {remedy}")
@@ -44,7 +42,7 @@ def number(value: Any, allowed: pd.Interval, expected: str, remedy: str) -> floa
 
 
 def numbers(name: str, values: Any, remedy: str) -> Floats:
-    """An argument that is an array of finite numbers, as floats."""
+    """An argument that must be an array of finite numbers, as floats."""
     try:
         found = np.asarray(values, dtype=float)
     except (TypeError, ValueError):
@@ -61,13 +59,13 @@ def numbers(name: str, values: Any, remedy: str) -> Floats:
 
 
 def check_shape(name: str, fits: bool, expected: str, found: tuple[int, ...]) -> None:
-    """Refuse an array of another shape than its use needs."""
+    """Refuse an array whose shape doesn't fit."""
     if not fits:
         raise ValueError(f"Expected {name} of shape {expected}; found {found}. Reshape it.")
 
 
 def by_feature(name: str, given: Any, n_features: int) -> Floats:
-    """(p,) values from one for all features or one for each."""
+    """(p,) values from one number for all features, or one for each."""
     values = numbers(name, given, "Pass one number, or one for each feature.")
     check_shape(name, values.shape in ((), (n_features,)), f"() or ({n_features},)", values.shape)
     return np.full(n_features, values)

@@ -1,4 +1,4 @@
-"""The containers that a feature matrix may come in, and the few things that are done to one."""
+"""The containers that a feature matrix may come in: their checks, and their columns."""
 
 from collections.abc import Sequence
 from numbers import Number
@@ -9,19 +9,20 @@ import pandas as pd
 from scipy import sparse
 
 from metalearners._typing import Matrix
-from metalearners.base_models.rows import as_frame, kinds
+from metalearners.base_models.feature_types import kinds
+from metalearners.base_models.rows import as_frame
 
 Features = tuple[int, ...] | tuple[str, ...] | None
-"""Positions or names of features; None is all of them."""
+"""Positions or names of features; None for all of them."""
 
 
 def check_matrix(X: Matrix) -> None:
-    """Refuse what is no feature matrix.
+    """Refuse what isn't a feature matrix.
 
     Raises
     ------
     TypeError
-        If it is none of the containers that can be indexed by row.
+        If its rows can't be indexed.
     ValueError
         If it isn't 2-dimensional, has no rows or columns, two columns of one name, names of
         several types, or values that are masked or of a type that no base model takes.
@@ -43,19 +44,16 @@ def check_matrix(X: Matrix) -> None:
 
 
 def is_matrix(X: Any) -> bool:
-    """Whether a value is of a container that can be indexed by row."""
+    """Whether a value is a container whose rows can be indexed."""
     csr = sparse.issparse(X) and X.format == "csr"
     array = isinstance(X, np.ndarray) and not isinstance(X, np.matrix)
     return csr or array or as_frame(X) is not None
 
 
 def check_same_rows(**given: Any) -> None:
-    """Refuse pandas objects whose rows have other labels, or the same in another order.
-
-    Rows are matched by position; labels that disagree mean that the positions do too.
-    """
+    """Refuse pandas objects whose indexes differ: learners match rows by position."""
     labelled = {k: v.index for k, v in given.items() if isinstance(v, (pd.DataFrame, pd.Series))}
-    for name, index in list(labelled.items())[1:]:
+    for name, index in labelled.items():
         first, expected = next(iter(labelled.items()))
         if not index.equals(expected):
             same = len(index) == len(expected) and index.isin(expected).all()
@@ -69,13 +67,7 @@ def check_same_rows(**given: Any) -> None:
 
 
 def check_unmasked(values: Any) -> None:
-    """Refuse masked arrays, whose mask would be lost.
-
-    Raises
-    ------
-    ValueError
-        If some values are masked, or could be.
-    """
+    """Refuse masked arrays: a conversion would lose their mask."""
     if isinstance(values, np.ma.MaskedArray):
         raise ValueError(
             f"Expected an array without a mask; found {int(np.sum(values.mask))} masked "
@@ -84,7 +76,7 @@ def check_unmasked(values: Any) -> None:
 
 
 def _check_names(X: Matrix) -> None:
-    if not isinstance(X, pd.DataFrame):  # other libraries refuse such names
+    if not isinstance(X, pd.DataFrame):  # other libraries refuse such names themselves
         return
     if X.columns.has_duplicates:
         twice = X.columns[X.columns.duplicated()].unique().tolist()
@@ -97,9 +89,8 @@ def _check_names(X: Matrix) -> None:
             f"Expected texts or numbers as names of the columns of X; found {odd[:5]}. Name them "
             "anew, as with X.columns = ['_'.join(map(str, name)) for name in X.columns]."
         )
-    named = [isinstance(name, str) for name in X.columns]
-    if any(named) and not all(named):
-        others = [name for name in X.columns if not isinstance(name, str)]
+    others = [name for name in X.columns if not isinstance(name, str)]
+    if 0 < len(others) < X.shape[1]:
         raise ValueError(
             f"Expected names of one type for the columns of X; found {others[:5]} among texts. "
             "Call .rename(columns=str)."
@@ -107,7 +98,7 @@ def _check_names(X: Matrix) -> None:
 
 
 def column_names(X: Matrix) -> list[Any] | None:
-    """Names of the columns; None where they have none."""
+    """Names of the columns; None for a container without names."""
     if isinstance(X, pd.DataFrame):
         return X.columns.tolist()
     frame = as_frame(X)
@@ -115,9 +106,9 @@ def column_names(X: Matrix) -> list[Any] | None:
 
 
 def select(X: Matrix, columns: Features) -> Matrix:
-    """The named columns of a feature matrix, in its own container.
+    """Some columns of a feature matrix, in its own container.
 
-    A column of ones where none are named, as for a model of a mean.
+    Without columns, as for a model of a mean, it is an array of ones, (n, 1).
 
     Raises
     ------
@@ -139,7 +130,7 @@ def select(X: Matrix, columns: Features) -> Matrix:
 
 
 def _check_columns(X: Matrix, columns: Sequence[Any]) -> bool:
-    """Whether columns are given by name; refuses mixtures and absent columns."""
+    """Whether columns are names; refuses a mixture with positions, and absent columns."""
     named = sum(isinstance(c, str) for c in columns)
     if 0 < named < len(columns):
         raise ValueError(
@@ -159,8 +150,8 @@ def _check_columns(X: Matrix, columns: Sequence[Any]) -> bool:
         raise ValueError(
             f"Expected features of X among {whole}; not found: {absent}. Name others, or add them."
         )
-    own = columns if named else [c % X.shape[1] for c in columns]
-    if len(set(own)) < len(own):
+    distinct = {c if named else c % X.shape[1] for c in columns}
+    if len(distinct) < len(columns):
         raise ValueError(
             f"Expected each feature once; found one more often in {list(columns)}. Name it once."
         )

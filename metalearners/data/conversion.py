@@ -1,4 +1,4 @@
-"""From what a user passes to a data set: arrays and frames of any library, checked row by row."""
+"""Arrays and frames of any library, as users pass them, become the columns of a data set."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -15,32 +15,20 @@ from metalearners.data.folds import FoldSplits, Splits
 
 
 def as_array(values: Any) -> Array:
-    """Values of an array, a list or a series of any library as a numpy array.
-
-    Raises
-    ------
-    ValueError
-        If values are masked, which plain arrays can't be, or lists of several lengths.
-    """
+    """Values of an array, a list or a series of any library as a numpy array."""
     check_unmasked(values)
     series = nw.from_native(values, series_only=True, allow_series=True, pass_through=True)
     try:
         return series.to_numpy() if isinstance(series, nw.Series) else np.asarray(values)
     except ValueError:
         raise ValueError(
-            f"Expected one value a row; found a {type(values).__name__} of parts that differ in "
-            "length. Pass one column."
+            f"Expected one value for each row; found a {type(values).__name__} of parts that "
+            "differ in length. Pass one column."
         ) from None
 
 
 def as_vector(name: str, values: Any, n_rows: int) -> Array:
-    """(n,) values as a numpy array, from an array, a list or a series of any library.
-
-    Raises
-    ------
-    ValueError
-        If they are no (n,) values.
-    """
+    """(n,) values as a numpy array, from an array, a list or a series of any library."""
     found = as_array(values)
     if found.shape != (n_rows,):
         shown = found.shape or f"a {type(values).__name__}"
@@ -52,7 +40,7 @@ def as_vector(name: str, values: Any, n_rows: int) -> Array:
 
 
 def by_row(fit_params: Mapping[str, Any], n_rows: int) -> dict[str, Any]:
-    """Those arguments of a `fit` that have a value for each row, under the names users gave."""
+    """Those arguments of a `fit` that have a value for each row, by the names of messages."""
     sized = {name: value for name, value in fit_params.items() if hasattr(value, "__len__")}
     return {f"fit_params[{k!r}]": v for k, v in sized.items() if len(v) == n_rows}
 
@@ -60,7 +48,7 @@ def by_row(fit_params: Mapping[str, Any], n_rows: int) -> dict[str, Any]:
 def as_outcome(y: Any, is_classification: bool) -> Array:
     """The outcome as a numpy array: integers for classes, floats otherwise.
 
-    Classes that are no whole numbers, or too large, stay floats, for `check_outcome` to refuse.
+    Classes that aren't whole numbers or are too large stay floats; `check_outcome` refuses them.
     """
     values = np.asarray(y)
     if values.dtype.kind not in "biuf":
@@ -79,13 +67,13 @@ def _as_floats(values: Array, what: str) -> Floats:
     try:
         if values.dtype.kind != "O" or any(isinstance(v, (str, bytes)) for v in flat):
             raise TypeError("dates and texts, even of digits, are no numbers")
-        given = pd.array(flat.tolist()).astype("Float64").to_numpy(float, na_value=np.nan)
+        numbers = pd.array(flat.tolist()).astype("Float64").to_numpy(float, na_value=np.nan)
     except (TypeError, ValueError):
         raise ValueError(
             f"Expected numbers as {what}; found values of type {values.dtype}, such as "
             f"{flat[:3].tolist()}. Convert or encode them."
         ) from None
-    return np.asarray(given).reshape(values.shape)
+    return np.asarray(numbers).reshape(values.shape)
 
 
 def arm_codes(
@@ -93,18 +81,20 @@ def arm_codes(
 ) -> Array:
     """(n,) arm codes from 0, the control, to ``n_variants - 1``.
 
-    Parameters
-    ----------
-    w : (n,) codes, or labels among `arms`
-    arms : labels, the control first; None where `w` holds codes
-    judged : whether arms may be absent
+    `w` holds codes, or labels among `arms`, of which the control is first. If `judged`, arms may
+    be absent.
 
     Raises
     ------
     ValueError
-        If a row has none of the labels, or an arm has no rows.
+        If a row has no arm or an unknown one, or an arm has no rows.
     """
-    _check_no_missing(w)
+    absent = int(pd.isna(w).sum())
+    if absent:
+        raise ValueError(
+            "Number of variants present in the treatment isn't known: expected one for each row; "
+            f"found {absent} missing of {len(w)}. Leave those rows out."
+        )
     if arms is None:
         w = np.asarray(pd.Index(w).infer_objects()) if w.dtype.kind == "O" else w
         _check_codes(w, n_variants, judged)
@@ -120,15 +110,6 @@ def arm_codes(
     return np.asarray(codes, dtype=np.int64)
 
 
-def _check_no_missing(w: Array) -> None:
-    absent = int(pd.isna(w).sum())
-    if absent:
-        raise ValueError(
-            "Number of variants present in the treatment isn't known: expected one for each row; "
-            f"found {absent} missing of {len(w)}. Leave those rows out."
-        )
-
-
 def _check_codes(w: Array, n_variants: int, judged: bool) -> None:
     if w.dtype.kind not in "biuf":
         shown = pd.unique(pd.Series(w, dtype=object))[:5].tolist()
@@ -136,7 +117,7 @@ def _check_codes(w: Array, n_variants: int, judged: bool) -> None:
             f"Treatment variant should be encoded with values 0 to {n_variants - 1}, or the labels "
             f"named in the argument arms of the constructor, the control first; found {shown}."
         )
-    check_arms(w, n_variants, judged)  # the cast to integers would cut off fractions
+    check_arms(w, n_variants, judged)  # before a cast to integers cuts off fractions
 
 
 def as_weight(values: Any, n_rows: int) -> Floats | None:
@@ -147,13 +128,7 @@ def as_weight(values: Any, n_rows: int) -> Floats | None:
 
 
 def as_groups(values: Any, n_rows: int) -> Array | None:
-    """(n,) labels of groups.
-
-    Raises
-    ------
-    ValueError
-        If labels can't be told apart or put in order, such as lists, or texts among numbers.
-    """
+    """(n,) labels of groups; an error if they can't be sorted, such as texts among numbers."""
     if values is None:
         return None
     found = as_vector("groups", values, n_rows)
@@ -166,22 +141,21 @@ def as_groups(values: Any, n_rows: int) -> Array | None:
                 f"Expected groups with labels of one type, numbers or texts; found {kinds}. "
                 "Convert them, as with str."
             ) from None
-        found = np.asarray(pd.Index(found).infer_objects())  # numbers are hashed as numbers
+        found = np.asarray(pd.Index(found).infer_objects())  # folds hash numbers by value
     return found
 
 
 def known_propensity(given: Any, n_variants: int, X: Matrix) -> Floats | None:
-    """(n, K) known propensities from each form they may be given in.
+    """(n, K) known propensities from each form that a user may pass.
 
-    Parameters
-    ----------
-    given : P(W = 1) of two arms, as a number or an (n,) column; K numbers, one an arm; an (n, K)
-        array or frame; a column of X by its name, or one an arm; None where they aren't known
+    The forms are: P(W = 1) of two arms, as a number or an (n,) column; K numbers, one for each
+    arm; an (n, K) array or frame; names of columns of X, one for two arms or one for each arm;
+    None for unknown propensities.
 
     Raises
     ------
     ValueError
-        If they have another shape, or are no probabilities that sum to 1 by row.
+        If they have another shape, or aren't probabilities that sum to 1 in each row.
     """
     if given is None:
         return None
@@ -193,12 +167,7 @@ def known_propensity(given: Any, n_variants: int, X: Matrix) -> Floats | None:
     elif n_variants == 2 and values.shape in ((), (1,), (n_rows,), (n_rows, 1)):
         treated = np.broadcast_to(values.reshape(-1), n_rows)
         values = np.column_stack([1 - treated, treated])
-    if values.shape != (n_rows, n_variants):
-        raise ValueError(
-            f"Expected known propensities of shape (n, {n_variants}), a column an arm, for "
-            f"{n_rows} rows, or {n_variants} numbers; found {values.shape}."
-        )
-    check_propensity(values, n_variants)
+    check_propensity(values, n_rows, n_variants)
     return values
 
 
@@ -212,39 +181,33 @@ def _propensity_columns(given: Any, X: Matrix) -> Floats:
 
 
 def as_splits(cv: Any, n_rows: int) -> Splits | None:
-    """Folds as (train, test) pairs of positions.
+    """Folds as (train, test) pairs of positions; None if folds are to be drawn.
 
-    Parameters
-    ----------
-    cv : such pairs, as a splitter's ``split`` gives them; or (n,) fold numbers, negative ones for
-        rows that take no part; None for folds to be drawn
+    `cv` has such pairs, as a splitter's ``split`` returns them, or (n,) fold numbers; a row with a
+    negative number is in no fold.
     """
     if cv is None:
         return None
     if not isinstance(cv, Iterable) or isinstance(cv, (str, bytes, Mapping)):
         raise _no_folds(f"a {type(cv).__name__}")
-    pairs = cv if isinstance(cv, np.ndarray) else list(cv)
-    if isinstance(pairs, list) and all(_is_pair(p) for p in pairs):
-        return [_positions(number, *pair) for number, pair in enumerate(pairs, start=1)]
-    if isinstance(pairs, list) and any(hasattr(p, "__len__") for p in pairs):
-        raise _no_folds("others among them")
+    if not isinstance(cv, np.ndarray):
+        pairs = list(cv)
+        if all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in pairs):
+            return [_positions(number, *pair) for number, pair in enumerate(pairs, start=1)]
+        if any(hasattr(pair, "__len__") for pair in pairs):
+            raise _no_folds("others among them")
     folds = as_vector("cv", cv, n_rows)
     if folds.dtype.kind not in "iu":
         raise _no_folds(f"{folds.dtype} values")
-    numbers = np.full(n_rows, -1)  # numbers without gaps: each would be a fold of no rows
+    numbers = np.full(n_rows, -1)  # without gaps, as a gap would be a fold without rows
     numbers[folds >= 0] = np.unique(folds[folds >= 0], return_inverse=True)[1]
     return FoldSplits(numbers)
-
-
-def _is_pair(given: Any) -> bool:
-    return isinstance(given, (tuple, list)) and len(given) == 2
 
 
 def _positions(number: int, *pair: Any) -> tuple[Array, Array]:
     train, test = map(np.asarray, pair)
     if any(rows.ndim != 1 or not rows.size for rows in (train, test)):
-        found = f"shapes {train.shape} and {test.shape} in pair {number}"
-        raise _no_folds(found)
+        raise _no_folds(f"shapes {train.shape} and {test.shape} in pair {number}")
     return train, test
 
 
@@ -256,14 +219,14 @@ def _no_folds(found: str) -> ValueError:
 
 
 def as_classes(y: Array) -> tuple[Array, Array]:
-    """Distinct classes, sorted, and the position of each row's among them."""
+    """Distinct classes, sorted, and the position of each row's class among them."""
     absent = int(pd.isna(y).sum())
     try:
         if y.dtype.kind == "O":
             hash(tuple(y.tolist()))
         if not absent:
             return np.unique(y, return_inverse=True)
-    except TypeError:  # raised below, by a name of ours
+    except TypeError:  # the message below says more
         pass
     kinds = sorted({type(label).__name__ for label in y.tolist()})
     raise ValueError(

@@ -1,7 +1,6 @@
-"""The rows that learners are fitted on: the one place that validates them and draws folds."""
+"""The rows that learners are fitted on: the one place that checks them and draws folds."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,50 +14,34 @@ from metalearners.data.folds import FoldSplits, Splits, draw_folds
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Features, outcome and treatment of n rows.
+    """Features, outcome and treatment of n rows."""
 
-    Parameters
-    ----------
-    X : (n, p) features, in the container the base models get
-    y : (n,) outcome; whole numbers for classes
-    w : (n,) arm codes from 0 (control) to ``n_variants - 1``
-    n_variants : number of arms, K
-    is_classification : whether `y` holds classes
-    weight : (n,) sampling weights; None weighs rows equally
-    groups : (n,) labels of clusters that folds must not split
-    propensity : (n, K) known probabilities of each arm; None where they are to be estimated
-    held_out : (n,) rows that no fit may see; None holds out none
-    seed : draws the folds
-    cv : (train, test) positions of folds that are given, instead of drawn ones; a row that is in
-        no test has no out-of-fold predictions
-    judged : whether the rows are scored only, and may lack arms and classes
-    """
-
-    X: Matrix
-    y: Array
-    w: Array
-    n_variants: int
-    is_classification: bool = False
-    weight: Floats | None = None
-    groups: Array | None = None
-    propensity: Floats | None = None
-    held_out: Array | None = None
-    seed: int = 0
-    cv: Splits | None = None
-    judged: bool = False
+    X: Matrix  # (n, p) features, in the container that base models get
+    y: Array  # (n,) outcome; whole numbers for classes
+    w: Array  # (n,) arm codes from 0 (control) to ``n_variants - 1``
+    n_variants: int  # number of arms, K
+    is_classification: bool = False  # whether `y` holds classes
+    weight: Floats | None = None  # (n,) sampling weights; None for equal weights
+    groups: Array | None = None  # (n,) labels of clusters, which folds don't split
+    propensity: Floats | None = None  # (n, K) known propensities; None to estimate them
+    held_out: Array | None = None  # (n,) rows that no fit sees; None for none
+    seed: int = 0  # of the folds
+    cv: Splits | None = None  # the user's folds; rows in no test have no out-of-fold predictions
+    judged: bool = False  # whether rows are only scored; arms and classes may then be absent
+    _drawn: dict[int, Splits] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         for name, values in self._columns().items():
             if values is not None and values.shape[0] != len(self.y):
                 raise ValueError(
                     f"Expected {len(self.y)} rows in {name}, as in y; found {values.shape[0]}. "
-                    f"Pass rows of the same units in the same order."
+                    "Pass rows of the same units in the same order."
                 )
         check_arms(self.w, self.n_variants, self.judged)
         check_outcome(self.y, self.w, self.is_classification, self.judged)
         check_weight(self.weight, None if self.judged else self.w)
         check_groups(self.groups)
-        check_propensity(self.propensity, self.n_variants)
+        check_propensity(self.propensity, len(self), self.n_variants)
         if self.cv is not None:
             check_cv(self.cv, len(self.y))
             self._check_strata(self.cv)
@@ -71,7 +54,7 @@ class Dataset:
         return len(self.y)
 
     def part(self, rows: Array) -> "Dataset":
-        """Some of the rows, by position, without folds of their own."""
+        """Some of the rows, by position, without the user's folds."""
         columns: dict[str, Any] = {
             name: None if values is None else take(values, rows)
             for name, values in self._columns().items()
@@ -85,7 +68,7 @@ class Dataset:
 
     @cached_property
     def covered(self) -> Array:
-        """(n,) training rows that some fold predicts: all of them, unless given folds skip some."""
+        """(n,) training rows that some fold predicts: all of them, unless the user's skip some."""
         if self.cv is None:
             return self.train
         tested = np.zeros(len(self), bool)
@@ -101,7 +84,7 @@ class Dataset:
 
     @cached_property
     def strata(self) -> Array:
-        """(n,) what folds balance: the arm, and for classes arm x class."""
+        """(n,) codes that folds balance: the arm, or for classes arm x class."""
         if not self.is_classification:
             return self.w
         return self.w * len(self.classes) + np.searchsorted(self.classes, self.y)
@@ -112,9 +95,9 @@ class Dataset:
         return np.unique(self.y)
 
     def splits(self, n_folds: int) -> Splits:
-        """(train, test) positions of each fold; `n_folds` 1 fits and predicts all rows at once.
+        """(train, test) positions of each fold; one fold trains on all rows and predicts them.
 
-        Folds that were given are returned whatever `n_folds` is.
+        The user's folds go before `n_folds`.
 
         Raises
         ------
@@ -128,45 +111,43 @@ class Dataset:
             self._drawn[n_folds] = self._draw(n_folds)
         return self._drawn[n_folds]
 
-    @cached_property
-    def _drawn(self) -> dict[int, Splits]:
-        return {}
-
     def _draw(self, n_folds: int) -> Splits:
         if n_folds == 1:
             rows = np.flatnonzero(self.train)
             return [(rows, rows)]
+        strata = self.strata[self.train]
         groups = None if self.groups is None else np.asarray(self.groups)[self.train]
         folds = np.full(len(self), -1)
-        folds[self.train] = draw_folds(self.strata[self.train], n_folds, self.seed, groups)
+        folds[self.train] = draw_folds(strata, n_folds, self.seed, groups)
         splits = FoldSplits(folds)
-        self._check_splits(splits, n_folds)
+        self._check_counts(strata, groups, n_folds)
+        self._check_strata(splits)
         return splits
 
-    def _check_splits(self, splits: Splits, n_folds: int) -> None:
-        strata = pd.Series(self.strata[self.train])
-        counts = strata.value_counts(sort=False).sort_index()
-        if self.groups is not None:
-            counts = pd.Series(np.asarray(self.groups)[self.train]).groupby(strata).nunique()
-        each = ", and of each class in it" if self.is_classification else ""
+    def _check_counts(self, strata: Array, groups: Array | None, n_folds: int) -> None:
+        units, what = (strata, "rows") if groups is None else (groups, "groups")
+        grouped = pd.Series(units).groupby(strata)
+        counts = grouped.size() if groups is None else grouped.nunique()
         if counts.min() < n_folds:
-            what = "groups" if self.groups is not None else "rows"
             raise ValueError(
-                f"Expected at least {n_folds} {what} of each arm{each} for {n_folds} folds; found "
-                f"{counts.min()} {what} {self._stratum_name(counts.idxmin())}. Use fewer folds or "
-                "leave that arm out."
+                f"Expected at least {n_folds} {what} of each arm{self._each_class} for {n_folds} "
+                f"folds; found {counts.min()} {what} {self._stratum_name(counts.idxmin())}. Use "
+                "fewer folds or leave that arm out."
             )
-        self._check_strata(splits)
+
+    @property
+    def _each_class(self) -> str:
+        return ", and of each class in it" if self.is_classification else ""
 
     def _check_strata(self, splits: Splits) -> None:
-        each = ", and of each class in it" if self.is_classification else ""
         for number, (train, _) in enumerate(splits, start=1):
             absent = np.setdiff1d(self.strata[self.train], self.strata[train])
             if len(absent):
                 raise ValueError(
-                    f"Expected rows of each arm{each} outside each of {len(splits)} folds; found "
-                    f"all rows in fold {number} {self._stratum_name(absent[0])}, or none to learn "
-                    "from. Use fewer folds, another seed, smaller groups or other splits."
+                    f"Expected rows of each arm{self._each_class} outside each of {len(splits)} "
+                    f"folds; found all rows in fold {number} {self._stratum_name(absent[0])}, or "
+                    "none to learn from. Use fewer folds, another seed, smaller groups or other "
+                    "splits."
                 )
 
     def _stratum_name(self, stratum: int) -> str:
@@ -177,7 +158,7 @@ class Dataset:
 
 
 def check_arms(w: Array, n_variants: int, judged: bool = False) -> None:
-    """Refuse treatments that aren't exactly 0, ..., ``n_variants - 1``; some of them if judged."""
+    """Refuse treatments other than 0, ..., ``n_variants - 1``, and absent ones unless judged."""
     found = np.unique(w)
     if len(found) != n_variants and not judged:
         raise ValueError(
@@ -192,7 +173,7 @@ def check_arms(w: Array, n_variants: int, judged: bool = False) -> None:
 
 
 def check_outcome(y: Array, w: Array, is_classification: bool, judged: bool = False) -> None:
-    """Refuse missing and infinite outcomes, and class outcomes that arms don't share."""
+    """Refuse missing and infinite outcomes, and classes that an arm lacks."""
     if y.dtype.kind == "f" and not np.isfinite(y).all():
         raise ValueError(
             f"Expected finite outcomes; found {int((~np.isfinite(y)).sum())} missing or infinite "
@@ -218,7 +199,7 @@ def check_outcome(y: Array, w: Array, is_classification: bool, judged: bool = Fa
 
 
 def check_weight(weight: Array | None, w: Array | None = None) -> None:
-    """Refuse weights that are negative, missing, infinite or all zero, in an arm too."""
+    """Refuse weights that are negative, missing or infinite, or all zero in the data or an arm."""
     if weight is None:
         return
     wrong = ~np.isfinite(weight) | (weight < 0)
@@ -226,7 +207,7 @@ def check_weight(weight: Array | None, w: Array | None = None) -> None:
         found = f"{int(wrong.sum())} other" if wrong.any() else "only zeros"
         raise ValueError(
             f"Expected weights that are finite and not negative, some above 0; found {found}. "
-            f"Weights say how many units of the population a row stands for."
+            "Weights say how many units of the population a row stands for."
         )
     empty = [str(k) for k in ([] if w is None else np.unique(w)) if not weight[w == k].any()]
     if empty:
@@ -237,12 +218,12 @@ def check_weight(weight: Array | None, w: Array | None = None) -> None:
 
 
 def check_groups(groups: Array | None) -> None:
-    """Refuse rows that belong to no group."""
+    """Refuse rows without a group."""
     absent = 0 if groups is None else int(pd.isna(groups).sum())
     if absent:
         raise ValueError(
-            f"Expected a group for each row; found {absent} rows with none. Give a row that stands "
-            "alone a label of its own."
+            f"Expected a group for each row; found {absent} rows with none. Give each of them a "
+            "unique label if it stands alone."
         )
 
 
@@ -266,24 +247,30 @@ def check_cv(cv: Splits, n_rows: int) -> None:
         )
 
 
-def check_propensity(propensity: Array | None, n_variants: int) -> None:
-    """Refuse known propensities that aren't (n, K) probabilities summing to one by row."""
+def check_propensity(propensity: Array | None, n_rows: int, n_variants: int) -> None:
+    """Refuse known propensities that aren't (n, K) probabilities of arms."""
     if propensity is None:
         return
-    if propensity.ndim != 2 or propensity.shape[1] != n_variants:
+    if propensity.shape != (n_rows, n_variants):
         raise ValueError(
-            f"Expected known propensities of shape (n, {n_variants}), a column an arm; found "
-            f"{propensity.shape}."
+            f"Expected known propensities of shape (n, {n_variants}), a column an arm, for "
+            f"{n_rows} rows, or {n_variants} numbers; found {propensity.shape}."
         )
-    inside = (propensity > 0) & (propensity < 1)
-    if not inside.all() or not np.allclose(propensity.sum(axis=1), 1, atol=1e-3):
+    if not are_propensities(propensity):
+        inside, sums = (propensity > 0) & (propensity < 1), propensity.sum(axis=1)
         raise ValueError(
             "Expected known propensities strictly between 0 and 1 that sum to 1 over the arms; "
             f"found {int((~inside).any(axis=1).sum())} rows outside (0, 1) and sums from "
-            f"{propensity.sum(axis=1).min():.4g} to {propensity.sum(axis=1).max():.4g}."
+            f"{sums.min():.4g} to {sums.max():.4g}."
         )
 
 
-def _some(values: Sequence[Any] | Array, most: int = 5) -> str:
-    shown = ", ".join(str(v) for v in list(values)[:most])
-    return shown if len(values) <= most else f"{shown}, ... ({len(values)} in all)"
+def are_propensities(values: Floats) -> bool:
+    """Whether (n, K) values lie within (0, 1) and sum to 1 over the arms, up to 0.001."""
+    inside = ((values > 0) & (values < 1)).all()
+    return bool(inside and np.allclose(values.sum(axis=1), 1, atol=1e-3))
+
+
+def _some(values: Array) -> str:
+    shown = ", ".join(map(str, values[:5]))
+    return shown if len(values) <= 5 else f"{shown}, ... ({len(values)} in all)"

@@ -1,4 +1,4 @@
-"""Who is in which fold: drawn from a row's or group's identity, never from its position."""
+"""Draws of folds and of held-out rows; a group's label decides, never the position of its rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,55 +20,60 @@ Splits: TypeAlias = Sequence[Split]
 def draw_folds(strata: Array, n_folds: int, seed: int, groups: Array | None = None) -> Array:
     """A fold for each row, stratified, with a group's rows together.
 
-    Groups (rows, where none are given) are ordered by the stratum most of their rows belong to,
-    large ones first, and dealt round-robin; a hash of their identity and the seed decides who of
-    those that are next to each other in size gets which fold. So permuted rows get permuted
-    folds, wherever groups are given, and strata of other names the same folds.
+    Groups (or rows, without groups) are sorted by the stratum of most of their rows, large ones
+    first, and dealt round-robin. A hash of label and seed decides which of the groups that are
+    next to each other in size gets which fold. So with groups, permuted rows get permuted folds;
+    and other names of strata give the same folds.
 
     Parameters
     ----------
-    strata : (n,) codes of what is to be balanced, such as arm x class
-    groups : (n,) labels; rows of one group share a fold
+    strata : Array
+        (n,) codes to balance, such as arm x class.
+    groups : Array, optional
+        (n,) labels; rows of one group share a fold.
 
     Returns
     -------
-    (n,) integers from 0 to ``n_folds - 1``
+    Array
+        (n,) integers from 0 to ``n_folds - 1``.
 
     Raises
     ------
     ValueError
-        If `n_folds` is no whole number of 2 or more, or a row has no stratum.
+        If `n_folds` isn't a whole number of 2 or more, or a row has no stratum.
     """
     count("n_folds", n_folds, least=2)
     units = _Units.of(strata, groups, f"folds:{seed}")
     turn = units.turns(-units.size)
-    if groups is not None:  # rows are all of one size
-        # A round of turns has each fold once: within a stratum's part of it, chance says which.
+    if groups is not None:
+        # A round of turns has each fold once; within a stratum's part of it, chance decides.
         turn = units.turns(turn // n_folds)
     return turn[units.member] % n_folds
 
 
 def draw_holdout(strata: Array, share: float, seed: int, groups: Array | None = None) -> Array:
-    """Rows to hold out: a random sample of the groups (rows, where none are given).
+    """Rows to hold out: a random sample of the groups (or rows, without groups).
 
-    Each stratum's groups are drawn with equal probabilities, whatever their size. So the share of
-    the rows is `share` on average over seeds, and another one in a draw.
+    Groups of all sizes have the same probability, so that the share of the rows is `share` on
+    average over seeds, not in each draw.
 
     Returns
     -------
-    (n,) booleans; ``round(share * G)`` of the G groups, in each stratum about `share` of them
+    Array
+        (n,) booleans; true for ``round(share * G)`` of the G groups, in each stratum about `share`
+        of them.
 
     Raises
     ------
     ValueError
-        If `share` is no number from 0 to below 1, or a row has no stratum.
+        If `share` isn't a number from 0 to below 1, or a row has no stratum.
     """
     allowed = pd.Interval(0, 1, closed="left")
     number(share, allowed, "Expected a share to hold out below 1", "Pass one such as 0.3.")
     units = _Units.of(strata, groups, f"holdout:{seed}")
     turn, expected = units.turns()[units.member], share * len(units.size)
-    # Systematic sampling: of the first m of all, floor(m * share + start) are held out, where
-    # chance says where to start, among the starts that hold out the nearest whole number of all.
+    # Systematic sampling holds out floor(m * share + start) of the first m. The start is random
+    # among those for which the total is the nearest whole number.
     ahead = round(expected) - expected
     least, most = max(ahead, 0) + 1e-9, min(1 + ahead, 1) - 1e-9
     start = least + (most - least) * float(_hash(np.zeros(1), f"start:{seed}")[0]) / 2**64
@@ -76,15 +81,11 @@ def draw_holdout(strata: Array, share: float, seed: int, groups: Array | None = 
 
 
 def draw_half(strata: Array, seed: int, groups: Array | None = None) -> Array:
-    """Half of each stratum's groups (rows, where none are given), drawn at random.
+    """A random half of each stratum's groups (or rows, without groups), as (n,) booleans.
 
-    Sizes play no part, unlike in folds: where each group has a size of its own, these would leave
-    nothing to chance. Of an odd number, odd seeds draw the smaller half and even seeds the larger
-    one, so that many draws in a row are half on average.
-
-    Returns
-    -------
-    (n,) booleans
+    Unlike in folds, sizes don't matter: if all were different, they would leave nothing to chance.
+    Of an odd number, odd seeds draw the smaller half and even seeds the larger half, so that
+    consecutive seeds draw half on average.
     """
     units = _Units.of(strata, groups, f"half:{seed}")
     return units.turns()[units.member] % 2 == seed % 2
@@ -93,21 +94,23 @@ def draw_half(strata: Array, seed: int, groups: Array | None = None) -> Array:
 def forward_chaining(time: Any, n_folds: int) -> list[Split]:
     """Folds that follow time: each block of time points is predicted from those before it.
 
-    The points are cut into ``n_folds + 1`` blocks with about as many rows each; rows of one point
-    stay together. The first block's rows are only trained on.
+    There are ``n_folds + 1`` blocks with about equally many rows; rows of one time point stay
+    together. No fold predicts the first block.
 
     Parameters
     ----------
-    time : (n,) when each row was observed: numbers, dates or texts that sort as time does
+    time : array-like
+        (n,) time of each row: numbers, dates or texts that sort as time does.
 
     Returns
     -------
-    (train, test) row positions, one pair a fold; `cv` of a learner's `fit` takes them
+    list of (Array, Array)
+        (train, test) row positions for each fold; `cv` of a learner's `fit` takes them.
 
     Raises
     ------
     ValueError
-        If a row has no time, or there are too few different ones.
+        If a row has no time, or there are too few different times.
 
     Examples
     --------
@@ -118,26 +121,23 @@ def forward_chaining(time: Any, n_folds: int) -> list[Split]:
     n_points, n_blocks = len(points), n_folds + 1
     if n_folds < 1 or n_points < n_blocks or (point < 0).any():
         raise ValueError(
-            f"Expected a time for each row, and one more different times than folds or more; found "
-            f"{n_points} for {n_folds} folds, and {int((point < 0).sum())} rows without."
+            f"Expected 1 fold or more, a time for each row, and more different times than folds; "
+            f"found {n_folds} folds, {n_points} different times and {int((point < 0).sum())} rows "
+            "without a time. Use fewer folds, and leave those rows out."
         )
     rows, order = np.bincount(point), np.arange(n_points)
     block = ((rows.cumsum() - rows / 2) * n_blocks // len(point)).astype(int)
-    # From one point to the next by one block at most, and up to the last: none may stay empty.
+    # Blocks rise by at most one from point to point, up to the last block: none may stay empty.
     ahead = np.maximum(block, order + n_blocks - n_points) - order
-    own = (order + np.minimum.accumulate(np.minimum(ahead, 0)))[point]
-    return [(np.flatnonzero(own < k), np.flatnonzero(own == k)) for k in range(1, n_blocks)]
+    row_block = (order + np.minimum.accumulate(np.minimum(ahead, 0)))[point]
+    blocks = range(1, n_blocks)
+    return [(np.flatnonzero(row_block < k), np.flatnonzero(row_block == k)) for k in blocks]
 
 
 class FoldSplits(Sequence[Split]):
-    """(train, test) positions for each fold of a fold column; negative folds take no part.
+    """(train, test) positions for each fold of (n,) fold numbers; negative ones are in no fold.
 
-    Training rows are put together when they are asked for: kept, they would weigh as much as
-    features do.
-
-    Parameters
-    ----------
-    folds : (n,) whole numbers
+    Each access computes the training rows: stored, they could take as much memory as features.
     """
 
     def __init__(self, folds: Array) -> None:
@@ -158,24 +158,16 @@ class FoldSplits(Sequence[Split]):
 
 @dataclass(frozen=True, eq=False)
 class _Units:
-    """What is drawn: G groups of rows, or rows.
+    """The G units of a draw: groups of rows, or rows."""
 
-    Parameters
-    ----------
-    member : (n,) each row's unit
-    stratum : (G,) whole numbers, in an order that hashes decide, never the names of strata
-    size : (G,) numbers of rows
-    key : (G,) hashes of identity and seed
-    """
-
-    member: Array
-    stratum: Array
-    size: Array
-    key: Array
+    member: Array  # (n,) each row's unit
+    stratum: Array  # (G,) whole numbers, in an order of hashes, not of the strata's names
+    size: Array  # (G,) numbers of rows
+    key: Array  # (G,) hashes of label and seed
 
     @classmethod
     def of(cls, strata: Array, groups: Array | None, salt: str) -> "_Units":
-        """Units of rows, refused where a row has no stratum."""
+        """Units of rows; an error if a row has no stratum."""
         check_same_rows(strata=strata, groups=groups)
         codes = pd.factorize(strata)[0]
         if (codes < 0).any():
@@ -183,24 +175,21 @@ class _Units:
                 f"Expected a stratum for each row; found {int((codes < 0).sum())} missing of "
                 f"{len(codes)}. Leave those rows out."
             )
-        if groups is None:  # each row is a group: what is below would say so at length
-            member = identity = np.arange(len(codes))
+        if groups is None:  # each row is a group
+            member = labels = np.arange(len(codes))
             size: Array = np.ones(len(codes), dtype=np.int8)
         else:
-            member, identity = pd.factorize(groups)
-            size = np.bincount(member, minlength=len(identity))
+            member, labels = pd.factorize(groups)
+            size = np.bincount(member, minlength=len(labels))
             codes = _majority(member, codes)
-        key = _hash(np.asarray(identity), salt)
+        key = _hash(np.asarray(labels), salt)
         by_key = np.argsort(key, kind="stable")
         stratum = np.empty(len(key), dtype=np.int64)
         stratum[by_key] = pd.factorize(codes[by_key])[0]
         return cls(member, stratum, size, key)
 
     def turns(self, first: Array | None = None) -> Array:
-        """(G,) turns: 0, 1, 2, ... over the units, stratum after stratum.
-
-        Within a stratum units come by their value in `first`, (G,), and then by chance.
-        """
+        """(G,) turns 0, 1, 2, ... by stratum, within it by the values in `first`, then chance."""
         order = (self.key, self.stratum) if first is None else (self.key, first, self.stratum)
         turn = np.empty(len(self.key), dtype=np.int64)
         turn[np.lexsort(order)] = np.arange(len(turn))
@@ -208,10 +197,9 @@ class _Units:
 
 
 def _majority(member: Array, strata: Array) -> Array:
-    """For each group, a number that names the stratum that most of its rows belong to.
+    """For each group, a number that names the stratum of most of its rows.
 
-    Groups whose rows are as many of several strata are a stratum of their own, one for each set:
-    the first of the set would be one by its name.
+    Strata that tie are a stratum of their own, one for each set: else their names would decide.
     """
     n_strata = int(strata.max()) + 1
     pairs, counts = np.unique(member * n_strata + strata, return_counts=True)
@@ -222,10 +210,10 @@ def _majority(member: Array, strata: Array) -> Array:
     return np.asarray(np.bitwise_xor.reduceat(names, starts))
 
 
-def _hash(identity: Array, salt: str) -> Array:
-    # A stable hash is wanted (the same on each machine and in each process), mixed with the salt.
-    if identity.dtype.kind in "US":  # pandas hashes texts as objects only
-        identity = identity.astype(object)
-    own = pd.util.hash_array(identity, categorize=False)
-    mixed = pd.util.hash_array(np.array([salt], dtype=object))[0]
-    return pd.util.hash_array(own ^ mixed)
+def _hash(values: Array, salt: str) -> Array:
+    """Hashes of values and salt, the same on each machine and in each process."""
+    if values.dtype.kind in "US":  # pandas hashes texts as objects only
+        values = values.astype(object)
+    plain = pd.util.hash_array(values, categorize=False)
+    salted = pd.util.hash_array(np.array([salt], dtype=object))[0]
+    return pd.util.hash_array(plain ^ salted)

@@ -1,4 +1,4 @@
-"""What a model's features look like: names, types, category levels."""
+"""The features of a fitted model: names, types, category levels."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -34,9 +34,9 @@ class Schema:
 
     @classmethod
     def from_json(cls, items: list[dict[str, Any]]) -> Self:
-        """Schema from what `to_json` made."""
-        given = ({**i, "levels": i["levels"] and tuple(i["levels"])} for i in items)
-        return cls(tuple(Feature(**item) for item in given))
+        """Schema from the values that `to_json` returned."""
+        read = ({**i, "levels": i["levels"] and tuple(i["levels"])} for i in items)
+        return cls(tuple(Feature(**item) for item in read))
 
     def to_json(self) -> list[dict[str, Any]]:
         """Plain values."""
@@ -53,7 +53,7 @@ class Schema:
         Raises
         ------
         SchemaError
-            If a feature is absent, of another sort, or has a level the model hasn't seen.
+            If a feature is absent, of another type, or has a level that the model hasn't seen.
         """
         absent = [name for name in self.names if name not in X.columns]
         if absent:

@@ -1,1 +1,1 @@
-"""Names by content: equal content, equal name."""
+"""Digests: equal content has equal names."""

@@ -1,23 +1,24 @@
 """Content digests: equal content, equal name.
 
-A value that has no digest raises: a silent miss (or worse, a silent hit) in a cache is harder
-to find than a refusal. `identify` names such a value by its type instead, and says so.
+A value without a digest raises an error: a silent miss in a cache, or worse a silent hit, is
+harder to find than an error. `identify` names such a value by its type instead, and lists it.
 
-Code of the user's is named by its source, by what it compiles to, and by what it reads: globals,
-helpers and attributes of the user's modules, as far as they reach. Code of the standard library
-and of installed packages is named by its version.
+The digest of the user's code covers its source, its bytecode and what it reads: globals, helpers
+and attributes of the user's modules, at any depth. The digest of code of the standard library and
+of installed packages is its version.
 """
 
 import functools
+import inspect
 import logging
 import platform
 import re
 import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from enum import Enum
-from functools import cache, singledispatch
-from importlib.metadata import version
+from functools import singledispatch
 from pathlib import PurePath
 from types import CodeType, FunctionType
 from typing import Any
@@ -28,12 +29,12 @@ from scipy.stats.distributions import rv_frozen
 
 from metalearners._typing import Array, Ref
 from metalearners.base_models.seeds_and_threads import THREADS
-from metalearners.digests.libraries import distributions, installed_as, source_digest, version_of
+from metalearners.digests.libraries import distributions, installed_as, version_of
 from metalearners.digests.names import combine
-from metalearners.digests.own_code import content, is_outside, reads
+from metalearners.digests.own_code import UNKNOWN, closure, is_outside, reads
 from metalearners.digests.walk import WALK, Walk, walked, without_digest
 
-# How a base model is run, not what it learns: left out of its identity.
+# Parameters that say how a base model runs, not what it learns.
 _NOT_IDENTITY = THREADS | {"verbose", "verbosity"}
 
 
@@ -43,51 +44,45 @@ def digest(value: Any) -> Ref:
     Raises
     ------
     TypeError
-        If the type of the value, or something that its code reads, has no digest.
+        If the value's type has no digest, or something that its code reads has none.
     """
     walk = WALK.get()
     if walk is None:
         return walked(Walk(lenient=False, reaching=True), lambda: digest(value))
     kind = type(value)
-    if kind.__module__ == "builtins" or hasattr(value, "get_params") or not _is_own(kind):
+    plain = kind.__module__ == "builtins" or hasattr(value, "get_params") or not _is_users(kind)
+    if plain or _is_of_a_library(value):  # Cython compiles functions of types without a package
         return _content(value)
-    if _is_of_a_library(value):  # compiled by Cython, whose types are of no package
-        return _content(value)
-    return walk.once(value, lambda: _own_instance(value))
+    return walk.once(value, lambda: _users_instance(value))
 
 
-def _own_instance(value: Any) -> Iterator[Ref]:
-    """Of an instance of a class of the user's: its class, its attributes, and what it inherits."""
+def _users_instance(value: Any) -> Iterator[Ref]:
+    """Digests of an instance of a user's class: its class, its content and its attributes."""
     kind = type(value)
     yield digest(kind)
     if isinstance(value, type):
         yield _class(value)
-    elif _content.dispatch(kind) is not _content.dispatch(object):
+        return
+    if _content.dispatch(kind) is not _content.dispatch(object):
         yield _content(value)
-    elif not _is_its_attributes(value):
+    elif not _has_only_attributes(value):
         yield without_digest(f"{kind.__module__}.{kind.__qualname__}")
-    slots = [name for c in kind.__mro__ for name in _as_tuple(vars(c).get("__slots__", ()))]
-    stated = {name: getattr(value, name) for name in slots if hasattr(value, name)}
-    if not isinstance(value, type):
-        yield digest({**stated, **getattr(value, "__dict__", {})})
+    state = object.__getstate__(value)  # type: ignore[attr-defined]
+    attributes, slots = state if isinstance(state, tuple) else (state, {})
+    yield digest({**slots, **(attributes or {})})
 
 
-def _is_its_attributes(value: Any) -> bool:
-    """Whether an object has no more state than its attributes, as far as pickle knows."""
+def _has_only_attributes(value: Any) -> bool:
+    """Whether an object has no state besides its attributes, as far as pickle knows."""
     if isinstance(value, Enum):
         return True
     for name in ("__reduce__", "__reduce_ex__"):
         if getattr(type(value), name) is not getattr(object, name):
             return False
-    try:
+    with suppress(TypeError):
         object.__reduce_ex__(value, 2)
-    except TypeError:
-        return False
-    return True
-
-
-def _as_tuple(slots: Any) -> tuple[str, ...]:
-    return (slots,) if isinstance(slots, str) else tuple(slots)
+        return True
+    return False
 
 
 @singledispatch
@@ -96,25 +91,25 @@ def _content(value: Any) -> Ref:
         return estimator_digest(type(value), value.get_params(deep=False))
     if _is_plain_object(value):
         return combine("object", [digest(type(value)), digest(vars(value))])
-    if _is_of_a_library(value):  # such as a function that is compiled
+    if _is_of_a_library(value):  # such as a compiled function
         named = combine("named", [value.__module__, value.__qualname__, code_version(value)])
         return _of_library(value, named)
     return without_digest(f"{type(value).__module__}.{type(value).__qualname__}")
 
 
 def _is_of_a_library(value: Any) -> bool:
-    """Whether a value is what an installed module has under the value's own name."""
+    """Whether an installed module holds this value under the value's name."""
     module, name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
-    if not isinstance(module, str) or not isinstance(name, str) or _is_own_module(module):
+    if not isinstance(module, str) or not isinstance(name, str) or _is_users_module(module):
         return False
     return callable(value) and getattr(sys.modules.get(module), name, None) is value
 
 
 def _is_plain_object(value: Any) -> bool:
-    """Whether an object is what its attributes say, and use doesn't change it.
+    """Whether attributes say all about an object, and use doesn't change it.
 
-    Splitters and scorers of scikit-learn's are known to be so. Anything that can be pickled would
-    be a wider rule, but lets in generators, whose state moves on, and handles of the outer world.
+    This holds for scikit-learn's splitters and scorers. It doesn't hold for all that pickle takes,
+    such as random generators, whose state changes with each draw, and handles of files.
     """
     splits = hasattr(value, "split") and hasattr(value, "get_n_splits")
     return not isinstance(value, type) and (splits or hasattr(value, "set_score_request"))
@@ -122,7 +117,7 @@ def _is_plain_object(value: Any) -> bool:
 
 @_content.register(rv_frozen)
 def _distribution(value: Any) -> Ref:
-    # Not all of its attributes: those of the family hold a random state, and searches pass theirs.
+    # Other attributes of its family include a random state; searches pass their own instead.
     return combine("distribution", [digest(type(value.dist)), digest([value.args, value.kwds])])
 
 
@@ -132,21 +127,15 @@ def _ufunc(value: Any) -> Ref:
     packages: dict[str, Any] = {"numpy": np, "scipy": scipy.special}
     for package, functions in packages.items():
         if getattr(functions, name, None) is value:
-            return combine("ufunc", [package, version(package), name])
+            return combine("ufunc", [package, version_of(package), name])
     return without_digest(
-        f"a ufunc that is none of numpy's and scipy.special's, {name}",
-        "Pass a plain function instead.",
+        f"a ufunc of neither numpy nor scipy.special, {name}", "Pass a plain function instead."
     )
 
 
-@_content.register(type(None))
-@_content.register(type(...))
-@_content.register(type(NotImplemented))
-@_content.register(bool)
-@_content.register(int)
-@_content.register(float)
-@_content.register(str)
-def _plain(value: object) -> Ref:
+@_content.register(bool | int | float | complex | str | range | slice | None)
+@_content.register(re.Pattern | PurePath | np.dtype | type(...) | type(NotImplemented))
+def _by_text(value: object) -> Ref:
     return combine(type(value).__name__, [repr(value)])
 
 
@@ -155,28 +144,24 @@ def _bytes(value: bytes) -> Ref:
     return combine("bytes", [value])
 
 
-@_content.register(np.str_)  # these two are a str and bytes first
-@_content.register(np.bytes_)
-@_content.register(np.generic)
+@_content.register(np.generic | np.str_ | np.bytes_)  # the latter would count as str and bytes
 def _scalar(value: np.generic) -> Ref:
     return digest(value.item())
 
 
-@_content.register(list)
-@_content.register(tuple)
+@_content.register(list | tuple)
 def _sequence(value: Iterable[Any]) -> Ref:
     return combine("sequence", [digest(item) for item in value])
 
 
-@_content.register(set)
-@_content.register(frozenset)
+@_content.register(set | frozenset)
 def _set(value: Iterable[Any]) -> Ref:
     return combine("set", sorted(digest(item) for item in list(value)))
 
 
 @_content.register(Mapping)
 def _mapping(value: Mapping[Any, Any]) -> Ref:
-    # A list of what is there now, here and below: other threads may add to it meanwhile.
+    # Iterate over a copy, here and below: other threads may add items meanwhile.
     return combine("mapping", sorted(digest(k) + digest(v) for k, v in list(value.items())))
 
 
@@ -188,42 +173,31 @@ def _array(value: Array) -> Ref:
     return combine("array", [value.dtype.str, repr(value.shape), content.view(np.uint8).data])
 
 
-@_content.register(complex)
-@_content.register(type(Ellipsis))
-@_content.register(range)
-@_content.register(slice)
-@_content.register(re.Pattern)
-@_content.register(PurePath)
-@_content.register(np.dtype)
-def _by_its_text(value: Any) -> Ref:
-    return combine(type(value).__name__, [repr(value)])
-
-
 @_content.register(logging.Logger)
 def _logger(value: logging.Logger) -> Ref:
-    return combine("logger", [value.name])  # it is told, and tells nothing
+    return combine("logger", [value.name])  # code writes to it and reads nothing from it
 
 
 @_content.register(type)
 def _class(value: type) -> Ref:
-    # A class changes with the classes it is made from, such as a package's under a script's.
+    # A class changes with its bases: a script's class may inherit from a package's.
     versions = [f"{c.__module__}.{c.__qualname__} {code_version(c)}" for c in value.__mro__]
     named = combine("class", versions)
     walk = WALK.get()
-    if walk is None or not walk.reaching or not any(map(_is_own, value.__mro__)):
+    if walk is None or not walk.reaching or not any(map(_is_users, value.__mro__)):
         return _of_library(value, named)
     return walk.once(value, lambda: [named, *_members(value)])
 
 
 def _members(value: type) -> Iterator[Ref]:
-    """Digests of what the user's classes among a class's bases hold."""
-    for own in filter(_is_own, value.__mro__):
-        for name, member in list(vars(own).items()):
+    """Digests of the members of a class and its bases, as far as they are the user's."""
+    for kind in filter(_is_users, value.__mro__):
+        for name, member in list(vars(kind).items()):
             if _is_of_code(name, member):
                 yield combine("member", [name, _member(member)])
 
 
-# Put into a class by the interpreter; or checks of parameters, which shape no fit.
+# The interpreter adds the first; scikit-learn checks parameters by the second.
 _NO_MEMBERS = {"_abc_impl", "_parameter_constraints"}
 _SLOTS = (types.MemberDescriptorType, types.GetSetDescriptorType)
 
@@ -235,8 +209,8 @@ def _is_of_code(name: str, member: Any) -> bool:
 
 
 def _member(member: Any) -> Ref:
-    """Digest of a class's attribute; of a descriptor of a library's, by what it wraps."""
-    plain = isinstance(member, (type, FunctionType, *_METHODS)) or _is_own(type(member))
+    """Digest of a class's attribute; a library's descriptor counts by what it wraps."""
+    plain = isinstance(member, (type, FunctionType, *_METHODS)) or _is_users(type(member))
     if plain or not hasattr(member, "__get__") or not hasattr(member, "__dict__"):
         return digest(member)
     return combine("descriptor", [digest(type(member)), digest(vars(member))])
@@ -251,7 +225,7 @@ _WRAPPED = {
     functools.partial: ("func", "args", "keywords"),
     functools.partialmethod: ("func", "args", "keywords"),
     types.MethodType: ("__self__", "__func__"),
-    type(cache(len)): ("__wrapped__",),
+    type(functools.cache(len)): ("__wrapped__",),
 }
 
 
@@ -275,13 +249,13 @@ def _builtin(value: Any) -> Ref:
 @_content.register(types.ModuleType)
 def _module(value: Any) -> Ref:
     name = str(value.__name__)
-    if _is_own_module(name):
+    if _is_users_module(name):
         return without_digest(f"the module {name} as a value")
     return combine("module", [name])
 
 
 def _of_library(code: Any, named: Ref) -> Ref:
-    """The digest of a library's function or class, if what it brings is its own code."""
+    """The digest of a library's function or class, unless it reads what no digest covers."""
     walk = WALK.get()
     if walk is not None and walk.within and is_outside(code):
         return without_digest(f"{code.__module__}.{code.__qualname__}")
@@ -292,30 +266,28 @@ def _of_library(code: Any, named: Ref) -> Ref:
 def _function(value: Any) -> Ref:
     named = combine("function", [value.__module__, value.__qualname__, code_version(value)])
     walk = WALK.get()
-    own = _is_own(value) or _is_own_module(value.__globals__.get("__name__"))
-    if walk is not None and walk.reaching and own:
+    from_user = _is_users(value) or _is_users_module(value.__globals__.get("__name__"))
+    if walk is not None and walk.reaching and from_user:
         return walk.once(value, lambda: [named, *_reached(value)])
     if "<" not in value.__qualname__:
         return _of_library(value, named)
-    # Lambdas and inner functions: many come from one place, with the same name and source.
-    closed = [content(cell) for cell in value.__closure__ or ()]
-    given = digest([closed, value.__defaults__, value.__kwdefaults__])
-    return combine("inner", [named, _bytecode(value.__code__), given])
+    # Lambdas and inner functions may share a name and a source.
+    arguments = [list(closure(value).values()), value.__defaults__, value.__kwdefaults__]
+    return combine("inner", [named, _bytecode(value.__code__), digest(arguments)])
 
 
 def _reached(value: Any) -> Iterator[Ref]:
-    """Digests of a function's code and of all that it refers to."""
+    """Digests of a function's code and of what it refers to."""
     yield _bytecode(value.__code__)
-    closed = [content(cell) for cell in value.__closure__ or ()]
-    yield digest([c for c in closed if not isinstance(c, types.ModuleType)])
+    yield digest([v for v in closure(value).values() if not isinstance(v, types.ModuleType)])
     yield digest([value.__defaults__, value.__kwdefaults__, vars(value)])
-    if not _is_own_module(value.__globals__.get("__name__")):
-        return  # a library's wrapper around a function of the user's
-    for read in reads(value):
-        if read.known:
-            yield combine("read", [read.name, digest(read.value)])
+    if not _is_users_module(value.__globals__.get("__name__")):
+        return  # a library's wrapper around the user's function
+    for name, read in reads(value):
+        if read is UNKNOWN:
+            yield without_digest(f"{name} in {value.__module__}.{value.__qualname__}")
         else:
-            yield without_digest(f"{read.name} in {value.__module__}.{value.__qualname__}")
+            yield combine("read", [name, digest(read)])
 
 
 def _bytecode(code: CodeType) -> Ref:
@@ -323,38 +295,35 @@ def _bytecode(code: CodeType) -> Ref:
     return combine("bytecode", [code.co_code, repr(code.co_names), *constants])
 
 
-def _is_own(code: Any) -> bool:
+def _is_users(code: Any) -> bool:
     """Whether a class or function is the user's, and not a library's."""
-    return _is_own_module(code.__module__)
+    return _is_users_module(code.__module__)
 
 
-def _is_own_module(module: Any) -> bool:
+def _is_users_module(module: Any) -> bool:
     name = str(module)
     root = name.partition(".")[0]
     return root not in sys.stdlib_module_names and installed_as(name) is None
 
 
 def estimator_digest(factory: Callable[..., Any], params: Mapping[str, Any]) -> Ref:
-    """Digest of an estimator's class or factory and of the parameters that shape its fit."""
+    """Digest of an estimator's class or factory and of its parameters that shape a fit."""
     shaping = {k: v for k, v in params.items() if k not in _NOT_IDENTITY}
     return combine("estimator", [digest(factory), digest(shaping)])
 
 
 def code_version(code: Any) -> str:
-    """Version of the distribution that defines a class or function, else a digest of its source.
+    """Version of the package that defines a class or function, else a digest of its source.
 
-    Code of an installed package changes with its version; code in a notebook, a script or a
-    package installed to be edited changes whenever it is edited.
+    The source names code in a notebook, in a script or in a package installed in editable mode.
     """
     module = str(code.__module__)
-    root = module.partition(".")[0]
-    if root in sys.stdlib_module_names and root != "__main__":
-        return platform.python_version()
-    installed = installed_as(module)
-    if installed is not None:
-        return version_of(installed)
+    if not _is_users_module(module):
+        package = installed_as(module)
+        return version_of(package) if package else platform.python_version()
     try:
-        return source_digest(sys.modules[module] if root in distributions() else code)
+        editable = module.partition(".")[0] in distributions()
+        return combine("source", [inspect.getsource(sys.modules[module] if editable else code)])
     except (KeyError, OSError, TypeError):  # typed into an interpreter
         members = vars(code) if isinstance(code, type) else {"": code}
         functions = {k: m for k, m in list(members.items()) if isinstance(m, FunctionType)}

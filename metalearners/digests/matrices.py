@@ -16,9 +16,9 @@ from metalearners.digests.names import combine
 def matrix_digest(X: Matrix) -> tuple[Ref, Ref]:
     """Digests of a feature matrix: its content column by column, and its schema.
 
-    The content decides seeds, so that the same numbers in an array and in a data frame of any
-    library give the same fits; the schema (container, column names and types) joins it in the
-    matrix's name, because a kept model remembers it.
+    Seeds depend on the content, so that the same numbers in an array and in a data frame of any
+    library give the same fits. The schema (container, column names and types) is the other part
+    of the matrix's name, because a kept model remembers it.
     """
     frame = as_frame(X)
     if sparse.issparse(X):
@@ -27,8 +27,8 @@ def matrix_digest(X: Matrix) -> tuple[Ref, Ref]:
         columns = [digest(np.ascontiguousarray(X[:, j])) for j in range(X.shape[1])]
         schema = combine("ndarray", [X.dtype.str])
     else:
-        own: Iterable[Any] = frame.iter_columns()
-        columns = [_column(column) for column in own]
+        series: Iterable[Any] = frame.iter_columns()
+        columns = [_column(column) for column in series]
         kinds = [f"{name!r} {kind}" for name, kind in frame.schema.items()]
         schema = combine("frame", [str(frame.implementation), *kinds])
     return combine("matrix", [repr(X.shape), *columns]), schema
@@ -43,7 +43,7 @@ def _sparse_digest(X: Matrix) -> Ref:
 
 def _column(column: nw.Series[Any]) -> Ref:
     if column.dtype.is_numeric():
-        # Libraries write a missing whole number differently; as a float it is NaN in each.
+        # Libraries have several forms of a missing whole number; as a float it is NaN in each.
         missing = not column.dtype.is_float() and column.is_null().any()
         return digest((column.cast(nw.Float64) if missing else column).to_numpy())
     values = column.to_pandas()

@@ -1,4 +1,4 @@
-"""Names of values: digests of their parts, and names for what has none."""
+"""Names of values: digests of their parts, or unique names."""
 
 from collections.abc import Iterable
 from hashlib import blake2b
@@ -6,16 +6,16 @@ from uuid import uuid4
 
 from metalearners._typing import Ref
 
-_UNKEPT = "unkept-"  # such a name is of one object in one process
+_UNKEPT = "unkept-"  # begins names that hold in one process only
 
 
 def unkept() -> Ref:
-    """A name for what has no digest: nothing else will ever have it."""
+    """A new, unique name for a value that has no digest."""
     return f"{_UNKEPT}{uuid4().hex}"
 
 
 def is_kept(ref: Ref) -> bool:
-    """Whether a name is a digest, so that another process may know it."""
+    """Whether a name is a digest, so that other processes use it too."""
     return not ref.startswith(_UNKEPT)
 
 

@@ -1,4 +1,4 @@
-"""A walk through a value that is digested: where it is, and what in it has no digest."""
+"""A walk through a value while its digest is taken: its place, and what has no digest."""
 
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
@@ -11,7 +11,7 @@ from metalearners.digests.names import combine
 
 @dataclass(frozen=True)
 class Identity:
-    """The digest of a value, and what in it has none and is named by its type alone."""
+    """The digest of a value, and its parts without a digest, which are named by type alone."""
 
     digest: Ref
     gaps: tuple[str, ...] = ()
@@ -19,12 +19,14 @@ class Identity:
 
 @dataclass(eq=False)
 class Walk:
-    """A walk through a value: what it may pass by, and the code that it is in or has been through.
+    """A walk through a value: its mode, the code around its place, and the code behind it.
 
     Parameters
     ----------
-    lenient : whether what has no digest is noted in `gaps`, not refused
-    reaching : whether the walk follows what code reads
+    lenient : bool
+        Whether the walk lists what has no digest in `gaps`, instead of an error.
+    reaching : bool
+        Whether the walk follows what code reads.
     """
 
     lenient: bool
@@ -34,7 +36,7 @@ class Walk:
     seen: dict[int, tuple[Any, Ref]] = field(default_factory=dict)  # with the value, to keep its id
 
     def once(self, value: Any, parts: Callable[[], Iterable[str]]) -> Ref:
-        """Digest of code that may refer to itself: inside of it, it is its place in the walk."""
+        """Digest of code that may refer to itself: it does so by its place in the walk."""
         for place, outer in enumerate(self.within):
             if outer is value:
                 return combine("again", [str(place)])
@@ -52,7 +54,7 @@ WALK: ContextVar[Walk | None] = ContextVar("walk", default=None)
 
 
 def walked(walk: Walk, make: Callable[[], Ref]) -> Ref:
-    """What a digest comes to in a walk."""
+    """The digest that `make` returns in a walk."""
     token = WALK.set(walk)
     try:
         return make()
@@ -61,19 +63,16 @@ def walked(walk: Walk, make: Callable[[], Ref]) -> Ref:
 
 
 def identify(make: Callable[[], Ref], reaching: bool = True) -> Identity:
-    """What a digest comes to where parts that have none are let pass.
+    """The digest that `make` returns, with its gaps instead of an error.
 
-    Parameters
-    ----------
-    make : gives the digest
-    reaching : whether it covers what the user's code reads
+    With `reaching`, it covers what the user's code reads.
     """
     walk = Walk(lenient=True, reaching=reaching)
     return Identity(walked(walk, make), tuple(walk.gaps))
 
 
 def without_digest(what: str, remedy: str = "Pass a plain value instead.") -> Ref:
-    """Refuse what has no digest, or note it, if the walk may pass by."""
+    """Refuse what has no digest; a lenient walk lists it instead."""
     walk = WALK.get()
     if walk is not None and walk.lenient:
         walk.gaps[what] = None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from metalearners.data.conversion import as_outcome
-from metalearners.data.dataset import Dataset, check_arms
+from metalearners.data.dataset import Dataset, are_propensities, check_arms
 from tests.simulate import draw, draw_classes, draw_clusters
 
 
@@ -156,6 +156,21 @@ def test_arms_are_whole_numbers_from_0(w):
     with pytest.raises(ValueError, match=r"Number of variants present|should be encoded"):
         check_arms(np.array(w), 2)
     check_arms(np.array([0, 1, 0]), 2)
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ([0.3, 0.7], True),
+        ([0.3333, 0.3333, 0.3333], True),
+        ([0.5, 0.4985], False),
+        ([0.0, 1.0], False),
+        ([-0.1, 1.1], False),
+        ([0.5, np.nan], False),
+    ],
+)
+def test_propensities_lie_within_0_and_1_and_sum_to_1_up_to_a_thousandth(row, expected):
+    assert are_propensities(np.array([row])) is expected
 
 
 @pytest.mark.parametrize(

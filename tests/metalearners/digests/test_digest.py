@@ -122,11 +122,10 @@ EQUAL = [
     (np.arange(6.0).reshape(2, 3), np.asfortranarray(np.arange(6.0).reshape(2, 3))),
     (np.arange(5)[::-1], np.array([4, 3, 2, 1, 0])),
     (np.array([1, "a", None], dtype=object), np.array([1, "a", None], dtype=object)),
-    (Ridge(alpha=2), Ridge(alpha=2.0 + 0)),
+    (Ridge(alpha=2.0), Ridge(alpha=np.float64(2))),
     (Ridge(alpha=2.0), Ridge(alpha=np.float64(2.0)).fit([[0.0], [1]], [0, 1])),
     (times(2), times(2)),
 ]
-EQUAL[-3] = (Ridge(alpha=2.0), Ridge(alpha=np.float64(2)))
 
 
 def test_different_values_have_different_digests():
