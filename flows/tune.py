@@ -37,8 +37,8 @@ from flows.inputs.study import Study
 from flows.loading import take_study
 from flows.messages import progress
 from flows.report import plots
-from flows.server import running as liveness
 from flows.server.cancellation import interruptible
+from flows.server.running import tracked
 from flows.tuning.halving import halve, rounds_of
 from flows.tuning.measure import Measured, measure
 from metalearners.cache.regular_files import write_whole
@@ -55,7 +55,7 @@ _MOST_OF_ALL = 0.9  # rather than so many rows, all are taken
 _FEWEST_FITS = 4  # of a sample: with fewer, the last to end decides
 
 
-@liveness.seen_to
+@tracked
 @flow(name="uplift-tune")
 def uplift_tune(
     data: DataConfig,

@@ -44,8 +44,8 @@ from flows.runs import (
 )
 from flows.schedule import fit_learners
 from flows.server import prefect_patches
-from flows.server import running as liveness
 from flows.server.cancellation import interruptible
+from flows.server.running import tracked
 
 _PACKAGES = ("prefect", "lightgbm", "scikit-learn", "numpy", "pandas", "pyarrow")
 
@@ -53,7 +53,7 @@ _PACKAGES = ("prefect", "lightgbm", "scikit-learn", "numpy", "pandas", "pyarrow"
 prefect_patches.apply("flows")
 
 
-@liveness.seen_to
+@tracked
 @flow(name="uplift-run")
 def uplift_run(
     data: DataConfig,

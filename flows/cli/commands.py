@@ -120,7 +120,7 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
 ) -> None:
     """Run uplift learners once: fit, evaluate, report, store the model."""
-    with _exit_status(json_file), interruption.prompt():
+    with _exit_status(json_file), interruption.handled():
         from flows.cli.launch import launch
 
         if json_file is not None:
@@ -148,7 +148,7 @@ def tune(
     quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
 ) -> None:
     """Measure how a config's fits are spread best over the cores, for later runs of its shape."""
-    with _exit_status(json_file, "Nothing was kept."), interruption.prompt():
+    with _exit_status(json_file, "Nothing was kept."), interruption.handled():
         from flows.cli.display import settings_table
         from flows.cli.launch import launch_tune
 
