@@ -2,7 +2,7 @@
 
 What: The thread that sends a flow run's heartbeats ends by itself, as Prefect's async flows let it.
 Why: The thread sleeps a second at a time, and a flow or sub-flow that ends waits for it.
-Measured: An empty flow took 1.1 s, and with this 0.1 s, on 3.9.1.
+Measured: An empty flow took 1.5 s, and with this 0.5 s, on 3.9.1 and a busy machine.
 Until: Prefect's thread wakes at once when its flow ends.
 """
 
