@@ -1,7 +1,6 @@
-"""Starts things: a run in this process, or the server with its deployments."""
+"""Starts a run or a tuning in this process, or the server with its deployments."""
 
 import contextlib
-import fcntl
 import os
 import sys
 import time
@@ -20,9 +19,10 @@ from flows.runs import interrupted, record_failure
 from flows.server import environment, prefect_patches
 from flows.server.connection import answers, connect, ui_address, wait_for
 from flows.server.environment import STATE_FOLDER, state_folder
+from flows.server.locks import open_lock, take
 from flows.server.running import mark_crashed, mark_crashed_soon
 
-_SETTLE_SECONDS = 2.0  # task runs reach the server in batches, one a second
+_RECORDING_SECONDS = 2.0  # task runs reach the server in batches, one a second
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -34,16 +34,17 @@ if TYPE_CHECKING:
 def launch(
     path: Path, changes: Iterable[str], output: str | None, refresh: bool, quiet: bool = False
 ) -> Path:
-    """Run a config: its data are loaded and checked while a new server starts.
+    """Run a config; a new server starts while its data are loaded and checked.
 
     Returns
     -------
-    The run's folder
+    Path
+        The run's folder.
 
     Raises
     ------
     InputError
-        If the config or the data are wrong; nothing was fitted then.
+        If the config or the data are wrong; nothing was fitted.
     """
     config = load_config(path, changes, output)
     try:
@@ -58,16 +59,17 @@ def launch(
 def launch_tune(
     path: Path, changes: Iterable[str], budget_seconds: float, quiet: bool = False
 ) -> Path:
-    """Measure how the fits of a config are spread best.
+    """Measure how the fits of a config use the cores best.
 
     Returns
     -------
-    The profile's file
+    Path
+        The profile's file.
 
     Raises
     ------
     InputError
-        If the config or the data are wrong; nothing was fitted then.
+        If the config or the data are wrong; nothing was fitted.
     """
     config = load_config(path, changes)
     with _full_disk_named(config), _ready(config, "uplift_tune", quiet) as flow:
@@ -76,7 +78,7 @@ def launch_tune(
 
 @contextlib.contextmanager
 def _full_disk_named(config: Config) -> Iterator[None]:
-    """Name a full disk as the cause of what failed by it: the server, its client, or a file."""
+    """Raise an error that names the full disk where that made a server, client or file fail."""
     try:
         yield
     except Exception as error:
@@ -92,12 +94,12 @@ def _full_disk_named(config: Config) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _ready(config: Config, name: str, quiet: bool) -> Iterator["Flow[..., str]"]:
-    """A flow, its config's data loaded; the server knows how it ended."""
+    """The flow to run, with its data loaded; an interruption of the context reaches the server."""
     environment.prepare()
     environment.prepare_children()
     with ThreadPoolExecutor(1) as aside:  # a new server starts while this imports and reads data
         address = aside.submit(connect)
-        import flows.report.page  # noqa: F401 - takes a while, so before the clock of a run starts
+        import flows.report.page  # noqa: F401 - slow, so before the clock of a run starts
         from flows.loading import prepare
 
         prepared = prepare(config)
@@ -107,7 +109,7 @@ def _ready(config: Config, name: str, quiet: bool) -> Iterator["Flow[..., str]"]
         yield _connected(address.result(), prepared, name, quiet)
     except BaseException as error:
         if interrupted(error):
-            settle()
+            _report_interruption()
         raise
 
 
@@ -119,8 +121,8 @@ def _warn(config: Config, study: "Study") -> None:
         say(f"Warning: {warning}")
 
 
-def settle() -> None:
-    """Have the server know what became of an interrupted run, as far as a few seconds allow."""
+def _report_interruption() -> None:
+    """Tell the server how an interrupted run ended, as far as a few seconds allow."""
     if "prefect.events.worker" not in sys.modules:
         return
     from prefect.events.worker import EventsWorker
@@ -128,19 +130,18 @@ def settle() -> None:
 
     EventsWorker.drain_all(timeout=1)
     APILogWorker.drain_all(timeout=1)
-    mark_crashed_soon(state_folder(), os.environ["PREFECT_API_URL"], _SETTLE_SECONDS)
+    mark_crashed_soon(state_folder(), os.environ["PREFECT_API_URL"], _RECORDING_SECONDS)
 
 
 def _connected(address: str, prepared: "Prepared", name: str, quiet: bool) -> "Flow[..., str]":
-    """A flow, ready to run once the server at an address is."""
+    """The flow to run, once the server at an address is ready."""
     begun = time.perf_counter()
     ready = answers(address)
-    # Errors are told once, in our words; the server keeps Prefect's logs for the UI.
+    # The command prints errors once, in our words; the server keeps Prefect's logs for the UI.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    import flows  # with Prefect, which reads its settings when it is imported
+    import flows  # Prefect reads its settings when it is imported
 
     flow: Flow[..., str] = getattr(flows, name)
-
     if not ready:
         wait_for(address, quiet)
         prepared.waited = time.perf_counter() - begun
@@ -149,14 +150,14 @@ def _connected(address: str, prepared: "Prepared", name: str, quiet: bool) -> "F
 
 
 def parameters(config: Config) -> dict[str, object]:
-    """A config as arguments of the parent flow."""
+    """A config as the arguments of the parent flow."""
     return {name: getattr(config, name) for name in Config.model_fields}
 
 
 def serve_deployments(port: int) -> None:
     """Bring up server and UI, and serve the deployments until interrupted.
 
-    Runs triggered here may read and write in the working folder only, unless the environment
+    Runs of the deployments may read and write in the working folder only, unless the environment
     names other places.
     """
     from flows.inputs.source import DATA_ROOTS_VARIABLE
@@ -164,38 +165,29 @@ def serve_deployments(port: int) -> None:
     environment.prepare()
     environment.prepare_children()
     os.environ.setdefault(DATA_ROOTS_VARIABLE, str(Path.cwd()))
-    with _only_one():
-        api = connect(port)
-        if urlsplit(api).port != port:
-            raise InputError(
-                f"Expected to serve at port {port}; this folder's server, or that which "
-                f"PREFECT_API_URL names, is at {ui_address(api)} already. Wait for the run that "
-                "uses it, or name its port."
-            )
-        wait_for(api)
-        mark_crashed(state_folder(), api)
-        from prefect import serve
+    # Two would end badly: the first to end pauses the deployments of both.
+    if not take(open_lock(state_folder() / "serve.lock")):  # until the process ends
+        raise InputError(
+            "Expected no other `uplift serve` in this folder; one is running. Use its UI."
+        )
+    api = connect(port)
+    if urlsplit(api).port != port:
+        raise InputError(
+            f"Expected to serve at port {port}; this folder's server, or that which "
+            f"PREFECT_API_URL names, is at {ui_address(api)} already. Wait for the run that "
+            "uses it, or name its port."
+        )
+    wait_for(api)
+    mark_crashed(state_folder(), api)
+    from prefect import serve
 
-        from deployments.uplift import deployments
+    from deployments.uplift import deployments
 
-        prefect_patches.apply("serve")
-        served = deployments()
-        print(f"UI: {ui_address(api)}  (state in {state_folder()}; Ctrl-C ends it)")
-        print("Runs on demand: from the UI, or with the command")
-        for each in served:
-            print(f"  PREFECT_API_URL={api} prefect deployment run {each.full_name}")
-        sys.stdout.flush()
-        serve(*served, limit=1, print_starting_message=False)
-
-
-@contextlib.contextmanager
-def _only_one() -> Iterator[None]:
-    """Refuse a second `serve` in a folder: when one ends, it pauses the deployments of both."""
-    with (state_folder() / "serve.lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(
-                "Expected no other `uplift serve` in this folder; one is running. Use its UI."
-            ) from None
-        yield
+    prefect_patches.apply("serve")
+    served = deployments()
+    print(f"UI: {ui_address(api)}  (state in {state_folder()}; Ctrl-C ends it)")
+    print("Runs on demand: from the UI, or with the command")
+    for each in served:
+        print(f"  PREFECT_API_URL={api} prefect deployment run {each.full_name}")
+    sys.stdout.flush()
+    serve(*served, limit=1, print_starting_message=False)

@@ -92,9 +92,7 @@ def _texts(value: Any) -> Iterator[str]:
     """Every text in a value, also the keys of maps."""
     if isinstance(value, str):
         yield value
-    elif isinstance(value, Mapping) and not is_spec(
-        value
-    ):  # it has its own check
+    elif isinstance(value, Mapping) and not is_spec(value):  # it has its own check
         yield from _texts([*value, *value.values()])
     elif isinstance(value, (list, tuple, Set)):
         for item in value:
