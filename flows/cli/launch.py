@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from flows.config.files import is_full
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def launch(
     path: Path, changes: Iterable[str], output: str | None, refresh: bool, quiet: bool = False
 ) -> Path:
-    """Run a config; a new server starts while its data are loaded and checked.
+    """Run a config.
 
     Returns
     -------
@@ -48,8 +48,7 @@ def launch(
     """
     config = load_config(path, changes, output)
     try:
-        with _full_disk_named(config), _ready(config, "uplift_run", quiet) as flow:
-            return Path(flow(**parameters(config), refresh=refresh))
+        return _run(config, "uplift_run", quiet, refresh=refresh)
     except BaseException as error:
         if not interrupted(error):
             record_failure(config.output, error)
@@ -59,21 +58,31 @@ def launch(
 def launch_tune(
     path: Path, changes: Iterable[str], budget_seconds: float, quiet: bool = False
 ) -> Path:
-    """Measure how the fits of a config use the cores best.
-
-    Returns
-    -------
-    Path
-        The profile's file.
-
-    Raises
-    ------
-    InputError
-        If the config or the data are wrong; nothing was fitted.
-    """
+    """Measure how the fits of a config use the cores best, as `launch`; the profile's file."""
     config = load_config(path, changes)
-    with _full_disk_named(config), _ready(config, "uplift_tune", quiet) as flow:
-        return Path(flow(**parameters(config), budget_seconds=budget_seconds))
+    return _run(config, "uplift_tune", quiet, budget_seconds=budget_seconds)
+
+
+def _run(config: Config, name: str, quiet: bool, **arguments: Any) -> Path:
+    """Run a flow on a config; a new server starts while its data are loaded and checked."""
+    with _full_disk_named(config):
+        environment.prepare()
+        environment.prepare_children()
+        with ThreadPoolExecutor(1) as aside:
+            address = aside.submit(connect)
+            import flows.report.page  # noqa: F401 - slow, so before the clock of a run starts
+            from flows.loading import prepare
+
+            prepared = prepare(config)
+        if not quiet:
+            _warn(config, prepared.study)
+        try:
+            flow = _connected(address.result(), prepared, name, quiet)
+            return Path(flow(**parameters(config), **arguments))
+        except BaseException as error:
+            if interrupted(error):
+                _report_interruption()
+            raise
 
 
 @contextlib.contextmanager
@@ -90,27 +99,6 @@ def _full_disk_named(config: Config) -> Iterator[None]:
         if hasattr(error, "run_record"):
             named.run_record = {**error.run_record, "error": message}  # type: ignore[attr-defined]
         raise named from error
-
-
-@contextlib.contextmanager
-def _ready(config: Config, name: str, quiet: bool) -> Iterator["Flow[..., str]"]:
-    """The flow to run, with its data loaded; an interruption of the context reaches the server."""
-    environment.prepare()
-    environment.prepare_children()
-    with ThreadPoolExecutor(1) as aside:  # a new server starts while this imports and reads data
-        address = aside.submit(connect)
-        import flows.report.page  # noqa: F401 - slow, so before the clock of a run starts
-        from flows.loading import prepare
-
-        prepared = prepare(config)
-    if not quiet:
-        _warn(config, prepared.study)
-    try:
-        yield _connected(address.result(), prepared, name, quiet)
-    except BaseException as error:
-        if interrupted(error):
-            _report_interruption()
-        raise
 
 
 def _warn(config: Config, study: "Study") -> None:

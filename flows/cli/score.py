@@ -55,13 +55,7 @@ def score_file(model: Path, source: str, output: Path) -> int:
 
 
 def sign_model(model: Path) -> None:
-    """Sign a stored model with the secret in the environment.
-
-    Raises
-    ------
-    InputError
-        If there is no secret, or the model is damaged.
-    """
+    """Sign a model with the environment's secret; an InputError if one is missing or damaged."""
     if not signing_key():
         raise InputError(f"Expected a secret in {KEY_VARIABLE}; found none. Set it, and sign then.")
     try:

@@ -14,13 +14,7 @@ _MOST_JSON_BYTES = 256 << 20
 
 
 def check_folder(folder: str | Path, where: str) -> None:
-    """Make a folder if it doesn't exist, and refuse one that can't be written to.
-
-    Raises
-    ------
-    InputError
-        If it can't.
-    """
+    """Make a folder if it doesn't exist; raise an InputError if it can't be written to."""
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -43,13 +37,7 @@ def is_full(folder: Path) -> bool:
 
 
 def check_file(path: Path, where: str) -> None:
-    """Refuse a file that can't be written, before there is anything to write.
-
-    Raises
-    ------
-    InputError
-        If it can't, or if a folder or a device has its name.
-    """
+    """Raise an InputError if a file can't be written, or a folder or a device has its name."""
     if ":/" in str(path) or (path.exists() and not path.is_file()):
         raise InputError(
             f"{where}: expected the name of a file on this machine; {path} is none. Choose another."

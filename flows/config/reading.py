@@ -41,24 +41,12 @@ def load_config(path: Path, changes: Iterable[str] = (), output: str | None = No
 
 
 def parse_config(content: Mapping[str, Any], where: str = "config") -> Config:
-    """A config from plain values.
-
-    Raises
-    ------
-    InputError
-        With all that is wrong, one line each.
-    """
+    """A config from plain values; an InputError has a line for each mistake in them."""
     return parse(Config, content, f"{where}: ")
 
 
 def config_among(arguments: Mapping[str, Any]) -> Config:
-    """The config in the arguments of a flow, which may have other arguments too.
-
-    Raises
-    ------
-    InputError
-        With all that is wrong, one line each.
-    """
+    """`parse_config` for the arguments of a flow, which may have other arguments too."""
     return parse_config({name: arguments[name] for name in Config.model_fields})
 
 

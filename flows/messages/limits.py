@@ -18,13 +18,7 @@ class TooLargeError(ValueError):
 
 
 def check_size(value: Any) -> None:
-    """Refuse a value that is too large, or holds one that is.
-
-    Raises
-    ------
-    TooLargeError
-        If it is.
-    """
+    """Raise a TooLargeError for a value that is too large, or holds one that is."""
     for count, (place, part) in enumerate(_walk(value, ())):
         if count >= MOST_VALUES:
             raise TooLargeError(too_many("values"))
@@ -40,13 +34,7 @@ def too_many(what: str) -> str:
 
 
 def check_digits(text: str, place: str) -> None:
-    """Refuse the text of a number that is too long to be read.
-
-    Raises
-    ------
-    TooLargeError
-        If it is.
-    """
+    """Raise a TooLargeError for the text of a number that is too long to be read."""
     if len(text) > MOST_DIGITS:
         raise TooLargeError(f"{_OF_NUMBER} one of {len(text):,} at {place}. Shorten it.")
 

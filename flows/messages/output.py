@@ -50,13 +50,7 @@ def _lossy(number: int, before: TextIO | None) -> TextIO:
 
 
 def check_output() -> None:
-    """Fail where output is lost that the user asked for.
-
-    Raises
-    ------
-    OSError
-        If a stream that had a reader couldn't be written.
-    """
+    """Raise an OSError where output is lost that had a reader."""
     sys.stdout.flush()
     for raw in _streams:
         if raw.lost is not None:

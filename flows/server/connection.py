@@ -79,10 +79,7 @@ def connect(port: int | None = None) -> str:
 def wait_for(address: str, quiet: bool = False) -> None:
     """Wait until a server that may be starting answers; then say what it did to its database.
 
-    Raises
-    ------
-    RuntimeError
-        If it doesn't answer within two minutes, or has ended.
+    A RuntimeError means that it has ended, or didn't answer within two minutes.
     """
     begun = time.monotonic()
     progress.advance("server", 0, 1)
@@ -93,7 +90,7 @@ def wait_for(address: str, quiet: bool = False) -> None:
             raise _not_started(state_folder())
         time.sleep(0.05)
     progress.end("server", time.monotonic() - begun, 0, 0)
-    notice = _recorded(state_folder(), "notice")
+    notice = _record(state_folder()).get("notice")
     if notice and not quiet:
         say(f"Warning: {notice}")
 
@@ -162,14 +159,14 @@ def _not_started(folder: Path) -> RuntimeError:
 
 def recorded_address(folder: Path) -> str | None:
     """The address of a state folder's server; after it was killed, its last address."""
-    return _recorded(folder, "api") or None
+    return _record(folder).get("api")
 
 
-def _recorded(folder: Path, name: str) -> str:
+def _record(folder: Path) -> dict[str, str]:
     try:
-        return str(json.loads((folder / "server.json").read_text())[name])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
+        return dict(json.loads((folder / "server.json").read_text()))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def _start(folder: Path, port: int, environment: dict[str, str]) -> "subprocess.Popen[bytes]":

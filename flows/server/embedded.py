@@ -16,6 +16,7 @@ from flows.server import prefect_patches
 from flows.server.database import prepare_database
 from flows.server.environment import prepare
 from flows.server.locks import open_lock, take
+from metalearners.cache.regular_files import write_whole
 
 _POLL_SECONDS = 1.0
 _HOSTS = ("127.0.0.1", "localhost", "[::1]")
@@ -64,10 +65,8 @@ def _prepare_database() -> str:
 
 
 def _write_record(folder: Path, port: int, notice: str = "") -> None:
-    temporary = folder / "server.json.tmp"
     content = {"api": f"http://127.0.0.1:{port}/api", "pid": os.getpid(), "notice": notice}
-    temporary.write_text(json.dumps(content))
-    temporary.replace(folder / "server.json")
+    write_whole(folder / "server.json", json.dumps(content).encode())
 
 
 def _watch(server: Any, folder: Path, api: str) -> None:

@@ -42,17 +42,14 @@ _SERVER = {
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
     "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": str(30 * 86_400),
 }
-# With it, Python looks for no module in the folder in which it starts.
-_ONLY_INSTALLED = {"PYTHONSAFEPATH": "1"}
+# Python looks for no module in the folder in which it starts.
+_SAFE_PATH = {"PYTHONSAFEPATH": "1"}
 
 
 def state_folder() -> Path:
-    """The folder of the server, database and cache of the working folder; made for its owner alone.
+    """The folder of server, database and cache in the working folder, made for its owner alone.
 
-    Raises
-    ------
-    InputError
-        If it can't be made, or others may have put something into it.
+    An InputError means that it can't be made, or that others may have put something into it.
     """
     folder = Path(STATE_FOLDER).resolve()
     if not is_text(str(folder)):
@@ -73,15 +70,10 @@ def state_folder() -> Path:
 
 
 def check_state_folder() -> None:
-    """Refuse a state folder, if there is one, that others may have put something into.
+    """Raise an InputError if the state folder belongs to another user, or others may write to it.
 
     What lies in it runs as code. The owner of the folder, or of something in it, can replace that.
-    Root is refused a folder of another user too, whose code it would run.
-
-    Raises
-    ------
-    InputError
-        If it belongs to another user, or others may write to it.
+    This holds for root too, who would run another user's code.
     """
     folder = Path(STATE_FOLDER)
     if not folder.is_dir():
@@ -132,7 +124,7 @@ def prepare_children() -> None:
 
     Only for our own programs: a script's processes may need modules there.
     """
-    os.environ.update(_ONLY_INSTALLED)
+    os.environ.update(_SAFE_PATH)
 
 
 def server_environment(port: int) -> dict[str, str]:
@@ -141,6 +133,6 @@ def server_environment(port: int) -> dict[str, str]:
         "PREFECT_HOME": str(state_folder() / "prefect"),
         "PREFECT_SERVER_API_HOST": "127.0.0.1",
         "PREFECT_SERVER_API_PORT": str(port),
-        **_ONLY_INSTALLED,
+        **_SAFE_PATH,
     }
     return {**_ALWAYS, **_SERVER, **os.environ, **forced}

@@ -73,13 +73,6 @@ def tracked(flow: F) -> F:
 def mark_crashed(folder: Path, api: str) -> bool:
     """End what dead runs of a state folder left running on a server; never raises.
 
-    Parameters
-    ----------
-    folder : Path
-        The state folder.
-    api : str
-        Address of the server's API.
-
     Returns
     -------
     bool
