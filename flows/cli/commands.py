@@ -19,14 +19,7 @@ from flows.config.files import check_file, read_json, write_json
 from flows.errors import InputError
 from flows.messages.output import check_output, make_lossy, say, show
 from flows.messages.secrets import without_secrets
-from flows.runs import (
-    LATEST,
-    cache_warning,
-    find_run,
-    interrupted,
-    list_runs,
-    outcome_lines,
-)
+from flows.runs import LATEST, cache_warning, find_run, interrupted, list_runs, outcome_lines
 from flows.server import interruption
 from metalearners.cache.regular_files import write_whole
 
@@ -275,10 +268,7 @@ def runs_list(output: RunsFolder = Path(DEFAULT_OUTPUT)) -> None:
 
 
 @runs_app.command("show")
-def runs_show(
-    name: RunName,
-    output: RunsFolder = Path(DEFAULT_OUTPUT),
-) -> None:
+def runs_show(name: RunName, output: RunsFolder = Path(DEFAULT_OUTPUT)) -> None:
     """Show a run's figures as JSON."""
     with _exit_status(prints=True):
         from flows.report.past_runs import read_summary
@@ -297,10 +287,7 @@ def runs_show(
 
 
 @runs_app.command("sign")
-def runs_sign(
-    name: RunName,
-    output: RunsFolder = Path(DEFAULT_OUTPUT),
-) -> None:
+def runs_sign(name: RunName, output: RunsFolder = Path(DEFAULT_OUTPUT)) -> None:
     """Sign a run's model with UPLIFT_CACHE_KEY, if you know who made it: models are code."""
     with _exit_status():
         from flows.cli.score import sign_model
@@ -318,14 +305,8 @@ def _exit_status(
 ) -> Iterator[None]:
     """End with 2 for wrong input, 1 for a failure, 130 for an interruption; no traceback.
 
-    Parameters
-    ----------
-    json_file : Path or None
-        Gets the error of a failure too.
-    kept : str
-        The message of an interruption.
-    prints : bool
-        Whether the command is there to print, so that it fails where standard output does.
+    The error of a failure goes to a JSON file too. A command that is there to print (`prints`)
+    fails where standard output does.
     """
     try:
         yield

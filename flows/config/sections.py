@@ -48,6 +48,7 @@ def _folder_or_url(location: str) -> str:
 
 
 Place = Annotated[str, AfterValidator(_folder_or_url)]
+Address = Annotated[str, AfterValidator(check_address)]
 
 
 class _Section(BaseModel):
@@ -67,7 +68,7 @@ _SHARED_ROLES = ({"row_id", "group"}, {"features", "strata"})
 class DataConfig(_Section):
     """Where the rows are, and what their columns mean."""
 
-    source: str = Field(
+    source: Address = Field(
         min_length=1,
         description="Parquet, CSV or Feather: a file, a folder, a glob or an fsspec URL",
     )
@@ -99,8 +100,7 @@ class DataConfig(_Section):
         "observational: they are estimated, and auto says whether the data look randomised",
     )
     propensity: Number | dict[Label, Number | str] | None = Field(
-        None,
-        description="Known probabilities: of the treated arm, by arm, or columns by arm",
+        None, description="Known probabilities: of the treated arm, by arm, or columns by arm"
     )
 
     @field_validator("time")
@@ -108,11 +108,6 @@ class DataConfig(_Section):
     def _not_yet(cls, value: str | None) -> None:
         if value is not None:
             raise ValueError("not available yet: forward-chaining folds. Set it to null.")
-
-    @field_validator("source")
-    @classmethod
-    def _no_secrets(cls, value: str) -> str:
-        return check_address(value)
 
     @field_validator("arms", "features")
     @classmethod
@@ -264,17 +259,14 @@ class ParallelismConfig(_Section):
         le=1e8,
         description="Longest time for one fit, with process and dask; empty for none",
     )
-    address: str | None = Field(
+    address: Address | None = Field(
         None, description="Of a Dask scheduler, such as tcp://host:8786; empty for one made here"
     )
 
     @field_validator("address")
     @classmethod
     def _of_scheduler(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        check_address(value)
-        if not re.fullmatch(r"(tcp|tls|ws|wss)://[^/@\s]+:\d+/?", value):
+        if value is not None and not re.fullmatch(r"(tcp|tls|ws|wss)://[^/@\s]+:\d+/?", value):
             found = shown(repr(value))
             raise ValueError(f"expected an address such as tcp://host:8786; found {found}.")
         return value

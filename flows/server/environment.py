@@ -25,7 +25,7 @@ _ALWAYS = {
 }
 _CLIENT = {
     # The UI shows the tasks' states without log lines.
-    "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "WARNING",
+    "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "WARNING"
 }
 _SERVER = {
     # One transaction records many task-run events. Without batches, other requests wait for the

@@ -47,7 +47,7 @@ class PromptTaskRunner(ThreadPoolTaskRunner[Any]):
 
 
 class _SharedPool:
-    """One flow's use of a pool: `shutdown` ends only what this flow submitted."""
+    """One flow's use of a pool: `shutdown` cancels only what this flow submitted."""
 
     def __init__(self, pool: ThreadPoolExecutor) -> None:
         self._pool = pool
@@ -57,9 +57,8 @@ class _SharedPool:
         self._futures.append(self._pool.submit(*call, **arguments))
         return self._futures[-1]
 
-    def shutdown(self, wait: bool = True, cancel_futures: bool = False) -> None:
-        if cancel_futures:
-            for future in self._futures:
-                future.cancel()
+    def shutdown(self, wait: bool = True, cancel_futures: bool = True) -> None:
+        for future in self._futures:
+            future.cancel()
         if wait:
             futures.wait(self._futures)
