@@ -1,4 +1,4 @@
-"""`uplift serve` starts the process of a flow run by our command, `flows.server.engine`.
+"""`uplift serve` starts the process of a flow run by our command, `flows.cli.engine`.
 
 What: The runner's `EngineCommandStarter` gets a command.
 Why: Its default, ``python -m prefect.engine``, reads settings from files of the working folder,
@@ -13,7 +13,7 @@ import shlex
 import sys
 from typing import Any
 
-COMMAND = (sys.executable, "-P", "-m", "flows.server.engine")
+COMMAND = (sys.executable, "-P", "-m", "flows.cli.engine")
 
 
 def apply() -> None:

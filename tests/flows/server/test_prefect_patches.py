@@ -113,7 +113,7 @@ print(json.dumps(load_module("flows.uplift").__file__))
 
 @pytest.mark.slow
 def test_flows_that_are_imported_stay_whatever_the_working_folder_holds(both, tmp_path):
-    """Prefect looks in the working folder first, so `flows.server.engine` imports them before."""
+    """Prefect looks in the working folder first, so `flows.cli.engine` imports them before."""
     for name in ("without", "with"):
         folder = tmp_path / name / "flows"
         folder.mkdir(parents=True)
@@ -142,7 +142,7 @@ def test_engine_command(both, api):
     without, own = both("engine_command", COMMAND, PREFECT_API_URL=api)
 
     assert without is None
-    assert own.endswith("-P -m flows.server.engine")
+    assert own.endswith("-P -m flows.cli.engine")
 
 
 FLOW_OF_NOTHING = """

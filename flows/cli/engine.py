@@ -1,6 +1,6 @@
 """The process of a single flow run that `uplift serve` starts: Prefect's, in our surroundings.
 
-Run as ``python -P -m flows.server.engine``. Prefect's own command takes settings and modules from
+Run as ``python -P -m flows.cli.engine``. Prefect's own command takes settings and modules from
 the working folder.
 """
 
