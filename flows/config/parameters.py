@@ -125,14 +125,10 @@ def _refuse_files(name: str, where: str) -> None:
 
 
 def _more_parameters(package: str) -> Set[str]:
-    if package == "xgboost":
-        return _XGBOOST
-    return _lightgbm_parameters() if package == "lightgbm" else set()
-
-
-def _lightgbm_parameters() -> set[str]:
-    # LightGBM's table of parameters and aliases has no public name.
-    from lightgbm.basic import _ConfigAliases
+    """Parameters that a package's classes take as keywords and don't name."""
+    if package != "lightgbm":
+        return _XGBOOST if package == "xgboost" else set()
+    from lightgbm.basic import _ConfigAliases  # private: its table of parameters and aliases
 
     table = _ConfigAliases._get_all_param_aliases()
     return {alias for name in set(table) - _LIGHTGBM_FILES for alias in (name, *table[name])}

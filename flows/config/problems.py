@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -66,14 +66,10 @@ def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
     found: Any = model
     for key in location:
         field = getattr(found, "model_fields", {}).get(key)
-        found = next(_models_in(field.annotation), None) if field else ModelSpec
+        forms = (field.annotation, *get_args(field.annotation)) if field else (ModelSpec,)
+        models = (form for form in forms if isinstance(form, type) and issubclass(form, BaseModel))
+        found = next(models, None)
     return list(found.model_fields) if found else []
-
-
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    for option in (annotation, *get_args(annotation)):
-        if isinstance(option, type) and issubclass(option, BaseModel):
-            yield option
 
 
 def nearest(word: str, valid: Iterable[str]) -> str:

@@ -80,8 +80,11 @@ def mark_crashed(folder: Path, api: str) -> bool:
     """
     try:
         name = _server_name(folder, api)
-        dead = [path for path in (folder / _FOLDER).glob("*") if _is_dead(path, name)]
-        return bool(dead) and _end_runs(dead, api)
+        with contextlib.ExitStack() as locks:
+            paths = (folder / _FOLDER).glob("*")
+            free = [path for path in paths if locks.enter_context(_locked(path))]
+            dead = [path for path in free if _read(path)[0] == name]
+            return bool(dead) and _end_runs(dead, api)
     except Exception as error:
         _warn_once(f"Dead runs couldn't be marked as crashed: {without_secrets(str(error))}")
         return False
@@ -118,11 +121,6 @@ def _server_name(folder: Path, api: str) -> str:
     return _OWN_SERVER if api == recorded_address(folder) else without_secrets(api)
 
 
-def _is_dead(path: Path, server: str) -> bool:
-    with _locked(path) as free:
-        return free and _read(path)[0] == server
-
-
 def _read(path: Path) -> tuple[str, int | None]:
     """The server and the process of a run, from its file."""
     server, _, pid = path.read_text().partition("\n")
@@ -148,13 +146,10 @@ def _end_runs(dead: list[Path], api: str) -> bool:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_KEY
 
-    again = False
     secrets = {"auth_string": PREFECT_API_AUTH_STRING.value(), "api_key": PREFECT_API_KEY.value()}
     with SyncPrefectClient(api, **secrets) as client:
-        for path in dead:
-            with _locked(path) as free:
-                again |= free and _end_run(path, client)
-    return again
+        again = [_end_run(path, client) for path in dead]  # a list, so that each is ended
+    return any(again)
 
 
 def _end_run(path: Path, client: "SyncPrefectClient") -> bool:
