@@ -1,4 +1,4 @@
-"""The one error that means: the input or the config is wrong, nothing was fitted."""
+"""The errors of runs: wrong input, a fit that failed, and learners that failed."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,9 +8,10 @@ from flows.messages.secrets import without_secrets
 
 
 class InputError(ValueError):
-    """Wrong input. The message says what was expected, what was found and how to mend it.
+    """Wrong input or config; nothing was fitted.
 
-    No secret of an address gets into it, wherever it is shown: terminal, UI, logs.
+    The message says what was expected, what was found and how to mend it, without the secrets of
+    addresses.
     """
 
     def __init__(self, message: str) -> None:
@@ -18,20 +19,23 @@ class InputError(ValueError):
 
 
 class FitError(RuntimeError):
-    """A unit that couldn't be fitted."""
+    """A unit couldn't be fitted."""
 
 
 class LearnersFailedError(FitError):
-    """Some learners of a run failed, and the others were scored.
+    """Some learners of a run failed; the others were scored.
 
     Parameters
     ----------
-    failed : what went wrong, by learner
-    folder : with the others' results
-    summary : what `summary.json` says
+    failed : Mapping
+        What went wrong, by learner.
+    folder : Path
+        With the others' results.
+    summary : dict
+        The content of `summary.json`.
     """
 
     def __init__(self, failed: Mapping[str, str], folder: Path, summary: dict[str, Any]) -> None:
-        told = "; ".join(f"{name}: {reason.rstrip('.')}" for name, reason in failed.items())
-        super().__init__(f"{told}. The results of the other learners are in {folder}.")
+        reasons = "; ".join(f"{name}: {reason.rstrip('.')}" for name, reason in failed.items())
+        super().__init__(f"{reasons}. The results of the other learners are in {folder}.")
         self.run_record = {**summary, "error": without_secrets(str(self))}

@@ -97,7 +97,7 @@ def recorded(output: str, prefect_name: str) -> Iterator[Run]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         write_json(record, {**run.facts(), "status": "running"})
         try:
-            with interruption.last_words(lambda: _record_interruption(run, record)):
+            with interruption.at_forced_exit(lambda: _record_interruption(run, record)):
                 yield run
         except BaseException as error:
             error.run_record = failure(run, error)  # type: ignore[attr-defined]

@@ -38,8 +38,8 @@ from flows.inputs.study import Study
 from flows.loading import Prepared, load, with_body
 from flows.messages import progress
 from flows.report import plots
-from flows.server import running as liveness
 from flows.server.cancellation import interruptible
+from flows.server.running import tracked
 from flows.tuning.halving import halve, rounds_of
 from flows.tuning.measure import Measured, measure
 from metalearners.cache.regular_files import write_whole
@@ -56,7 +56,7 @@ _MOST_OF_ALL = 0.9  # rather than so many rows, all are taken
 _FEWEST_FITS = 4  # of a sample: with fewer, the last to end decides
 
 
-@liveness.seen_to
+@tracked
 @flow(name="uplift-tune")
 def uplift_tune(
     data: DataConfig,
@@ -96,7 +96,7 @@ def uplift_tune(
     return _tune(config, budget_seconds)
 
 
-def tune_prepared(prepared: Prepared, budget_seconds: float) -> Flow[..., str]:
+def with_study(prepared: Prepared, budget_seconds: float) -> Flow[..., str]:
     """`uplift_tune`, on a study that was loaded before."""
     return with_body(uplift_tune, lambda: _tune(prepared.study.config, budget_seconds, prepared))
 

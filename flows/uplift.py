@@ -45,8 +45,8 @@ from flows.runs import (
 )
 from flows.schedule import fit_learners
 from flows.server import prefect_patches
-from flows.server import running as liveness
 from flows.server.cancellation import interruptible
+from flows.server.running import tracked
 
 _PACKAGES = ("prefect", "lightgbm", "scikit-learn", "numpy", "pandas", "pyarrow")
 
@@ -54,7 +54,7 @@ _PACKAGES = ("prefect", "lightgbm", "scikit-learn", "numpy", "pandas", "pyarrow"
 prefect_patches.apply("flows")
 
 
-@liveness.seen_to
+@tracked
 @flow(name="uplift-run")
 def uplift_run(
     data: DataConfig,
@@ -100,7 +100,7 @@ def uplift_run(
     return _run(config, refresh)
 
 
-def run_prepared(prepared: Prepared, refresh: bool) -> Flow[..., str]:
+def with_study(prepared: Prepared, refresh: bool) -> Flow[..., str]:
     """`uplift_run`, on a study that was loaded before."""
     return with_body(uplift_run, lambda: _run(prepared.study.config, refresh, prepared))
 

@@ -3,6 +3,6 @@
 
 def main() -> None:
     """Run the command of this process's arguments."""
-    from flows.cli.commands import main as run  # it imports what other modules of this folder don't
+    from flows.cli.commands import main as run  # slow to import
 
     run()

@@ -1,4 +1,4 @@
-"""The `uplift` command: arguments in, exit status out; what it does is elsewhere."""
+"""The `uplift` command: from arguments to an exit status; other modules do the work."""
 
 import atexit
 import contextlib
@@ -19,14 +19,7 @@ from flows.config.files import check_file, read_json, write_json
 from flows.errors import InputError
 from flows.messages.output import check_output, make_lossy, say, show
 from flows.messages.secrets import without_secrets
-from flows.runs import (
-    LATEST,
-    cache_warning,
-    find_run,
-    interrupted,
-    list_runs,
-    outcome_lines,
-)
+from flows.runs import LATEST, cache_warning, find_run, interrupted, list_runs, outcome_lines
 from flows.server import interruption
 from metalearners.cache.regular_files import write_whole
 
@@ -40,29 +33,34 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="What a treatment does to whom: metalearners run as Prefect pipelines.",
 )
-runs_app = typer.Typer(no_args_is_help=True, help="Past runs with their figures, failed ones too.")
+runs_app = typer.Typer(no_args_is_help=True, help="Past runs with their figures, failed runs too.")
 app.add_typer(runs_app, name="runs")
 cache_app = typer.Typer(no_args_is_help=True, help="The fits kept for later runs.")
 app.add_typer(cache_app, name="cache")
 
-# For commands that are named in the contract and not built yet.
-_ANYTHING = {"ignore_unknown_options": True, "allow_extra_args": True}
+ConfigFile = Annotated[Path, typer.Argument(help="A config, or a finished run's config.yaml.")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="key.path=value, the value read as YAML; repeatable."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A name, a folder, or latest.")]
 RunsFolder = Annotated[Path, typer.Option("--output", help="Folder of all runs.")]
 CachePlace = Annotated[str, typer.Option("--storage", help="Folder or fsspec URL of the fits.")]
 
 
 def main() -> None:
-    """Run the command; ends the process with its exit status."""
+    """Run the command and end the process with its exit status."""
     make_lossy()
     signal.signal(signal.SIGTERM, _terminate)
-    warnings.showwarning = _show_warning
+    warnings.showwarning = _show_warning  # type: ignore[assignment] # always called by position
     status = 1
 
     def end() -> None:
         logging.shutdown()
         interruption.end_process(status)
 
-    # First to be registered, last to run: Python would take most of a second to take itself apart.
+    # Registered first, so that it runs last: Python's own clean-up takes most of a second.
     atexit.register(end)
     try:
         app()
@@ -74,14 +72,9 @@ def main() -> None:
 
 
 def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: object = None,
-    line: str | None = None,
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object
 ) -> None:
-    """Say what the library warns of; what other packages do, with the line that they do it in."""
+    """Print a warning; one of another package with the line of code that it is about."""
     own = category.__module__.startswith("metalearners.")
     other = warnings.formatwarning(message, category, filename, lineno)
     say(f"Warning: {message}" if own else other)
@@ -107,20 +100,17 @@ def _options(
 
 @app.command()
 def run(
-    config: Annotated[Path, typer.Argument(help="A config, or a finished run's config.yaml.")],
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="key.path=value, the value read as YAML; repeatable."),
-    ] = None,
+    config: ConfigFile,
+    changes: Changes = None,
     output: Annotated[str | None, typer.Option(help="Folder of all runs.")] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write summary.json here too.")
     ] = None,
     refresh: Annotated[bool, typer.Option("--refresh", help="Ignore cached fits.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Run uplift learners once: fit, evaluate, report, store the model."""
-    with _exit_status(json_file), interruption.prompt():
+    with _exit_status(json_file), interruption.handled():
         from flows.cli.launch import launch
 
         if json_file is not None:
@@ -135,20 +125,17 @@ def run(
 
 @app.command()
 def tune(
-    config: Annotated[Path, typer.Argument(help="A config, or a finished run's config.yaml.")],
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="key.path=value, the value read as YAML; repeatable."),
-    ] = None,
+    config: ConfigFile,
+    changes: Changes = None,
     budget: Annotated[float, typer.Option(help="Seconds that measuring may take.", min=1)] = 120,
     output: Annotated[Path | None, typer.Option(help="Picture (PNG) to write too.")] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the measurements here too.")
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Measure how a config's fits are spread best over the cores, for later runs of its shape."""
-    with _exit_status(json_file, "Nothing was kept."), interruption.prompt():
+    with _exit_status(json_file, kept="Nothing was kept."), interruption.handled():
         from flows.cli.display import settings_table
         from flows.cli.launch import launch_tune
 
@@ -172,7 +159,7 @@ def score(
     model: Annotated[str, typer.Option(help="A run's name, its folder, or latest.")],
     input: Annotated[str, typer.Option(help="Rows to score.")],
     output: Annotated[Path, typer.Option(help="Parquet file to write.")],
-    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Estimate the effects for new rows with a stored model."""
     with _exit_status():
@@ -207,10 +194,13 @@ def serve(
         serve_deployments(port)
 
 
-@app.command(hidden=True, context_settings=_ANYTHING)
+# The contract names this command, which isn't built yet.
+@app.command(
+    hidden=True, context_settings={"ignore_unknown_options": True, "allow_extra_args": True}
+)
 def compare() -> None:
     """Not available yet."""
-    _not_yet("compare")
+    _end(2, "`uplift compare` is not available yet.")
 
 
 @cache_app.command("list")
@@ -219,7 +209,7 @@ def cache_list(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """List kept fits, oldest first: what they are of, and how often they were reused."""
-    with _exit_status(), _asked_for():
+    with _exit_status(prints=True):
         from flows.cli.display import cache_table
         from flows.fitting.cache import entry_facts, list_entries, open_existing
 
@@ -233,7 +223,7 @@ def cache_list(
 @cache_app.command("verify")
 def cache_verify(storage: CachePlace = DEFAULT_CACHE) -> None:
     """Check that every kept fit is whole; exit status 1 if one isn't."""
-    with _exit_status(), _asked_for():
+    with _exit_status(prints=True):
         from flows.cli.display import cache_table
         from flows.fitting.cache import damaged_entries, open_existing
 
@@ -271,22 +261,19 @@ def cache_prune(
 @runs_app.command("list")
 def runs_list(output: RunsFolder = Path(DEFAULT_OUTPUT)) -> None:
     """List past runs, oldest first."""
-    with _exit_status(), _asked_for():
+    with _exit_status(prints=True):
         from flows.cli.display import runs_table
 
         runs_table(list_runs(output))
 
 
 @runs_app.command("show")
-def runs_show(
-    name: Annotated[str, typer.Argument(metavar="RUN", help="A name, a folder, or latest.")],
-    output: RunsFolder = Path(DEFAULT_OUTPUT),
-) -> None:
+def runs_show(name: RunName, output: RunsFolder = Path(DEFAULT_OUTPUT)) -> None:
     """Show a run's figures as JSON."""
-    with _exit_status(), _asked_for():
+    with _exit_status(prints=True):
         from flows.report.past_runs import read_summary
 
-        others = {r["run_name"]: r for r in list_runs(output) if r["status"] != "done"}
+        others = {run["run_name"]: run for run in list_runs(output) if run["status"] != "done"}
         found = others.get(name)
         if found is None:
             file = find_run(name, output) / "summary.json"
@@ -300,10 +287,7 @@ def runs_show(
 
 
 @runs_app.command("sign")
-def runs_sign(
-    name: Annotated[str, typer.Argument(metavar="RUN", help="A name, a folder, or latest.")],
-    output: RunsFolder = Path(DEFAULT_OUTPUT),
-) -> None:
+def runs_sign(name: RunName, output: RunsFolder = Path(DEFAULT_OUTPUT)) -> None:
     """Sign a run's model with UPLIFT_CACHE_KEY, if you know who made it: models are code."""
     with _exit_status():
         from flows.cli.score import sign_model
@@ -317,16 +301,17 @@ def runs_sign(
 def _exit_status(
     json_file: Path | None = None,
     kept: str = "Finished fits are kept: the same command goes on from there.",
+    prints: bool = False,
 ) -> Iterator[None]:
     """End with 2 for wrong input, 1 for a failure, 130 for an interruption; no traceback.
 
-    Parameters
-    ----------
-    json_file : where a failure is told too
-    kept : what to say of an interruption
+    The error of a failure goes to a JSON file too. A command that is there to print (`prints`)
+    fails where standard output does.
     """
     try:
         yield
+        if prints:
+            check_output()
     except typer.Exit:
         raise
     except InputError as error:
@@ -336,35 +321,19 @@ def _exit_status(
             _end(130, f"interrupted. {kept}")
         if not isinstance(error, Exception):
             raise
-        with contextlib.suppress(OSError):  # as on a full disk, which may be what failed
-            _write_failure(json_file, error)
+        if json_file is not None:
+            # A run that had begun left its record with the error that ended it.
+            record = {"status": "failed", "error": without_secrets(str(error))}
+            with contextlib.suppress(OSError):  # a full disk may be what failed
+                write_json(json_file, getattr(error, "run_record", record))
         if os.environ.get("UPLIFT_TRACEBACK"):
             raise
         _end(1, f"failed: {error or type(error).__name__}. UPLIFT_TRACEBACK=1 shows where.")
 
 
-@contextlib.contextmanager
-def _asked_for() -> Iterator[None]:
-    """What is printed is what the command is for, and not a courtesy: it fails without."""
-    yield
-    check_output()
-
-
-def _write_failure(json_file: Path | None, error: Exception) -> None:
-    if json_file is not None:
-        # A run that had begun left its record with the error that ended it.
-        own = {"status": "failed", "error": without_secrets(str(error))}
-        record = getattr(error, "run_record", own)
-        write_json(json_file, record)
-
-
 def _end(status: int, message: str) -> NoReturn:
     say(f"uplift: {without_secrets(message)}")
     raise typer.Exit(status)
-
-
-def _not_yet(command: str) -> NoReturn:
-    _end(2, f"`uplift {command}` is not available yet.")
 
 
 def _terminate(number: int, frame: Any) -> NoReturn:
@@ -378,7 +347,3 @@ def _show_end(folder: Path) -> None:
     if warning:
         say(f"Warning: {warning}")
     show(f"  the same through {folder.parent / LATEST}; server and UI: uplift serve")
-
-
-if __name__ == "__main__":
-    main()

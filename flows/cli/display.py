@@ -1,4 +1,4 @@
-"""What a terminal shows: progress while a run lasts, tables of past runs."""
+"""Shows a run's progress on a terminal, and tables of runs, fits and settings."""
 
 import contextlib
 import sys
@@ -23,13 +23,13 @@ from flows.messages.limits import shown
 from flows.messages.output import plain, say
 from flows.messages.progress import describe, listening
 
-if TYPE_CHECKING:  # the command's help doesn't wait for the library
+if TYPE_CHECKING:  # else the command's help would wait for the library
     from metalearners.cache.fit_cache import Entry
 
 
 @contextlib.contextmanager
 def progress_display(quiet: bool) -> Iterator[None]:
-    """Show a run's progress: bars on a terminal, plain lines otherwise, nothing where quiet."""
+    """Show a run's progress: bars on a terminal, lines elsewhere, nothing where quiet."""
     if quiet:
         yield
     elif sys.stderr.isatty():
@@ -53,7 +53,7 @@ def _bars() -> Progress:
 
 
 class _BarListener:
-    """A bar a stage."""
+    """Shows a bar for each stage."""
 
     def __init__(self, bars: Progress) -> None:
         self.bars = bars
@@ -73,7 +73,7 @@ class _BarListener:
 
 
 class _LineListener:
-    """A line when a stage ends."""
+    """Prints a line when a stage ends."""
 
     def advance(self, stage: str, done: int, total: int) -> None:
         pass
@@ -86,7 +86,7 @@ class _LineListener:
 
 
 def runs_table(runs: list[dict[str, Any]]) -> None:
-    """Print past runs, a line each; on a pipe as wide as they are."""
+    """Print a line for each past run; a pipe gets long lines whole."""
     table = Table("run", "status", "seconds", "executed", "reused", "effects", "error", box=None)
     for run in runs:
         fits = run.get("fits", {})
@@ -109,12 +109,12 @@ def _effect(row: dict[str, Any]) -> str:
 
 
 def _add_row(table: Table, cells: Iterable[str]) -> None:
-    # As they are: brackets in them are no markup, and a line end is none of the table's.
+    # As text: brackets are no markup, and line ends don't break the table.
     table.add_row(*(Text(plain(shown(cell, 500)).replace("\n", "\\n")) for cell in cells))
 
 
 def cache_table(entries: list["Entry"]) -> None:
-    """Print a cache's fits, a line each, and what they sum up to."""
+    """Print a line for each fit of a cache, and their total."""
     table = Table("what", "size", "age", "hits", "key", box=None)
     for entry in entries:
         age = "" if entry.age is None else _duration(entry.age)
@@ -134,18 +134,17 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _print(shown: Table | str) -> None:
-    console = Console() if sys.stdout.isatty() else Console(width=10_000)
-    console.print(shown)
+def _print(content: Table | str) -> None:
+    Console(width=None if sys.stdout.isatty() else 10_000).print(content)
 
 
 def settings_table(rows: list[dict[str, Any]], others: dict[str, str]) -> None:
-    """Print settings measured by `uplift tune`, the best first, and those that weren't."""
+    """Print the settings that `uplift tune` measured, the best first, and those it didn't."""
     from flows.tune import shown, told
 
     lines = shown(rows)
     table = Table(*lines[0], box=None)
     for line in lines:
-        table.add_row(*line.values())
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+        _add_row(table, line.values())
+    _print(table)
     print(told(others), end="")

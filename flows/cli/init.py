@@ -1,4 +1,4 @@
-"""Writes a config to start from: column roles guessed, features listed one by one."""
+"""Writes a config to start from, with guesses at the roles of the columns."""
 
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ output: runs
 
 
 def write_config(source: str, output: Path) -> None:
-    """Write a commented config for a data source; a file that is there stays as it is.
+    """Write a commented config for a data source; never overwrites a file.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def _few_valued(frame: pd.DataFrame) -> str | None:
 def _distinct(column: pd.Series) -> int:
     try:
         return int(column.nunique())
-    except TypeError:  # lists and the like, which are no arms
+    except TypeError:  # values such as lists, which are no arms
         return 0
 
 
@@ -125,5 +125,5 @@ def _is_control(label: Any) -> bool:
 
 
 def _yaml(value: Any) -> str:
-    """A value as YAML writes it, in one line."""
+    """A value as YAML in one line."""
     return to_yaml(value, default_flow_style=True, width=10_000).removesuffix("...\n").strip()

@@ -1,4 +1,4 @@
-"""Starts things: a run in this process, or the server with its deployments."""
+"""Starts a run or a tuning in this process, or the server with its deployments."""
 
 import contextlib
 import os
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from flows.config.files import is_full
@@ -21,36 +21,32 @@ from flows.server import environment, prefect_patches
 from flows.server.connection import answers, connect, ui_address, wait_for
 from flows.server.environment import STATE_FOLDER, state_folder
 from flows.server.running import mark_crashed, mark_crashed_soon
-from metalearners.cache.file_locks import try_lock
+from metalearners.cache.file_locks import open_lock, try_lock
 
-_SETTLE_SECONDS = 2.0  # task runs reach the server in batches, one a second
+_RECORDING_SECONDS = 2.0  # task runs reach the server in batches, one a second
 
 if TYPE_CHECKING:
     from flows.inputs.study import Study
-    from flows.loading import Prepared
 
 
 def launch(
     path: Path, changes: Iterable[str], output: str | None, refresh: bool, quiet: bool = False
 ) -> Path:
-    """Run a config: its data are loaded and checked while a new server starts.
+    """Run a config.
 
     Returns
     -------
-    The run's folder
+    Path
+        The run's folder.
 
     Raises
     ------
     InputError
-        If the config or the data are wrong; nothing was fitted then.
+        If the config or the data are wrong; nothing was fitted.
     """
     config = load_config(path, changes, output)
     try:
-        with _full_disk_named(config), _ready(config, "flows.uplift", quiet) as prepared:
-            from flows.uplift import run_prepared
-
-            run = run_prepared(prepared, refresh)
-            return Path(run(**parameters(config), refresh=refresh))
+        return _run(config, "flows.uplift", quiet, refresh=refresh)
     except BaseException as error:
         if not interrupted(error):
             record_failure(config.output, error)
@@ -60,28 +56,37 @@ def launch(
 def launch_tune(
     path: Path, changes: Iterable[str], budget_seconds: float, quiet: bool = False
 ) -> Path:
-    """Measure how the fits of a config are spread best.
-
-    Returns
-    -------
-    The profile's file
-
-    Raises
-    ------
-    InputError
-        If the config or the data are wrong; nothing was fitted then.
-    """
+    """Measure how the fits of a config use the cores best, as `launch`; the profile's file."""
     config = load_config(path, changes)
-    with _full_disk_named(config), _ready(config, "flows.tune", quiet) as prepared:
-        from flows.tune import tune_prepared
+    return _run(config, "flows.tune", quiet, budget_seconds=budget_seconds)
 
-        tune = tune_prepared(prepared, budget_seconds)
-        return Path(tune(**parameters(config), budget_seconds=budget_seconds))
+
+def _run(config: Config, module: str, quiet: bool, **arguments: Any) -> Path:
+    """Run a flow on a config; a new server starts while its data are loaded and checked."""
+    with _full_disk_named(config):
+        environment.prepare()
+        environment.prepare_children()
+        with ThreadPoolExecutor(1) as aside:
+            address = aside.submit(connect)
+            import flows.report.page  # noqa: F401 - slow, so before the clock of a run starts
+            from flows.loading import prepare
+
+            prepared = prepare(config)
+        if not quiet:
+            _warn(config, prepared.study)
+        try:
+            prepared.waited = _wait_for_server(address.result(), module, quiet)
+            run = import_module(module).with_study(prepared, **arguments)
+            return Path(run(**parameters(config), **arguments))
+        except BaseException as error:
+            if interrupted(error):
+                _report_interruption()
+            raise
 
 
 @contextlib.contextmanager
 def _full_disk_named(config: Config) -> Iterator[None]:
-    """Name a full disk as the cause of what failed by it: the server, its client, or a file."""
+    """Raise an error that names the full disk where that made a server, client or file fail."""
     try:
         yield
     except Exception as error:
@@ -95,31 +100,6 @@ def _full_disk_named(config: Config) -> Iterator[None]:
         raise named from error
 
 
-@contextlib.contextmanager
-def _ready(config: Config, module: str, quiet: bool) -> Iterator["Prepared"]:
-    """A config's study, with a server and a flow's module ready for it.
-
-    The server knows how the run ended.
-    """
-    environment.prepare()
-    environment.prepare_children()
-    with ThreadPoolExecutor(1) as aside:  # a new server starts while this imports and reads data
-        address = aside.submit(connect)
-        import flows.report.page  # noqa: F401 - takes a while, so before the clock of a run starts
-        from flows.loading import prepare
-
-        prepared = prepare(config)
-    if not quiet:
-        _warn(config, prepared.study)
-    try:
-        prepared.waited = _wait_for_server(address.result(), module, quiet)
-        yield prepared
-    except BaseException as error:
-        if interrupted(error):
-            settle()
-        raise
-
-
 def _warn(config: Config, study: "Study") -> None:
     from flows.fitting.profiles import find_profile
 
@@ -128,8 +108,8 @@ def _warn(config: Config, study: "Study") -> None:
         say(f"Warning: {warning}")
 
 
-def settle() -> None:
-    """Have the server know what became of an interrupted run, as far as a few seconds allow."""
+def _report_interruption() -> None:
+    """Tell the server how an interrupted run ended, as far as a few seconds allow."""
     if "prefect.events.worker" not in sys.modules:
         return
     from prefect.events.worker import EventsWorker
@@ -137,14 +117,14 @@ def settle() -> None:
 
     EventsWorker.drain_all(timeout=1)
     APILogWorker.drain_all(timeout=1)
-    mark_crashed_soon(state_folder(), os.environ["PREFECT_API_URL"], _SETTLE_SECONDS)
+    mark_crashed_soon(state_folder(), os.environ["PREFECT_API_URL"], _RECORDING_SECONDS)
 
 
 def _wait_for_server(address: str, module: str, quiet: bool) -> float:
     """Seconds until the server at an address was ready, a flow's module imported meanwhile."""
     begun = time.perf_counter()
     ready = answers(address)
-    # Errors are told once, in our words; the server keeps Prefect's logs for the UI.
+    # The command prints errors once, in our words; the server keeps Prefect's logs for the UI.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     import_module(module)  # with Prefect, which reads its settings when it is imported
     if not ready:
@@ -154,14 +134,14 @@ def _wait_for_server(address: str, module: str, quiet: bool) -> float:
 
 
 def parameters(config: Config) -> dict[str, object]:
-    """A config as arguments of the parent flow."""
+    """A config as the arguments of the parent flow."""
     return {name: getattr(config, name) for name in Config.model_fields}
 
 
 def serve_deployments(port: int) -> None:
     """Bring up server and UI, and serve the deployments until interrupted.
 
-    Runs triggered here may read and write in the working folder only, unless the environment
+    Runs of the deployments may read and write in the working folder only, unless the environment
     names other places.
     """
     from flows.inputs.source import DATA_ROOTS_VARIABLE
@@ -169,36 +149,29 @@ def serve_deployments(port: int) -> None:
     environment.prepare()
     environment.prepare_children()
     os.environ.setdefault(DATA_ROOTS_VARIABLE, str(Path.cwd()))
-    with _only_one():
-        api = connect(port)
-        if urlsplit(api).port != port:
-            raise InputError(
-                f"Expected to serve at port {port}; this folder's server, or that which "
-                f"PREFECT_API_URL names, is at {ui_address(api)} already. Wait for the run that "
-                "uses it, or name its port."
-            )
-        wait_for(api)
-        mark_crashed(state_folder(), api)
-        from prefect import serve
+    # Two would end badly: the first to end pauses the deployments of both.
+    if not try_lock(open_lock(state_folder() / "serve.lock")):  # until the process ends
+        raise InputError(
+            "Expected no other `uplift serve` in this folder; one is running. Use its UI."
+        )
+    api = connect(port)
+    if urlsplit(api).port != port:
+        raise InputError(
+            f"Expected to serve at port {port}; this folder's server, or that which "
+            f"PREFECT_API_URL names, is at {ui_address(api)} already. Wait for the run that "
+            "uses it, or name its port."
+        )
+    wait_for(api)
+    mark_crashed(state_folder(), api)
+    from prefect import serve
 
-        from deployments.uplift import deployments
+    from deployments.uplift import deployments
 
-        prefect_patches.apply("serve")
-        served = deployments()
-        print(f"UI: {ui_address(api)}  (state in {state_folder()}; Ctrl-C ends it)")
-        print("Runs on demand: from the UI, or with the command")
-        for each in served:
-            print(f"  PREFECT_API_URL={api} prefect deployment run {each.full_name}")
-        sys.stdout.flush()
-        serve(*served, limit=1, print_starting_message=False)
-
-
-@contextlib.contextmanager
-def _only_one() -> Iterator[None]:
-    """Refuse a second `serve` in a folder: when one ends, it pauses the deployments of both."""
-    with (state_folder() / "serve.lock").open("a") as lock:
-        if not try_lock(lock):
-            raise InputError(
-                "Expected no other `uplift serve` in this folder; one is running. Use its UI."
-            )
-        yield
+    prefect_patches.apply("serve")
+    served = deployments()
+    print(f"UI: {ui_address(api)}  (state in {state_folder()}; Ctrl-C ends it)")
+    print("Runs on demand: from the UI, or with the command")
+    for each in served:
+        print(f"  PREFECT_API_URL={api} prefect deployment run {each.full_name}")
+    sys.stdout.flush()
+    serve(*served, limit=1, print_starting_message=False)

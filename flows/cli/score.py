@@ -1,4 +1,4 @@
-"""Scores new rows with a stored model, and signs one."""
+"""Scores new rows with a stored model, and signs models."""
 
 import warnings
 from pathlib import Path
@@ -22,11 +22,12 @@ from metalearners.metalearner import PROPENSITY_MODEL
 
 
 def score_file(model: Path, source: str, output: Path) -> int:
-    """Write the estimates for the rows of a source to a Parquet file, whole.
+    """Write the estimates for the rows of a source to a Parquet file, which appears whole.
 
     Returns
     -------
-    Number of rows
+    int
+        Number of rows.
 
     Raises
     ------
@@ -45,7 +46,7 @@ def score_file(model: Path, source: str, output: Path) -> int:
         estimates = _estimates(bundle, source)
     except InputError:
         raise
-    except ValueError as error:  # of the bundle, the schema, or a base model given missing values
+    except ValueError as error:  # of the bundle, the schema, or a model without missing values
         raise InputError(f"{source} can't be scored: {error}") from None
     sink = pa.BufferOutputStream()
     estimates.to_parquet(sink, index=False)
@@ -54,13 +55,7 @@ def score_file(model: Path, source: str, output: Path) -> int:
 
 
 def sign_model(model: Path) -> None:
-    """Sign a stored model with the environment's secret.
-
-    Raises
-    ------
-    InputError
-        If there is no secret, or the model is damaged.
-    """
+    """Sign a model with the environment's secret; an InputError if one is missing or damaged."""
     if not signing_key():
         raise InputError(f"Expected a secret in {KEY_VARIABLE}; found none. Set it, and sign then.")
     try:
@@ -100,15 +95,15 @@ def _design_columns(data: DataConfig) -> list[str]:
 
 
 def _known(bundle: Bundle, frame: pd.DataFrame, data: DataConfig) -> Floats | None:
-    """(n, K) known probabilities of the arms; rows of strata that weren't seen are told of."""
+    """(n, K) known probabilities of the arms; warns of rows whose strata the model hasn't seen."""
     if "shares" not in bundle.about:
         return known_propensity(frame, data, bundle.arms)
     shares, strata = ArmShares.from_json(bundle.about["shares"]), read_strata(frame, data)
     unseen = 0 if strata is None else int((~strata.isin(list(shares.by_stratum))).sum())
     if unseen:
         warnings.warn(
-            f"{unseen} of {len(frame)} rows are of strata that the model hasn't seen: the arms' "
-            "shares over all rows stand for theirs.",
+            f"{unseen} of {len(frame)} rows are of strata that the model hasn't seen: they get the "
+            "arms' shares over all rows.",
             stacklevel=2,
         )
     return shares.of(len(frame), strata)

@@ -1,4 +1,4 @@
-"""The config of a run: sections, checks, YAML in and out."""
+"""The config of a run: its sections, their checks, and its form as YAML."""
 
 from flows.config.reading import load_config, parse_config
 from flows.config.sections import Config

@@ -1,4 +1,4 @@
-"""Folders and files to write to, seen before there is anything to write, and JSON files."""
+"""Checks of folders and files to write to, before there is anything to write; JSON files."""
 
 import errno
 import json
@@ -9,18 +9,12 @@ from typing import Any
 from flows.errors import InputError
 from metalearners.cache.regular_files import read_regular, write_whole
 
-_ROOM = 1 << 20  # bytes without which neither database nor report can grow
+_ROOM = 1 << 20  # bytes that a database or a report needs to grow
 _MOST_JSON_BYTES = 256 << 20
 
 
 def check_folder(folder: str | Path, where: str) -> None:
-    """Refuse a folder that can't be written to; it is made if it doesn't exist.
-
-    Raises
-    ------
-    InputError
-        If it can't.
-    """
+    """Make a folder if it doesn't exist; raise an InputError if it can't be written to."""
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -33,7 +27,7 @@ def check_folder(folder: str | Path, where: str) -> None:
 
 
 def is_full(folder: Path) -> bool:
-    """Whether a folder is there and nothing can be added to it for lack of space."""
+    """Whether a folder exists and has no space left."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(bytes(_ROOM))
@@ -43,13 +37,7 @@ def is_full(folder: Path) -> bool:
 
 
 def check_file(path: Path, where: str) -> None:
-    """Refuse a file that can't be written, before there is anything to write.
-
-    Raises
-    ------
-    InputError
-        If it can't, or if something else, such as a folder or a device, has its name.
-    """
+    """Raise an InputError if a file can't be written, or a folder or a device has its name."""
     if ":/" in str(path) or (path.exists() and not path.is_file()):
         raise InputError(
             f"{where}: expected the name of a file on this machine; {path} is none. Choose another."
@@ -58,11 +46,11 @@ def check_file(path: Path, where: str) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Plain values of a JSON file; an OSError or ValueError where it is no such file."""
+    """The plain values of a JSON file; an OSError or ValueError where it is none."""
     content: dict[str, Any] = json.loads(read_regular(path, _MOST_JSON_BYTES))
     return content
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write plain values as a JSON file, whole."""
+    """Write plain values to a JSON file, which appears whole."""
     write_whole(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())

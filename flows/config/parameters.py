@@ -1,4 +1,4 @@
-"""Parameters of base models: which names and values a config may give them."""
+"""Checks of base models' parameters: which names and values a config may give them."""
 
 import inspect
 import re
@@ -13,8 +13,8 @@ from flows.errors import InputError
 from metalearners.base_models.nesting import is_estimator, is_splitter
 from metalearners.declaration.trial import check_parameters
 
-# Parameters by which a base model would read or write files, or open connections; the last four
-# are catboost's.
+# By these parameters a base model would read or write files, or open connections. The last four are
+# catboost's.
 _FILES = re.compile(
     r"^(memory|input)$|(file|filename|dir|path)$"
     r"|^(input_borders|output_borders|save_snapshot|allow_writing_files)$"
@@ -25,8 +25,8 @@ _LIGHTGBM_FILES = {
     *("forcedsplits_filename", "forcedbins_filename", "machine_list_filename"),
     *("machines", "num_machines", "local_listen_port"),
 }
-# XGBoost takes any other keyword with a warning at the fit. Those of its documentation that are no
-# arguments of its classes:
+# The documented parameters of XGBoost that its classes don't name as arguments. XGBoost takes any
+# other keyword with a warning at the fit.
 _XGBOOST = {
     *("alpha", "eta", "lambda", "nthread", "num_class", "seed", "seed_per_iteration"),
     *("aft_loss_distribution", "aft_loss_distribution_scale", "expectile_alpha", "huber_slope"),
@@ -36,25 +36,25 @@ _XGBOOST = {
     *("feature_selector", "top_k"),
 }
 
-# LightGBM gets all of its parameters as one text, in which these end a value; a text of its own
-# values has none of them.
+# LightGBM gets all of its parameters as one text, in which these characters end a value. None of
+# LightGBM's own values holds one.
 _SEVERAL = re.compile(r"[\s=#\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060\ufeff]")
-# These take each value as it is. But some values hold parameters themselves, such as the map that
-# is the one parameter of catboost.CatBoost; others go by the names of features.
+# These packages take each value as it is. But some values hold parameters themselves, such as the
+# map that is the one parameter of catboost.CatBoost. Others are maps from names of features.
 _NESTING = {"catboost", "xgboost"}
 _NAMED = re.compile(r"(\w+)[\"']?\s*[:=]")
 _BY_FEATURE = re.compile("constraints|weight|penalt|features|quantization")
 
 
 def check_params(factory: type, params: Mapping[str, Any], where: str) -> None:
-    """Refuse parameters that a class hasn't, or by which it would use files."""
+    """Refuse parameters that a class lacks, or by which it would use files."""
     parameters = inspect.signature(factory).parameters.values()
     named = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
-    if factory.__module__.startswith("xgboost."):  # a subclass takes its parent's as keywords
+    if factory.__module__.startswith("xgboost."):  # a subclass takes its parent's by keywords
         named = sorted({*named, *factory().get_params(deep=False)})
     valid = set(named)
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        # It takes any keyword, and says at the fit what it makes of it; some only warn.
+        # The class takes any keyword and judges it at the fit, some with a warning only.
         valid |= _more_parameters(factory.__module__.partition(".")[0]) or set(params)
     for name, value in params.items():
         _check_safe(factory, name, value, where)
@@ -89,10 +89,10 @@ def is_spec(value: Mapping[str, Any]) -> bool:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Every text in a value, the keys of maps included."""
+    """Every text in a value, also the keys of maps."""
     if isinstance(value, str):
         yield value
-    elif isinstance(value, Mapping) and not is_spec(value):  # which is checked as what it names
+    elif isinstance(value, Mapping) and not is_spec(value):  # it has its own check
         yield from _texts([*value, *value.values()])
     elif isinstance(value, (list, tuple, Set)):
         for item in value:
@@ -100,13 +100,13 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _written(value: Any) -> Iterator[str]:
-    """What LightGBM writes of a list, and of lists in it: what lies deeper with spaces between."""
+    """What LightGBM writes for a list and the lists in it; deeper lists get spaces."""
     for item in value if isinstance(value, (list, tuple)) else ():
         yield from map(str, item if isinstance(item, (list, tuple)) else [item])
 
 
 def _names(value: Any) -> Iterator[str]:
-    """Names of parameters within a value: a map's keys, and those that a text gives a value."""
+    """Names of parameters in a value: the keys of maps, and names that texts give a value."""
     for text in _texts(value):
         yield from _NAMED.findall(text)
     if isinstance(value, Mapping):
@@ -125,21 +125,17 @@ def _refuse_files(name: str, where: str) -> None:
 
 
 def _more_parameters(package: str) -> Set[str]:
-    if package == "xgboost":
-        return _XGBOOST
-    return _lightgbm_parameters() if package == "lightgbm" else set()
-
-
-def _lightgbm_parameters() -> set[str]:
-    # LightGBM's own table of parameters and aliases has no public name.
-    from lightgbm.basic import _ConfigAliases
+    """Parameters that a package's classes take as keywords and don't name."""
+    if package != "lightgbm":
+        return _XGBOOST if package == "xgboost" else set()
+    from lightgbm.basic import _ConfigAliases  # private: its table of parameters and aliases
 
     table = _ConfigAliases._get_all_param_aliases()
     return {alias for name in set(table) - _LIGHTGBM_FILES for alias in (name, *table[name])}
 
 
 def check_values(built: Any, where: str) -> None:
-    """Refuse what an estimator or a splitter would refuse when it is fitted, as far as it says."""
+    """Refuse what an estimator or a splitter would refuse at the fit, if it says so before."""
     if is_estimator(built):
         check_parameters(built)
     elif hasattr(built, "_parameter_constraints"):
@@ -154,7 +150,7 @@ def check_values(built: Any, where: str) -> None:
 
 
 def _check_grid(search: Any, grids: Any, where: str) -> None:
-    """Refuse a grid whose values the searched model wouldn't take as its parameters."""
+    """Refuse a grid whose values the model of the search wouldn't take as parameters."""
     for grid in grids if isinstance(grids, list) else [grids]:
         if not isinstance(grid, Mapping):
             raise InputError(f"{where}: expected a map from parameters to lists; found {grid!r}.")
@@ -176,7 +172,7 @@ def _check_candidate(estimator: Any, path: str, value: Any, where: str) -> None:
     _refuse_files(name, where)
     if is_estimator(owner):
         _check_safe(type(owner), name, value, where)
-    if is_estimator(owner) and path not in parts:  # neither a parameter it lists nor a step's name
+    if is_estimator(owner) and path not in parts:  # neither a listed parameter nor a step's name
         check_params(type(owner), {name: value}, where)
     candidate.set_params(**{path: value})
     if is_estimator(owner):

@@ -1,22 +1,31 @@
-"""What is wrong with a config, in words: what was expected, what was found."""
+"""Words for what is wrong with a config: what was expected, what was found."""
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 
-from pydantic import (
-    BaseModel,
-)
+from pydantic import BaseModel
 
 from flows.config.sections import ModelSpec
-from flows.messages.limits import (
-    shown,
-)
+from flows.messages.limits import shown
+
+# Names that pydantic gives to the forms of a value.
+_FORMS = {"ParallelismConfig", "bool", "int", "float", "constrained-float", "str"}
+_FORM = re.compile(r"literal\['auto'\]|(dict|function-after)\[.*\]|\[key\]")
+_TYPES = {
+    "string_type": "a text",
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "list_type": "a list",
+    "dict_type": "a map",
+    "invalid_key": "a text as key",
+}
 
 
 def explain(model: type[BaseModel], problems: Sequence[Any]) -> str:
-    """What is wrong at a place, in a line: where, what was expected, what was found."""
+    """A line about the problems of a place: where, what was expected, what was found."""
     first = problems[0]
     place = place_of(first)
     where = shown(".".join(place)) or "all of it"
@@ -34,38 +43,15 @@ def explain(model: type[BaseModel], problems: Sequence[Any]) -> str:
 
 
 def place_of(problem: Any) -> list[str]:
-    """Keys on the way to a problem, without the names that pydantic gives to forms of a value."""
+    """Keys on the way to a problem, without pydantic's names for the forms of a value."""
     loc = problem["loc"]
-    if problem["type"] in ("extra_forbidden", "missing"):  # the last is a key for certain
-        return [*(str(part) for part in loc[:-1] if not _is_branch(part)), str(loc[-1])]
-    return [str(part) for part in loc if not _is_branch(part)]
+    if problem["type"] in ("extra_forbidden", "missing"):  # then the last is a key
+        return [*(str(part) for part in loc[:-1] if not _is_form(part)), str(loc[-1])]
+    return [str(part) for part in loc if not _is_form(part)]
 
 
-def _is_branch(part: Any) -> bool:
-    return isinstance(part, str) and (
-        part
-        in {
-            "ParallelismConfig",
-            "bool",
-            "int",
-            "float",
-            "constrained-float",
-            "str",
-            "literal['auto']",
-        }
-        or re.fullmatch(r"(dict|function-after)\[.*\]|\[key\]", part) is not None
-    )
-
-
-_TYPES = {
-    "string_type": "a text",
-    "bool_type": "true or false",
-    "int_type": "a whole number",
-    "float_type": "a number",
-    "list_type": "a list",
-    "dict_type": "a map",
-    "invalid_key": "a text as key",
-}
+def _is_form(part: Any) -> bool:
+    return isinstance(part, str) and (part in _FORMS or _FORM.fullmatch(part) is not None)
 
 
 def _expected(model: type[BaseModel], problem: Any) -> str:
@@ -80,17 +66,13 @@ def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
     found: Any = model
     for key in location:
         field = getattr(found, "model_fields", {}).get(key)
-        found = next(_models_in(field.annotation), None) if field else ModelSpec
+        forms = (field.annotation, *get_args(field.annotation)) if field else (ModelSpec,)
+        models = (form for form in forms if isinstance(form, type) and issubclass(form, BaseModel))
+        found = next(models, None)
     return list(found.model_fields) if found else []
 
 
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    for option in (annotation, *get_args(annotation)):
-        if isinstance(option, type) and issubclass(option, BaseModel):
-            yield option
-
-
 def nearest(word: str, valid: Iterable[str]) -> str:
-    """A hint at the valid word that was probably meant; empty if none is close."""
+    """A hint at the valid word that the user probably meant; empty if none is close."""
     close = difflib.get_close_matches(shown(word), list(valid), n=1)
     return f"Did you mean {close[0]!r}? " if close else ""

@@ -1,4 +1,4 @@
-"""A config from a file, a form or plain values: parsed, checked, or refused in one message."""
+"""Reads a config from a file, a form or plain values, or refuses it in one message."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -11,12 +11,10 @@ from flows.config.problems import explain, place_of
 from flows.config.sections import Config
 from flows.config.yaml_text import read_yaml
 from flows.errors import InputError
-from flows.messages.limits import (
-    MOST_BYTES,
-    TooLargeError,
-    check_size,
-    shown,
-)
+from flows.messages.limits import MOST_BYTES, TooLargeError, check_size, shown
+
+M = TypeVar("M", bound=BaseModel)
+_MOST_LINES = 50
 
 
 def load_config(path: Path, changes: Iterable[str] = (), output: str | None = None) -> Config:
@@ -24,8 +22,10 @@ def load_config(path: Path, changes: Iterable[str] = (), output: str | None = No
 
     Parameters
     ----------
-    changes : ``key.path=value``, the value read as YAML
-    output : overrides the config's own
+    changes : iterable of str
+        ``key.path=value``, the value read as YAML.
+    output : str or None
+        Replaces the config's own.
 
     Raises
     ------
@@ -41,29 +41,13 @@ def load_config(path: Path, changes: Iterable[str] = (), output: str | None = No
 
 
 def parse_config(content: Mapping[str, Any], where: str = "config") -> Config:
-    """A config from plain values.
-
-    Raises
-    ------
-    InputError
-        With all that is wrong, one line each.
-    """
+    """A config from plain values; an InputError has a line for each mistake in them."""
     return parse(Config, content, f"{where}: ")
 
 
 def config_among(arguments: Mapping[str, Any]) -> Config:
-    """The config in the arguments of a flow, which may have others besides.
-
-    Raises
-    ------
-    InputError
-        With all that is wrong, one line each.
-    """
+    """`parse_config` for the arguments of a flow, which may have other arguments too."""
     return parse_config({name: arguments[name] for name in Config.model_fields})
-
-
-M = TypeVar("M", bound=BaseModel)
-_MOST_LINES = 50
 
 
 def parse(model: type[M], content: Any, prefix: str) -> M:
@@ -79,11 +63,11 @@ def parse(model: type[M], content: Any, prefix: str) -> M:
         by_place: dict[str, list[Any]] = {}
         for problem in error.errors():
             by_place.setdefault(".".join(place_of(problem)), []).append(problem)
-        # Where one form of a value was entered, that it isn't another says nothing.
+        # Problems inside one form of a value hide that the value isn't another form.
         entered = {place[: dot.start()] for place in by_place for dot in re.finditer(r"\.", place)}
-        told = [place for place in by_place if place not in entered]
-        lines = [explain(model, by_place[p]) for p in told[:_MOST_LINES]]
-        more = [f"... and {len(told) - _MOST_LINES} more."] if len(told) > _MOST_LINES else []
+        places = [place for place in by_place if place not in entered]
+        lines = [explain(model, by_place[place]) for place in places[:_MOST_LINES]]
+        more = [f"... and {len(places) - _MOST_LINES} more."] if len(places) > _MOST_LINES else []
         raise InputError(prefix + "\n".join([*lines, *more])) from None
 
 

@@ -1,4 +1,4 @@
-"""The config of a run: one frozen object of sections, checked on construction."""
+"""The config of a run: one frozen object of sections, which checks itself when it is made."""
 
 import re
 from collections.abc import Iterator
@@ -17,10 +17,7 @@ from pydantic import (
 )
 
 from flows.config.yaml_text import to_yaml
-from flows.messages.limits import (
-    check_size,
-    shown,
-)
+from flows.messages.limits import check_size, shown
 from flows.messages.secrets import check_address
 from metalearners.registry import REGISTRY
 
@@ -51,6 +48,7 @@ def _folder_or_url(location: str) -> str:
 
 
 Place = Annotated[str, AfterValidator(_folder_or_url)]
+Address = Annotated[str, AfterValidator(check_address)]
 
 
 class _Section(BaseModel):
@@ -63,15 +61,14 @@ class _Section(BaseModel):
         return value
 
 
-# A row's id may well name its cluster, and a stratum may be a feature; any other pair of roles
-# contradicts itself.
+# A row's id may name its cluster, and a stratum may be a feature. No column has two other roles.
 _SHARED_ROLES = ({"row_id", "group"}, {"features", "strata"})
 
 
 class DataConfig(_Section):
     """Where the rows are, and what their columns mean."""
 
-    source: str = Field(
+    source: Address = Field(
         min_length=1,
         description="Parquet, CSV or Feather: a file, a folder, a glob or an fsspec URL",
     )
@@ -103,8 +100,7 @@ class DataConfig(_Section):
         "observational: they are estimated, and auto says whether the data look randomised",
     )
     propensity: Number | dict[Label, Number | str] | None = Field(
-        None,
-        description="Known probabilities: of the treated arm, by arm, or columns by arm",
+        None, description="Known probabilities: of the treated arm, by arm, or columns by arm"
     )
 
     @field_validator("time")
@@ -112,11 +108,6 @@ class DataConfig(_Section):
     def _not_yet(cls, value: str | None) -> None:
         if value is not None:
             raise ValueError("not available yet: forward-chaining folds. Set it to null.")
-
-    @field_validator("source")
-    @classmethod
-    def _no_secrets(cls, value: str) -> str:
-        return check_address(value)
 
     @field_validator("arms", "features")
     @classmethod
@@ -132,7 +123,7 @@ class DataConfig(_Section):
 
     @field_serializer("propensity", when_used="json")
     def _keys_as_text(self, value: Any) -> Any:
-        # JSON has no other keys: those by which arms are known in names of columns.
+        # JSON needs texts as keys: those that name arms in columns.
         from metalearners.bundle import arm_name
 
         return {arm_name(k): v for k, v in value.items()} if isinstance(value, dict) else value
@@ -207,7 +198,7 @@ KindSpecs = dict[str, ModelSpec]
 
 
 class _RolesConfig(_Section):
-    """Base models: one default a role, and a learner's own by model kind."""
+    """Base models: a default for each role, and each learner's own by model kind."""
 
     outcome: ModelSpec | None = Field(
         None,
@@ -222,7 +213,7 @@ class _RolesConfig(_Section):
     )
 
 
-# Their values are in the registry: names that no type checker can read, but pydantic can.
+# The registry holds the learners' names, which pydantic can read and a type checker can't.
 if TYPE_CHECKING:
     LearnerName: TypeAlias = str
     ModelsConfig: TypeAlias = _RolesConfig
@@ -253,7 +244,7 @@ class FoldsConfig(_Section):
 
 
 class ParallelismConfig(_Section):
-    """How fits are spread over the cores."""
+    """How the fits use the cores."""
 
     runner: Literal["thread", "process", "dask", "serial"] = Field(
         "thread", description="thread, process, dask or serial"
@@ -268,17 +259,14 @@ class ParallelismConfig(_Section):
         le=1e8,
         description="Longest time for one fit, with process and dask; empty for none",
     )
-    address: str | None = Field(
+    address: Address | None = Field(
         None, description="Of a Dask scheduler, such as tcp://host:8786; empty for one made here"
     )
 
     @field_validator("address")
     @classmethod
     def _of_scheduler(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        check_address(value)
-        if not re.fullmatch(r"(tcp|tls|ws|wss)://[^/@\s]+:\d+/?", value):
+        if value is not None and not re.fullmatch(r"(tcp|tls|ws|wss)://[^/@\s]+:\d+/?", value):
             found = shown(repr(value))
             raise ValueError(f"expected an address such as tcp://host:8786; found {found}.")
         return value
@@ -298,7 +286,7 @@ class ParallelismConfig(_Section):
 
 
 class CacheConfig(_Section):
-    """Where fits are kept for later runs."""
+    """Where the cache keeps fits for later runs."""
 
     enabled: Flag = True
     storage: Place = Field(".uplift/cache", description="Folder or fsspec URL of the fits")
@@ -308,7 +296,7 @@ class CacheConfig(_Section):
 
 
 class EvaluationConfig(_Section):
-    """What estimates are judged by."""
+    """How the estimates are evaluated."""
 
     holdout: Number = Field(
         0.2,
@@ -357,7 +345,7 @@ def _distinct(value: list[Any], otherwise: str) -> list[Any]:
 
 
 def _parts(value: Any) -> Iterator[Any]:
-    """What nested lists and maps are made of."""
+    """The values in nested lists and maps."""
     if isinstance(value, (dict, list, tuple)):
         for item in [*value, *value.values()] if isinstance(value, dict) else value:
             yield from _parts(item)

@@ -1,4 +1,4 @@
-"""YAML in and out: plain values alone, each as it was written."""
+"""Reads and writes YAML: plain values only, each as it is written."""
 
 import re
 from collections.abc import Hashable
@@ -21,11 +21,7 @@ from flows.messages.limits import (
 # YAML 1.1 reads 1e-3 as a text and 2020-01-01 as a date; people mean a number and a text.
 _INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
 _SCIENTIFIC = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$")
-
-
 _DATE = "tag:yaml.org,2002:timestamp"
-
-
 _RESOLVERS = {
     first: [*(rule for rule in rules if rule[0] != _DATE), (_FLOAT, _SCIENTIFIC)]
     for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -33,7 +29,7 @@ _RESOLVERS = {
 
 
 def to_yaml(value: Any, **style: Any) -> str:
-    """A plain value as YAML that the config's loader reads as the same value."""
+    """A plain value as YAML, which `read_yaml` reads as the same value."""
     return str(yaml.dump(value, Dumper=_Dumper, allow_unicode=True, **style))
 
 
@@ -43,16 +39,16 @@ class _Dumper(yaml.SafeDumper):
     yaml_implicit_resolvers = _RESOLVERS
 
     def represent_str(self, data: str) -> yaml.ScalarNode:
-        # Without quotes, PyYAML would lose those of Unicode's line ends that it leaves as they are.
+        # Without quotes, PyYAML loses these line ends of Unicode.
         style = '"' if {"\x85", "\u2028", "\u2029"} & set(data) else None
         return self.represent_scalar("tag:yaml.org,2002:str", data, style)
 
 
 class _Loader(yaml.SafeLoader):
-    """A safe loader of bounded values, each number kept as it is written and each key given once.
+    """A safe loader of bounded values that keeps numbers as written and refuses equal keys.
 
-    YAML's own repeats an alias as often as a text says, which may be often in a few lines, makes
-    infinity of a number such as 1e400, and keeps the last of equal keys.
+    PyYAML's loader repeats an alias as often as a text says, which a few lines can make very often,
+    reads a number such as 1e400 as infinity, and keeps the last of equal keys.
     """
 
     yaml_implicit_resolvers = _RESOLVERS
@@ -69,7 +65,7 @@ class _Loader(yaml.SafeLoader):
             raise TooLargeError(too_many("levels"))
         node = super().compose_node(parent, index)  # type: ignore[no-untyped-call]
         self._levels -= 1
-        # One that stands in itself has no size yet.
+        # An alias inside its own value has no size yet.
         self._values += self._sizes.get(id(node), 1) if is_alias else 1
         if self._values > MOST_VALUES:
             raise TooLargeError(too_many("values"))
@@ -79,7 +75,7 @@ class _Loader(yaml.SafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
             return super().construct_object(node, deep=deep)  # type: ignore[no-untyped-call]
-        except (LookupError, AttributeError):  # PyYAML's own way to refuse `!!bool maybe`
+        except (LookupError, AttributeError):  # so PyYAML refuses `!!bool maybe`
             problem = f"no value of the tag {shown(node.tag)}"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark) from None
 
@@ -111,7 +107,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def read_yaml(text: str, where: str) -> Any:
-    """The plain values that a text of YAML holds; an InputError of its place where it is none."""
+    """The plain values in a text of YAML; an InputError that names the place where it is none."""
     try:
         value = yaml.load(text, Loader=_Loader)  # a subclass of the safe loader
         check_size(value)

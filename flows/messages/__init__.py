@@ -1,1 +1,1 @@
-"""What people are told, and what may not be in it."""
+"""Messages to people, and the secrets that must not be in them."""

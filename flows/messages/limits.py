@@ -1,10 +1,10 @@
-"""How large what comes from outside may be, so that a refusal takes no time and fits a sentence."""
+"""Bounds on the size of outside values, so that a refusal takes no time and fits a sentence."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 MOST_BYTES = 1 << 20  # of a config
-# So many are read within a second; those of YAML's aliases count as often as they occur.
+# So many take less than a second to read; YAML's aliases count as often as they occur.
 MOST_VALUES = 20_000
 MOST_LEVELS = 100
 MOST_LETTERS = 10_000
@@ -14,17 +14,11 @@ _OF_NUMBER = f"expected a number of at most {MOST_DIGITS} digits; found"
 
 
 class TooLargeError(ValueError):
-    """A value beyond the bounds. The message says which bound, and what was found."""
+    """A value beyond the bounds. The message names the bound and what was found."""
 
 
 def check_size(value: Any) -> None:
-    """Refuse a value that is too large, or has too large a one in it.
-
-    Raises
-    ------
-    TooLargeError
-        If it is.
-    """
+    """Raise a TooLargeError for a value that is too large, or holds one that is."""
     for count, (place, part) in enumerate(_walk(value, ())):
         if count >= MOST_VALUES:
             raise TooLargeError(too_many("values"))
@@ -34,19 +28,13 @@ def check_size(value: Any) -> None:
 
 
 def too_many(what: str) -> str:
-    """What to say of more than the most values or levels."""
+    """The message for more than the most values or levels."""
     most = MOST_VALUES if what == "values" else MOST_LEVELS
     return f"expected at most {most:,} {what}; found more. Leave out what the run doesn't need."
 
 
 def check_digits(text: str, place: str) -> None:
-    """Refuse the text of a number that is too long to be read.
-
-    Raises
-    ------
-    TooLargeError
-        If it is.
-    """
+    """Raise a TooLargeError for the text of a number that is too long to be read."""
     if len(text) > MOST_DIGITS:
         raise TooLargeError(f"{_OF_NUMBER} one of {len(text):,} at {place}. Shorten it.")
 
@@ -62,7 +50,7 @@ def _problem(part: Any) -> str:
 
 
 def is_text(name: str) -> bool:
-    """Whether a text can be written in UTF-8; names of files that aren't text can't be."""
+    """Whether UTF-8 can write a text; it can't write names of files that are other bytes."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -71,7 +59,7 @@ def is_text(name: str) -> bool:
 
 
 def _walk(value: Any, place: tuple[str, ...], above: tuple[int, ...] = ()) -> Iterator[Any]:
-    """Places and values; what contains itself is another's to refuse."""
+    """Places and values, each container once where it contains itself."""
     yield place, value
     if not isinstance(value, (Mapping, list, tuple, set, frozenset)) or id(value) in above:
         return
@@ -85,5 +73,5 @@ def _walk(value: Any, place: tuple[str, ...], above: tuple[int, ...] = ()) -> It
 
 
 def shown(text: str, most: int = 100) -> str:
-    """A text as a message shows it: not all of a long one."""
+    """A text as a message shows it: a long one is cut."""
     return text if len(text) <= most else f"{text[:most]}..."

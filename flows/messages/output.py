@@ -1,4 +1,4 @@
-"""Output is a courtesy: what a closed or full terminal doesn't take is lost, and fails no run."""
+"""Output that fails no run: what a closed or full terminal doesn't take is lost."""
 
 import errno
 import io
@@ -6,21 +6,21 @@ import os
 import sys
 from typing import TextIO
 
-_LEFT = {errno.EPIPE, errno.EIO}  # nobody reads it any more
+_NO_READER = {errno.EPIPE, errno.EIO}
 
 
 class _Lossy(io.FileIO):
-    """A stream that never fails; it remembers why something was lost to who still wanted it."""
+    """A stream that never fails; it remembers the error if output was lost that had a reader."""
 
     lost: OSError | None = None
 
     def write(self, data: object) -> int:
-        """Write what can be written, and say that it was all."""
+        """Write what can be written; the result always says that it was all."""
         size = len(memoryview(data))  # type: ignore[arg-type]
         try:
             written = super().write(data)  # type: ignore[arg-type]
         except OSError as error:
-            self.lost = self.lost if error.errno in _LEFT else error
+            self.lost = self.lost if error.errno in _NO_READER else error
             return size
         return size if written is None else written  # None: a full pipe that doesn't wait
 
@@ -29,11 +29,11 @@ _streams: list[_Lossy] = []
 
 
 def make_lossy() -> None:
-    """Have this process's standard streams take anything, for as long as it lives."""
+    """Have this process's standard streams take any output, as long as it lives."""
     for number in range(3):
         try:
             os.fstat(number)
-        except OSError:  # the next file to be opened, a database say, would be written to instead
+        except OSError:  # else prints go to the next file to be opened, such as a database
             os.open(os.devnull, os.O_RDWR)
     sys.stdout, sys.stderr = _lossy(1, sys.stdout), _lossy(2, sys.stderr)
 
@@ -44,19 +44,13 @@ def _lossy(number: int, before: TextIO | None) -> TextIO:
     return io.TextIOWrapper(
         io.BufferedWriter(raw),
         encoding=getattr(before, "encoding", None) or "utf-8",
-        errors="backslashreplace",  # names of files may hold what a terminal's encoding hasn't
+        errors="backslashreplace",  # a terminal's encoding may lack letters of a file's name
         line_buffering=number == 2 or raw.isatty(),
     )
 
 
 def check_output() -> None:
-    """Fail where something that was asked for is lost.
-
-    Raises
-    ------
-    OSError
-        If a stream that somebody still wanted couldn't be written.
-    """
+    """Raise an OSError where output is lost that had a reader."""
     sys.stdout.flush()
     for raw in _streams:
         if raw.lost is not None:
@@ -65,10 +59,10 @@ def check_output() -> None:
 
 
 def plain(text: str) -> str:
-    """A text that says nothing to a terminal but its letters: its control signs are written out.
+    """A text with its control characters written out, so that a terminal only prints it.
 
-    Names of files and labels of arms are others' texts. Among what isn't printed are the signs
-    that turn the direction of writing, and bytes that are no text.
+    Names of files and labels of arms are others' texts. They may hold characters that turn the
+    direction of writing, and bytes that are no text.
     """
     return "".join(
         sign if sign.isprintable() or sign in "\n\t" else sign.encode("unicode_escape").decode()

@@ -1,4 +1,4 @@
-"""Tells a run's listener how far it is: a terminal, or nobody."""
+"""Tells the listeners of a run, such as a terminal, how far it is."""
 
 import contextlib
 from collections.abc import Iterator
@@ -7,31 +7,31 @@ from typing import Protocol
 
 
 class Listener(Protocol):
-    """What wants to know of a run's progress."""
+    """Hears of a run's progress."""
 
     def advance(self, stage: str, done: int, total: int) -> None:
-        """So many steps of a stage are done."""
+        """Some steps of a stage are done."""
 
     def end(self, stage: str, seconds: float, executed: int, reused: int) -> None:
         """A stage has ended."""
 
     def tell(self, message: str) -> None:
-        """Something that can't wait until the run's end."""
+        """A message can't wait until the run's end."""
 
 
 def describe(stage: str, seconds: float, executed: int, reused: int) -> str:
-    """A stage that has ended, in a line."""
+    """A line about a stage that has ended."""
     fits = f", {executed} fits executed, {reused} reused" if executed + reused else ""
     return f"{stage}: {seconds:.1f} s{fits}"
 
 
-# By context: runs side by side in one process have their own.
+# By context: parallel runs of one process have their own.
 _listeners: ContextVar[tuple[Listener, ...]] = ContextVar("listeners", default=())
 
 
 @contextlib.contextmanager
 def listening(listener: Listener) -> Iterator[None]:
-    """Have a listener told, for the time of the context."""
+    """Tell a listener of progress during the context."""
     before = _listeners.set((*_listeners.get(), listener))
     try:
         yield
@@ -40,7 +40,7 @@ def listening(listener: Listener) -> Iterator[None]:
 
 
 def advance(stage: str, done: int, total: int) -> None:
-    """Tell the listeners that so many steps of a stage are done."""
+    """Tell the listeners how many steps of a stage are done."""
     for listener in _listeners.get():
         listener.advance(stage, done, total)
 
@@ -52,6 +52,6 @@ def end(stage: str, seconds: float, executed: int, reused: int) -> None:
 
 
 def tell(message: str) -> None:
-    """Tell the listeners what can't wait until the run's end."""
+    """Tell the listeners a message that can't wait until the run's end."""
     for listener in _listeners.get():
         listener.tell(message)

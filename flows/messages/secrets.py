@@ -1,14 +1,14 @@
-"""Addresses and the secrets in them: one rule decides what is refused and what is left out."""
+"""Secrets in addresses: one rule decides what configs may not hold and messages leave out."""
 
 import re
 from urllib.parse import unquote
 
 from flows.messages.limits import shown
 
-# Before an @ of these stands a container, an organisation or a path, and no user.
+# What stands before an @ of these is a container, an organisation or a path, and no user.
 _CONTAINERS = {"abfs", "abfss", "adl", "az", "hf", "wasb", "wasbs"}
 _NO_USERS = {"file", "git", "github", "local", "memory", "tar", "zip"}
-# A user's name alone is no secret where a server asks for more than that.
+# These servers ask for more than a user's name, which alone is no secret.
 _LOGINS = {"ftp", "hdfs", "sftp", "smb", "ssh"}
 
 _NEXT = r"::(?=[a-z][a-z0-9+.-]{0,30}:[:/])"  # fsspec chains addresses
@@ -20,7 +20,7 @@ _WORDS = re.compile(
     r"secret|passw|passphrase|credential|signature|token(?!iz)|bearer|(access|account|api|private|shared)key"
     r"|(^|[^a-z])(auth|authorization|creds?|hmac|jwt|pass|pat|pw|pwd|sas|sig)($|[^a-z])|(auth|key|pwd|sas)$"
 )
-# Tokens that are known by their beginning, wherever they stand.
+# Tokens whose beginning tells them, wherever they stand.
 _TOKEN = re.compile(
     r"(gh[oprsu]_|github_pat_|glpat-|hf_)[\w-]{20,}|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]*"
 )
@@ -28,12 +28,12 @@ _CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def check_address(address: str) -> str:
-    """An address that holds no secret.
+    """The address, if it holds no secret.
 
     Raises
     ------
     ValueError
-        If it holds one: configs are kept with each run, and other users see a command's arguments.
+        If it holds one: each run keeps its config, and other users see a command's arguments.
     """
     in_one = re.sub(r"\s", "", address)
     if without_secrets(in_one) != in_one:
@@ -46,7 +46,7 @@ def check_address(address: str) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """A text whose addresses have lost users, passwords, tokens and signatures."""
+    """A text without the users, passwords, tokens and signatures of its addresses."""
     return _ADDRESS.sub(_shown, text)
 
 
@@ -55,12 +55,12 @@ def _shown(found: re.Match[str]) -> str:
     clean = _without_pairs(_without_user(scheme.lower(), rest))
     plain = unquote(unquote(rest))
     if clean == rest and _without_pairs(_without_user(scheme.lower(), plain)) != plain:
-        clean = "***"  # its letters are written as numbers: where it ends isn't worth a guess
+        clean = "***"  # percent-encoded, so that its end is hard to tell
     return f"{scheme}:{slashes}{clean}"
 
 
 def _without_user(scheme: str, rest: str) -> str:
-    """What follows ``scheme://``, without the user; a password may hold any letter, / and @ too."""
+    """What follows ``scheme://``, without the user; a password may hold any letter, even / or @."""
     first = re.split("[/?#]", rest, maxsplit=1)[0]
     user = first.rpartition("@")[0]
     if scheme in _NO_USERS or "@" not in rest or (not user and _HOST.fullmatch(first)):
@@ -71,7 +71,7 @@ def _without_user(scheme: str, rest: str) -> str:
 
 
 def _without_pairs(rest: str) -> str:
-    """An address without tokens, nor the values of those names that are of secrets."""
+    """An address without tokens, and without the values of names that mean secrets."""
     clean, at = "", 0
     for name in _NAME.finditer(rest):
         value = _VALUE.match(rest, name.end())

@@ -1,1 +1,1 @@
-"""The embedded Prefect server: its life, and how its clients bear its absence."""
+"""The embedded Prefect server, the end of runs, and changes to Prefect's own behaviour."""

@@ -17,34 +17,26 @@ _POLL_SECONDS = 2.0
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """The body of a parent flow, whose end is near after Ctrl-C, SIGTERM or a cancellation.
+    """Have Ctrl-C, SIGTERM or a cancellation end a parent flow, whose body is the context.
 
-    A run that a deployment started is watched by whom serves it.
+    Prefect's runner watches the run of a deployment; here a thread watches any other.
     """
     over = threading.Event()
     if not runtime.deployment.id and threading.current_thread() is threading.main_thread():
-        _forget_earlier()
-        _watch(UUID(str(runtime.flow_run.id)), over)
+        # A process that lived on after an interruption begins afresh.
+        interruption.begun.clear()
+        cancel_intent.withdraw()
+        watch = (_wait_for_cancellation, UUID(str(runtime.flow_run.id)), over)
+        threading.Thread(target=contextvars.copy_context().run, args=watch, daemon=True).start()
     try:
         yield
     except Exception:
         raise
     except BaseException:
-        interruption.hurry(0 if cancel_intent.declared() else 130)
+        interruption.begin(0 if cancel_intent.declared() else 130)
         raise
     finally:
         over.set()
-
-
-def _forget_earlier() -> None:
-    """A process that lived on after an interruption begins afresh."""
-    interruption.begun.clear()
-    cancel_intent.withdraw()
-
-
-def _watch(run: UUID, over: threading.Event) -> None:
-    arguments = (_wait_for_cancellation, run, over)
-    threading.Thread(target=contextvars.copy_context().run, args=arguments, daemon=True).start()
 
 
 def _wait_for_cancellation(run: UUID, over: threading.Event) -> None:
@@ -57,7 +49,7 @@ def _wait_for_cancellation(run: UUID, over: threading.Event) -> None:
 
 
 def _cancel() -> None:
-    """Do as who serves a deployment would."""
-    interruption.hurry()
+    """Do what Prefect's runner does to the run of a deployment."""
+    interruption.begin()
     cancel_intent.declare()
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)

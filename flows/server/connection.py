@@ -1,8 +1,7 @@
-"""The embedded server: one a state folder, alive as long as somebody uses it.
+"""The embedded server: one for each state folder, alive as long as a process uses it.
 
-Users hold a shared lock on a file; the server ends when it gets that lock for itself. A lock
-ends with its process however that ends, so no user has to tell the server that it is gone, and
-none can take it from another.
+Users hold a shared lock on a file; the server ends when it gets that lock for itself. A lock ends
+with its process, so no user has to tell the server that it is gone.
 """
 
 import fcntl
@@ -23,66 +22,67 @@ from flows.messages import progress
 from flows.messages.output import say
 from flows.messages.secrets import without_secrets
 from flows.server.environment import server_environment, state_folder
-from metalearners.cache.file_locks import is_locked, try_lock
+from metalearners.cache.file_locks import is_locked, open_lock, try_lock
 
 _START_SECONDS = 120.0
 _POLL_SECONDS = 1.0
 
-# Kept, as Python warns of children it forgets; they may outlive this process.
+# Kept, as Python warns of child processes without a reference; these may outlive this process.
 _started: list["subprocess.Popen[bytes]"] = []
 
 
 def connect(port: int | None = None) -> str:
     """Use a server until this process ends, when its last events have been sent.
 
-    The server that the environment names, else the running one of the state folder, else a new
-    one, which may still be starting: `wait_for` it. Called before Prefect is imported, as that
-    reads the address.
+    That is the server that the environment names, else the running one of the state folder, else a
+    new one, which may still be starting: `wait_for` it. Call this before Prefect is imported, as
+    Prefect reads the address then.
 
     Parameters
     ----------
-    port : of a new server; None for any that is free
+    port : int or None
+        Of a new server; None for any free port.
 
     Returns
     -------
-    The API's address, which the environment names from now on
+    str
+        The API's address, which the environment names from now on.
 
     Raises
     ------
     InputError
         If the port is taken, or the server that the environment names doesn't answer.
     """
-    given = os.environ.get("PREFECT_API_URL")
-    if given and not answers(given):
+    address = os.environ.get("PREFECT_API_URL")
+    if address and not answers(address):
         raise InputError(
-            f"PREFECT_API_URL: expected a Prefect server at {without_secrets(given)}; it doesn't "
+            f"PREFECT_API_URL: expected a Prefect server at {without_secrets(address)}; it doesn't "
             "answer. Start it, or unset the variable for a server of this folder's own."
         )
-    if given:
-        return given
+    if address:
+        return address
     folder = state_folder()
-    users = os.open(folder / "server.users", os.O_RDWR | os.O_CREAT, 0o600)
-    _forget_dead_server(folder, users)
+    users = open_lock(folder / "server.users")
+    # Where the last server was killed and has no users, a new one may take any port.
+    if try_lock(users) and not is_locked(folder / "server.alive"):
+        (folder / "server.json").unlink(missing_ok=True)
     fcntl.flock(users, fcntl.LOCK_SH)  # until the process ends; waits for a server going down
     address = _running_or_new(folder, port)
     _keep_running(folder, address)
     os.environ["PREFECT_API_URL"] = address
     # Else each client, and each sub-flow has one, asks the server for a token that it doesn't give.
-    tokens = _recorded(folder, "csrf") or "true"
+    tokens = _record(folder).get("csrf", "true")
     os.environ.setdefault("PREFECT_CLIENT_CSRF_SUPPORT_ENABLED", tokens)
     for name in ("NO_PROXY", "no_proxy"):
         others = os.environ.get(name)
         os.environ[name] = ",".join(filter(None, [others, "127.0.0.1", "localhost"]))
-    return os.environ["PREFECT_API_URL"]
+    return address
 
 
 def wait_for(address: str, quiet: bool = False) -> None:
-    """Wait until a server that may be starting answers, and say what it has to say of that.
+    """Wait until a server that may be starting answers; then say what it did to its database.
 
-    Raises
-    ------
-    RuntimeError
-        If it doesn't in two minutes, or has ended.
+    A RuntimeError means that it has ended, or didn't answer within two minutes.
     """
     begun = time.monotonic()
     progress.advance("server", 0, 1)
@@ -90,20 +90,19 @@ def wait_for(address: str, quiet: bool = False) -> None:
         ended = _started and all(process.poll() is not None for process in _started)
         none_left = ended and not is_locked(state_folder() / "server.alive")
         if none_left or time.monotonic() > begun + _START_SECONDS:
-            log = state_folder() / "server.log"
-            raise RuntimeError(f"The embedded Prefect server didn't start: see {log}.")
+            raise _not_started(state_folder())
         time.sleep(0.05)
     progress.end("server", time.monotonic() - begun, 0, 0)
-    notice = _recorded(state_folder(), "notice")
+    notice = _record(state_folder()).get("notice")
     if notice and not quiet:
         say(f"Warning: {notice}")
 
 
 def answers(address: str) -> bool:
-    """Whether a server is at an address, whatever it answers."""
+    """Whether a server answers at an address, whatever it says."""
     own = address.startswith("http://127.0.0.1:")
     try:
-        # Nothing is sent, so whose certificate it is doesn't matter here.
+        # This sends nothing, so any certificate will do.
         health = f"{without_secrets(address).rstrip('/')}/health"
         httpx.get(health, timeout=10, trust_env=not own, verify=False)
     except httpx.InvalidURL as error:
@@ -116,20 +115,14 @@ def answers(address: str) -> bool:
 
 
 def ui_address(api: str) -> str:
-    """Address of the pages of a server, given its API's."""
+    """The address of a server's pages, from that of its API."""
     return without_secrets(api).removesuffix("/api")
 
 
-def _forget_dead_server(folder: Path, users: int) -> None:
-    """Where nobody uses one, a new server needn't be at the port of one that was killed."""
-    if try_lock(users) and not is_locked(folder / "server.alive"):
-        (folder / "server.json").unlink(missing_ok=True)
-
-
 def _keep_running(folder: Path, address: str) -> None:
-    """Have a thread start the server again, where its users look for it, if it is killed.
+    """Have a thread start the server again at its address if it is killed.
 
-    Several users may do so at once; whichever server gets the lock stays.
+    Several users may do so at once; the server that gets the lock stays.
     """
     port = urlsplit(address).port or 0
     environment = server_environment(port)  # before this process names a server in its own
@@ -137,8 +130,8 @@ def _keep_running(folder: Path, address: str) -> None:
     def watch() -> None:
         process = None
         while folder.exists():
-            ended = process is None or process.poll() is not None
-            if ended and not is_locked(folder / "server.alive"):
+            starting = process and process.poll() is None
+            if not starting and not is_locked(folder / "server.alive"):
                 process = _start(folder, port, environment)
             time.sleep(_POLL_SECONDS)
 
@@ -149,34 +142,34 @@ def _running_or_new(folder: Path, port: int | None) -> str:
     process = None
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
+        recorded = recorded_address(folder)
         if is_locked(folder / "server.alive"):
-            address = recorded_address(folder)
-            if address:
-                return address
+            if recorded:
+                return recorded
         elif process is None:
-            free = _free_port(_recorded_port(folder) or port)
+            free = _free_port(urlsplit(recorded).port if recorded else port)
             process = _start(folder, free, server_environment(free))
         elif process.poll() is not None:
             break
         time.sleep(0.02)
-    raise RuntimeError(f"The embedded Prefect server didn't start: see {folder / 'server.log'}.")
+    raise _not_started(folder)
+
+
+def _not_started(folder: Path) -> RuntimeError:
+    log = folder / "server.log"
+    return RuntimeError(f"The embedded Prefect server didn't start: see {log}.")
 
 
 def recorded_address(folder: Path) -> str | None:
-    """Where the server of a state folder is, or was before it was killed."""
-    return _recorded(folder, "api") or None
+    """The address of a state folder's server; after it was killed, its last address."""
+    return _record(folder).get("api")
 
 
-def _recorded(folder: Path, name: str) -> str:
+def _record(folder: Path) -> dict[str, str]:
     try:
-        return str(json.loads((folder / "server.json").read_text())[name])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
-
-
-def _recorded_port(folder: Path) -> int | None:
-    address = recorded_address(folder)
-    return urlsplit(address).port if address else None
+        return dict(json.loads((folder / "server.json").read_text()))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def _start(folder: Path, port: int, environment: dict[str, str]) -> "subprocess.Popen[bytes]":
@@ -187,7 +180,7 @@ def _start(folder: Path, port: int, environment: dict[str, str]) -> "subprocess.
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            start_new_session=True,  # a Ctrl-C meant for one user is none for the others
+            start_new_session=True,  # Ctrl-C at one user's terminal mustn't end it
         )
     _started.append(process)
     return process

@@ -1,6 +1,6 @@
 """The embedded server's database: set aside where it is damaged, shrunk where it is mostly empty.
 
-Called by the server before it opens the database, when nobody else has it.
+The server calls this before it opens the database, when no other process uses it.
 """
 
 import contextlib
@@ -15,17 +15,20 @@ _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _WORTH_SHRINKING = 16_000_000  # bytes that are free
 
 
-def see_to(path: Path, is_known: Callable[[str], bool]) -> str:
-    """Set a database aside if the server can't use it, and give free space back.
+def prepare_database(path: Path, is_known: Callable[[str], bool]) -> str:
+    """Set a database aside if the server can't use it; else give free space back.
 
     Parameters
     ----------
-    path : of the database; it needn't exist
-    is_known : whether this Prefect knows a version of the tables
+    path : Path
+        Of the database; it needn't exist.
+    is_known : callable
+        Whether this Prefect knows a version of the tables.
 
     Returns
     -------
-    What was done and why, for the user; empty where the database is sound
+    str
+        What was done and why, for the user; empty where the database is sound.
     """
     problem = _problem(path, is_known)
     if not problem:
@@ -38,7 +41,7 @@ def see_to(path: Path, is_known: Callable[[str], bool]) -> str:
 
 
 def _problem(path: Path, is_known: Callable[[str], bool]) -> str:
-    """What is wrong with a database; empty where nothing is, or time has run out."""
+    """What is wrong with a database; empty where nothing is, or the check takes too long."""
     if not path.exists() and not path.is_symlink():
         return ""
     if not path.is_file():
@@ -50,7 +53,7 @@ def _problem(path: Path, is_known: Callable[[str], bool]) -> str:
             database.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
             return _damage(database) or _foreign(database, is_known)
     except sqlite3.Error as error:
-        # Anything else may pass: a full disk, a check that takes too long.
+        # Other errors may pass, such as a full disk or a check that takes too long.
         damaged = (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DAMAGE
         return f"is damaged ({error})" if damaged else ""
 
@@ -61,7 +64,7 @@ def _damage(database: sqlite3.Connection) -> str:
 
 
 def _foreign(database: sqlite3.Connection, is_known: Callable[[str], bool]) -> str:
-    """Whether the tables are those of another program, or of another version of it."""
+    """What is wrong if the tables are another program's, or another version's; else empty."""
     tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
     if not tables:
         return ""
@@ -73,21 +76,21 @@ def _foreign(database: sqlite3.Connection, is_known: Callable[[str], bool]) -> s
 
 
 def _shrink(database: sqlite3.Connection) -> None:
-    """Give free pages back where they are most of a large file; rows deleted leave such."""
+    """Give free pages back, which deleted rows leave, where they are most of a large file."""
     free, pages, size = (
         database.execute(f"PRAGMA {name}").fetchone()[0]
         for name in ("freelist_count", "page_count", "page_size")
     )
     if free * size > _WORTH_SHRINKING and free > pages / 2:
-        with contextlib.suppress(sqlite3.OperationalError):  # no room for a copy, for one
+        with contextlib.suppress(sqlite3.OperationalError):  # such as no room for a copy
             database.execute("VACUUM")
 
 
 def _set_aside(path: Path) -> Path:
-    """Rename a database, with what belongs to it, to a name with the date."""
+    """Rename a database and its log files to names with the date."""
     now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
     aside = path.with_name(f"{path.stem}-damaged-{now}{path.suffix}")
-    for ending in ("-wal", "-shm", ""):  # the database last: a crash in between is mended next time
+    for ending in ("-wal", "-shm", ""):  # the database last, so that a crash in between is mended
         with contextlib.suppress(FileNotFoundError):
             path.with_name(path.name + ending).rename(aside.with_name(aside.name + ending))
     return aside

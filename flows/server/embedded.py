@@ -1,7 +1,7 @@
 """The embedded server's process: Prefect's own server on SQLite, for the users of one state folder.
 
-Run as ``python -P -m flows.server.embedded FOLDER PORT``. It holds a lock as long as it lives,
-so that a folder has one, and ends when nobody holds the users' lock any more.
+Run as ``python -P -m flows.server.embedded FOLDER PORT``. It holds a lock as long as it lives, so
+that a folder has one server, and ends when no process holds the users' lock any more.
 """
 
 import json
@@ -13,22 +13,23 @@ from pathlib import Path
 from typing import Any
 
 from flows.server import prefect_patches
-from flows.server.database import see_to
+from flows.server.database import prepare_database
 from flows.server.environment import prepare
-from metalearners.cache.file_locks import try_lock
+from metalearners.cache.file_locks import open_lock, try_lock
+from metalearners.cache.regular_files import write_whole
 
 _POLL_SECONDS = 1.0
 _HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
 
 def main(folder: Path, port: int) -> None:
-    """Serve until nobody uses the server."""
-    if not _is_only_server(folder):
+    """Serve until no process uses the server."""
+    if not try_lock(open_lock(folder / "server.alive")):  # until the process ends
         return
-    # Before the slow imports: who waits for this server knows now where it will be.
+    # Before the slow imports, as users wait for the address.
     _write_record(folder, port)
     prepare()
-    notice = _see_to_database()
+    notice = _prepare_database()
     if notice:
         _write_record(folder, port, notice)
     import uvicorn
@@ -43,18 +44,13 @@ def main(folder: Path, port: int) -> None:
     threading.Thread(target=_keep_waking, args=(folder,), daemon=True).start()
     try:
         server.run()
-    finally:  # also where it can't begin, as its port is taken: its users start another then
+    finally:  # also where its port is taken: its users start another then
         server.should_exit = True
         watch.join()
 
 
-def _is_only_server(folder: Path) -> bool:
-    # Nobody closes the file: the lock lasts until the process ends.
-    return try_lock(os.open(folder / "server.alive", os.O_RDWR | os.O_CREAT, 0o600))
-
-
-def _see_to_database() -> str:
-    """What became of a database that can't be used; empty where it can, or is elsewhere."""
+def _prepare_database() -> str:
+    """What was done to a database that can't be used; empty where it can, or lies elsewhere."""
     from prefect.server.database import _migrations
     from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_HOME
 
@@ -63,40 +59,31 @@ def _see_to_database() -> str:
         return ""
     migrations = (Path(folder, "versions/sqlite") for folder in _migrations.__path__)
     texts = [file.read_text() for folder in migrations for file in folder.glob("*.py")]
-    return see_to(own, lambda version: any(f'revision = "{version}"' in text for text in texts))
+    return prepare_database(
+        own, lambda version: any(f'revision = "{version}"' in text for text in texts)
+    )
 
 
 def _write_record(folder: Path, port: int, notice: str = "") -> None:
-    temporary = folder / "server.json.tmp"
-    tokens = os.environ.get("PREFECT_SERVER_CSRF_PROTECTION_ENABLED", "false")
-    content = {
-        "api": f"http://127.0.0.1:{port}/api",
-        "pid": os.getpid(),
-        "notice": notice,
-        "csrf": tokens,
-    }
-    temporary.write_text(json.dumps(content))
-    temporary.replace(folder / "server.json")
+    content = {"api": f"http://127.0.0.1:{port}/api", "pid": os.getpid(), "notice": notice}
+    write_whole(folder / "server.json", json.dumps(content).encode())
 
 
 def _watch(server: Any, folder: Path, api: str) -> None:
     """End dead runs, and the server when it has neither users nor a dead run left."""
     from flows.server.running import mark_crashed
 
-    users = os.open(folder / "server.users", os.O_RDWR | os.O_CREAT, 0o600)
+    users = open_lock(folder / "server.users")
     while not server.should_exit:
         time.sleep(_POLL_SECONDS)
-        if mark_crashed(folder, api):
-            continue
-        if not try_lock(users):
-            continue
-        # The lock is held until this process has ended: who comes next starts a new server.
-        (folder / "server.json").unlink(missing_ok=True)
-        server.should_exit = True
+        if not mark_crashed(folder, api) and try_lock(users):
+            # This process keeps the lock until it ends; the next user starts a new server.
+            (folder / "server.json").unlink(missing_ok=True)
+            server.should_exit = True
 
 
 def _keep_waking(folder: Path) -> None:
-    """Apart from what asks the server, which may take its time on a busy machine."""
+    """Wake stopped runs; a thread of its own, as `_watch` may wait for a busy server."""
     from flows.server.running import wake_those_told_to_end
 
     while True:
@@ -107,8 +94,8 @@ def _keep_waking(folder: Path) -> None:
 def _own_pages_only(app: Any, port: int) -> Any:
     """The app, closed to other pages in the user's browser.
 
-    Whoever can call the API can have code run by it. Prefect lets pages of any origin do so; here
-    a request that names another host, or comes from another origin, is refused.
+    The API runs code for any page that can call it, and Prefect lets pages of any origin do so.
+    This refuses requests that name another host or come from another origin.
     """
     hosts = {f"{host}:{port}" for host in _HOSTS}
     origins = {f"http://{host}" for host in hosts}

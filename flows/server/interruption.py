@@ -1,7 +1,7 @@
 """An interruption ends the process within seconds, however long its fits would still take.
 
-A fit is one call in a thread, which nothing can stop but the end of its process. Finished fits
-are in the store already, so nothing is lost by that.
+A fit is one call in a thread, which nothing can stop but the end of its process. The store keeps
+the finished fits.
 """
 
 import contextlib
@@ -16,20 +16,19 @@ from typing import Any
 _GRACE_SECONDS = 4.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-# Set from the moment of an interruption: nothing that can be left out is waited for any more.
+# Set from the moment of an interruption on: nothing waits any more that needn't.
 begun = threading.Event()
-_own_process = threading.Event()
-_last_words: list[Callable[[], None]] = []
+_is_a_command = threading.Event()
+_at_forced_exit: list[Callable[[], None]] = []
 
 
 @contextlib.contextmanager
-def prompt() -> Iterator[None]:
-    """Have Ctrl-C and SIGTERM end this process soon, for the time of the context.
+def handled() -> Iterator[None]:
+    """Have Ctrl-C and SIGTERM end this process within seconds, during the context.
 
-    A second one changes nothing: the end is seconds away. That the terminal is gone changes
-    nothing either: nobody sees the run, and it goes on.
+    A second signal changes nothing. A closed terminal changes nothing either: the run goes on.
     """
-    _own_process.set()
+    _is_a_command.set()
     before = {number: signal.signal(number, _interrupt) for number in _SIGNALS}
     before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     yield  # after an interruption the signals stay as they are
@@ -39,37 +38,34 @@ def prompt() -> Iterator[None]:
 
 def _interrupt(number: int, frame: Any) -> None:
     if not begun.is_set():
-        hurry()
+        begin()
         raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
-def last_words(words: Callable[[], None]) -> Iterator[None]:
-    """Have something done if the process must end before it has wound up."""
-    _last_words.append(words)
+def at_forced_exit(call: Callable[[], None]) -> Iterator[None]:
+    """Have something called if an interruption ends the process during the context."""
+    _at_forced_exit.append(call)
     try:
         yield
     finally:
-        _last_words.remove(words)
+        _at_forced_exit.remove(call)
 
 
-def hurry(status: int = 130) -> None:
-    """Stop being patient; a process that is ours to end ends in some seconds at the latest.
-
-    Ours are the command's, and one that was started for a single flow run.
-    """
+def begin(status: int = 130) -> None:
+    """Begin the interruption; it ends a command's or a single flow run's process after seconds."""
     if begun.is_set():
         return
     begun.set()
-    if _own_process.is_set() or "PREFECT__FLOW_RUN_ID" in os.environ:
-        threading.Thread(target=_end_at_last, args=(status,), daemon=True).start()
+    if _is_a_command.is_set() or "PREFECT__FLOW_RUN_ID" in os.environ:
+        threading.Thread(target=_force_exit, args=(status,), daemon=True).start()
 
 
-def _end_at_last(status: int) -> None:
+def _force_exit(status: int) -> None:
     time.sleep(_GRACE_SECONDS)
-    for words in list(_last_words):
+    for call in list(_at_forced_exit):
         with contextlib.suppress(Exception):
-            words()
+            call()
     end_process(status)
 
 

@@ -1,7 +1,7 @@
 """Runs whose process died are marked as crashed on the server, not left running for ever.
 
-A run holds the lock on a file named after its flow run. The lock ends with the process however
-that ends, so a file that nobody has locked is a dead run.
+A run holds the lock of a file named after its flow run. The lock ends with the process, so a file
+that no process has locked is a dead run.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from flows.messages.secrets import without_secrets
 from flows.server.connection import recorded_address
 from flows.server.environment import state_folder
 from flows.server.stopped import wake_if_told_to_end
-from metalearners.cache.file_locks import locking
+from metalearners.cache.file_locks import open_lock
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound="Flow[..., Any]")
 
 _FOLDER = "running"
-_OWN_SERVER = "own"  # its port may be another one each time
-_MESSAGE = "The process of this run ended without a word."
-# Task runs reach the server in batches, so some may turn up after their process has died.
+_OWN_SERVER = "own"  # its port may change
+_MESSAGE = "The process of this run died without reporting an error."
+# Task runs reach the server in batches, so some may arrive after their process has died.
 _QUIET_SECONDS = 3.0
 _POLL_SECONDS = 0.2
 _UNFINISHED = ("SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING")
@@ -39,19 +39,19 @@ _locks: dict[str, int] = {}
 
 
 def began(flow: Any, flow_run: Any, state: Any) -> None:
-    """Note that a flow run is alive, as long as this process is; a hook of the flow."""
+    """Lock the file of a flow run that begins; a hook of the flow."""
     path = _path(flow_run)
     path.parent.mkdir(mode=0o700, exist_ok=True)
     if path.name in _locks:
         return
-    _locks[path.name] = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    _locks[path.name] = open_lock(path)
     fcntl.flock(_locks[path.name], fcntl.LOCK_EX)
     server = _server_name(state_folder(), os.environ.get("PREFECT_API_URL", ""))
     path.write_text(f"{server}\n{os.getpid()}")
 
 
 def ended(flow: Any, flow_run: Any, state: Any) -> None:
-    """Take the note back; where fits may still be running, it is left to `mark_crashed`."""
+    """Delete the file; where fits may still be running, `mark_crashed` does so later."""
     path = _path(flow_run)
     if state.is_completed() or state.is_failed():
         path.unlink(missing_ok=True)
@@ -61,8 +61,8 @@ def ended(flow: Any, flow_run: Any, state: Any) -> None:
         os.close(_locks.pop(path.name))
 
 
-def seen_to(flow: F) -> F:
-    """The flow, whose runs are seen to when their process has died; a decorator."""
+def tracked(flow: F) -> F:
+    """The flow, whose runs are marked as crashed once their process has died; a decorator."""
     flow.on_running(began)
     for ending in (flow.on_completion, flow.on_failure, flow.on_crashed, flow.on_cancellation):
         ending(ended)
@@ -70,22 +70,20 @@ def seen_to(flow: F) -> F:
 
 
 def mark_crashed(folder: Path, api: str) -> bool:
-    """End what dead runs of a state folder left running on a server.
-
-    Parameters
-    ----------
-    folder : state folder
-    api : address of the server's API
+    """End what dead runs of a state folder left running on a server; never raises.
 
     Returns
     -------
-    Whether to look again in a moment, as something may still turn up. Never raises: no run fails
-    by what became of another.
+    bool
+        Whether to look again in a moment, as more may still arrive.
     """
     try:
         name = _server_name(folder, api)
-        dead = [path for path in (folder / _FOLDER).glob("*") if _is_dead(path, name)]
-        return bool(dead) and _bury(dead, api)
+        with contextlib.ExitStack() as locks:
+            paths = (folder / _FOLDER).glob("*")
+            free = [path for path in paths if _lock(path, locks)]
+            dead = [path for path in free if _read(path)[0] == name]
+            return bool(dead) and _end_runs(dead, api)
     except Exception as error:
         _warn_once(f"Dead runs couldn't be marked as crashed: {without_secrets(str(error))}")
         return False
@@ -95,13 +93,13 @@ def wake_those_told_to_end(folder: Path) -> None:
     """Wake the stopped runs of a state folder that have SIGTERM waiting."""
     for path in (folder / _FOLDER).glob("*"):
         with contextlib.suppress(OSError), locking(path) as free:
-            pid = None if free else _noted(path)[1]
+            pid = None if free else _read(path)[1]
             if pid is not None:
                 wake_if_told_to_end(pid)
 
 
 def mark_crashed_soon(folder: Path, api: str, seconds: float) -> None:
-    """`mark_crashed` until nothing more turns up, on a server that doesn't look again by itself."""
+    """Call `mark_crashed` until no more arrives; the folder's own server does so by itself."""
     deadline = time.monotonic() + seconds
     while mark_crashed(folder, api) and _server_name(folder, api) != _OWN_SERVER:
         if time.monotonic() > deadline:
@@ -122,30 +120,28 @@ def _server_name(folder: Path, api: str) -> str:
     return _OWN_SERVER if api == recorded_address(folder) else without_secrets(api)
 
 
-def _is_dead(path: Path, server: str) -> bool:
-    with contextlib.suppress(FileNotFoundError), locking(path) as free:
-        return free and _noted(path)[0] == server
-    return False  # the run has ended meanwhile
-
-
-def _noted(path: Path) -> tuple[str, int | None]:
-    """Server and process of a run."""
+def _read(path: Path) -> tuple[str, int | None]:
+    """The server and the process of a run, from its file."""
     server, _, pid = path.read_text().partition("\n")
     return server, int(pid) if pid.isdecimal() else None
 
 
-def _bury(dead: list[Path], api: str) -> bool:
-    from prefect.client.orchestration import SyncPrefectClient
+def _lock(path: Path, locks: contextlib.ExitStack) -> bool:
+    """Lock the file of a run until the context ends; False where the run lives, or has ended."""
+    with contextlib.suppress(FileNotFoundError):
+        return locks.enter_context(locking(path))
+    return False
 
-    again = False
+
+def _end_runs(dead: list[Path], api: str) -> bool:
+    """End dead runs; whether to look again."""
+    from prefect.client.orchestration import SyncPrefectClient
     from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_KEY
 
     secrets = {"auth_string": PREFECT_API_AUTH_STRING.value(), "api_key": PREFECT_API_KEY.value()}
     with SyncPrefectClient(api, **secrets) as client:
-        for path in dead:
-            with contextlib.suppress(FileNotFoundError), locking(path) as free:
-                again |= free and _end_run(path, client)
-    return again
+        again = [_end_run(path, client) for path in dead]  # a list, so that each is ended
+    return any(again)
 
 
 def _end_run(path: Path, client: "SyncPrefectClient") -> bool:
@@ -158,17 +154,17 @@ def _end_run(path: Path, client: "SyncPrefectClient") -> bool:
         path.unlink()
         return False
     if run.state and (run.state.is_scheduled() or run.state.is_pending()):
-        return False  # it is to be tried again
+        return False  # Prefect will try it again
     if _end_unfinished(run, client):
         path.touch()
-    elif not 0 <= time.time() - path.stat().st_mtime < _QUIET_SECONDS:  # a clock may be moved
+    elif not 0 <= time.time() - path.stat().st_mtime < _QUIET_SECONDS:  # a clock may be set back
         path.unlink()
         return False
     return True
 
 
 def _end_unfinished(run: "FlowRun", client: "SyncPrefectClient") -> int:
-    """Mark a run, its sub-flow runs and their tasks, those that aren't final; how many."""
+    """End a run, its sub-flow runs and their tasks where they aren't final; how many these were."""
     from prefect.client.schemas.filters import FlowRunFilter, TaskRunFilter
     from prefect.states import Cancelled, Crashed
 
@@ -176,7 +172,7 @@ def _end_unfinished(run: "FlowRun", client: "SyncPrefectClient") -> int:
     runs = [*client.read_flow_runs(flow_run_filter=parent), run]
     inside = FlowRunFilter.model_validate({"id": {"any_": [each.id for each in runs]}})
     unfinished = TaskRunFilter.model_validate({"state": {"type": {"any_": _UNFINISHED}}})
-    # The server gives some 200 at a time; what is left is seen at the next look.
+    # The server returns some 200 at a time; the next call ends the rest.
     tasks = client.read_task_runs(flow_run_filter=inside, task_run_filter=unfinished)
     runs = [each for each in runs if each.state and not each.state.is_final()]
     asked = run.state and (run.state.is_cancelling() or run.state.is_cancelled())

@@ -1,7 +1,7 @@
-"""Runs that were told to end while they stood still (Ctrl-Z, SIGSTOP) are woken, so that they do.
+"""Wakes runs that were told to end while they were stopped (Ctrl-Z, SIGSTOP), so that they end.
 
-A stopped process takes no SIGTERM until it is continued; systemd and shells continue those that
-they end, `kill` and Prefect's runner don't.
+A stopped process takes no SIGTERM until it is continued. systemd and shells continue the processes
+that they end; `kill` and Prefect's runner don't.
 """
 
 import os
@@ -12,21 +12,21 @@ from pathlib import Path
 import psutil
 
 _ENDINGS = (signal.SIGTERM, signal.SIGINT)
-_SETTLE_SECONDS = 0.5
+_PAUSE_SECONDS = 0.5
 
 
 def wake_if_told_to_end(pid: int) -> None:
-    """Continue a process of one's own that is stopped and has SIGTERM or SIGINT waiting.
+    """Continue a stopped process of this user that has SIGTERM or SIGINT waiting.
 
-    Where the system doesn't say what signals wait, as other systems than Linux, nothing is done.
+    Does nothing on systems other than Linux, which don't say which signals wait.
     """
     try:
         waiting = _waiting_signals(pid)
         if psutil.Process(pid).status() == psutil.STATUS_STOPPED and waiting:
             os.kill(pid, signal.SIGCONT)
-            # What waited is taken by any of its threads. Python acts in the first, which may sleep
-            # on a lock; one that is sent to a process that runs wakes the first.
-            time.sleep(_SETTLE_SECONDS)
+            # Any thread may take the signal that waited, but Python acts in the first thread, which
+            # may sleep on a lock. A second signal wakes it.
+            time.sleep(_PAUSE_SECONDS)
             os.kill(pid, waiting[0])
     except (psutil.Error, OSError):  # it has ended meanwhile, or is another user's
         pass

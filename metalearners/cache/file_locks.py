@@ -9,6 +9,11 @@ from pathlib import Path
 from typing import IO
 
 
+def open_lock(path: Path) -> int:
+    """The descriptor of a file to lock; the file is made if it doesn't exist."""
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+
+
 def try_lock(file: int | IO[bytes] | IO[str]) -> bool:
     """Lock an open file exclusively, without a wait; False if somebody else has its lock."""
     try:

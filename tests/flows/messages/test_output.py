@@ -15,7 +15,7 @@ import pytest
 
 from tests.conftest import REPOSITORY, write_config
 
-COMMAND = f"{sys.executable} -m flows.cli.commands"
+COMMAND = f"{sys.executable} -m flows.cli"
 # A controlling terminal of its own, as a window has; then the command.
 IN_A_WINDOW = """
 import fcntl, os, sys, termios

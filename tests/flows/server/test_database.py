@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.server.database import see_to
+from flows.server.database import prepare_database
 from tests.acceptance.test_processes import wait_for
 from tests.flows.server.test_server_faults import OwnServer
 
@@ -35,8 +35,8 @@ def usable(path):
         return database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def seen_to(path):
-    return see_to(path, lambda version: version == "known")
+def prepared(path):
+    return prepare_database(path, lambda version: version == "known")
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +46,10 @@ def whole(tmp_path_factory):
 
 def test_a_sound_database_stays_as_it_is(tmp_path, whole):
     path = tmp_path / "prefect.db"
-    assert seen_to(path) == ""
+    assert prepared(path) == ""
     assert not path.exists()
     path.write_bytes(whole)
-    assert seen_to(path) == ""
+    assert prepared(path) == ""
     assert path.read_bytes() == whole
 
 
@@ -59,7 +59,7 @@ def test_a_database_cut_anywhere_is_set_aside_with_all_that_was_left(tmp_path_fa
     path = tmp_path_factory.mktemp("cut") / "prefect.db"
     left = whole[: max(1, int(keep * len(whole)))]
     path.write_bytes(left)
-    told = seen_to(path)
+    told = prepared(path)
 
     (aside,) = path.parent.glob("prefect-damaged-*.db")
     assert not path.exists()
@@ -86,7 +86,7 @@ def test_what_is_kept_can_be_used_and_the_rest_is_set_aside(
     path.write_bytes(damaged)
     if log:
         Path(f"{path}-wal").write_bytes(b"no log")
-    told = seen_to(path)
+    told = prepared(path)
     aside = list(path.parent.glob("prefect-damaged-*.db"))
 
     assert bool(told) == bool(aside) == (not path.exists())
@@ -113,7 +113,7 @@ def test_what_the_server_cannot_open_is_set_aside(tmp_path, kind):
     else:
         path.symlink_to(tmp_path / "nowhere")
 
-    assert "prefect-damaged-" in seen_to(path)
+    assert "prefect-damaged-" in prepared(path)
     assert not path.exists()
 
 
@@ -125,7 +125,7 @@ def test_space_of_deleted_rows_is_given_back(tmp_path):
         database.execute("DELETE FROM run WHERE length(name) > 1000")
         database.commit()
     before = path.stat().st_size
-    assert seen_to(path) == ""
+    assert prepared(path) == ""
 
     assert path.stat().st_size < before / 10
     assert usable(path)

@@ -103,20 +103,26 @@ def test_settings_files(both, tmp_path):
 
 
 LOADED = """
+import importlib
 from prefect.utilities.importtools import load_module
-print(json.dumps(load_module("tabnanny").__file__))
+load = importlib.import_module if sys.argv[1] else load_module
+load("flows.uplift")
+print(json.dumps(load_module("flows.uplift").__file__))
 """
 
 
 @pytest.mark.slow
-def test_installed_modules(both, tmp_path):
+def test_flows_that_are_imported_stay_whatever_the_working_folder_holds(both, tmp_path):
+    """Prefect looks in the working folder first, so `flows.cli.engine` imports them before."""
     for name in ("without", "with"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "tabnanny.py").write_text("")
-    without, own = both("installed_modules", LOADED)
+        folder = tmp_path / name / "flows"
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").write_text("")
+        (folder / "uplift.py").write_text("")
+    without, own = both("settings_files", LOADED)
 
-    assert without == str(tmp_path / "without" / "tabnanny.py")
-    assert own != str(tmp_path / "with" / "tabnanny.py")
+    assert without == str(tmp_path / "without" / "flows" / "uplift.py")
+    assert own == str(REPOSITORY / "flows" / "uplift.py")
 
 
 COMMAND = """
@@ -136,7 +142,7 @@ def test_engine_command(both, api):
     without, own = both("engine_command", COMMAND, PREFECT_API_URL=api)
 
     assert without is None
-    assert own.endswith("-P -m flows.server.engine")
+    assert own.endswith("-P -m flows.cli.engine")
 
 
 FLOW_OF_NOTHING = """
@@ -188,8 +194,8 @@ print(json.dumps([repr(SyncPrefectClient(address).api_healthcheck()), events]))
 
 
 @pytest.mark.slow
-def test_patience(both):
-    (without, tries), (own, more) = both("patience", AWAY, PORT=str(free_port()))
+def test_client_retries(both):
+    (without, tries), (own, more) = both("client_retries", AWAY, PORT=str(free_port()))
 
     assert "ConnectError" in without
     assert own == "None"
