@@ -139,13 +139,13 @@ def _print(shown: Table | str) -> None:
     console.print(shown)
 
 
-def settings_table(rows: list[dict[str, Any]], others: dict[str, str]) -> None:
-    """Print settings measured by `uplift tune`, the best first, and those that weren't."""
+def settings_table(found: dict[str, Any]) -> None:
+    """Print the settings that `uplift tune` measured, the one to keep first, and what it noted."""
     from flows.tune import shown, told
 
-    lines = shown(rows)
+    lines = shown(found["settings"])
     table = Table(*lines[0], box=None)
     for line in lines:
         table.add_row(*line.values())
     Console(width=None if sys.stdout.isatty() else 200).print(table)
-    print(told(others), end="")
+    print(told(found))

@@ -56,13 +56,13 @@ def path_of(shape: Mapping[str, Any]) -> Path:
     return Path(STATE_FOLDER, "profiles", f"{name}.json").resolve()
 
 
-def keep_profile(shape: Mapping[str, Any], best: Parallelism, about: Mapping[str, Any]) -> Path:
+def keep_profile(
+    shape: Mapping[str, Any], best: Mapping[str, Any], about: Mapping[str, Any]
+) -> Path:
     """Write a shape's profile, whole; an earlier one is replaced."""
     found = {
         "format_version": FORMAT_VERSION,
-        "runner": best.runner,
-        "workers": best.workers,
-        "base_model_threads": best.base_model_threads,
+        **{name: best[name] for name in ("runner", "workers", "base_model_threads")},
         "shape": dict(shape),
         **about,
     }
