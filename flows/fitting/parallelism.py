@@ -1,4 +1,4 @@
-"""How a run's fits are spread over the cores: as the config says, or by a rule."""
+"""How a run's fits are spread over the cores: by its config, a profile, or the rule."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,42 +20,32 @@ from metalearners.workers.workers import InProcess, Processes, Workers
 
 @dataclass(frozen=True)
 class Parallelism:
-    """Where fits run, how many at a time, and who chose that.
+    """Where fits run, how many at a time, and who chose that."""
 
-    Parameters
-    ----------
-    runner : serial, thread, process or dask
-    workers : fits at a time
-    base_model_threads : inside one fit
-    chosen_by : config, rule or profile
-    reason : in a sentence
-    time_limit : seconds for one fit
-    address : of a Dask scheduler
-    at_most : fits at a time, where the number of workers may change; None for no limit
-    """
-
-    runner: str
-    workers: int
-    base_model_threads: int
-    chosen_by: str
-    reason: str = ""
-    time_limit: float | None = None
-    address: str | None = None
-    at_most: int | None = None
+    runner: str  # serial, thread, process or dask
+    workers: int  # fits at a time
+    base_model_threads: int  # inside one fit
+    chosen_by: str  # config, rule or profile
+    reason: str = ""  # a sentence
+    time_limit: float | None = None  # seconds for one fit
+    address: str | None = None  # of a Dask scheduler
+    at_most: int | None = None  # fits at a time, where the number of workers may change
 
     @property
     def on_this_machine(self) -> tuple[int, int]:
-        """Work at a time and threads that this machine takes, where workers may be on others."""
+        """Fits at a time and threads of each that this machine takes, as workers may be others."""
         threads = min(self.base_model_threads, cpu_count())
         return min(self.workers, cpu_count() // threads), threads
 
     def open_workers(self, handle: str, shared: Storage | None = None) -> Workers:
-        """Workers to be closed by who asks.
+        """Workers, which the caller closes.
 
         Parameters
         ----------
-        handle : of a run, which tells its files from other runs'
-        shared : that workers on other machines can read; None for the state folder
+        handle : str
+            Of a run: its files carry it.
+        shared : Storage, optional
+            That workers on other machines can read; the state folder without it.
         """
         if self.runner in ("serial", "thread"):
             return InProcess(self.workers, self.base_model_threads)
@@ -72,12 +62,7 @@ class Parallelism:
 def choose(
     asked: Literal["auto"] | ParallelismConfig, work: Work, tuned: Parallelism | None = None
 ) -> Parallelism:
-    """How a run's fits are spread: as its config says, as was found best, or by the rule.
-
-    Parameters
-    ----------
-    tuned : what was found best for such runs; passed over where memory is too little for it now
-    """
+    """The setting of a run: its config's, else a profile's if memory takes it, else the rule's."""
     if asked != "auto":
         return as_asked(asked, cpu_count())
     here, passed_over = machine(), ""
@@ -86,19 +71,20 @@ def choose(
         if tuned.workers <= most:
             return tuned
         passed_over = f"Not the {tuned.workers} at a time that `uplift tune` found best, as {why}. "
-    found = decide(work, here)
-    reason = f"{passed_over}{found.reason}"
-    return Parallelism(found.runner, found.workers, found.threads, "rule", reason)
+    rule = decide(work, here)
+    reason = f"{passed_over}{rule.reason}"
+    return Parallelism(rule.runner, rule.workers, rule.threads, "rule", reason)
 
 
 def work_of(d: Dataset, stages: Sequence[Mapping[Name, Regression]]) -> Work:
-    """What the regressions of each stage have fitted."""
+    """What the regressions of each stage fit."""
     n_rows, n_columns = d.X.shape
     row_bytes = d.X.memory_usage(index=False).sum() / n_rows
     return Work([_batches(stage.values(), d) for stage in stages], n_columns, row_bytes)
 
 
 def _batches(regressions: Iterable[Regression], d: Dataset) -> list[Batch]:
+    """The fits of a stage, those that regressions share once."""
     alike: dict[object, list[Regression]] = {}
     for r in regressions:
         alike.setdefault(_content(r, d), []).append(r)
@@ -106,7 +92,7 @@ def _batches(regressions: Iterable[Regression], d: Dataset) -> list[Batch]:
 
 
 def _content(r: Regression, d: Dataset) -> object:
-    """What regressions that share their fits agree in; plans go by digests, which take longer."""
+    """What regressions that share their fits have in common; digests as in plans take longer."""
     rows = _rows(r, d)
     arrays = (rows, r.target[rows], None if r.weight is None else r.weight[rows])
     hashes = (None if values is None else hash(values.tobytes()) for values in arrays)
@@ -125,15 +111,16 @@ def _rows(r: Regression, d: Dataset) -> Array:
 
 
 def as_asked(asked: ParallelismConfig, cores: int) -> Parallelism:
-    """What a config asks for, cut down to the cores: fits at a time first, then what is inside."""
+    """A config's setting, cut down to the cores: fits at a time first, then threads inside."""
     threads, workers = asked.base_model_threads, asked.workers
     reason = "As the config says."
     if asked.address is None:
         threads = min(threads, cores)
         most = 1 if asked.runner == "serial" else cores // threads
         workers = min(workers or most, most)
-        if _too_many(asked, cores):
-            reason = f"The config asks for {_product(asked)}, cut down to {_cores(cores)}."
+        too_many = _too_many(asked, cores)
+        if too_many:
+            reason = f"The config asks for {too_many}, cut down to {_cores(cores)}."
     elif workers is None:  # they are other machines' cores
         workers = cluster.slots(asked.address)
         reason = "The threads of the cluster's workers when the run began."
@@ -150,25 +137,24 @@ def as_asked(asked: ParallelismConfig, cores: int) -> Parallelism:
 
 
 def cut_down(asked: Literal["auto"] | ParallelismConfig, cores: int) -> list[str]:
-    """What to say of a config that asks for more than there is."""
-    if asked == "auto" or not _too_many(asked, cores):
+    """A warning of a config that asks for more than the cores."""
+    if asked == "auto" or not (too_many := _too_many(asked, cores)):
         return []
     got = as_asked(asked, cores)
     return [
         f"parallelism: expected fits at a time x threads inside each within {_cores(cores)}; found "
-        f"{_product(asked)}. Cut down to {got.workers} x {got.base_model_threads}: with more, "
+        f"{too_many}. Cut down to {got.workers} x {got.base_model_threads}: with more, "
         "each would wait for the others. Say `parallelism: auto`, or ask for less."
     ]
 
 
-def _too_many(asked: ParallelismConfig, cores: int) -> bool:
-    side_by_side = 1 if asked.runner == "serial" else asked.workers or 1
-    return asked.address is None and side_by_side * asked.base_model_threads > cores
-
-
-def _product(asked: ParallelismConfig) -> str:
-    workers = 1 if asked.runner == "serial" else asked.workers or 1
-    return f"{workers} x {asked.base_model_threads}"
+def _too_many(asked: ParallelismConfig, cores: int) -> str:
+    """The fits at a time x threads that a config asks for, if the cores can't take them."""
+    workers, threads = asked.workers or 1, asked.base_model_threads
+    if asked.runner == "serial":
+        workers = 1
+    beyond = asked.address is None and workers * threads > cores
+    return f"{workers} x {threads}" if beyond else ""
 
 
 def _cores(n: int) -> str:
