@@ -1,5 +1,6 @@
 """Sections of a report on effects: averages, estimates by row, ranking, calibration, drivers."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ from markupsafe import Markup
 from flows.inputs.study import Study
 from flows.report import plots
 from flows.report.elements import (
+    Panel,
     Table,
     arm_labels,
     number,
@@ -20,9 +22,8 @@ from flows.report.elements import (
     typical,
     who,
 )
-from flows.report.results import ArmResult, Results
+from flows.report.results import Results
 from metalearners._typing import Floats
-from metalearners.bundle import arm_name
 from metalearners.evaluation.drivers import MOST_ALONE
 from metalearners.evaluation.findings import claims_ranking
 from metalearners.evaluation.means import Estimate
@@ -34,33 +35,21 @@ _QUANTILES = (5, 25, 50, 75, 95)
 
 def effects(study: Study, results: Results) -> dict[str, Any]:
     """Average effects by arm, with standard errors and intervals."""
-    arms = results.arms
+    arms, labels = results.arms, arm_labels(study)
     scale = typical(arm.ate.std_error for arm in arms)
-    rows = [
-        row
-        for arm in arms
-        for row in (
-            [
-                arm_name(arm.label),
-                "adjusted (AIPW)",
-                *_estimate(arm.ate, scale),
-                _joint(arm, scale),
-            ],
-            [arm_name(arm.label), "raw difference", *_estimate(arm.difference, scale), ""],
-        )
-    ]
-    control = spoken(arm_labels(study)[0])
+    rows = []
+    for label, arm in zip(labels[1:], arms, strict=True):
+        joint = f"{number(arm.joint[0], scale)} to {number(arm.joint[1], scale)}"
+        rows.append([label, "adjusted (AIPW)", *_estimate(arm.ate, scale), joint])
+        rows.append([label, "raw difference", *_estimate(arm.difference, scale), ""])
     head = ["Arm", "Method", *_ESTIMATE, "95 % for all arms at once"]
     adjusted = [replace(arm.ate, ci_low=arm.joint[0], ci_high=arm.joint[1]) for arm in arms]
     raw = [arm.difference for arm in arms]
+    caption = f"Average effect against {spoken(labels[0])}, per row"
     return {
-        "plot": plots.effects(arm_labels(study)[1:], adjusted, raw, study.config.data.outcome),
-        "table": Table(f"Average effect against {control}, per row", head, rows, names=2),
+        "plot": plots.effects(labels[1:], adjusted, raw, study.config.data.outcome),
+        "table": Table(caption, head, rows, names=2),
     }
-
-
-def _joint(arm: ArmResult, scale: float | None) -> str:
-    return f"{number(arm.joint[0], scale)} to {number(arm.joint[1], scale)}"
 
 
 def _estimate(found: Estimate, scale: float | None) -> list[str]:
@@ -68,24 +57,51 @@ def _estimate(found: Estimate, scale: float | None) -> list[str]:
     return [number(found.estimate, scale), number(found.std_error, scale), interval]
 
 
-def cates(study: Study, results: Results) -> dict[str, Any]:
-    """How estimates by row are distributed."""
+def _panels(
+    study: Study, draw: Callable[..., Markup], by_learner: Mapping[str, Sequence[Any]]
+) -> list[Panel]:
+    """A picture for each arm, of all learners' values for it."""
 
-    def draw(k: int, label: str) -> Markup:
-        columns = {name: own.cate[:, k - 1] for name, own in results.learners.items()}
-        outcome = study.config.data.outcome
-        return plots.cate_histogram(columns, outcome, styles_of(study, k), label)
+    def draw_arm(k: int, label: str) -> Markup:
+        values = {name: own[k - 1] for name, own in by_learner.items()}
+        return draw(values, study.config.data.outcome, styles_of(study, k), label)
 
-    scale = typical(s for own in results.learners.values() for s in own.cate.std(axis=0))
+    return panels_of(study, draw_arm)
+
+
+def _table(
+    study: Study,
+    caption: str,
+    head: Sequence[str],
+    learners: Sequence[str],
+    cells: Callable[[str, int], list[list[str]]],
+) -> Table:
+    """A table with rows for each arm and learner; `cells` gives them without their names."""
     rows = [
-        [*who(study, label, name), *_distribution(own.cate[:, k], own.mean_cate[k], scale)]
+        [*who(study, label, name), *row]
         for k, label in enumerate(arm_labels(study)[1:])
-        for name, own in results.learners.items()
+        for name in learners
+        for row in cells(name, k)
     ]
     named = who(study, "Arm", "Learner")
-    head = [*named, "Mean", "Std. dev.", *(f"{q} %" for q in _QUANTILES)]
-    table = Table("Estimated effects over the rows", head, rows, names=len(named))
-    return {"panels": panels_of(study, draw), "table": table}
+    return Table(caption, [*named, *head], rows, names=len(named))
+
+
+def cates(study: Study, results: Results) -> dict[str, Any]:
+    """How estimates by row are distributed."""
+    learners = results.learners
+    scale = typical(s for own in learners.values() for s in own.cate.std(axis=0))
+
+    def cells(name: str, k: int) -> list[list[str]]:
+        own = learners[name]
+        return [_distribution(own.cate[:, k], own.mean_cate[k], scale)]
+
+    head = ["Mean", "Std. dev.", *(f"{q} %" for q in _QUANTILES)]
+    columns = {name: list(own.cate.T) for name, own in learners.items()}
+    return {
+        "panels": _panels(study, plots.cate_histogram, columns),
+        "table": _table(study, "Estimated effects over the rows", head, [*learners], cells),
+    }
 
 
 def _distribution(values: Floats, mean: float, scale: float | None) -> list[str]:
@@ -96,26 +112,19 @@ def _distribution(values: Floats, mean: float, scale: float | None) -> list[str]
 def gains(study: Study, results: Results) -> dict[str, Any] | None:
     """Gain curves with Qini coefficients; None without hold-out."""
     judged = {name: own.gains for name, own in results.learners.items() if own.gains}
-    p_values = {name: own.ranking for name, own in results.learners.items()}
     if not judged:
         return None
-
-    def draw(k: int, label: str) -> Markup:
-        gains = {name: own[k - 1] for name, own in judged.items()}
-        return plots.gain_curves(gains, study.config.data.outcome, styles_of(study, k), label)
-
     scale = typical(gain.qini_error or 0 for own in judged.values() for gain in own)
     n_rows = f"{int((~study.dataset.train).sum()):,}"
-    rows = [
-        [*who(study, label, name), *_gained(own[k], p_values[name][k], scale), n_rows]
-        for k, label in enumerate(arm_labels(study)[1:])
-        for name, own in judged.items()
-    ]
-    named = who(study, "Arm", "Learner")
+
+    def cells(name: str, k: int) -> list[list[str]]:
+        return [[*_gained(judged[name][k], results.learners[name].ranking[k], scale), n_rows]]
+
     tested = ["p-value", "Adjusted p-value", "Better than chance"]
-    head = [*named, "Qini", "Std. error", *tested, "Treating all", "Rows"]
-    table = Table("Ranking on held-out rows", head, rows, names=len(named))
-    return {"panels": panels_of(study, draw), "table": table, "tests": len(rows)}
+    head = ["Qini", "Std. error", *tested, "Treating all", "Rows"]
+    table = _table(study, "Ranking on held-out rows", head, [*judged], cells)
+    panels = _panels(study, plots.gain_curves, judged)
+    return {"panels": panels, "table": table, "tests": len(table.rows)}
 
 
 def _gained(gain: Gain, p_adjusted: float, scale: float | None) -> list[str]:
@@ -127,28 +136,23 @@ def _gained(gain: Gain, p_adjusted: float, scale: float | None) -> list[str]:
 
 
 def calibration(study: Study, results: Results) -> dict[str, Any] | None:
-    """Estimates beside effects found, by group; None without hold-out."""
+    """Estimates beside the effects found, by group; None without hold-out."""
     judged = {name: own.groups for name, own in results.learners.items() if own.groups}
     if not judged:
         return None
-
-    def draw(k: int, label: str) -> Markup:
-        groups = {name: own[k - 1] for name, own in judged.items()}
-        return plots.calibration(groups, study.config.data.outcome, styles_of(study, k), label)
-
     every = [group for own in judged.values() for arm in own for group in arm]
     scale = typical(group.actual.std_error for group in every)
-    rows = [
-        [*who(study, label, name), str(i), *_group(g, scale)]
-        for k, label in enumerate(arm_labels(study)[1:])
-        for name, own in judged.items()
-        for i, g in enumerate(own[k], start=1)
-    ]
-    named = who(study, "Arm", "Learner")
-    head = [*named, "Group", "Rows", "Estimated", "Found", *_ESTIMATE[1:]]
+
+    def cells(name: str, k: int) -> list[list[str]]:
+        groups = enumerate(judged[name][k], start=1)
+        return [[str(i), *_group(group, scale)] for i, group in groups]
+
+    head = ["Group", "Rows", "Estimated", "Found", *_ESTIMATE[1:]]
     caption = "Groups of held-out rows, lowest estimates first"
-    table = Table(caption, head, rows, names=len(named))
-    return {"panels": panels_of(study, draw), "table": table}
+    return {
+        "panels": _panels(study, plots.calibration, judged),
+        "table": _table(study, caption, head, [*judged], cells),
+    }
 
 
 def _group(group: Group, scale: float | None) -> list[str]:
@@ -157,16 +161,16 @@ def _group(group: Group, scale: float | None) -> list[str]:
 
 def drivers(study: Study, results: Results) -> dict[str, Any]:
     """Pictures of the first learner's, a table of all, in one order of the features."""
-    names, first = study.schema.names, next(iter(results.learners.values())).drivers
-    order = np.argsort(-first.mean(axis=1), kind="stable")
+    names, (learner, shown) = study.schema.names, next(iter(results.learners.items()))
+    order = np.argsort(-shown.drivers.mean(axis=1), kind="stable")
     drawn = order[: plots.MOST_FEATURES]
 
     def draw(k: int, label: str) -> Markup:
-        shares = first[drawn, k - 1]
+        shares = shown.drivers[drawn, k - 1]
         return plots.drivers([names[j] for j in drawn], shares, plots.arm_style(k), label)
 
     columns = {
-        _column(label, name, study): own.drivers[:, k]
+        ", ".join(who(study, label, name)): own.drivers[:, k]
         for k, label in enumerate(arm_labels(study)[1:])
         for name, own in results.learners.items()
     }
@@ -174,12 +178,6 @@ def drivers(study: Study, results: Results) -> dict[str, Any]:
     return {
         "panels": panels_of(study, draw),
         "table": Table("Share of the estimates' variance", ["Feature", *columns], rows),
-        "learner": next(iter(results.learners)),
+        "learner": learner,
         "in_blocks": len(names) > MOST_ALONE,
     }
-
-
-def _column(label: str, learner: str, study: Study) -> str:
-    if len(study.learners) == 1:
-        return label
-    return learner if len(study.arms) == 2 else f"{label}, {learner}"

@@ -79,6 +79,7 @@ class Results:
     losses: list[float]  # root mean squared out-of-fold errors of the shared outcome models, by arm
     estimates: pd.DataFrame  # a row for each of the source, as in the run's folder
     bundle: Bundle  # for scoring
+    looks_randomised: bool  # whether features predict the arm no better than the arms' shares
 
 
 def evaluate(
@@ -106,18 +107,21 @@ def evaluate(
     propensity = study.reference.with_known(shared, d.propensity)[PROPENSITY_MODEL, "0"]
     clip = study.reference.clip_of(d)
     carried = overlap(propensity, clip, d.w, d.weight)
-    bundle = _bundle(study, versions)
+    design, bundle = _design_fit(study, clip.apply(propensity)), _bundle(study, versions)
+    # A propensity model without the strata can't match their shares.
+    sees_strata = study.config.data.strata in (None, *study.schema.names)
     return Results(
         arms=_arm_results(study, scores, carried),
         learners=_learner_results(study, scores, fitted, spread),
         propensity=propensity,
         clip=clip,
         overlap=carried,
-        design=_design_fit(study, clip.apply(propensity)),
+        design=design,
         balance=balance(d.X, d.w, d.n_variants, d.weight, d.groups),
         losses=[_loss(d, k, shared) for k in range(d.n_variants)],
         estimates=_estimates(study, bundle),
         bundle=bundle,
+        looks_randomised=design is not None and design.looks_randomised and sees_strata,
     )
 
 
