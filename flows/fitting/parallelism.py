@@ -1,6 +1,6 @@
 """How a run's fits are spread over the cores: by its config, a profile, or the rule."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,10 +9,12 @@ from joblib import cpu_count
 from flows.config.sections import ParallelismConfig
 from flows.fitting import cluster
 from flows.fitting.machine import machine
-from metalearners._typing import Array, Name
+from metalearners._typing import Name
 from metalearners.cache.storage import Storage
 from metalearners.data.dataset import Dataset
-from metalearners.fits.plan import Regression
+from metalearners.fits.plan import Regression, plan_stage
+from metalearners.fits.store import MemoryStore
+from metalearners.fits.unit import FitUnit
 from metalearners.workers.auto import Batch, Work, decide, memory_takes
 from metalearners.workers.shared_inputs import SharedInputs
 from metalearners.workers.workers import InProcess, Processes, Workers
@@ -80,34 +82,21 @@ def work_of(d: Dataset, stages: Sequence[Mapping[Name, Regression]]) -> Work:
     """What the regressions of each stage fit."""
     n_rows, n_columns = d.X.shape
     row_bytes = d.X.memory_usage(index=False).sum() / n_rows
-    return Work([_batches(stage.values(), d) for stage in stages], n_columns, row_bytes)
+    return Work([_batches(stage, d) for stage in stages], n_columns, row_bytes)
 
 
-def _batches(regressions: Iterable[Regression], d: Dataset) -> list[Batch]:
-    """The fits of a stage, those that regressions share once."""
-    alike: dict[object, list[Regression]] = {}
-    for r in regressions:
-        alike.setdefault(_content(r, d), []).append(r)
-    return [_batch(same, d) for same in alike.values()]
-
-
-def _content(r: Regression, d: Dataset) -> object:
-    """What regressions that share their fits have in common; digests as in plans take longer."""
-    rows = _rows(r, d)
-    arrays = (rows, r.target[rows], None if r.weight is None else r.weight[rows])
-    hashes = (None if values is None else hash(values.tobytes()) for values in arrays)
-    features = (r.arm is None, r.interactions, str(r.columns))
-    return (r.estimator.digest, r.n_folds, r.method, *features, *hashes)
-
-
-def _batch(same: Sequence[Regression], d: Dataset) -> Batch:
-    r, served = same[0], any(r.serve for r in same)
-    fits = (0 if r.n_folds == 1 else r.n_folds) + served
-    return Batch(r.estimator.build(), max(1, fits), int(_rows(r, d).sum()))
-
-
-def _rows(r: Regression, d: Dataset) -> Array:
-    return d.train if r.rows is None else r.rows & d.train
+def _batches(stage: Mapping[Name, Regression], d: Dataset) -> list[Batch]:
+    """The fits of a stage, by regression; fits that several share count once."""
+    batches: list[Batch] = []
+    counted: set[FitUnit] = set()
+    for name, asked in plan_stage(stage, d, MemoryStore()).asked.items():
+        units = set(asked.units) - counted
+        counted |= units
+        rows = stage[name].rows
+        n_rows = int((d.train if rows is None else rows & d.train).sum())
+        if units:
+            batches.append(Batch(stage[name].estimator.build(), len(units), n_rows))
+    return batches
 
 
 def as_asked(asked: ParallelismConfig, cores: int) -> Parallelism:
