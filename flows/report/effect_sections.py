@@ -10,7 +10,6 @@ from markupsafe import Markup
 from flows.inputs.study import Study
 from flows.report import plots
 from flows.report.elements import (
-    Panel,
     Table,
     arm_labels,
     number,
@@ -23,11 +22,10 @@ from flows.report.elements import (
     who,
 )
 from flows.report.results import Results
-from metalearners._typing import Floats
 from metalearners.evaluation.drivers import MOST_ALONE
 from metalearners.evaluation.findings import claims_ranking
 from metalearners.evaluation.means import Estimate
-from metalearners.evaluation.ranking import Gain, Group
+from metalearners.evaluation.ranking import Gain
 
 _ESTIMATE = ("Estimate", "Std. error", "95 % interval")
 _QUANTILES = (5, 25, 50, 75, 95)
@@ -57,56 +55,52 @@ def _estimate(found: Estimate, scale: float | None) -> list[str]:
     return [number(found.estimate, scale), number(found.std_error, scale), interval]
 
 
-def _panels(
-    study: Study, draw: Callable[..., Markup], by_learner: Mapping[str, Sequence[Any]]
-) -> list[Panel]:
-    """A picture for each arm, of all learners' values for it."""
-
-    def draw_arm(k: int, label: str) -> Markup:
-        values = {name: own[k - 1] for name, own in by_learner.items()}
-        return draw(values, study.config.data.outcome, styles_of(study, k), label)
-
-    return panels_of(study, draw_arm)
-
-
-def _table(
+def _by_learner(
     study: Study,
+    values: Mapping[str, Any],
+    draw: Callable[..., Markup],
     caption: str,
     head: Sequence[str],
-    learners: Sequence[str],
     cells: Callable[[str, int], list[list[str]]],
-) -> Table:
-    """A table with rows for each arm and learner; `cells` gives them without their names."""
+) -> dict[str, Any]:
+    """A picture for each arm, of all learners, and a table with rows for each arm and learner.
+
+    Parameters
+    ----------
+    values : mapping
+        What `draw` draws, by learner and by arm other than the control.
+    cells : callable
+        The table's rows of a learner and an arm, without their names.
+    """
+    names, outcome = who(study, "Arm", "Learner"), study.config.data.outcome
+
+    def draw_arm(k: int, label: str) -> Markup:
+        own = {learner: by_arm[k - 1] for learner, by_arm in values.items()}
+        return draw(own, outcome, styles_of(study, k), label)
+
     rows = [
-        [*who(study, label, name), *row]
+        [*who(study, label, learner), *row]
         for k, label in enumerate(arm_labels(study)[1:])
-        for name in learners
-        for row in cells(name, k)
+        for learner in values
+        for row in cells(learner, k)
     ]
-    named = who(study, "Arm", "Learner")
-    return Table(caption, [*named, *head], rows, names=len(named))
+    table = Table(caption, [*names, *head], rows, names=len(names))
+    return {"panels": panels_of(study, draw_arm), "table": table}
 
 
 def cates(study: Study, results: Results) -> dict[str, Any]:
     """How estimates by row are distributed."""
-    learners = results.learners
-    scale = typical(s for own in learners.values() for s in own.cate.std(axis=0))
+    estimates = {name: own.cate.T for name, own in results.learners.items()}
+    scale = typical(s for own in results.learners.values() for s in own.cate.std(axis=0))
 
     def cells(name: str, k: int) -> list[list[str]]:
-        own = learners[name]
-        return [_distribution(own.cate[:, k], own.mean_cate[k], scale)]
+        column, mean = estimates[name][k], results.learners[name].mean_cate[k]
+        quantiles = np.quantile(column, [q / 100 for q in _QUANTILES]).tolist()
+        return [[number(value, scale) for value in (mean, float(column.std()), *quantiles)]]
 
+    caption = "Estimated effects over the rows"
     head = ["Mean", "Std. dev.", *(f"{q} %" for q in _QUANTILES)]
-    columns = {name: list(own.cate.T) for name, own in learners.items()}
-    return {
-        "panels": _panels(study, plots.cate_histogram, columns),
-        "table": _table(study, "Estimated effects over the rows", head, [*learners], cells),
-    }
-
-
-def _distribution(values: Floats, mean: float, scale: float | None) -> list[str]:
-    quantiles = np.quantile(values, [q / 100 for q in _QUANTILES]).tolist()
-    return [number(value, scale) for value in (mean, float(values.std()), *quantiles)]
+    return _by_learner(study, estimates, plots.cate_histogram, caption, head, cells)
 
 
 def gains(study: Study, results: Results) -> dict[str, Any] | None:
@@ -122,9 +116,9 @@ def gains(study: Study, results: Results) -> dict[str, Any] | None:
 
     tested = ["p-value", "Adjusted p-value", "Better than chance"]
     head = ["Qini", "Std. error", *tested, "Treating all", "Rows"]
-    table = _table(study, "Ranking on held-out rows", head, [*judged], cells)
-    panels = _panels(study, plots.gain_curves, judged)
-    return {"panels": panels, "table": table, "tests": len(table.rows)}
+    caption = "Ranking on held-out rows"
+    section = _by_learner(study, judged, plots.gain_curves, caption, head, cells)
+    return {**section, "tests": len(section["table"].rows)}
 
 
 def _gained(gain: Gain, p_adjusted: float, scale: float | None) -> list[str]:
@@ -144,19 +138,14 @@ def calibration(study: Study, results: Results) -> dict[str, Any] | None:
     scale = typical(group.actual.std_error for group in every)
 
     def cells(name: str, k: int) -> list[list[str]]:
-        groups = enumerate(judged[name][k], start=1)
-        return [[str(i), *_group(group, scale)] for i, group in groups]
+        return [
+            [str(i), f"{g.rows:,}", number(g.predicted, scale), *_estimate(g.actual, scale)]
+            for i, g in enumerate(judged[name][k], start=1)
+        ]
 
     head = ["Group", "Rows", "Estimated", "Found", *_ESTIMATE[1:]]
     caption = "Groups of held-out rows, lowest estimates first"
-    return {
-        "panels": _panels(study, plots.calibration, judged),
-        "table": _table(study, caption, head, [*judged], cells),
-    }
-
-
-def _group(group: Group, scale: float | None) -> list[str]:
-    return [f"{group.rows:,}", number(group.predicted, scale), *_estimate(group.actual, scale)]
+    return _by_learner(study, judged, plots.calibration, caption, head, cells)
 
 
 def drivers(study: Study, results: Results) -> dict[str, Any]:

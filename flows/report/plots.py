@@ -242,6 +242,7 @@ def drivers(features: Sequence[str], shares: Floats, style: Style, label: str) -
     """Bars of the share of the estimates' variance that goes through each feature."""
     figure, axes = _bars(features, "Share of variance", unit=0.21, width=3.4, most=16)
     axes.barh(np.arange(len(features)), shares, color=style.colour, height=0.66)
+    axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     top = f"{features[0]} with {shares[0]:.0%}" if len(features) else "none"
     return _image(figure, f"Share of variance through each feature, {label}; first {top}.")
