@@ -222,7 +222,7 @@ def _point_latest(run: Run) -> None:
     try:
         temporary.symlink_to(run.name)
         temporary.replace(run.output / LATEST)
-    except OSError as error:  # a folder of that name, say: no reason to fail a run that is whole
+    except OSError as error:  # such as a folder of that name; the run itself is whole
         temporary.unlink(missing_ok=True)
         progress.tell(f"{run.output / LATEST} still shows an earlier run: {error.strerror}.")
 
@@ -241,7 +241,7 @@ def list_runs(output: Path) -> list[dict[str, Any]]:
         for folder in folders
     ]
     records = (path for path in _entries(output / _RECORDS) if path.suffix == ".json")
-    # A run that was killed in its last moment may have left both.
+    # A run that was killed in its last moment may have left a folder and a record.
     others = [
         _with_end(path, summary_or_damage(path, path.stem))
         for path in records
@@ -286,13 +286,10 @@ def find_run(name: str, output: Path) -> Path:
 
 
 def _with_end(path: Path, record: dict[str, Any]) -> dict[str, Any]:
-    """A run's record; a run that says running has failed if its process is gone."""
+    """A run's record; one with the status running has failed if its process is gone."""
     if record["status"] == "running" and not _locked(path.with_suffix(".lock")):
-        return {
-            **record,
-            "status": "failed",
-            "error": "its process died without reporting an error",
-        }
+        why = "its process died without reporting an error"
+        return {**record, "status": "failed", "error": why}
     return record
 
 

@@ -35,7 +35,7 @@ class Parallelism:
 
     @property
     def on_this_machine(self) -> tuple[int, int]:
-        """Fits at a time and threads of each that this machine takes, as workers may be others."""
+        """Fits at a time and threads of each, cut down to this machine's cores."""
         threads = min(self.base_model_threads, cpu_count())
         return min(self.workers, cpu_count() // threads), threads
 
@@ -79,7 +79,7 @@ def choose(
 
 
 def work_of(d: Dataset, stages: Sequence[Mapping[Name, Regression]]) -> Work:
-    """What the regressions of each stage fit."""
+    """The fits that the regressions of each stage need."""
     n_rows, n_columns = d.X.shape
     row_bytes = d.X.memory_usage(index=False).sum() / n_rows
     return Work([_batches(stage, d) for stage in stages], n_columns, row_bytes)

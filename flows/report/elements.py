@@ -77,7 +77,7 @@ def spoken(label: str) -> str:
 
 
 def arm_labels(study: Study) -> list[str]:
-    """Labels of the treated arms."""
+    """Labels of the arms, the control first."""
     return [arm_name(arm) for arm in study.arms]
 
 
@@ -89,7 +89,7 @@ def legend(study: Study) -> list[Key]:
 
 
 def styles_of(study: Study, code: int) -> dict[str, plots.Style]:
-    """How learners are drawn in an arm's picture: a single one in the arm's own colour."""
+    """How learners are drawn in an arm's picture: a single one in the arm's colour."""
     if len(study.learners) == 1:
         return dict.fromkeys(study.learners, plots.arm_style(code))
     return {name: plots.learner_style(name) for name in study.learners}
@@ -114,6 +114,6 @@ def p_value(value: float) -> str:
 
 
 def typical(sizes: Iterable[float]) -> float | None:
-    """The size whose digits decide how a table is rounded."""
+    """The median of the positive sizes: its digits decide how a table is rounded."""
     known = [size for size in sizes if size > 0]
     return float(np.median(known)) if known else None

@@ -79,11 +79,11 @@ def _design_summary(study: Study, results: Results) -> dict[str, Any]:
 
 def _learner_summary(study: Study, learner: LearnerResult) -> dict[str, Any]:
     labels = study.arms[1:]
-    mean_cate = [
-        {"arm": arm, "value": value} for arm, value in zip(labels, learner.mean_cate, strict=True)
-    ]
+    means = zip(labels, learner.mean_cate, strict=True)
+    mean_cate = [{"arm": arm, "value": value} for arm, value in means]
     if not learner.gains:
         return {"mean_cate": mean_cate, "evaluation": {"absent": NO_HOLDOUT}}
+    judged = zip(labels, learner.gains, learner.ranking, learner.groups, strict=True)
     arms = [
         {
             "arm": arm,
@@ -96,12 +96,8 @@ def _learner_summary(study: Study, learner: LearnerResult) -> dict[str, Any]:
                 for g in groups
             ],
         }
-        for arm, gain, adjusted, groups in zip(
-            labels, learner.gains, learner.ranking, learner.groups, strict=True
-        )
+        for arm, gain, adjusted, groups in judged
     ]
     rows = int((~study.dataset.train).sum())
-    return {
-        "mean_cate": mean_cate,
-        "evaluation": {"population": "held-out rows", "rows": rows, "arms": arms},
-    }
+    evaluation = {"population": "held-out rows", "rows": rows, "arms": arms}
+    return {"mean_cate": mean_cate, "evaluation": evaluation}

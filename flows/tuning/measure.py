@@ -71,7 +71,7 @@ def measure(
 
 
 def _cores_of_others(ours: float) -> float:
-    """Cores busy with other processes since the last `cpu_percent`, without those not for us."""
+    """Cores that other processes used since the last `cpu_percent`, of those that we may use."""
     all_cores = psutil.cpu_count() or 1
     others = psutil.cpu_percent() / 100 * all_cores - ours
     return min(max(0.0, others - (all_cores - cpu_count())), cpu_count())
@@ -81,7 +81,7 @@ def _cores_of_others(ours: float) -> float:
 def _workers_until(
     deadline: float, setting: Parallelism
 ) -> Iterator[tuple[Workers, ThreadPoolExecutor]]:
-    """Workers, which end at the deadline if they are processes, and threads that ask for fits.
+    """Workers, closed at the deadline, and threads that ask them for fits.
 
     After an error, a fit in a thread goes on until it or this process ends.
     """
