@@ -28,8 +28,8 @@ def tune(study: Study, deadline: float) -> dict[str, Any]:
     -------
     dict
         ``settings``: a row for each measured one, the one to keep first, then by their time.
-        ``not_measured``: a reason by setting. ``notes``: why the first setting is kept, and
-        whether the machine was busy.
+        ``not_measured``: a reason by setting. ``notes``: why the first setting is kept, what was
+        measured, and whether the machine was busy.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def tune(study: Study, deadline: float) -> dict[str, Any]:
             for setting, own in turns.items()
             if not own
         },
-        "notes": [why_kept, *busy_note(measured, here.cores)],
+        "notes": [why_kept, _sample_note(sample), *busy_note(measured, here.cores)],
     }
 
 
@@ -74,7 +74,7 @@ def take_turns(
     """Measurements of each setting, and what was wrong with settings that lost their workers."""
     turns: dict[Parallelism, list[Measured]] = {setting: [] for setting in settings}
     failed: dict[Parallelism, str] = {}
-    fastest = inf
+    fits, fastest = 0, inf
     for turn in range(TURNS):
         for setting in settings[:: -1 if turn % 2 else 1]:
             if setting in failed:
@@ -93,7 +93,8 @@ def take_turns(
                 fastest = min(fastest, measured.seconds)
             if measured.fits:
                 turns[setting].append(measured)
-            progress.advance("tune", sum(map(len, turns.values())), TURNS * len(settings))
+            fits += measured.fits
+            progress.advance("tune", fits, TURNS * len(settings) * len(sample.units))
     return turns, failed
 
 
@@ -164,11 +165,16 @@ def _why_kept(rows: Sequence[Mapping[str, Any]], rule: str) -> str:
         )
     ties = [name_of(row) for row in rows if row["against_rule"] == "tie"]
     if not ties:
-        return f"{name} is kept: it is the rule's choice, and all others are slower."
+        return f"{name} is kept: it is the rule's choice, and no other setting was faster."
     return (
         f"{name} is kept: it is the rule's choice, and no other setting is faster by more than "
         f"the spread of turns. Ties: {'; '.join(ties)}."
     )
+
+
+def _sample_note(sample: Sample) -> str:
+    n_units, rows = len(sample.units), f"{100 * sample.share:.0f} %"
+    return f"A turn makes {n_units} of the run's {sample.n_fits} fits, on {rows} of its rows."
 
 
 def busy_note(turns: Sequence[Measured], cores: int) -> list[str]:
