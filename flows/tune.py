@@ -87,7 +87,7 @@ def uplift_tune(
         return str(path)
 
 
-def shown(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def table_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Measured settings as a reader wants them."""
     return [
         {
@@ -104,7 +104,7 @@ def shown(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def told(found: Mapping[str, Any]) -> str:
+def remarks(found: Mapping[str, Any]) -> str:
     """What to say below the table: why the first is kept, and what couldn't be measured."""
     missing = [f"Not measured: {name}: {why}." for name, why in found["not_measured"].items()]
     return "\n".join([*found["notes"], *missing])
@@ -112,8 +112,8 @@ def told(found: Mapping[str, Any]) -> str:
 
 def _show(found: Mapping[str, Any], picture: bytes, path: Path) -> None:
     """Put a table and a picture on the page of the flow's run."""
-    about = f"{told(found)}\nKept in {path} for runs of this shape."
-    create_table_artifact(shown(found["settings"]), "uplift-tune", about)
+    about = f"{remarks(found)}\nKept in {path} for runs of this shape."
+    create_table_artifact(table_rows(found["settings"]), "uplift-tune", about)
     image = base64.b64encode(picture).decode()
     create_markdown_artifact(
         f"![Seconds by setting](data:image/png;base64,{image})", "uplift-tune-picture", about

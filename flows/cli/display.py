@@ -141,11 +141,11 @@ def _print(shown: Table | str) -> None:
 
 def settings_table(found: dict[str, Any]) -> None:
     """Print the settings that `uplift tune` measured, the one to keep first, and what it noted."""
-    from flows.tune import shown, told
+    from flows.tune import remarks, table_rows
 
-    lines = shown(found["settings"])
+    lines = table_rows(found["settings"])
     table = Table(*lines[0], box=None)
     for line in lines:
         table.add_row(*line.values())
     Console(width=None if sys.stdout.isatty() else 200).print(table)
-    print(told(found))
+    print(remarks(found))

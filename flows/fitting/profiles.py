@@ -84,7 +84,7 @@ def _read(path: Path) -> Parallelism:
         raise ValueError(f"runner {runner!r}, format {content['format_version']!r}")
     if workers < 1 or threads < 1 or workers * threads > cpu_count():
         raise ValueError(f"{workers} x {threads} on {cpu_count()} cores")
-    reason = f"`uplift tune` found it best for runs of this shape on {measured[:10]}."
+    reason = f"`uplift tune` chose it for runs of this shape on {measured[:10]}."
     return Parallelism(runner, workers, threads, "profile", reason)
 
 
