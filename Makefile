@@ -1,14 +1,14 @@
-# The whole developer manual. Each target works from any state the others left behind.
+# CONTRIBUTING.md explains the targets. Each target works from any state that the others left.
 
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
-# The first interpreter that is a supported one; names that only seem to exist are passed over.
+# The first supported interpreter. A name that doesn't start a Python is skipped.
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3 python, \
 	$(shell $(p) -c '$(SUPPORTED)' 2>/dev/null && echo $(p))))
 
-.PHONY: run setup test test-slow lint bench simulate serve constraints newest
+.PHONY: run serve setup test test-slow lint ruff ruff-format mypy bench simulate constraints newest
 
 run: $(VENV)/.run ## the main job on the bundled data
 	$(BIN)/uplift run deployments/configs/rand_hie.yaml
@@ -16,32 +16,38 @@ run: $(VENV)/.run ## the main job on the bundled data
 serve: $(VENV)/.run ## server, UI and deployments on loopback
 	$(BIN)/uplift serve
 
-setup: $(VENV)/.dev ## the environment alone
+setup: $(VENV)/.dev ## only the environment
 
-test: $(VENV)/.dev ## under 10 minutes on 2 cores
+test: $(VENV)/.dev ## the fast tests: under 10 minutes on 2 cores
 	$(PYTEST) -n 2 --dist worksteal -m "not slow"
 
-test-slow: $(VENV)/.dev ## fault injection, coverage, browser; shows what simulations print
-	$(PYTEST) -n 2 --dist loadfile -m "slow and not alone" -rP
-	$(PYTEST) -m alone -rP
+test-slow: $(VENV)/.dev ## faults, coverage, browser; shows the output of simulations
+	$(PYTEST) -n 2 --dist loadfile -m "slow and not alone" -rPfE
+	$(PYTEST) -m alone -rPfE
 
-lint: $(VENV)/.dev
+lint: ruff ruff-format mypy ## the three checks that pre-commit runs too
+
+ruff: $(VENV)/.dev
 	$(BIN)/ruff check .
+
+ruff-format: $(VENV)/.dev
 	$(BIN)/ruff format --check .
+
+mypy: $(VENV)/.dev
 	$(BIN)/mypy
 
-bench: $(VENV)/.dev ## what orchestration costs, and what the rule for auto loses: half an hour
+bench: $(VENV)/.dev ## what orchestration costs and what `parallelism: auto` loses: half an hour
 	$(BIN)/python benchmarks/overhead.py runs stage task small large second command
 	$(BIN)/python benchmarks/dask_and_processes.py
 	$(BIN)/python -m benchmarks.parallelism
 
-simulate: $(VENV)/.dev ## what intervals and rankings must keep, over thousands of draws: an hour
+simulate: $(VENV)/.dev ## checks intervals and rankings on thousands of draws: an hour
 	$(BIN)/python -m benchmarks.simulate
 
-constraints: ## the newest allowed versions, on each supported Python
+constraints: ## renews constraints.txt with the newest allowed versions, on each supported Python
 	$(PYTHON) .ci/constraints.py
 
-newest: ## the main job on the newest allowed versions, without constraints: says how it went
+newest: ## runs the main job on the newest allowed versions and reports the result
 	@$(PYTHON) .ci/newest.py
 
 $(VENV)/.run: pyproject.toml constraints.txt | $(VENV)/.made
@@ -52,7 +58,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/.made
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/.run
 
-# A folder that a killed set-up left half-made is made again.
+# If a killed set-up left an incomplete folder, it is made again.
 $(VENV)/.made:
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; none was found." >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)

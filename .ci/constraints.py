@@ -1,7 +1,7 @@
-"""Writes constraints.txt: what the newest allowed versions are on each supported Python.
+"""Write constraints.txt: the newest allowed versions on each supported Python.
 
-Run by `make constraints`, which needs python3.11, python3.12 and python3.13. A version that all
-share gets one line; others get a line for each Python, with an environment marker.
+`make constraints` runs it and needs python3.11, python3.12 and python3.13. A version that is the
+same on all gets one line. Others get a line for each Python, with an environment marker.
 """
 
 import re
@@ -15,7 +15,7 @@ HEADER = "# The tested set. Made by `make constraints`; don't edit.\n"
 
 
 def frozen(python: str, folder: Path) -> dict[str, str]:
-    """Versions by package that an installation of the project brings on a Python."""
+    """Versions of the packages that an installation of the project gets on a Python."""
     subprocess.run([f"python{python}", "-m", "venv", str(folder)], check=True)
     pip = [str(folder / "bin" / "python"), "-m", "pip", "--quiet"]
     subprocess.run([*pip, "install", "--upgrade", ".[dev]"], check=True)
@@ -24,7 +24,7 @@ def frozen(python: str, folder: Path) -> dict[str, str]:
 
 
 def merged(sets: dict[str, dict[str, str]]) -> list[str]:
-    """Lines of the constraints: one a package where all agree, else one a Python."""
+    """Lines of the constraints: one for a package if all agree, otherwise one for each Python."""
     lines = []
     for name in sorted({name for versions in sets.values() for name in versions}, key=str.lower):
         found = {python: versions.get(name) for python, versions in sets.items()}
@@ -40,7 +40,7 @@ def merged(sets: dict[str, dict[str, str]]) -> list[str]:
 
 
 def main() -> None:
-    """Make an environment for each Python and write what they hold."""
+    """Make an environment for each Python and write the versions in them."""
     with tempfile.TemporaryDirectory() as folder:
         sets = {python: frozen(python, Path(folder) / python) for python in PYTHONS}
     Path("constraints.txt").write_text(HEADER + "\n".join(merged(sets)) + "\n")

@@ -1,7 +1,7 @@
-"""Runs the main job once on the newest versions that pyproject.toml allows; says how it went.
+"""Run the main job once on the newest versions that pyproject.toml allows, and report the result.
 
-Run by `make newest`, without constraints.txt. One line tells the result, and what is newer than
-the tested set. It blocks nothing: the status is 0 either way.
+`make newest` runs it, without constraints.txt. It prints one line: the result, and which versions
+are newer than the tested ones. It blocks nothing: its exit status is always 0.
 """
 
 import re
@@ -18,7 +18,7 @@ INSTALL_SECONDS, RUN_SECONDS = 420, 180
 
 
 def call(command: list[str], folder: Path, seconds: float) -> str:
-    """What a command prints to stdout."""
+    """Run a command and return its stdout."""
     return subprocess.run(
         command,
         cwd=folder,
@@ -39,7 +39,7 @@ def versions(text: str) -> dict[str, set[str]]:
 
 
 def main_job(folder: Path) -> str:
-    """Install and run; what is installed that the tested set doesn't have."""
+    """Install and run; return the installed versions that constraints.txt doesn't have."""
     python = str(folder / "venv" / "bin" / "python")
     call([sys.executable, "-m", "venv", str(folder / "venv")], folder, INSTALL_SECONDS)
     pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check"]
@@ -57,12 +57,12 @@ def main_job(folder: Path) -> str:
 
 
 def main() -> None:
-    """Print one line."""
+    """Run the job and print one line."""
     begun = time.monotonic()
     try:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             result = f"passed; versions beyond the tested set: {main_job(Path(folder))}"
-    except Exception as error:  # whatever it is, CI goes on
+    except Exception as error:  # CI goes on in any case
         said = str(getattr(error, "stderr", None) or error).strip().splitlines() or ["no message"]
         result = f"FAILED, which blocks nothing: {type(error).__name__}: {said[-1][:300]}"
     print(f"main job on the newest allowed versions, {time.monotonic() - begun:.0f} s: {result}")

@@ -1,7 +1,10 @@
 """A run's beginning: its config, data and surroundings are proved before anything is fitted."""
 
+import functools
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from joblib import cpu_count
 
@@ -12,6 +15,9 @@ from flows.fitting.cluster import check_cluster
 from flows.fitting.parallelism import cut_down
 from flows.inputs.source import check_allowed
 from flows.inputs.study import Study, load_study
+
+if TYPE_CHECKING:
+    from prefect import Flow  # which reads its settings when it is imported: not yet
 
 
 def load(config: Config) -> Study:
@@ -53,38 +59,35 @@ def check_folders(config: Config) -> list[str]:
 
 @dataclass
 class Prepared:
-    """A study loaded ahead of its run.
+    """A study that was loaded for a run.
 
     Parameters
     ----------
-    begun : on the performance counter, when loading began
-    waited : seconds since then that were spent on waiting for a server
+    study : Study
+    begun : float
+        When loading began, by the performance counter.
+    waited : float
+        Seconds since then that the run waited for a server.
     """
 
     study: Study
     begun: float
     waited: float = 0.0
 
-
-# By the configs they were loaded for.
-_prepared: dict[str, Prepared] = {}
+    @property
+    def seconds(self) -> float:
+        """What the run has taken so far, without waiting."""
+        return time.perf_counter() - self.begun - self.waited
 
 
 def prepare(config: Config) -> Prepared:
-    """Load a run's study ahead of it, so that wrong input is refused before a server is needed."""
+    """Load a run's study."""
     begun = time.perf_counter()
-    _prepared[config.to_yaml()] = Prepared(load(config), begun)
-    return _prepared[config.to_yaml()]
+    return Prepared(load(config), begun)
 
 
-def take_study(config: Config) -> tuple[Study, float]:
-    """The study of a config: the one loaded ahead for it, once, else loaded now.
-
-    Returns
-    -------
-    The study, and the seconds that its run had taken before this call, waiting left out
-    """
-    prepared = _prepared.pop(config.to_yaml(), None)
-    if prepared is None:
-        return load(config), 0.0
-    return prepared.study, time.perf_counter() - prepared.begun - prepared.waited
+def with_body(flow: "Flow[..., str]", body: Callable[[], str]) -> "Flow[..., str]":
+    """A flow with the name, parameters and hooks of another, for a study that is loaded already."""
+    bound = flow.with_options()
+    bound.fn = functools.wraps(flow.fn)(lambda *arguments, **more: body())
+    return bound

@@ -1,14 +1,12 @@
-"""A stage as a sub-flow, and the fit of one unit as a task."""
+"""A stage as a sub-flow, each of whose fits is a task."""
 
 import contextlib
 import queue
 from collections.abc import Sequence
-from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from prefect import Flow, Task, flow, task
-from prefect.client.schemas.objects import State, TaskRun
+from prefect import Flow, flow
 from prefect.futures import PrefectFuture
 
 from flows.errors import FitError
@@ -16,6 +14,7 @@ from flows.fitting.result_storage import FitStorage
 from flows.fitting.workspace import Workspace, find_workspace
 from flows.messages import progress
 from flows.server.prefect_patches.prompt_task_runner import PromptTaskRunner
+from flows.tasks import fit
 from metalearners._typing import Name, Ref
 from metalearners.fits.crossfit import CrossFit
 from metalearners.fits.execute import run_plan
@@ -23,10 +22,6 @@ from metalearners.fits.plan import Plan
 from metalearners.fits.store import Store
 from metalearners.fits.unit import FitUnit
 from metalearners.workers.workers import InProcess
-
-# Faults that may have passed at the next try; any other would only come again.
-PASSING_FAULTS = (OSError, MemoryError, BrokenExecutor)  # the last, of a base model's own pool
-LASTING_FAULTS = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError)
 
 
 @dataclass(frozen=True)
@@ -56,50 +51,6 @@ class Counts:
         planned = sum(plan.planned for plan in plans)
         retried = len(attempts) - len(set(attempts))
         return cls(planned, len(keys), executed, len(keys) - executed, retried)
-
-
-def _passing(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
-    # A plain function: Prefect silently ignores any other callable here.
-    try:
-        state.result()
-    except LASTING_FAULTS:
-        return False
-    except PASSING_FAULTS:
-        return True
-    except BaseException:
-        return False
-    return False
-
-
-def _unit_key(context: Any, parameters: dict[str, Any]) -> str:
-    return str(parameters["key"])
-
-
-@task(
-    task_run_name="{label}",
-    cache_key_fn=_unit_key,
-    persist_result=True,
-    cache_result_in_memory=False,
-    retries=3,
-    retry_delay_seconds=[1, 4, 16],
-    retry_jitter_factor=0.5,
-    retry_condition_fn=_passing,
-)
-def fit(key: Ref, label: str, workspace: str) -> Ref:
-    """Have one unit fitted and the fit kept.
-
-    Parameters
-    ----------
-    key : of the unit
-    label : what the unit is for, as the UI shows it
-    workspace : handle
-
-    Returns
-    -------
-    The key, under which the store has the fit
-    """
-    find_workspace(workspace).obtain(key)
-    return key
 
 
 def stage_flow(whose: str, kind: str, place: Workspace) -> Flow[[Ref, str], None]:

@@ -8,13 +8,14 @@ from math import inf
 from pathlib import Path
 from typing import Any, Literal
 
-from prefect import flow, get_run_logger
+from prefect import Flow, flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
 from flows.config.reading import config_among
 from flows.config.sections import (
     CacheConfig,
     ClipRule,
+    Config,
     DataConfig,
     EvaluationConfig,
     FoldsConfig,
@@ -24,7 +25,7 @@ from flows.config.sections import (
 )
 from flows.errors import InputError
 from flows.fitting.profiles import keep_profile, shape_of
-from flows.loading import take_study
+from flows.loading import Prepared, load, with_body
 from flows.report import plots
 from flows.server import running as liveness
 from flows.server.cancellation import interruptible
@@ -73,8 +74,17 @@ def uplift_tune(
             f"budget_seconds: expected a number above 0; found {budget_seconds}. Allow some "
             "seconds."
         )
+    return _tune(config, budget_seconds)
+
+
+def tune_prepared(prepared: Prepared, budget_seconds: float) -> Flow[..., str]:
+    """`uplift_tune`, on a study that was loaded before."""
+    return with_body(uplift_tune, lambda: _tune(prepared.study.config, budget_seconds, prepared))
+
+
+def _tune(config: Config, budget_seconds: float, prepared: Prepared | None = None) -> str:
     with interruptible():
-        study, _ = take_study(config)
+        study = load(config) if prepared is None else prepared.study
         begun = time.monotonic()
         found = tune(study, begun + budget_seconds)
         found["measured"] = datetime.now(UTC).isoformat(timespec="seconds")

@@ -5,7 +5,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from prefect import flow, get_run_logger, runtime
+from prefect import Flow, flow, get_run_logger, runtime
 
 from flows.artifacts import run_page
 from flows.config.files import write_json
@@ -13,6 +13,7 @@ from flows.config.reading import config_among
 from flows.config.sections import (
     CacheConfig,
     ClipRule,
+    Config,
     DataConfig,
     EvaluationConfig,
     FoldsConfig,
@@ -27,7 +28,7 @@ from flows.fitting.profiles import Profile, find_profile
 from flows.fitting.regressions import expected
 from flows.fitting.workspace import Workspace, workspace
 from flows.inputs.study import Study
-from flows.loading import check_folders, take_study
+from flows.loading import Prepared, check_folders, load, with_body
 from flows.report.page import render
 from flows.report.results import (
     Results,
@@ -96,16 +97,25 @@ def uplift_run(
     """
     config = config_among(locals())
     check_folders(config)
+    return _run(config, refresh)
+
+
+def run_prepared(prepared: Prepared, refresh: bool) -> Flow[..., str]:
+    """`uplift_run`, on a study that was loaded before."""
+    return with_body(uplift_run, lambda: _run(prepared.study.config, refresh, prepared))
+
+
+def _run(config: Config, refresh: bool, prepared: Prepared | None = None) -> str:
     name = str(runtime.flow_run.name)
     with (
         interruptible(),
-        recorded(output, name) as run,
+        recorded(config.output, name) as run,
         run_page(run),
-        workspace(cache, refresh, f"the run {name}") as place,
+        workspace(config.cache, refresh, f"the run {name}") as place,
     ):
         with run.stage("load") as stage:
-            study, run.earlier = take_study(config)
-            stage["seconds"] = run.earlier
+            study = load(config) if prepared is None else prepared.study
+            stage["seconds"] = run.earlier = 0.0 if prepared is None else prepared.seconds
         chosen = _chosen(study)
         with place.working(chosen):
             fitted = fit_learners(study, place, run)

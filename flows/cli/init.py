@@ -7,7 +7,7 @@ import pandas as pd
 
 from flows.config.yaml_text import to_yaml
 from flows.errors import InputError
-from flows.inputs.source import open_source, read_rows
+from flows.inputs.source import open_source, read_table
 from metalearners.bundle import arm_name
 from metalearners.registry import REGISTRY
 
@@ -50,7 +50,7 @@ def write_config(source: str, output: Path) -> None:
     """
     dataset = open_source(source)
     names = dataset.schema.names
-    frame = read_rows(dataset, names, source)
+    frame = read_table(dataset, names, source)
     text = _TEMPLATE.format(**_guess(frame, source))
     try:
         with output.open("x", encoding="utf-8") as file:

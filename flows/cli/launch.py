@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -25,8 +26,6 @@ from flows.server.running import mark_crashed, mark_crashed_soon
 _SETTLE_SECONDS = 2.0  # task runs reach the server in batches, one a second
 
 if TYPE_CHECKING:
-    from prefect import Flow
-
     from flows.inputs.study import Study
     from flows.loading import Prepared
 
@@ -47,8 +46,11 @@ def launch(
     """
     config = load_config(path, changes, output)
     try:
-        with _full_disk_named(config), _ready(config, "uplift_run", quiet) as flow:
-            return Path(flow(**parameters(config), refresh=refresh))
+        with _full_disk_named(config), _ready(config, "flows.uplift", quiet) as prepared:
+            from flows.uplift import run_prepared
+
+            run = run_prepared(prepared, refresh)
+            return Path(run(**parameters(config), refresh=refresh))
     except BaseException as error:
         if not interrupted(error):
             record_failure(config.output, error)
@@ -70,8 +72,11 @@ def launch_tune(
         If the config or the data are wrong; nothing was fitted then.
     """
     config = load_config(path, changes)
-    with _full_disk_named(config), _ready(config, "uplift_tune", quiet) as flow:
-        return Path(flow(**parameters(config), budget_seconds=budget_seconds))
+    with _full_disk_named(config), _ready(config, "flows.tune", quiet) as prepared:
+        from flows.tune import tune_prepared
+
+        tune = tune_prepared(prepared, budget_seconds)
+        return Path(tune(**parameters(config), budget_seconds=budget_seconds))
 
 
 @contextlib.contextmanager
@@ -91,8 +96,11 @@ def _full_disk_named(config: Config) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _ready(config: Config, name: str, quiet: bool) -> Iterator["Flow[..., str]"]:
-    """A flow, its config's data loaded; the server knows how it ended."""
+def _ready(config: Config, module: str, quiet: bool) -> Iterator["Prepared"]:
+    """A config's study, with a server and a flow's module ready for it.
+
+    The server knows how the run ended.
+    """
     environment.prepare()
     environment.prepare_children()
     with ThreadPoolExecutor(1) as aside:  # a new server starts while this imports and reads data
@@ -104,7 +112,8 @@ def _ready(config: Config, name: str, quiet: bool) -> Iterator["Flow[..., str]"]
     if not quiet:
         _warn(config, prepared.study)
     try:
-        yield _connected(address.result(), prepared, name, quiet)
+        prepared.waited = _wait_for_server(address.result(), module, quiet)
+        yield prepared
     except BaseException as error:
         if interrupted(error):
             settle()
@@ -131,21 +140,17 @@ def settle() -> None:
     mark_crashed_soon(state_folder(), os.environ["PREFECT_API_URL"], _SETTLE_SECONDS)
 
 
-def _connected(address: str, prepared: "Prepared", name: str, quiet: bool) -> "Flow[..., str]":
-    """A flow, ready to run once the server at an address is."""
+def _wait_for_server(address: str, module: str, quiet: bool) -> float:
+    """Seconds until the server at an address was ready, a flow's module imported meanwhile."""
     begun = time.perf_counter()
     ready = answers(address)
     # Errors are told once, in our words; the server keeps Prefect's logs for the UI.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    import flows  # with Prefect, which reads its settings when it is imported
-
-    flow: Flow[..., str] = getattr(flows, name)
-
+    import_module(module)  # with Prefect, which reads its settings when it is imported
     if not ready:
         wait_for(address, quiet)
-        prepared.waited = time.perf_counter() - begun
     mark_crashed(state_folder(), address)
-    return flow
+    return 0.0 if ready else time.perf_counter() - begun
 
 
 def parameters(config: Config) -> dict[str, object]:

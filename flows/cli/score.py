@@ -12,7 +12,7 @@ from flows.config.sections import DataConfig
 from flows.errors import InputError
 from flows.fitting.cache import KEY_VARIABLE, signing_key
 from flows.inputs.columns import known_propensity, read_strata
-from flows.inputs.source import open_source, read_rows
+from flows.inputs.source import open_source, read_table
 from flows.messages.secrets import check_address
 from metalearners._typing import Floats
 from metalearners.bundle import Bundle, BundleError, sign
@@ -79,7 +79,7 @@ def _estimates(bundle: Bundle, source: str) -> pd.DataFrame:
     columns = _design_columns(data) if designed else []
     wanted = [*bundle.schema.names, *columns, *([data.row_id] if data.row_id else [])]
     present = [name for name in dict.fromkeys(wanted) if name in dataset.schema.names]
-    frame = read_rows(dataset, present, source) if present else pd.DataFrame()
+    frame = read_table(dataset, present, source) if present else pd.DataFrame()
     absent = [name for name in columns if name not in present]
     if absent:
         kind = "strata" if absent == [data.strata] else "propensity"

@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 
 from flows.config.problems import nearest
-from flows.config.sections import Config, DataConfig
+from flows.config.sections import DataConfig
 from flows.errors import InputError
 from metalearners._typing import Array, Floats
 from metalearners.bundle import arm_name
-from metalearners.evaluation.design import ArmShares
 
 _PLAIN = ("string", "integer", "floating", "boolean")
 _LARGEST = 1e100  # squares of larger numbers come near the end of floats
@@ -94,23 +93,6 @@ def known_propensity(frame: pd.DataFrame, data: DataConfig, arms: Sequence[Any])
     return columns
 
 
-def shares_of_design(
-    frame: pd.DataFrame, codes: Array, weight: Floats | None, data: DataConfig, n_variants: int
-) -> ArmShares | None:
-    """The arms' shares among the rows in use, within strata; None where no design is declared.
-
-    Raises
-    ------
-    InputError
-        If a row has no stratum.
-    ValueError
-        If a stratum lacks an arm.
-    """
-    if data.design != "randomised":
-        return None
-    return ArmShares.among(codes, n_variants, read_strata(frame, data), weight)
-
-
 def read_strata(frame: pd.DataFrame, data: DataConfig) -> pd.Series | None:
     """Labels of the strata within which arms were drawn; None for one stratum.
 
@@ -121,14 +103,8 @@ def read_strata(frame: pd.DataFrame, data: DataConfig) -> pd.Series | None:
     """
     if data.strata is None:
         return None
-    column = frame[data.strata]
-    if column.isna().any():
-        raise InputError(
-            f"data.strata: expected a stratum in each row of {data.strata!r}; "
-            f"{int(column.isna().sum())} have none. Give those rows a stratum of their own."
-        )
-    _check_labels(column, "data.strata")
-    return column
+    remedy = "Give those rows a stratum of their own."
+    return _labels(frame[data.strata], "data.strata", "a stratum", remedy)
 
 
 def check_design(data: DataConfig, arms: Sequence[Any], left_out: dict[str, int]) -> None:
@@ -175,12 +151,7 @@ def choose_columns(data: DataConfig, names: list[str]) -> tuple[list[str], list[
 
 def read_arms(column: pd.Series, data: DataConfig) -> tuple[list[Any], Array, dict[str, int]]:
     """Labels of the arms, each row's code (-1: takes no part), rows left out by label."""
-    if column.isna().any():
-        raise InputError(
-            f"data.treatment: expected an arm in each row; {int(column.isna().sum())} of "
-            f"{len(column)} rows of {column.name!r} have none. Remove those rows."
-        )
-    _check_labels(column, "data.treatment")
+    _labels(column, "data.treatment", "an arm", "Remove those rows.")
     codes, found = pd.factorize(column, sort=True)
     labels = [_plain(label) for label in found.tolist()]
     control = _label(data.control, labels, "data.control")
@@ -202,7 +173,14 @@ def read_arms(column: pd.Series, data: DataConfig) -> tuple[list[Any], Array, di
     return arms, own, counts
 
 
-def _check_labels(column: pd.Series, where: str) -> None:
+def _labels(column: pd.Series, where: str, what: str, remedy: str) -> pd.Series:
+    """A column of labels, one in each row, or a refusal."""
+    missing = int(column.isna().sum())
+    if missing:
+        raise InputError(
+            f"{where}: expected {what} in each row of {column.name!r}; {missing} of {len(column)} "
+            f"have none. {remedy}"
+        )
     kind = _kind(column)
     if kind == "floating" and np.isinf(column.astype(float)).any():
         kind = "infinite values"  # no JSON
@@ -211,6 +189,7 @@ def _check_labels(column: pd.Series, where: str) -> None:
             f"{where}: expected texts, numbers or true/false in {column.name!r}; found {kind}. "
             "Convert it to text."
         )
+    return column
 
 
 def _plain(label: Any) -> Any:
@@ -269,13 +248,8 @@ def read_outcome(column: pd.Series, data: DataConfig) -> Array:
 
 def _is_positive(column: pd.Series, positive: Any) -> Array:
     """(n,) 1 for the label of two that is named, 0 for the other."""
-    absent = int(column.isna().sum())
-    if absent:
-        raise InputError(
-            f"data.outcome: expected a label in each row of {column.name!r}; {absent} of "
-            f"{len(column)} have none. Remove those rows, knowing what that assumes."
-        )
-    _check_labels(column, "data.outcome")
+    remedy = "Remove those rows, knowing what that assumes."
+    _labels(column, "data.outcome", "a label", remedy)
     codes, found = pd.factorize(column, sort=True)
     labels = [_plain(label) for label in found.tolist()]
     one = _label(positive, labels, "data.positive")
@@ -301,21 +275,10 @@ def read_weight(column: pd.Series, codes: Array, arms: list[Any]) -> Floats:
     return values
 
 
-def read_groups(column: pd.Series, config: Config) -> Array:
-    """(n,) labels of clusters, at least as many as there are folds."""
-    if column.isna().any():
-        raise InputError(
-            f"data.group: expected a group in each row of {column.name!r}; "
-            f"{int(column.isna().sum())} have none. Give each such row a group of its own."
-        )
-    _check_labels(column, "data.group")
-    n_groups = column.nunique()
-    if n_groups < config.folds.n_folds:
-        raise InputError(
-            f"data.group: expected at least as many groups as folds, {config.folds.n_folds}; "
-            f"found {n_groups} in {column.name!r}. Use fewer folds or another column."
-        )
-    return column.to_numpy()
+def read_groups(column: pd.Series) -> Array:
+    """(n,) labels of clusters."""
+    remedy = "Give each such row a group of its own."
+    return _labels(column, "data.group", "a group", remedy).to_numpy()
 
 
 def _numbers(column: pd.Series, where: str) -> Floats:

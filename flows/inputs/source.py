@@ -49,7 +49,7 @@ def open_source(source: str) -> pa.dataset.Dataset:
     return dataset
 
 
-def read_rows(dataset: pa.dataset.Dataset, columns: Sequence[str], source: str) -> pd.DataFrame:
+def read_table(dataset: pa.dataset.Dataset, columns: Sequence[str], source: str) -> pd.DataFrame:
     """Some columns of all rows, in the order of the files and of the rows in them."""
     with _reading(source):
         _check_same_columns(dataset, columns, source)

@@ -66,6 +66,9 @@ def connect(port: int | None = None) -> str:
     address = _running_or_new(folder, port)
     _keep_running(folder, address)
     os.environ["PREFECT_API_URL"] = address
+    # Else each client, and each sub-flow has one, asks the server for a token that it doesn't give.
+    tokens = _recorded(folder, "csrf") or "true"
+    os.environ.setdefault("PREFECT_CLIENT_CSRF_SUPPORT_ENABLED", tokens)
     for name in ("NO_PROXY", "no_proxy"):
         others = os.environ.get(name)
         os.environ[name] = ",".join(filter(None, [others, "127.0.0.1", "localhost"]))

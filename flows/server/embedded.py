@@ -72,7 +72,13 @@ def _see_to_database() -> str:
 
 def _write_record(folder: Path, port: int, notice: str = "") -> None:
     temporary = folder / "server.json.tmp"
-    content = {"api": f"http://127.0.0.1:{port}/api", "pid": os.getpid(), "notice": notice}
+    tokens = os.environ.get("PREFECT_SERVER_CSRF_PROTECTION_ENABLED", "false")
+    content = {
+        "api": f"http://127.0.0.1:{port}/api",
+        "pid": os.getpid(),
+        "notice": notice,
+        "csrf": tokens,
+    }
     temporary.write_text(json.dumps(content))
     temporary.replace(folder / "server.json")
 

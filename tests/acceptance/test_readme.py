@@ -11,8 +11,21 @@ import pytest
 import yaml
 
 from tests.conftest import REPOSITORY
+from tests.test_house import ORDER
 
 README = (REPOSITORY / "README.md").read_text()
+FOLDERS = ("benchmarks", "data", "deployments", "docs", "flows", "metalearners", "tests")
+PAGES = sorted(
+    page
+    for page in [
+        *REPOSITORY.glob("*.md"),
+        *(p for f in FOLDERS for p in (REPOSITORY / f).rglob("*.md")),
+    ]
+    if not any(part.startswith(".") for part in page.relative_to(REPOSITORY).parts)
+)
+each_page = pytest.mark.parametrize(
+    "page", PAGES, ids=[str(page.relative_to(REPOSITORY)) for page in PAGES]
+)
 
 
 def test_python_example_runs():
@@ -59,10 +72,84 @@ def test_yaml_example_is_a_config(run, settings):
     assert run(settings).fits["executed"] > 0
 
 
-def test_links_and_pictures_exist():
-    for page in [REPOSITORY / "README.md", *REPOSITORY.glob("docs/*.md")]:
-        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
-            assert (page.parent / target).exists(), (page, target)
+def without_code(page):
+    """The text of a page; lines of code blocks are empty, so that line numbers stay."""
+    return re.sub(
+        r"^( *)```.*?^\1```$",
+        lambda block: "\n" * block.group().count("\n"),
+        page.read_text(),
+        flags=re.DOTALL | re.MULTILINE,
+    )
+
+
+def headings(page):
+    """What links to the headings of a page end in: lower case, no punctuation, hyphens."""
+    texts = re.findall(r"^#+ (.*)$", without_code(page), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in texts}
+
+
+def test_there_are_pages():
+    assert {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "glossary.md"} <= {
+        p.name for p in PAGES
+    }
+
+
+@each_page
+def test_lines_of_prose_are_short(page):
+    lines = enumerate(without_code(page).splitlines(), start=1)
+    prose = [(n, line) for n, line in lines if not line.lstrip().startswith("|")]
+
+    assert [n for n, line in prose if len(re.sub(r"\S*://\S*", "", line)) > 100] == []
+
+
+@each_page
+def test_links_lead_to_files_and_headings(page):
+    for link in re.findall(r"\]\(([^)]+)\)", without_code(page)):
+        if "://" in link:
+            continue
+        name, _, heading = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), link
+        assert not heading or heading in headings(target), link
+
+
+def test_the_readme_links_to_every_page_of_docs():
+    linked = set(re.findall(r"\]\((docs/\w+\.md)", README))
+
+    assert linked == {f"docs/{page.name}" for page in PAGES if page.parent.name == "docs"}
+
+
+@each_page
+def test_named_files_and_targets_exist(page):
+    if page.name == "CHANGELOG.md":  # it also names what was there before
+        return
+    text = page.read_text()
+    for name in re.findall(rf"`((?:{'|'.join(FOLDERS)})/[\w./-]*)`", text):
+        assert (REPOSITORY / name).exists(), name
+    targets = re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), flags=re.MULTILINE)
+    assert set(re.findall(r"`make ([a-z-]+)`", text)) <= set(targets)
+
+
+def test_contributing_lists_the_folders_in_their_order():
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text().partition("## Where things live")[2]
+    tables = text.split("| folder | question |\n|---|---|\n")[1:]
+
+    assert len(tables) == len(ORDER)
+    for table, folders in zip(tables, ORDER.values(), strict=True):
+        rows = table.partition("\n\n")[0]
+        assert tuple(re.findall(r"^\| `(\w+)` \|", rows, flags=re.MULTILINE)) == folders
+
+
+def test_ci_and_hooks_run_what_the_makefile_has():
+    (ci,) = yaml.safe_load((REPOSITORY / ".github/workflows/ci.yml").read_text())["jobs"].values()
+    hooks = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text())["repos"]
+    makefile = (REPOSITORY / "Makefile").read_text()
+    (lint,) = re.findall(r"^lint: ([\w -]+?) ##", makefile, flags=re.MULTILINE)
+
+    assert ci["steps"][-1] == {"run": ".ci/run"}
+    assert all(re.fullmatch(r"[\w/-]+@v\d+", step["uses"]) for step in ci["steps"][:-1])
+    entries = [hook["entry"] for repository in hooks for hook in repository["hooks"]]
+    assert entries == [f"make --silent {target}" for target in lint.split()]
 
 
 def test_every_command_is_documented():

@@ -684,8 +684,8 @@ COLUMNS = {
         "found 1 missing",
     ),
     # treatment
-    "treatment missing in a row": ({"w": [None, *"b" * 119]}, {}, "1 of 120 rows of 'w' have none"),
-    "number missing": ({"w": [np.nan, *[0, 1] * 59, 0]}, data(control=0), "1 of 120 rows"),
+    "treatment missing in a row": ({"w": [None, *"b" * 119]}, {}, "of 'w'; 1 of 120 have none"),
+    "number missing": ({"w": [np.nan, *[0, 1] * 59, 0]}, data(control=0), "1 of 120 have"),
     "one arm": ({"w": "a"}, {}, r"two or more arms in 'w'; found \['a'\]"),
     "control absent": ({}, data(control="zz"), "among 'a', 'b'; found 'zz'"),
     "control with a space": ({"w": ["a ", "b"] * 60}, {}, "among 'a ', 'b'; found 'a'"),
@@ -785,7 +785,7 @@ COLUMNS = {
     # groups
     "one group": ({"family": 1}, data(group="family"), "as many groups as folds, 3; found 1"),
     "two groups": ({"family": [1, 2] * 60}, data(group="family"), "found 2 in 'family'"),
-    "group missing": ({"family": [None, *[1] * 119]}, data(group="family"), "1 have none"),
+    "group missing": ({"family": [None, *[1] * 119]}, data(group="family"), "1 of 120 have none"),
     "lists as groups": ({"family": [[1], [2]] * 60}, data(group="family"), "found mixed"),
     "decimals as groups": (
         {"family": [decimal.Decimal(i) for i in range(N)]},
@@ -929,7 +929,7 @@ def test_csv_labels_and_missing_values_are_read_as_meant():
 
 def test_empty_treatment_in_a_csv_is_missing():
     frame = rows().assign(w=["", "b"] * 60)
-    refused("60 of 120 rows", data(source=write("a.csv", frame)))
+    refused("60 of 120 have none", data(source=write("a.csv", frame)))
 
 
 def test_many_texts_are_warned_of():

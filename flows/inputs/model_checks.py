@@ -1,0 +1,65 @@
+"""Whether base models can take the features and weights that they would get."""
+
+import re
+from collections import Counter
+from typing import Any
+
+import pandas as pd
+
+from flows.errors import InputError
+from flows.inputs.rows import categories_of
+from metalearners.base_models.capabilities import takes_categories, takes_missing
+from metalearners.base_models.weights import weight_argument
+from metalearners.metalearner import MetaLearner
+
+# What LightGBM takes in no name of a feature.
+_ODD = re.compile(r'[",:\[\]{}\n\r]|^$')
+
+
+def check_model(who: str, kind: str, learner: MetaLearner, X: pd.DataFrame, weighted: bool) -> None:
+    """Refuse a base model that can't take the features or weights that it would get.
+
+    Parameters
+    ----------
+    who : str
+        Whose base model it is, for the message.
+    kind : str
+        Its model kind.
+    weighted : bool
+        Whether the rows have weights.
+
+    Raises
+    ------
+    InputError
+        If it can't.
+    """
+    estimator = learner.spec(kind).build()
+    model = f"{type(estimator).__name__}, the {kind} of {who},"
+    _check_features(estimator, X, model)
+    if (weighted or kind in learner.WEIGHTED) and weight_argument(estimator) is None:
+        raise InputError(
+            f"Expected a base model whose fit takes sample_weight; {model} doesn't. Name another."
+        )
+
+
+def _check_features(estimator: Any, X: pd.DataFrame, who: str) -> None:
+    missing = [name for name in X if X[name].isna().any()]
+    if missing and not takes_missing(estimator):
+        raise InputError(
+            f"Expected no missing values in {', '.join(missing)}: {who} can't take them. "
+            "Name a sklearn.pipeline.Pipeline with an imputer, or a model that can."
+        )
+    categories = categories_of(X)
+    if categories and not takes_categories(estimator):
+        raise InputError(
+            f"Expected numbers in {', '.join(categories)}: {who} can't take categories. "
+            "Name a sklearn.pipeline.Pipeline with an encoder, or a model that can."
+        )
+    # LightGBM keeps names in a line of its model, with spaces as underscores.
+    kept = Counter(name.replace(" ", "_") for name in X)
+    odd = [name for name in X if _ODD.search(name) or kept[name.replace(" ", "_")] > 1]
+    if odd and type(estimator).__module__.startswith("lightgbm."):
+        raise InputError(
+            f'Expected other names than {odd}: {who} takes none with , : " [ ] {{ }} or line '
+            "ends, and no two that differ by spaces for underscores. Rename those columns."
+        )

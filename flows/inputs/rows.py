@@ -1,0 +1,159 @@
+"""From a source to rows whose columns are read by their roles."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from flows.config.sections import DataConfig
+from flows.errors import InputError
+from flows.inputs.columns import (
+    as_features,
+    check_design,
+    choose_columns,
+    known_propensity,
+    read_arms,
+    read_groups,
+    read_outcome,
+    read_row_ids,
+    read_strata,
+    read_weight,
+)
+from flows.inputs.source import open_source, read_table
+from metalearners._typing import Array, Floats, Ref
+from metalearners.digests.matrices import matrix_digest
+from metalearners.evaluation.design import ArmShares
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Rows:
+    """The N rows of a source, and what the columns say of the n whose arm takes part.
+
+    Parameters
+    ----------
+    arms : list
+        Labels of the arms, the control first.
+    features : DataFrame of shape (N, p)
+        Features of every row of the source.
+    used : array of shape (N,)
+        Which rows' arm takes part.
+    row_ids : Series of length N
+        Identities of the source's rows.
+    propensity : array of shape (N, K), or None
+        Known probabilities of the arms; None where they are estimated.
+    shares : ArmShares, or None
+        Shares of the arms in a declared experiment; `propensity` has them then.
+    strata : Series of length n, or None
+        Strata within which the arms were drawn; None for one stratum.
+    y, w : arrays of shape (n,)
+        Outcomes, and codes of the arms.
+    weight, groups : arrays of shape (n,), or None
+        Sampling weights, and labels of the clusters.
+    digest : str
+        Of the columns that were read, without the rows' identities.
+    left_out : dict
+        Number of rows by label of the arms that take no part.
+    warnings : list of str
+        What a reader should know.
+    """
+
+    arms: list[Any]
+    features: pd.DataFrame
+    used: Array
+    row_ids: pd.Series
+    propensity: Floats | None
+    shares: ArmShares | None
+    strata: pd.Series | None
+    y: Array
+    w: Array
+    weight: Floats | None
+    groups: Array | None
+    digest: Ref
+    left_out: dict[str, int]
+    warnings: list[str]
+
+
+def read_rows(data: DataConfig) -> Rows:
+    """Read the columns that a config names.
+
+    Raises
+    ------
+    InputError
+        If the source can't be read, or a column isn't what its role needs.
+    """
+    source = open_source(data.source)
+    columns, features, warnings = choose_columns(data, source.schema.names)
+    table = read_table(source, columns, data.source)
+    arms, codes, left_out = read_arms(table[data.treatment], data)
+    X = as_features(table, features)
+    check_design(data, arms, left_out)
+    propensity = known_propensity(table, data, arms)
+    used = codes >= 0
+    own, w = table[used], codes[used]
+    weight = None if data.weight is None else read_weight(own[data.weight], w, arms)
+    strata, shares = read_strata(own, data), None
+    if data.design == "randomised":
+        with in_labels(data, arms):
+            shares = ArmShares.among(w, len(arms), strata, weight)
+        propensity = shares.of(len(table), read_strata(table, data))
+    return Rows(
+        arms=arms,
+        features=X,
+        used=used,
+        row_ids=read_row_ids(table, data),
+        propensity=propensity,
+        shares=shares,
+        strata=strata,
+        y=read_outcome(own[data.outcome], data),
+        w=w,
+        weight=weight,
+        groups=None if data.group is None else read_groups(own[data.group]),
+        digest="-".join(matrix_digest(table[_digested(columns, data)])),
+        left_out=left_out,
+        warnings=[*warnings, *_many_levels(X), *_strata_beside(data, features)],
+    )
+
+
+@contextlib.contextmanager
+def in_labels(data: DataConfig, arms: list[Any]) -> Iterator[None]:
+    """Refuse what the library refuses, in terms of the data's labels: it knows arms by code."""
+    try:
+        yield
+    except InputError:
+        raise
+    except ValueError as error:
+        message = str(error)
+        for code, arm in enumerate(arms):
+            message = message.replace(f"in arm {code}.", f"in arm {arm!r}.")
+        raise InputError(f"{data.source}: {message}") from None
+
+
+def categories_of(X: pd.DataFrame) -> list[str]:
+    """Names of the features that are categories."""
+    return [name for name in X if isinstance(X[name].dtype, pd.CategoricalDtype)]
+
+
+def _digested(columns: list[str], data: DataConfig) -> list[str]:
+    # Identities shape nothing, and may be of any type.
+    return [name for name in columns if name != data.row_id or name == data.group]
+
+
+def _many_levels(X: pd.DataFrame) -> list[str]:
+    return [
+        f"Feature {name} has {X[name].nunique()} different texts: are they numbers, or identities?"
+        for name in categories_of(X)
+        if X[name].nunique() > 100
+    ]
+
+
+def _strata_beside(data: DataConfig, features: list[str]) -> list[str]:
+    if data.strata is None or data.strata in features:
+        return []
+    also = "" if data.design == "randomised" else ", and the average effects too"
+    return [
+        f"data.strata, {data.strata!r}, isn't among the features: where the arms' shares differ by "
+        "stratum, raw differences and the estimates of S-, T- and X-learners mix effects with "
+        f"differences between strata{also}. Add it to the features."
+    ]
