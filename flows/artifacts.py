@@ -1,4 +1,4 @@
-"""What the UI shows of a run while it lasts: a progress bar, a log line a stage, a table."""
+"""The page of a run in the UI: a progress bar, a log line for each stage, a table."""
 
 import contextlib
 import json
@@ -24,7 +24,7 @@ _FITTING = ("nuisance", "treatment")
 
 @contextlib.contextmanager
 def run_page(run: Run) -> Iterator[None]:
-    """Keep the page of the parent flow's run up to date for the time of the context."""
+    """Keep the page of the parent flow's run up to date within the context."""
     page = _Page(run)
     try:
         with listening(page):
@@ -34,11 +34,11 @@ def run_page(run: Run) -> Iterator[None]:
 
 
 class _Page:
-    """One bar for all stages of fits, and a table of the stages that have ended."""
+    """A bar for all stages of fits, and a table of the stages that have ended."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._log = get_run_logger()  # the parent's, wherever something is told
+        self._log = get_run_logger()  # the parent's, whichever sub-flow reports
         self._bar: UUID | None = None
         self._table: UUID | None = None
         self._updated = 0.0
@@ -65,14 +65,14 @@ class _Page:
 
     def show_stages(self) -> None:
         """The table as it is now."""
-        shown = ("name", "seconds", *COUNTS)
-        rows = [{key: stage[key] for key in shown} for stage in self._run.stages]
-        for row in rows:
-            row["seconds"] = round(row["seconds"], 2)
+        rows = []
+        for stage in self._run.stages:
+            counts = {count: stage[count] for count in COUNTS}
+            rows.append({"name": stage["name"], "seconds": round(stage["seconds"], 2), **counts})
         with _no_reason_to_fail():
             if self._table is None and rows:
                 about = f"Stages of the run {self._run.name}"
-                # No coroutine, as this isn't one.
+                # Outside coroutines this returns no coroutine.
                 self._table = cast(UUID, create_table_artifact(rows, "uplift-stages", about))
             elif self._table is not None:
                 with get_client(sync_client=True) as client:
@@ -88,5 +88,5 @@ class _Page:
 
 
 def _no_reason_to_fail() -> contextlib.suppress:
-    """The page isn't why a run is made."""
+    """A run goes on where its page can't be shown."""
     return contextlib.suppress(Exception)

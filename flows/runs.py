@@ -30,37 +30,28 @@ _RECORDS = ".records"
 
 @dataclass
 class Run:
-    """A run under way.
+    """A run under way."""
 
-    Parameters
-    ----------
-    output : folder of all runs
-    name : of this run
-    started : in UTC
-    earlier : seconds spent on this run before it began here, on loading
-    stages : name, seconds and counts of the stages ended so far
-    """
-
-    output: Path
+    output: Path  # folder of all runs
     name: str
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
-    earlier: float = 0.0
-    stages: list[dict[str, Any]] = field(default_factory=list)
+    earlier: float = 0.0  # seconds that loading took before the run began here
+    stages: list[dict[str, Any]] = field(default_factory=list)  # those that have ended
     clock: float = field(default_factory=time.perf_counter)
 
     @property
     def folder(self) -> Path:
-        """Where the run's folder will be."""
+        """Path of the folder that the run will have."""
         return self.output / self.name
 
     @property
     def seconds(self) -> float:
-        """Seconds so far."""
+        """Seconds since the run began."""
         return self.earlier + time.perf_counter() - self.clock
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[dict[str, Any]]:
-        """Time a stage; what it puts into the entry is kept with it."""
+        """Time a stage, whose body may add to its entry."""
         entry: dict[str, Any] = {"name": name, "seconds": 0.0, **dict.fromkeys(COUNTS, 0)}
         begun = time.perf_counter()
         progress.advance(name, 0, 1)
@@ -71,7 +62,7 @@ class Run:
 
     @property
     def fits(self) -> dict[str, int]:
-        """What became of the units of all stages."""
+        """Counts of fits, summed over all stages."""
         return {count: sum(stage[count] for stage in self.stages) for count in COUNTS}
 
     def facts(self) -> dict[str, Any]:
@@ -86,9 +77,9 @@ class Run:
 
 @contextlib.contextmanager
 def recorded(output: str, prefect_name: str) -> Iterator[Run]:
-    """A run that is known to `uplift runs list` from its beginning, however it ends.
+    """A run that `uplift runs list` shows from its beginning, however it ends.
 
-    Beside its record is a file that stays locked while the run's process lives.
+    A file beside its record stays locked while the run's process lives.
     """
     run = Run(Path(output), _name(prefect_name))
     record = run.output / _RECORDS / f"{run.name}.json"
@@ -96,8 +87,12 @@ def recorded(output: str, prefect_name: str) -> Iterator[Run]:
     with record.with_suffix(".lock").open("x") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         write_json(record, {**run.facts(), "status": "running"})
+
+        def record_interruption() -> None:
+            write_json(record, failure(run, KeyboardInterrupt()))
+
         try:
-            with interruption.at_forced_exit(lambda: _record_interruption(run, record)):
+            with interruption.at_forced_exit(record_interruption):
                 yield run
         except BaseException as error:
             error.run_record = failure(run, error)  # type: ignore[attr-defined]
@@ -109,12 +104,8 @@ def recorded(output: str, prefect_name: str) -> Iterator[Run]:
         record.with_suffix(".lock").unlink(missing_ok=True)
 
 
-def _record_interruption(run: Run, record: Path) -> None:
-    write_json(record, failure(run, KeyboardInterrupt()))
-
-
 def record_failure(output: str, error: BaseException) -> None:
-    """Have a run that failed before or outside its own record be known all the same."""
+    """Record a run that failed before it began its own record, or after it ended it."""
     if hasattr(error, "run_record") or isinstance(error, InputError):
         return
     with contextlib.suppress(OSError):
@@ -128,18 +119,16 @@ def _name(prefect_name: str) -> str:
 
 
 def failure(run: Run, error: BaseException) -> dict[str, Any]:
-    """What is kept of a run that failed."""
-    told = without_secrets(str(error)) or type(error).__name__
-    message = "interrupted" if interrupted(error) else told
+    """The record of a run that failed."""
+    message = without_secrets(str(error)) or type(error).__name__
+    if interrupted(error):
+        message = "interrupted"
     ended = {"status": "failed", "seconds": run.seconds, "error": message}
     return {**run.facts(), **ended, "stages": run.stages}
 
 
 def interrupted(error: BaseException) -> bool:
-    """Whether an error is a Ctrl-C or a SIGTERM, which Prefect turns into one of its own.
-
-    What goes wrong after one, as a server that doesn't answer in time, isn't worth a word.
-    """
+    """Whether an error is a Ctrl-C, a SIGTERM (Prefect has an error for it), or came after one."""
     if interruption.begun.is_set():
         return True
     if "prefect.exceptions" not in sys.modules:
@@ -150,7 +139,7 @@ def interrupted(error: BaseException) -> bool:
 
 
 def outcome_lines(summary: dict[str, Any]) -> list[str]:
-    """What a finished run found and where, for terminals and logs."""
+    """Effects that a finished run found, and its files, for terminals and logs."""
     fits, folder = summary["fits"], Path(summary["folder"])
     counts = f"{fits['executed']} fits executed, {fits['reused']} reused"
     arms = list(zip(summary["ate"], summary["ate_joint"], strict=True))
@@ -165,7 +154,7 @@ def outcome_lines(summary: dict[str, Any]) -> list[str]:
 
 
 def _about_propensities(summary: dict[str, Any]) -> list[str]:
-    """What estimated probabilities of the arms say about clipping, and about the design."""
+    """How many rows were clipped, and whether the design looks randomised."""
     clipped, design, lines = summary["overlap"]["rows_clipped"], summary["design"], []
     if clipped:
         lines.append(
@@ -181,7 +170,7 @@ def _about_propensities(summary: dict[str, Any]) -> list[str]:
 
 
 def _effect(ate: dict[str, Any], joint: dict[str, Any], n_arms: int) -> str:
-    """An arm's effect with the interval that decides whether one is claimed."""
+    """An arm's effect, with the interval that decides whether the run claims it."""
     low, high = (joint[end] for end in ("ci_low", "ci_high"))
     kind = "95 % interval" if n_arms == 1 else f"joint 95 % interval of {n_arms} arms"
     claim = "" if joint["claimed"] else ", no effect claimed"
@@ -190,7 +179,7 @@ def _effect(ate: dict[str, Any], joint: dict[str, Any], n_arms: int) -> str:
 
 
 def cache_warning(cache: dict[str, Any]) -> str | None:
-    """What was wrong with the cache in a run, if anything, from its summary's section."""
+    """What was wrong with the cache in a run, by the section of its summary; None if nothing."""
     meanings = {
         "damaged": "damaged, or not signed with this key, and fitted again",
         "unreachable": "not looked up",
@@ -205,11 +194,12 @@ def cache_warning(cache: dict[str, Any]) -> str | None:
 
 @contextlib.contextmanager
 def whole_folder(run: Run, latest: bool = True) -> Iterator[Path]:
-    """A folder to write a run's files to; renamed to the run's own at the end, or removed.
+    """A folder for a run's files, renamed to the run's own at the end, or removed.
 
     Parameters
     ----------
-    latest : whether it becomes the latest run
+    latest : bool
+        Whether it becomes the latest run.
     """
     staging = run.output / f".{run.name}.tmp"
     try:
@@ -232,28 +222,28 @@ def _point_latest(run: Run) -> None:
     try:
         temporary.symlink_to(run.name)
         temporary.replace(run.output / LATEST)
-    except OSError as error:  # a folder of that name, say: no reason to fail a run that is whole
+    except OSError as error:  # such as a folder of that name; the run itself is whole
         temporary.unlink(missing_ok=True)
         progress.tell(f"{run.output / LATEST} still shows an earlier run: {error.strerror}.")
 
 
 def list_runs(output: Path) -> list[dict[str, Any]]:
-    """Summaries of the finished runs, and records of the others, oldest first.
+    """Summaries of finished runs and records of the others, oldest first.
 
-    Where another file has a summary's name, the run is there with the status ``damaged``.
+    A run whose summary is another file has the status ``damaged``.
     """
     from flows.report.past_runs import summary_or_damage  # the command's help doesn't wait for it
 
     folders = [folder for folder in _entries(output) if _is_run(folder)]
-    # By their folders' names, which find them: one may have been copied or renamed.
+    # Named by their folders, by which users find them: one may be a copy, or renamed.
     finished = [
         {**summary_or_damage(folder / "summary.json", folder.name), "run_name": folder.name}
         for folder in folders
     ]
     records = (path for path in _entries(output / _RECORDS) if path.suffix == ".json")
-    # A run that was killed in its last moment may have left both.
+    # A run that was killed in its last moment may have left a folder and a record.
     others = [
-        _settled(path, summary_or_damage(path, path.stem))
+        _with_end(path, summary_or_damage(path, path.stem))
         for path in records
         if not (output / path.stem).exists()
     ]
@@ -269,7 +259,7 @@ def _entries(folder: Path) -> list[Path]:
 
 def _is_run(folder: Path) -> bool:
     return (
-        os.path.lexists(folder / "summary.json")  # first: it never fails, whatever isn't allowed
+        os.path.lexists(folder / "summary.json")  # first, as it never raises
         and not folder.is_symlink()
         and not folder.name.startswith(".")
     )
@@ -290,16 +280,16 @@ def find_run(name: str, output: Path) -> Path:
     names = [run["run_name"] for run in list_runs(output) if run["status"] == "done"]
     known = ", ".join(shown(run) for run in names[-5:]) or "none"
     raise InputError(
-        f"Expected a finished run: its name, its folder or latest; found none for "
-        f"{shown(repr(name))} in "
-        f"{output}. Finished runs there: {known}."
+        "Expected a finished run: its name, its folder or latest; found none for "
+        f"{shown(repr(name))} in {output}. Finished runs there: {known}."
     )
 
 
-def _settled(path: Path, record: dict[str, Any]) -> dict[str, Any]:
-    """A run's record; one that says running is of a run that failed, if its process is gone."""
+def _with_end(path: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """A run's record; one with the status running has failed if its process is gone."""
     if record["status"] == "running" and not is_locked(path.with_suffix(".lock")):
-        return {**record, "status": "failed", "error": "its process ended without a word"}
+        why = "its process died without reporting an error"
+        return {**record, "status": "failed", "error": why}
     return record
 
 

@@ -150,7 +150,7 @@ def tune(
         if output is not None:
             write_whole(output, profile.with_suffix(".png").read_bytes())
         if not quiet:
-            settings_table(found["settings"], found["not_measured"])
+            settings_table(found)
             show(f"Runs of this shape with `parallelism: auto` take the first: {profile}")
 
 

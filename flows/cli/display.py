@@ -138,13 +138,13 @@ def _print(content: Table | str) -> None:
     Console(width=None if sys.stdout.isatty() else 10_000).print(content)
 
 
-def settings_table(rows: list[dict[str, Any]], others: dict[str, str]) -> None:
-    """Print the settings that `uplift tune` measured, the best first, and those it didn't."""
-    from flows.tune import shown, told
+def settings_table(found: dict[str, Any]) -> None:
+    """Print the settings that `uplift tune` measured, the one to keep first, and what it noted."""
+    from flows.tune import remarks, table_rows
 
-    lines = shown(rows)
+    lines = table_rows(found["settings"])
     table = Table(*lines[0], box=None)
     for line in lines:
         _add_row(table, line.values())
     _print(table)
-    print(told(others), end="")
+    print(remarks(found))

@@ -1,5 +1,6 @@
 """What this machine lets a run have: cores and memory."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,13 +10,17 @@ from joblib import cpu_count
 from metalearners.workers.auto import Machine
 
 _CGROUPS = Path("/sys/fs/cgroup")
+# The files of a limit and of what is used, and the entry for pages of files: version 2, version 1.
+_FIGURES = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
 
 
 def machine() -> Machine:
     """The cores that this process may use, and the memory that is free for it now."""
-    limits = (_left(folder) for folder in _own_cgroups())
-    free = [left for left in limits if left is not None]
-    return Machine(cpu_count(), min([psutil.virtual_memory().available, *free]))
+    left = [free for folder in _own_cgroups() for free in _left(folder)]
+    return Machine(cpu_count(), min([psutil.virtual_memory().available, *left]))
 
 
 def _own_cgroups() -> Iterator[Path]:
@@ -31,21 +36,12 @@ def _own_cgroups() -> Iterator[Path]:
             yield from (own, *(up for up in own.parents if up.is_relative_to(_CGROUPS)))
 
 
-def _left(folder: Path) -> int | None:
-    """Bytes that a control group may still take; None where it has no limit."""
-    try:
-        limit, used = _figures(folder, "memory.max", "memory.current", "inactive_file")
-    except (OSError, ValueError):
-        try:
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-            limit, used = _figures(folder, *names)
-        except (OSError, ValueError):
-            return None
-    return max(0, limit - used)
-
-
-def _figures(folder: Path, limit: str, usage: str, cached: str) -> tuple[int, int]:
-    lines = (folder / "memory.stat").read_text().splitlines()
-    # Pages of files, which count as used, are given up as soon as memory is short.
-    files = sum(int(line.split()[1]) for line in lines if line.split()[0] == cached)
-    return int((folder / limit).read_text()), int((folder / usage).read_text()) - files
+def _left(folder: Path) -> Iterator[int]:
+    """Bytes that a control group may still take, where it has a limit."""
+    for limit, usage, cached in _FIGURES:
+        with contextlib.suppress(OSError, ValueError):  # the other version's, or no limit
+            lines = (folder / "memory.stat").read_text().splitlines()
+            # Pages of files, which count as used, are given up as soon as memory is short.
+            files = sum(int(line.split()[1]) for line in lines if line.split()[0] == cached)
+            used = int((folder / usage).read_text()) - files
+            yield max(0, int((folder / limit).read_text()) - used)

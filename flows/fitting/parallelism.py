@@ -1,6 +1,6 @@
-"""How a run's fits are spread over the cores: as the config says, or by a rule."""
+"""How a run's fits are spread over the cores: by its config, a profile, or the rule."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,10 +9,12 @@ from joblib import cpu_count
 from flows.config.sections import ParallelismConfig
 from flows.fitting import cluster
 from flows.fitting.machine import machine
-from metalearners._typing import Array, Name
+from metalearners._typing import Name
 from metalearners.cache.storage import Storage
 from metalearners.data.dataset import Dataset
-from metalearners.fits.plan import Regression
+from metalearners.fits.plan import Regression, plan_stage
+from metalearners.fits.store import MemoryStore
+from metalearners.fits.unit import FitUnit
 from metalearners.workers.auto import Batch, Work, decide, memory_takes
 from metalearners.workers.shared_inputs import SharedInputs
 from metalearners.workers.workers import InProcess, Processes, Workers
@@ -20,42 +22,32 @@ from metalearners.workers.workers import InProcess, Processes, Workers
 
 @dataclass(frozen=True)
 class Parallelism:
-    """Where fits run, how many at a time, and who chose that.
+    """Where fits run, how many at a time, and who chose that."""
 
-    Parameters
-    ----------
-    runner : serial, thread, process or dask
-    workers : fits at a time
-    base_model_threads : inside one fit
-    chosen_by : config, rule or profile
-    reason : in a sentence
-    time_limit : seconds for one fit
-    address : of a Dask scheduler
-    at_most : fits at a time, where the number of workers may change; None for no limit
-    """
-
-    runner: str
-    workers: int
-    base_model_threads: int
-    chosen_by: str
-    reason: str = ""
-    time_limit: float | None = None
-    address: str | None = None
-    at_most: int | None = None
+    runner: str  # serial, thread, process or dask
+    workers: int  # fits at a time
+    base_model_threads: int  # inside one fit
+    chosen_by: str  # config, rule or profile
+    reason: str = ""  # a sentence
+    time_limit: float | None = None  # seconds for one fit
+    address: str | None = None  # of a Dask scheduler
+    at_most: int | None = None  # fits at a time, where the number of workers may change
 
     @property
     def on_this_machine(self) -> tuple[int, int]:
-        """Work at a time and threads that this machine takes, where workers may be on others."""
+        """Fits at a time and threads of each, cut down to this machine's cores."""
         threads = min(self.base_model_threads, cpu_count())
         return min(self.workers, cpu_count() // threads), threads
 
     def open_workers(self, handle: str, shared: Storage | None = None) -> Workers:
-        """Workers to be closed by who asks.
+        """Workers, which the caller closes.
 
         Parameters
         ----------
-        handle : of a run, which tells its files from other runs'
-        shared : that workers on other machines can read; None for the state folder
+        handle : str
+            Of a run: its files carry it.
+        shared : Storage, optional
+            That workers on other machines can read; the state folder without it.
         """
         if self.runner in ("serial", "thread"):
             return InProcess(self.workers, self.base_model_threads)
@@ -72,12 +64,7 @@ class Parallelism:
 def choose(
     asked: Literal["auto"] | ParallelismConfig, work: Work, tuned: Parallelism | None = None
 ) -> Parallelism:
-    """How a run's fits are spread: as its config says, as was found best, or by the rule.
-
-    Parameters
-    ----------
-    tuned : what was found best for such runs; passed over where memory is too little for it now
-    """
+    """The setting of a run: its config's, else a profile's if memory takes it, else the rule's."""
     if asked != "auto":
         return as_asked(asked, cpu_count())
     here, passed_over = machine(), ""
@@ -86,54 +73,43 @@ def choose(
         if tuned.workers <= most:
             return tuned
         passed_over = f"Not the {tuned.workers} at a time that `uplift tune` found best, as {why}. "
-    found = decide(work, here)
-    reason = f"{passed_over}{found.reason}"
-    return Parallelism(found.runner, found.workers, found.threads, "rule", reason)
+    rule = decide(work, here)
+    reason = f"{passed_over}{rule.reason}"
+    return Parallelism(rule.runner, rule.workers, rule.threads, "rule", reason)
 
 
 def work_of(d: Dataset, stages: Sequence[Mapping[Name, Regression]]) -> Work:
-    """What the regressions of each stage have fitted."""
+    """The fits that the regressions of each stage need."""
     n_rows, n_columns = d.X.shape
     row_bytes = d.X.memory_usage(index=False).sum() / n_rows
-    return Work([_batches(stage.values(), d) for stage in stages], n_columns, row_bytes)
+    return Work([_batches(stage, d) for stage in stages], n_columns, row_bytes)
 
 
-def _batches(regressions: Iterable[Regression], d: Dataset) -> list[Batch]:
-    alike: dict[object, list[Regression]] = {}
-    for r in regressions:
-        alike.setdefault(_content(r, d), []).append(r)
-    return [_batch(same, d) for same in alike.values()]
-
-
-def _content(r: Regression, d: Dataset) -> object:
-    """What regressions that share their fits agree in; plans go by digests, which take longer."""
-    rows = _rows(r, d)
-    arrays = (rows, r.target[rows], None if r.weight is None else r.weight[rows])
-    hashes = (None if values is None else hash(values.tobytes()) for values in arrays)
-    features = (r.arm is None, r.interactions, str(r.columns))
-    return (r.estimator.digest, r.n_folds, r.method, *features, *hashes)
-
-
-def _batch(same: Sequence[Regression], d: Dataset) -> Batch:
-    r, served = same[0], any(r.serve for r in same)
-    fits = (0 if r.n_folds == 1 else r.n_folds) + served
-    return Batch(r.estimator.build(), max(1, fits), int(_rows(r, d).sum()))
-
-
-def _rows(r: Regression, d: Dataset) -> Array:
-    return d.train if r.rows is None else r.rows & d.train
+def _batches(stage: Mapping[Name, Regression], d: Dataset) -> list[Batch]:
+    """The fits of a stage, by regression; fits that several share count once."""
+    batches: list[Batch] = []
+    counted: set[FitUnit] = set()
+    for name, asked in plan_stage(stage, d, MemoryStore()).asked.items():
+        units = set(asked.units) - counted
+        counted |= units
+        rows = stage[name].rows
+        n_rows = int((d.train if rows is None else rows & d.train).sum())
+        if units:
+            batches.append(Batch(stage[name].estimator.build(), len(units), n_rows))
+    return batches
 
 
 def as_asked(asked: ParallelismConfig, cores: int) -> Parallelism:
-    """What a config asks for, cut down to the cores: fits at a time first, then what is inside."""
+    """A config's setting, cut down to the cores: fits at a time first, then threads inside."""
     threads, workers = asked.base_model_threads, asked.workers
     reason = "As the config says."
     if asked.address is None:
         threads = min(threads, cores)
         most = 1 if asked.runner == "serial" else cores // threads
         workers = min(workers or most, most)
-        if _too_many(asked, cores):
-            reason = f"The config asks for {_product(asked)}, cut down to {_cores(cores)}."
+        too_many = _too_many(asked, cores)
+        if too_many:
+            reason = f"The config asks for {too_many}, cut down to {_cores(cores)}."
     elif workers is None:  # they are other machines' cores
         workers = cluster.slots(asked.address)
         reason = "The threads of the cluster's workers when the run began."
@@ -150,25 +126,24 @@ def as_asked(asked: ParallelismConfig, cores: int) -> Parallelism:
 
 
 def cut_down(asked: Literal["auto"] | ParallelismConfig, cores: int) -> list[str]:
-    """What to say of a config that asks for more than there is."""
-    if asked == "auto" or not _too_many(asked, cores):
+    """A warning of a config that asks for more than the cores."""
+    if asked == "auto" or not (too_many := _too_many(asked, cores)):
         return []
     got = as_asked(asked, cores)
     return [
         f"parallelism: expected fits at a time x threads inside each within {_cores(cores)}; found "
-        f"{_product(asked)}. Cut down to {got.workers} x {got.base_model_threads}: with more, "
+        f"{too_many}. Cut down to {got.workers} x {got.base_model_threads}: with more, "
         "each would wait for the others. Say `parallelism: auto`, or ask for less."
     ]
 
 
-def _too_many(asked: ParallelismConfig, cores: int) -> bool:
-    side_by_side = 1 if asked.runner == "serial" else asked.workers or 1
-    return asked.address is None and side_by_side * asked.base_model_threads > cores
-
-
-def _product(asked: ParallelismConfig) -> str:
-    workers = 1 if asked.runner == "serial" else asked.workers or 1
-    return f"{workers} x {asked.base_model_threads}"
+def _too_many(asked: ParallelismConfig, cores: int) -> str:
+    """The fits at a time x threads that a config asks for, if the cores can't take them."""
+    workers, threads = asked.workers or 1, asked.base_model_threads
+    if asked.runner == "serial":
+        workers = 1
+    beyond = asked.address is None and workers * threads > cores
+    return f"{workers} x {threads}" if beyond else ""
 
 
 def _cores(n: int) -> str:

@@ -1,4 +1,4 @@
-"""Profiles: how fits were found to be spread best for a shape of run, by `uplift tune`."""
+"""Profiles: the setting that `uplift tune` measured as best for a shape of run."""
 
 import json
 from collections.abc import Mapping
@@ -21,20 +21,14 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class Profile:
-    """What is known of a shape: the best setting, or what is wrong with the file that has it.
-
-    Parameters
-    ----------
-    best : None where nothing, or nothing usable, is known
-    problem : for the reader; empty if there is none
-    """
+    """The best setting for a shape, if it is known, or what is wrong with the file that has it."""
 
     best: Parallelism | None = None
     problem: str = ""
 
 
 def shape_of(study: Study) -> dict[str, Any]:
-    """What decides how a run's fits are spread best; sizes to the nearest power of two."""
+    """What the best setting of a run depends on; sizes to the nearest power of two."""
     learners = {**study.learners, "evaluation": study.reference}
     rows, columns = study.dataset.X.shape
     return {
@@ -51,27 +45,24 @@ def shape_of(study: Study) -> dict[str, Any]:
 
 
 def path_of(shape: Mapping[str, Any]) -> Path:
-    """Where a shape's profile is, if there is one."""
+    """Where a shape's profile lies, if there is one."""
     name = combine("shape", [json.dumps(shape, sort_keys=True)])[:16]
     return Path(STATE_FOLDER, "profiles", f"{name}.json").resolve()
 
 
-def keep_profile(shape: Mapping[str, Any], best: Parallelism, about: Mapping[str, Any]) -> Path:
-    """Write a shape's profile, whole; an earlier one is replaced."""
-    found = {
-        "format_version": FORMAT_VERSION,
-        "runner": best.runner,
-        "workers": best.workers,
-        "base_model_threads": best.base_model_threads,
-        "shape": dict(shape),
-        **about,
-    }
-    write_json(path_of(shape), found)
-    return path_of(shape)
+def keep_profile(
+    shape: Mapping[str, Any], best: Mapping[str, Any], about: Mapping[str, Any]
+) -> Path:
+    """Write a shape's profile, whole, and return its path; an earlier profile is replaced."""
+    setting = {name: best[name] for name in ("runner", "workers", "base_model_threads")}
+    content = {"format_version": FORMAT_VERSION, **setting, "shape": dict(shape), **about}
+    path = path_of(shape)
+    write_json(path, content)
+    return path
 
 
 def find_profile(study: Study) -> Profile:
-    """What is known of a study's shape; a file that can't be used is no profile."""
+    """The profile of a study's shape; a file that can't be used gives its problem."""
     path = path_of(shape_of(study))
     try:
         return Profile(_read(path))
@@ -93,7 +84,7 @@ def _read(path: Path) -> Parallelism:
         raise ValueError(f"runner {runner!r}, format {content['format_version']!r}")
     if workers < 1 or threads < 1 or workers * threads > cpu_count():
         raise ValueError(f"{workers} x {threads} on {cpu_count()} cores")
-    reason = f"`uplift tune` found it best for runs of this shape on {measured[:10]}."
+    reason = f"`uplift tune` chose it for runs of this shape on {measured[:10]}."
     return Parallelism(runner, workers, threads, "profile", reason)
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 
-from flows.fitting.foresight import Column, stand_ins
+from flows.fitting.stand_ins import Column, stand_ins
 from flows.inputs.study import Study
 from metalearners._typing import Name
 from metalearners.bundle import arm_name

@@ -1,6 +1,5 @@
 """Sections of a report on the data: design, base models, arms, balance, overlap."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,12 +9,13 @@ from flows.inputs.study import Study
 from flows.report import plots
 from flows.report.elements import Key, Table, arm_labels, number, p_value, panels_of, share
 from flows.report.results import Results
+from metalearners.evaluation.balance import Balance
 from metalearners.fits.estimator_spec import EstimatorSpec
 from metalearners.metalearner import PROPENSITY_MODEL
 
 
 def design(study: Study, results: Results) -> dict[str, Any]:
-    """How treatment was given: the propensities, and whether the sample looks randomised."""
+    """Models and propensities, and whether treatment looks randomised."""
     groups = study.dataset.groups
     return {
         "models": _models(study),
@@ -23,13 +23,13 @@ def design(study: Study, results: Results) -> dict[str, Any]:
         "known": study.propensity is not None,
         "shares": study.shares is not None,
         "fit": results.design,
-        "sees_strata": study.config.data.strata in (None, *study.schema.names),
+        "looks_randomised": results.looks_randomised,
         "held_out": int((~study.dataset.train).sum()),
     }
 
 
 def _models(study: Study) -> Table:
-    """Base models, each with all that it is used for."""
+    """Base models, each with all its uses."""
     uses: dict[tuple[str, str], list[str]] = {}
     learners = {**study.learners, "average effects and evaluation": study.reference}
     for name, learner in learners.items():
@@ -50,7 +50,7 @@ def _described(spec: EstimatorSpec) -> tuple[str, str]:
 
 
 def data(study: Study, results: Results) -> dict[str, Any]:
-    """Rows by arm, what was left out, and balance."""
+    """Rows by arm, excluded rows, and balance."""
     d, labels = study.dataset, arm_labels(study)
     arms = [d.w == k for k in range(len(labels))]
     held_out = [int((rows & ~d.train).sum()) for rows in arms]
@@ -64,33 +64,30 @@ def data(study: Study, results: Results) -> dict[str, Any]:
         "plot": plots.rows_by_arm(labels, fitted, held_out),
         "table": Table("Rows of each arm, unweighted", head, rows),
         "features": study.schema.names,
-        **_balance(study, results),
+        **_balance(study, results.balance),
     }
 
 
-def _balance(study: Study, results: Results) -> dict[str, Any]:
+def _balance(study: Study, found: Balance) -> dict[str, Any]:
     names, labels = study.schema.names, arm_labels(study)[1:]
-    found = results.balance
-    p_values = found.adjusted
     order = np.argsort(-np.abs(found.difference).max(axis=1), kind="stable")
-    first = order[: plots.MOST_FEATURES]
-    drawn = labels[: plots.MOST_ARMS]
+    first, drawn = order[: plots.MOST_FEATURES], labels[: plots.MOST_ARMS]
+    differences, noise = (part[first][:, : len(drawn)] for part in (found.difference, found.noise))
     rows = [
-        [names[j], *(number(value, 0.1) for value in found.difference[j]), p_value(p_values[j])]
+        [
+            names[j],
+            *(number(value, 0.1) for value in found.difference[j]),
+            p_value(found.adjusted[j]),
+        ]
         for j in order
     ]
-    differences, noise = (part[first][:, : len(drawn)] for part in (found.difference, found.noise))
     head = ["Feature", *labels, "Adjusted p-value"]
     return {
         "balance_plot": plots.balance([names[j] for j in first], differences, noise, drawn),
         "balance_table": Table("Standardized differences", head, rows),
-        "balance_legend": _arm_keys(drawn),
+        "balance_legend": [Key(plots.arm_style(k), name) for k, name in enumerate(drawn, start=1)],
         "unbalanced": found.beyond_chance,
     }
-
-
-def _arm_keys(labels: Sequence[str]) -> list[Key]:
-    return [Key(plots.arm_style(k), label) for k, label in enumerate(labels, start=1)]
 
 
 def overlap(study: Study, results: Results) -> dict[str, Any]:
@@ -103,15 +100,14 @@ def overlap(study: Study, results: Results) -> dict[str, Any]:
         return plots.overlap(column[own], column[~own], limits[k], plots.arm_style(k), label)
 
     values = np.quantile(results.propensity, (0, 0.01, 0.5, 0.99, 1), axis=0).T
+    head = ["Arm", "Smallest", "1 %", "Median", "99 %", "Largest"]
     rows = [
         [label, *map(number, own)] for label, own in zip(arm_labels(study), values, strict=True)
     ]
-    head = ["Arm", "Smallest", "1 %", "Median", "99 %", "Largest"]
     if results.design is not None:
-        head, rows = (
-            [*head, "Kept above"],
-            [[*row, number(low)] for row, (low, _) in zip(rows, limits, strict=True)],
-        )
+        head.append("Kept above")
+        for row, (low, _) in zip(rows, limits, strict=True):
+            row.append(number(low))
     return {
         "panels": panels_of(study, draw, first=0),
         "table": Table("Probability of each arm, over all rows", head, rows),
@@ -121,7 +117,7 @@ def overlap(study: Study, results: Results) -> dict[str, Any]:
 
 
 def losses(study: Study, results: Results) -> Table:
-    """How well the shared nuisance models predict what they learn."""
+    """How well the shared outcome models predict."""
     d = study.dataset
     rows = [
         [label, number(loss), number(d.y[(d.w == k) & d.train].std())]

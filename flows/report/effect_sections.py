@@ -1,5 +1,6 @@
 """Sections of a report on effects: averages, estimates by row, ranking, calibration, drivers."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,13 +21,11 @@ from flows.report.elements import (
     typical,
     who,
 )
-from flows.report.results import ArmResult, Results
-from metalearners._typing import Floats
-from metalearners.bundle import arm_name
+from flows.report.results import Results
 from metalearners.evaluation.drivers import MOST_ALONE
 from metalearners.evaluation.findings import claims_ranking
 from metalearners.evaluation.means import Estimate
-from metalearners.evaluation.ranking import Gain, Group
+from metalearners.evaluation.ranking import Gain
 
 _ESTIMATE = ("Estimate", "Std. error", "95 % interval")
 _QUANTILES = (5, 25, 50, 75, 95)
@@ -34,33 +33,21 @@ _QUANTILES = (5, 25, 50, 75, 95)
 
 def effects(study: Study, results: Results) -> dict[str, Any]:
     """Average effects by arm, with standard errors and intervals."""
-    arms = results.arms
+    arms, labels = results.arms, arm_labels(study)
     scale = typical(arm.ate.std_error for arm in arms)
-    rows = [
-        row
-        for arm in arms
-        for row in (
-            [
-                arm_name(arm.label),
-                "adjusted (AIPW)",
-                *_estimate(arm.ate, scale),
-                _joint(arm, scale),
-            ],
-            [arm_name(arm.label), "raw difference", *_estimate(arm.difference, scale), ""],
-        )
-    ]
-    control = spoken(arm_labels(study)[0])
+    rows = []
+    for label, arm in zip(labels[1:], arms, strict=True):
+        joint = f"{number(arm.joint[0], scale)} to {number(arm.joint[1], scale)}"
+        rows.append([label, "adjusted (AIPW)", *_estimate(arm.ate, scale), joint])
+        rows.append([label, "raw difference", *_estimate(arm.difference, scale), ""])
     head = ["Arm", "Method", *_ESTIMATE, "95 % for all arms at once"]
     adjusted = [replace(arm.ate, ci_low=arm.joint[0], ci_high=arm.joint[1]) for arm in arms]
     raw = [arm.difference for arm in arms]
+    caption = f"Average effect against {spoken(labels[0])}, per row"
     return {
-        "plot": plots.effects(arm_labels(study)[1:], adjusted, raw, study.config.data.outcome),
-        "table": Table(f"Average effect against {control}, per row", head, rows, names=2),
+        "plot": plots.effects(labels[1:], adjusted, raw, study.config.data.outcome),
+        "table": Table(caption, head, rows, names=2),
     }
-
-
-def _joint(arm: ArmResult, scale: float | None) -> str:
-    return f"{number(arm.joint[0], scale)} to {number(arm.joint[1], scale)}"
 
 
 def _estimate(found: Estimate, scale: float | None) -> list[str]:
@@ -68,54 +55,70 @@ def _estimate(found: Estimate, scale: float | None) -> list[str]:
     return [number(found.estimate, scale), number(found.std_error, scale), interval]
 
 
+def _by_learner(
+    study: Study,
+    values: Mapping[str, Any],
+    draw: Callable[..., Markup],
+    caption: str,
+    head: Sequence[str],
+    cells: Callable[[str, int], list[list[str]]],
+) -> dict[str, Any]:
+    """A picture for each arm, of all learners, and a table with rows for each arm and learner.
+
+    Parameters
+    ----------
+    values : mapping
+        What `draw` draws, by learner and by arm other than the control.
+    cells : callable
+        The table's rows of a learner and an arm, without their names.
+    """
+    names, outcome = who(study, "Arm", "Learner"), study.config.data.outcome
+
+    def draw_arm(k: int, label: str) -> Markup:
+        own = {learner: by_arm[k - 1] for learner, by_arm in values.items()}
+        return draw(own, outcome, styles_of(study, k), label)
+
+    rows = [
+        [*who(study, label, learner), *row]
+        for k, label in enumerate(arm_labels(study)[1:])
+        for learner in values
+        for row in cells(learner, k)
+    ]
+    table = Table(caption, [*names, *head], rows, names=len(names))
+    return {"panels": panels_of(study, draw_arm), "table": table}
+
+
 def cates(study: Study, results: Results) -> dict[str, Any]:
     """How estimates by row are distributed."""
-
-    def draw(k: int, label: str) -> Markup:
-        columns = {name: own.cate[:, k - 1] for name, own in results.learners.items()}
-        outcome = study.config.data.outcome
-        return plots.cate_histogram(columns, outcome, styles_of(study, k), label)
-
+    estimates = {name: own.cate.T for name, own in results.learners.items()}
     scale = typical(s for own in results.learners.values() for s in own.cate.std(axis=0))
-    rows = [
-        [*who(study, label, name), *_distribution(own.cate[:, k], own.mean_cate[k], scale)]
-        for k, label in enumerate(arm_labels(study)[1:])
-        for name, own in results.learners.items()
-    ]
-    named = who(study, "Arm", "Learner")
-    head = [*named, "Mean", "Std. dev.", *(f"{q} %" for q in _QUANTILES)]
-    table = Table("Estimated effects over the rows", head, rows, names=len(named))
-    return {"panels": panels_of(study, draw), "table": table}
 
+    def cells(name: str, k: int) -> list[list[str]]:
+        column, mean = estimates[name][k], results.learners[name].mean_cate[k]
+        quantiles = np.quantile(column, [q / 100 for q in _QUANTILES]).tolist()
+        return [[number(value, scale) for value in (mean, float(column.std()), *quantiles)]]
 
-def _distribution(values: Floats, mean: float, scale: float | None) -> list[str]:
-    quantiles = np.quantile(values, [q / 100 for q in _QUANTILES]).tolist()
-    return [number(value, scale) for value in (mean, float(values.std()), *quantiles)]
+    caption = "Estimated effects over the rows"
+    head = ["Mean", "Std. dev.", *(f"{q} %" for q in _QUANTILES)]
+    return _by_learner(study, estimates, plots.cate_histogram, caption, head, cells)
 
 
 def gains(study: Study, results: Results) -> dict[str, Any] | None:
     """Gain curves with Qini coefficients; None without hold-out."""
     judged = {name: own.gains for name, own in results.learners.items() if own.gains}
-    p_values = {name: own.ranking for name, own in results.learners.items()}
     if not judged:
         return None
-
-    def draw(k: int, label: str) -> Markup:
-        gains = {name: own[k - 1] for name, own in judged.items()}
-        return plots.gain_curves(gains, study.config.data.outcome, styles_of(study, k), label)
-
     scale = typical(gain.qini_error or 0 for own in judged.values() for gain in own)
     n_rows = f"{int((~study.dataset.train).sum()):,}"
-    rows = [
-        [*who(study, label, name), *_gained(own[k], p_values[name][k], scale), n_rows]
-        for k, label in enumerate(arm_labels(study)[1:])
-        for name, own in judged.items()
-    ]
-    named = who(study, "Arm", "Learner")
+
+    def cells(name: str, k: int) -> list[list[str]]:
+        return [[*_gained(judged[name][k], results.learners[name].ranking[k], scale), n_rows]]
+
     tested = ["p-value", "Adjusted p-value", "Better than chance"]
-    head = [*named, "Qini", "Std. error", *tested, "Treating all", "Rows"]
-    table = Table("Ranking on held-out rows", head, rows, names=len(named))
-    return {"panels": panels_of(study, draw), "table": table, "tests": len(rows)}
+    head = ["Qini", "Std. error", *tested, "Treating all", "Rows"]
+    caption = "Ranking on held-out rows"
+    section = _by_learner(study, judged, plots.gain_curves, caption, head, cells)
+    return {**section, "tests": len(section["table"].rows)}
 
 
 def _gained(gain: Gain, p_adjusted: float, scale: float | None) -> list[str]:
@@ -127,46 +130,36 @@ def _gained(gain: Gain, p_adjusted: float, scale: float | None) -> list[str]:
 
 
 def calibration(study: Study, results: Results) -> dict[str, Any] | None:
-    """Estimates beside effects found, by group; None without hold-out."""
+    """Estimates beside the effects found, by group; None without hold-out."""
     judged = {name: own.groups for name, own in results.learners.items() if own.groups}
     if not judged:
         return None
-
-    def draw(k: int, label: str) -> Markup:
-        groups = {name: own[k - 1] for name, own in judged.items()}
-        return plots.calibration(groups, study.config.data.outcome, styles_of(study, k), label)
-
     every = [group for own in judged.values() for arm in own for group in arm]
     scale = typical(group.actual.std_error for group in every)
-    rows = [
-        [*who(study, label, name), str(i), *_group(g, scale)]
-        for k, label in enumerate(arm_labels(study)[1:])
-        for name, own in judged.items()
-        for i, g in enumerate(own[k], start=1)
-    ]
-    named = who(study, "Arm", "Learner")
-    head = [*named, "Group", "Rows", "Estimated", "Found", *_ESTIMATE[1:]]
+
+    def cells(name: str, k: int) -> list[list[str]]:
+        return [
+            [str(i), f"{g.rows:,}", number(g.predicted, scale), *_estimate(g.actual, scale)]
+            for i, g in enumerate(judged[name][k], start=1)
+        ]
+
+    head = ["Group", "Rows", "Estimated", "Found", *_ESTIMATE[1:]]
     caption = "Groups of held-out rows, lowest estimates first"
-    table = Table(caption, head, rows, names=len(named))
-    return {"panels": panels_of(study, draw), "table": table}
-
-
-def _group(group: Group, scale: float | None) -> list[str]:
-    return [f"{group.rows:,}", number(group.predicted, scale), *_estimate(group.actual, scale)]
+    return _by_learner(study, judged, plots.calibration, caption, head, cells)
 
 
 def drivers(study: Study, results: Results) -> dict[str, Any]:
     """Pictures of the first learner's, a table of all, in one order of the features."""
-    names, first = study.schema.names, next(iter(results.learners.values())).drivers
-    order = np.argsort(-first.mean(axis=1), kind="stable")
+    names, (learner, shown) = study.schema.names, next(iter(results.learners.items()))
+    order = np.argsort(-shown.drivers.mean(axis=1), kind="stable")
     drawn = order[: plots.MOST_FEATURES]
 
     def draw(k: int, label: str) -> Markup:
-        shares = first[drawn, k - 1]
+        shares = shown.drivers[drawn, k - 1]
         return plots.drivers([names[j] for j in drawn], shares, plots.arm_style(k), label)
 
     columns = {
-        _column(label, name, study): own.drivers[:, k]
+        ", ".join(who(study, label, name)): own.drivers[:, k]
         for k, label in enumerate(arm_labels(study)[1:])
         for name, own in results.learners.items()
     }
@@ -174,12 +167,6 @@ def drivers(study: Study, results: Results) -> dict[str, Any]:
     return {
         "panels": panels_of(study, draw),
         "table": Table("Share of the estimates' variance", ["Feature", *columns], rows),
-        "learner": next(iter(results.learners)),
+        "learner": learner,
         "in_blocks": len(names) > MOST_ALONE,
     }
-
-
-def _column(label: str, learner: str, study: Study) -> str:
-    if len(study.learners) == 1:
-        return label
-    return learner if len(study.arms) == 2 else f"{label}, {learner}"

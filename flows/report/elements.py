@@ -1,4 +1,4 @@
-"""What sections of a report are made of: tables, pictures with titles, legends, numbers."""
+"""Parts of a report's sections: tables, pictures with titles, legends, numbers."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -14,24 +14,16 @@ from metalearners.bundle import arm_name
 
 @dataclass(frozen=True)
 class Table:
-    """A table of texts.
-
-    Parameters
-    ----------
-    caption : what it shows, and of whom
-    head : one text a column
-    rows : one text a cell
-    names : number of leading columns that name the row
-    """
+    """A table of texts."""
 
     caption: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
-    names: int = 1
+    names: int = 1  # number of leading columns that name the row
 
     @property
     def first(self) -> Sequence[Sequence[str]]:
-        """Rows in sight: all, unless they are many."""
+        """Rows that are shown: all, unless they are many."""
         return self.rows if len(self.rows) <= 30 else self.rows[:20]
 
     @property
@@ -42,7 +34,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Key:
-    """An entry of a legend: how something is drawn, and its name."""
+    """An entry of a legend."""
 
     style: plots.Style
     label: str
@@ -50,7 +42,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Panel:
-    """A picture among several, and what it is of."""
+    """A picture with its title."""
 
     title: str
     image: Markup
@@ -59,10 +51,8 @@ class Panel:
 def number(value: float | None, scale: float | None = None) -> str:
     """A number in three significant digits, with thousands separators.
 
-    Parameters
-    ----------
-    scale : a size, such as the standard error, whose digits decide the number of decimals, so
-        that numbers that belong together are rounded alike
+    With a scale, such as the standard error, its digits decide the number of decimals: numbers
+    that belong together are rounded alike.
     """
     if value is None or not math.isfinite(value):
         return "–"
@@ -82,12 +72,12 @@ def share(value: float) -> str:
 
 
 def spoken(label: str) -> str:
-    """An arm's label inside a sentence, where a mere number would be read as a quantity."""
+    """An arm's label inside a sentence, where a bare number would read as a quantity."""
     return label if any(c.isalpha() for c in label) else f"arm {label}"
 
 
 def arm_labels(study: Study) -> list[str]:
-    """Labels of the treated arms."""
+    """Labels of the arms, the control first."""
     return [arm_name(arm) for arm in study.arms]
 
 
@@ -99,21 +89,21 @@ def legend(study: Study) -> list[Key]:
 
 
 def styles_of(study: Study, code: int) -> dict[str, plots.Style]:
-    """How learners are drawn in an arm's picture: a single one in the arm's own colour."""
+    """How learners are drawn in an arm's picture: a single one in the arm's colour."""
     if len(study.learners) == 1:
         return dict.fromkeys(study.learners, plots.arm_style(code))
     return {name: plots.learner_style(name) for name in study.learners}
 
 
 def who(study: Study, arm: str, learner: str) -> list[str]:
-    """What names a table's row: arm and learner, but neither that is the same in all rows."""
+    """The names of a table's row: arm and learner, but neither where there is only one."""
     if len(study.learners) == 1:
         return [arm]
     return [learner] if len(study.arms) == 2 else [arm, learner]
 
 
 def panels_of(study: Study, draw: Callable[[int, str], Markup], first: int = 1) -> list[Panel]:
-    """A picture an arm, up to a number that is still looked at."""
+    """A picture for each arm from the first on, if there are not too many."""
     labels = arm_labels(study)[: plots.MOST_ARMS + 1]
     return [Panel(label, draw(k, label)) for k, label in enumerate(labels) if k >= first]
 
@@ -124,6 +114,6 @@ def p_value(value: float) -> str:
 
 
 def typical(sizes: Iterable[float]) -> float | None:
-    """The size whose digits decide how a table is rounded."""
+    """The median of the positive sizes: its digits decide how a table is rounded."""
     known = [size for size in sizes if size > 0]
     return float(np.median(known)) if known else None

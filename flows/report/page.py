@@ -40,8 +40,9 @@ def render(study: Study, results: Results, run: Mapping[str, Any]) -> str:
 
     Parameters
     ----------
-    run : what is known of the run itself: ``run_name``, ``started``, ``seconds``, ``stages``,
-        ``fits``, ``parallelism`` and ``versions``, as in `summary.json`
+    run : mapping
+        Facts of the run itself: ``run_name``, ``started``, ``seconds``, ``stages``, ``fits``,
+        ``parallelism`` and ``versions``, as in `summary.json`.
     """
     return _template().render(
         labels=arm_labels(study),
@@ -74,18 +75,13 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
-        "number": number,
-        "share": share,
-        "count": "{:,}".format,
-        "spoken": spoken,
-    }
+    count = "{:,}".format
+    environment.filters |= {"number": number, "share": share, "count": count, "spoken": spoken}
     return environment.get_template("report.html.j2")
 
 
 def _finding(arm: ArmResult) -> Finding:
-    # Ten times the error asks for two of its digits, where `number` would give three: enough
-    # for a sentence.
+    # Of the error, two digits are enough in a sentence: `number` gives three of ten times it.
     scale = arm.ate.std_error * 10 if arm.ate.std_error > 0 else None
     low, high = (number(end, scale) for end in arm.joint)
     sign = "+" if arm.ate.estimate > 0 else ""
@@ -94,7 +90,7 @@ def _finding(arm: ArmResult) -> Finding:
 
 
 def _noise(study: Study, results: Results) -> str:
-    """What the test of the ranking says of the spread of estimated effects."""
+    """Whether the spread of estimated effects may be noise, by the test of the ranking."""
     if not study.config.evaluation.holdout or not study.config.evaluation.bootstrap:
         return "This run tests no ranking: the spread may be noise, in whole or in part."
     tested = [

@@ -1,4 +1,4 @@
-"""What there is to say of a past run: of any file that lies where its summary should."""
+"""Reads the summary of a past run, or says what is wrong with the file in its place."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ Count = Annotated[int, Field(ge=0, lt=1 << 63)]
 
 
 class _Read(BaseModel, strict=True):
-    """A part of a summary that commands read; a summary has much more."""
+    """The part of a summary that commands read."""
 
 
 class _Fits(_Read):
@@ -40,12 +40,12 @@ class _Summary(_Read):
 
 
 def read_summary(path: Path) -> dict[str, Any]:
-    """A run's summary, or its record, with all it has.
+    """A run's summary, or its record, with all entries.
 
     Raises
     ------
     ValueError
-        If it is none that a run writes; the message says why.
+        If no run writes such a file; the message says why.
     """
     try:
         content = json.loads(read_regular(path, _MOST_BYTES))
@@ -63,7 +63,7 @@ def read_summary(path: Path) -> dict[str, Any]:
 
 
 def summary_or_damage(path: Path, name: str) -> dict[str, Any]:
-    """A run's summary; one with status ``damaged`` where the file is none."""
+    """A run's summary, or one with the status ``damaged`` for any other file."""
     try:
         return read_summary(path)
     except ValueError as error:

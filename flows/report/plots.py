@@ -1,8 +1,7 @@
-"""Pictures of a report: numbers in, an ``<img>`` that holds its own SVG out.
+"""Pictures of a report: from numbers to an ``<img>`` that holds its own SVG.
 
-Figures are made without pyplot, whose registry of open figures threads would share. Text that
-comes from data passes through `_shown`; legends are left to the page, where they wrap and can be
-read aloud.
+Figures don't use pyplot: threads would share its registry of open figures. Text from data passes
+through `_shown`. Legends belong to the page, where they wrap and can be read aloud.
 """
 
 import base64
@@ -68,7 +67,7 @@ def learner_style(name: str) -> Style:
 
 
 def rows_by_arm(labels: Sequence[str], fitted: Sequence[int], held_out: Sequence[int]) -> Markup:
-    """Bars of the rows of each arm, those held out in a lighter shade."""
+    """Bars of the rows of each arm; held-out rows have a lighter shade."""
     figure, axes = _bars(labels, "Rows")
     for k in range(len(labels)):
         colour = arm_style(k).colour
@@ -82,19 +81,19 @@ def rows_by_arm(labels: Sequence[str], fitted: Sequence[int], held_out: Sequence
 def balance(
     features: Sequence[str], differences: Floats, noise: Floats, labels: Sequence[str]
 ) -> Markup:
-    """Dots of the standardized differences against the control, on bars of what chance explains.
+    """Dots of standardized differences against the control, on bars of what chance explains.
 
-    Parameters
-    ----------
-    differences, noise : (p, K-1) one row a feature, one column an arm
+    `differences` and `noise` are (p, K-1): a row for each feature, a column for each arm.
     """
     figure, axes = _bars(features, "Standardized difference", unit=0.24)
     axes.axvline(0, color=_FAINT, linewidth=0.8)
     for limit in (-0.1, 0.1):
         axes.axvline(limit, color=_FAINT, linewidth=0.8, dashes=(4, 3))
+    n_arms = differences.shape[1]
+    offsets = np.linspace(-0.25, 0.25, n_arms) if n_arms > 1 else [0.0]  # so that no dot hides
     for j, values in enumerate(differences.T):
         style = arm_style(j + 1)
-        position = np.arange(len(features)) + _offset(j, differences.shape[1], 0.5)
+        position = np.arange(len(features)) + offsets[j]
         axes.hlines(position, -noise[:, j], noise[:, j], color=_PALE, linewidth=4)
         axes.plot(values, position, style.marker, color=style.colour, markersize=4.5, alpha=0.9)
     worst = float(np.nan_to_num(np.abs(differences)).max(initial=0))
@@ -131,12 +130,7 @@ def overlap(
 def effects(
     labels: Sequence[str], adjusted: Sequence[Estimate], raw: Sequence[Estimate], outcome: str
 ) -> Markup:
-    """Forest plot: doubly robust effects above plain differences, with 95 % intervals.
-
-    Parameters
-    ----------
-    adjusted : with the intervals that hold for all arms at once
-    """
+    """Forest plot: doubly robust effects, with joint intervals, above plain differences."""
     figure, axes = _bars(labels, f"Effect on {_shown(outcome, 16)}, per row", unit=0.5)
     axes.axvline(0, color=_FAINT, linewidth=0.8)
     for k, (ours, plain) in enumerate(zip(adjusted, raw, strict=True)):
@@ -150,7 +144,7 @@ def effects(
 def cate_histogram(
     estimates: Mapping[str, Floats], outcome: str, styles: Mapping[str, Style], label: str
 ) -> Markup:
-    """Histograms of the estimated effects of one arm, one outline a learner."""
+    """Histograms of the estimated effects of one arm, an outline for each learner."""
     figure, axes = _panel(f"Estimated effect on {_shown(outcome, 18)}", "Share of rows")
     inner = [np.quantile(values, (0.01, 0.99)) for values in estimates.values()]
     low, high = min(q[0] for q in inner), max(q[1] for q in inner)
@@ -171,9 +165,9 @@ def cate_histogram(
 def gain_curves(
     gains: Mapping[str, Gain], outcome: str, styles: Mapping[str, Style], label: str
 ) -> Markup:
-    """Gain curves of one arm, with bands to hold against the line of random treatment.
+    """Gain curves of one arm, with bands and the line of random treatment.
 
-    Bands of several learners would hide each other: each has a strip of its own below, with the
+    Bands of several learners would hide each other. So each learner has a strip below, with the
     distance of its curve from the line.
     """
     figure, axes = _panel("Share of rows treated, highest first", f"Gain in {_shown(outcome, 18)}")
@@ -195,7 +189,7 @@ def gain_curves(
 def _strips(
     figure: Figure, axes: Axes, gains: Mapping[str, Gain], styles: Mapping[str, Style]
 ) -> None:
-    """Below a picture, a strip a learner: its curve's distance from the line, with its band."""
+    """Add a strip for each learner below: its curve's distance from the line, with its band."""
     width, above = figure.get_size_inches()
     strip = 0.62
     height = above + strip * len(gains) + 0.1
@@ -246,10 +240,9 @@ def calibration(
 
 def drivers(features: Sequence[str], shares: Floats, style: Style, label: str) -> Markup:
     """Bars of the share of the estimates' variance that goes through each feature."""
-    height = 0.7 + 0.21 * len(features)
-    figure, axes = _axes(3.4, height, left=_room(features, 16))
-    _rows(axes, features, "Share of variance", 16)
+    figure, axes = _bars(features, "Share of variance", unit=0.21, width=3.4, most=16)
     axes.barh(np.arange(len(features)), shares, color=style.colour, height=0.66)
+    axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     top = f"{features[0]} with {shares[0]:.0%}" if len(features) else "none"
     return _image(figure, f"Share of variance through each feature, {label}; first {top}.")
@@ -263,14 +256,22 @@ def stage_times(names: Sequence[str], seconds: Sequence[float]) -> Markup:
     return _image(figure, f"Time of each stage: {shown}.")
 
 
-def settings_png(names: Sequence[str], seconds: Sequence[float]) -> bytes:
-    """Bars of the time that a run's fits take under each setting, the first one marked."""
+def settings_png(names: Sequence[str], settings: Sequence[Mapping[str, float]]) -> bytes:
+    """Bars of the seconds that a run takes by setting, with a line from fastest to slowest turn.
+
+    The first setting, which is kept, has a colour of its own.
+    """
     figure, axes = _bars(names, "Seconds for all fits of a run")
+    seconds, fastest, slowest = (
+        np.array([row[key] for row in settings]) for key in ("seconds", "fastest", "slowest")
+    )
     colours = [_ARMS[1].colour, *[_ARMS[0].colour] * (len(names) - 1)]
-    axes.barh(np.arange(len(names)), seconds, color=colours, height=0.62)
-    axes.set_xlim(0, 1.2 * max(seconds))
-    for position, value in enumerate(seconds):
-        axes.text(value, position, f" {value:.3g}", va="center", fontsize=_SMALL, color=_INK)
+    turns = np.array([seconds - fastest, slowest - seconds])
+    rows = np.arange(len(names))
+    axes.barh(rows, seconds, color=colours, height=0.62, xerr=turns, ecolor=_INK)
+    axes.set_xlim(0, 1.2 * max(slowest))
+    for position, (value, end) in enumerate(zip(seconds, slowest, strict=True)):
+        axes.text(end, position, f" {value:.3g}", va="center", fontsize=_SMALL, color=_INK)
     buffer = io.BytesIO()
     figure.set_dpi(144)
     FigureCanvasAgg(figure).print_png(buffer)  # type: ignore[no-untyped-call]
@@ -278,7 +279,7 @@ def settings_png(names: Sequence[str], seconds: Sequence[float]) -> bytes:
 
 
 def _image(figure: Figure, alt: str) -> Markup:
-    # An image, not inline SVG: ids of one picture can't then clash with another's.
+    # An image, no inline SVG: so ids of one picture never clash with another's.
     buffer = io.BytesIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     FigureCanvasSVG(figure).print_svg(buffer, metadata=nothing)  # type: ignore[no-untyped-call]
@@ -301,15 +302,23 @@ def _panel(x_label: str, y_label: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _bars(labels: Sequence[str], x_label: str, unit: float = 0.34) -> tuple[Figure, Axes]:
-    """One row a label."""
-    figure, axes = _axes(4.3, 0.75 + unit * max(len(labels), 2), left=_room(labels, 20))
-    _rows(axes, labels, x_label, 20)
+def _bars(
+    labels: Sequence[str], x_label: str, unit: float = 0.34, width: float = 4.3, most: int = 20
+) -> tuple[Figure, Axes]:
+    """A row of `unit` inches for each label, which has at most `most` characters."""
+    shown = [_shown(label, most) for label in labels]
+    left = 0.2 + 0.078 * max(map(len, shown), default=0)
+    figure, axes = _axes(width, 0.75 + unit * max(len(labels), 2), left)
+    axes.set_xlabel(x_label)
+    axes.set_yticks(np.arange(len(labels)), shown)
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="x", color=_PALE, linewidth=0.6)
     return figure, axes
 
 
 def _axes(width: float, height: float, left: float) -> tuple[Figure, Axes]:
-    """Axes with fixed margins in inches: measuring texts to lay them out would cost time."""
+    """Axes with fixed margins in inches, as measuring texts would take time."""
     figure = Figure(figsize=(width, height))
     bottom, right, top = 0.5, 0.24, 0.1
     size = (width - left - right) / width, (height - bottom - top) / height
@@ -325,20 +334,6 @@ def _axes(width: float, height: float, left: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _rows(axes: Axes, labels: Sequence[str], x_label: str, most: int) -> None:
-    axes.set_xlabel(x_label)
-    axes.set_yticks(np.arange(len(labels)), [_shown(label, most) for label in labels])
-    axes.set_ylim(len(labels) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x", color=_PALE, linewidth=0.6)
-
-
-def _room(labels: Sequence[str], most: int) -> float:
-    """Inches for labels on the left."""
-    longest = max((len(_shown(label, most)) for label in labels), default=0)
-    return 0.2 + 0.078 * longest
-
-
 def _interval(
     axes: Axes, found: Estimate, at: float, style: Style, raw: bool = False, upright: bool = False
 ) -> None:
@@ -349,11 +344,6 @@ def _interval(
     axes.plot(x, y, color=colour, linewidth=1.4)
     point = (at, found.estimate) if upright else (found.estimate, at)
     axes.plot(*point, style.marker, color=colour, markersize=5, mfc="white" if raw else colour)
-
-
-def _offset(number: int, count: int, spread: float) -> float:
-    """Sets markers of one row apart."""
-    return 0.0 if count < 2 else spread * (number / (count - 1) - 0.5)
 
 
 def _shares(values: Array, edges: Floats) -> Floats:
@@ -369,9 +359,9 @@ def _tick(value: float, position: int | None = None) -> str:
 
 
 def _shown(text: str, most: int) -> str:
-    """A label as it can be drawn: on one line, not too long, no formula, no missing glyph."""
+    """A label that can be drawn: one line, not too long, no formula, no missing glyph."""
     line = " ".join(text.split())
-    # The middle goes: names with a common beginning, such as those of columns, differ at the end.
+    # The middle is cut: names of columns often begin alike, and differ at the end.
     tail = most // 3
     short = line if len(line) <= most else f"{line[: most - tail - 1]}…{line[-tail:]}"
     font = get_font(findfont("DejaVu Sans"))

@@ -1,4 +1,4 @@
-"""What a run found, in numbers: computed once, read by the summary and by the report."""
+"""The results of a run in numbers, which its summary and its report read."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,6 +12,7 @@ from flows.fitting.regressions import EVALUATION, JUDGING
 from flows.inputs.study import Study
 from metalearners._typing import Array, Floats, Name
 from metalearners.bundle import Bundle, arm_name, estimate_columns
+from metalearners.data.dataset import Dataset
 from metalearners.evaluation.average_effects import average_effects, difference_in_means
 from metalearners.evaluation.balance import Balance, balance
 from metalearners.evaluation.design import DesignFit, arm_shares, compare_with_shares
@@ -25,25 +26,21 @@ from metalearners.fits.crossfit import CrossFit
 from metalearners.metalearner import PROPENSITY_MODEL, VARIANT_OUTCOME_MODEL
 from metalearners.workers.workers import side_by_side
 
+NO_HOLDOUT = (
+    "evaluation.holdout is 0: every row was fitted on, and ranking or calibration on such rows "
+    "would flatter"
+)
+
 
 @dataclass(frozen=True, eq=False)
 class ArmResult:
-    """One arm other than the control.
+    """The average effect of one arm against the control."""
 
-    Parameters
-    ----------
-    label : as in the data
-    ate : doubly robust, over all rows that take part
-    joint : 95 % interval of the same that holds for all arms at once
-    difference : plain difference of means
-    doubt : why no effect is claimed, whatever the interval; empty where it may be
-    """
-
-    label: Any
-    ate: Estimate
-    joint: tuple[float, float]
-    difference: Estimate
-    doubt: str = ""
+    label: Any  # as in the data
+    ate: Estimate  # doubly robust, over all rows that take part
+    joint: tuple[float, float]  # its 95 % interval that holds for all arms at once
+    difference: Estimate  # of plain means
+    doubt: str = ""  # why no effect is claimed, whatever the interval
 
     @property
     def claimed(self) -> bool:
@@ -53,66 +50,47 @@ class ArmResult:
 
 @dataclass(frozen=True, eq=False)
 class LearnerResult:
-    """One learner; lists and columns follow the arms other than the control.
+    """One learner's estimates; lists and columns follow the arms other than the control."""
 
-    Parameters
-    ----------
-    cate : (n, K-1) estimates of the rows that take part
-    mean_cate : their means
-    gains : gain curves on held-out rows; empty without such
-    ranking : p-values of these, adjusted for the number of learners and arms
-    groups : estimates against scores on held-out rows; empty without such
-    drivers : (p, K-1) share of the estimates' variance that goes through each feature
-    """
-
-    cate: Floats
+    cate: Floats  # (n, K-1) estimates of the rows that take part
     mean_cate: list[float]
-    gains: list[Gain]
-    ranking: list[float]
-    groups: list[list[Group]]
-    drivers: Floats
+    gains: list[Gain]  # on held-out rows; empty without such, as is `groups`
+    ranking: list[float]  # p-values of these, adjusted for the number of learners and arms
+    groups: list[list[Group]]  # estimates against scores
+    drivers: Floats  # (p, K-1) share of the estimates' variance that goes through each feature
 
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """All that a run found.
+    """All results of a run."""
 
-    Parameters
-    ----------
-    arms : by arm other than the control
-    learners : by name
-    propensity : (n, K) probabilities of the arms, before clipping
-    clip : bounds of the propensities
-    overlap : of the propensities, within these bounds
-    design : how well features predict the arm; None where propensities are known
-    balance : standardized differences of feature means against the control
-    losses : root mean squared errors of the shared outcome models out of fold, by arm
-    estimates : a row for each of the source, as written to the run's folder
-    bundle : what scoring needs
-    """
-
-    arms: list[ArmResult]
+    arms: list[ArmResult]  # other than the control
     learners: dict[str, LearnerResult]
-    propensity: Floats
-    clip: Clip
-    overlap: Overlap
-    design: DesignFit | None
-    balance: Balance
-    losses: list[float]
-    estimates: pd.DataFrame
-    bundle: Bundle
+    propensity: Floats  # (n, K) probabilities of the arms, before clipping
+    clip: Clip  # bounds of the propensities
+    overlap: Overlap  # of the propensities, within these bounds
+    design: DesignFit | None  # how well features predict the arm; None for known propensities
+    balance: Balance  # standardized differences of feature means against the control
+    losses: list[float]  # root mean squared out-of-fold errors of the shared outcome models, by arm
+    estimates: pd.DataFrame  # a row for each of the source, as in the run's folder
+    bundle: Bundle  # for scoring
+    looks_randomised: bool  # whether features predict the arm no better than the arms' shares
 
 
 def evaluate(
     study: Study, fitted: dict[Name, CrossFit], versions: dict[str, str], spread: Parallelism
 ) -> Results:
-    """Judge a study's fits.
+    """The results of a study's fits.
 
     Parameters
     ----------
-    fitted : the regressions of both stages by (learner, kind, ordinal), those that average
-        effects share under the name "evaluation", those of held-out rows alone under "hold-out"
-    spread : how many learners are judged at a time, and with how many threads each: as fits are
+    fitted : dict
+        Fits by (learner, kind, ordinal). The name "evaluation" has those that average effects
+        share, "hold-out" those of held-out rows alone.
+    versions : dict
+        Of packages, for the bundle.
+    spread : Parallelism
+        How many learners are judged at a time, and with how many threads each.
     """
     d = study.dataset
     for name, learner in study.learners.items():
@@ -123,34 +101,35 @@ def evaluate(
     scores = study.reference.scores(d, shared)
     propensity = study.reference.with_known(shared, d.propensity)[PROPENSITY_MODEL, "0"]
     clip = study.reference.clip_of(d)
-    about = {
-        "versions": versions,
-        "data": study.digest,
-        "config": study.config.model_dump(mode="json"),
-    }
-    if study.shares is not None:
-        about["shares"] = study.shares.to_json()
-    bundle = Bundle(study.learners, study.arms, study.schema, about)
-    judging = _judging_scores(study, scores, fitted)
-    judge = partial(_learner_result, study, judging, _tolerances(study, fitted))
-    judged = side_by_side(judge, study.learners, *spread.on_this_machine)
-    found = overlap(propensity, clip, d.w, d.weight)
+    carried = overlap(propensity, clip, d.w, d.weight)
+    design, bundle = _design_fit(study, clip.apply(propensity)), _bundle(study, versions)
+    # A propensity model without the strata can't match their shares.
+    sees_strata = study.config.data.strata in (None, *study.schema.names)
     return Results(
-        arms=_arm_results(study, scores, found),
-        learners=_with_ranking(dict(zip(study.learners, judged, strict=True))),
+        arms=_arm_results(study, scores, carried),
+        learners=_learner_results(study, scores, fitted, spread),
         propensity=propensity,
         clip=clip,
-        overlap=found,
-        design=_design_fit(study, clip.apply(propensity)),
+        overlap=carried,
+        design=design,
         balance=balance(d.X, d.w, d.n_variants, d.weight, d.groups),
-        losses=_losses(study, shared),
+        losses=[_loss(d, k, shared) for k in range(d.n_variants)],
         estimates=_estimates(study, bundle),
         bundle=bundle,
+        looks_randomised=design is not None and design.looks_randomised and sees_strata,
     )
 
 
 def _columns_of(name: str, fitted: dict[Name, CrossFit]) -> dict[Name, Array]:
     return {key[1:]: fits.column for key, fits in fitted.items() if key[0] == name}
+
+
+def _bundle(study: Study, versions: dict[str, str]) -> Bundle:
+    config = study.config.model_dump(mode="json")
+    about: dict[str, Any] = {"versions": versions, "data": study.digest, "config": config}
+    if study.shares is not None:
+        about["shares"] = study.shares.to_json()
+    return Bundle(study.learners, study.arms, study.schema, about)
 
 
 def _judging_scores(study: Study, scores: Floats, fitted: dict[Name, CrossFit]) -> Floats:
@@ -188,7 +167,7 @@ def _arm_results(study: Study, scores: Floats, found: Overlap) -> list[ArmResult
 
 
 def _doubt(study: Study, found: Overlap, k: int) -> str:
-    """Why an arm's interval isn't to be relied upon: too much weight on clipped rows."""
+    """Why an arm's interval is unreliable, if clipped rows carry too much weight."""
     worst = max((0, k), key=lambda arm: found.carried[arm])
     if found.carried[worst] <= MOST_CLIPPED:
         return ""
@@ -199,52 +178,46 @@ def _doubt(study: Study, found: Overlap, k: int) -> str:
     )
 
 
-def _tolerances(study: Study, fitted: dict[Name, CrossFit]) -> dict[str, float]:
-    """How far apart each learner's equal estimates may lie by rounding."""
-    return {
-        name: rounding(
-            learner.in_sample_[:, :, -1],
-            *(
-                f.column
-                for key, f in fitted.items()
-                if key[0] == name and key[1] != PROPENSITY_MODEL
-            ),
-        )
-        for name, learner in study.learners.items()
-    }
-
-
-def _learner_result(
-    study: Study, scores: Floats, tolerances: dict[str, float], name: str
-) -> LearnerResult:
-    d, learner, tolerance = study.dataset, study.learners[name], tolerances[name]
-    cate = learner.in_sample_[:, :, -1]
-    judged = [
-        _judged(study, cate[:, k - 1], scores[:, k] - scores[:, 0], tolerance)
-        for k in _treated(study)
-    ]
-    return LearnerResult(
-        cate=cate,
-        mean_cate=np.average(cate, axis=0, weights=d.weight).tolist(),
-        gains=[one[0] for one in judged if one],
-        ranking=[],
-        groups=[one[1] for one in judged if one],
-        drivers=_drivers(study, name, tolerance),
-    )
-
-
-def _with_ranking(learners: dict[str, LearnerResult]) -> dict[str, LearnerResult]:
-    """Claims are made over all learners, and so after all were judged."""
+def _learner_results(
+    study: Study, scores: Floats, fitted: dict[Name, CrossFit], spread: Parallelism
+) -> dict[str, LearnerResult]:
+    """Learners by name, judged side by side; rankings are tested over all of them."""
+    judge = partial(_learner_result, study, _judging_scores(study, scores, fitted), fitted)
+    judged = side_by_side(judge, study.learners, *spread.on_this_machine)
+    learners = dict(zip(study.learners, judged, strict=True))
     adjusted = ranking_p_values({name: own.gains for name, own in learners.items()})
     return {name: replace(own, ranking=adjusted[name]) for name, own in learners.items()}
 
 
+def _learner_result(
+    study: Study, scores: Floats, fitted: dict[Name, CrossFit], name: str
+) -> LearnerResult:
+    d = study.dataset
+    cate = study.learners[name].in_sample_[:, :, -1]
+    own = _columns_of(name, fitted)
+    columns = [column for key, column in own.items() if key[0] != PROPENSITY_MODEL]
+    tolerance = rounding(cate, *columns)  # equal estimates differ by no more
+    judged = []
+    if d.held_out is not None:
+        judged = [
+            _judged(study, cate[:, k - 1], scores[:, k] - scores[:, 0], tolerance)
+            for k in range(1, d.n_variants)
+        ]
+    return LearnerResult(
+        cate=cate,
+        mean_cate=np.average(cate, axis=0, weights=d.weight).tolist(),
+        gains=[gain for gain, _ in judged],
+        ranking=[],
+        groups=[groups for _, groups in judged],
+        drivers=_drivers(study, name, tolerance),
+    )
+
+
 def _judged(
     study: Study, cate: Floats, scores: Floats, tolerance: float
-) -> tuple[Gain, list[Group]] | None:
+) -> tuple[Gain, list[Group]]:
+    """An arm's gain curve and calibration on held-out rows."""
     d = study.dataset
-    if d.held_out is None:
-        return None
     rows = d.held_out
     weight = None if d.weight is None else d.weight[rows]
     groups = None if d.groups is None else d.groups[rows]
@@ -266,49 +239,31 @@ def _drivers(study: Study, name: str, tolerance: float) -> Floats:
     return effect_drivers(estimate, d.X, study.config.folds.seed, tolerance=tolerance)
 
 
-def _losses(study: Study, shared: dict[Name, Array]) -> list[float]:
-    d = study.dataset
-    losses = []
-    for k in range(d.n_variants):
-        rows = (d.w == k) & d.train
-        predicted = shared[VARIANT_OUTCOME_MODEL, str(k)][rows, -1]
-        weight = None if d.weight is None else d.weight[rows]
-        squared = np.average((d.y[rows] - predicted) ** 2, weights=weight)
-        losses.append(float(np.sqrt(squared)))
-    return losses
+def _loss(d: Dataset, k: int, shared: dict[Name, Array]) -> float:
+    """Root mean squared error of an arm's outcome model."""
+    rows = (d.w == k) & d.train
+    predicted = shared[VARIANT_OUTCOME_MODEL, str(k)][rows, -1]
+    weight = None if d.weight is None else d.weight[rows]
+    return float(np.sqrt(np.average((d.y[rows] - predicted) ** 2, weights=weight)))
 
 
 def _estimates(study: Study, bundle: Bundle) -> pd.DataFrame:
     """Every row of the source, in its order.
 
-    Rows of arms that take no part were fitted on by no model: they are marked as held out, and
-    estimated by the served models like those.
+    No model was fitted on rows of arms that take no part. So they are marked as held out, and the
+    served models estimate them like those.
     """
-    d, used = study.dataset, study.used
+    used = study.used
     held_out = np.ones(len(used), dtype=bool)
-    held_out[used] = ~d.train
+    held_out[used] = ~study.dataset.train
     columns = {study.row_ids.name: study.row_ids.to_numpy(), "held_out": held_out}
-    others = _served(study, bundle, ~used) if not used.all() else None
     for name, learner in study.learners.items():
         own = estimate_columns(name, study.arms, learner.in_sample_[:, :, -1])
         for column, values in own.items():
             columns[column] = np.empty(len(used))
             columns[column][used] = values
-            if others is not None:
-                columns[column][~used] = others[column]
+    if not used.all():
+        propensity = None if study.propensity is None else study.propensity[~used]
+        for column, values in bundle.predict(study.features[~used], propensity).items():
+            columns[column][~used] = values
     return pd.DataFrame(columns)
-
-
-def _served(study: Study, bundle: Bundle, rows: Array) -> pd.DataFrame:
-    propensity = None if study.propensity is None else study.propensity[rows]
-    return bundle.predict(study.features[rows], propensity)
-
-
-def _treated(study: Study) -> range:
-    return range(1, study.dataset.n_variants)
-
-
-NO_HOLDOUT = (
-    "evaluation.holdout is 0: every row was fitted on, and ranking or calibration on such rows "
-    "would flatter"
-)

@@ -1,16 +1,15 @@
-"""What a run found, as plain values for `summary.json`."""
+"""The results of a run as plain values, for `summary.json`."""
 
 from typing import Any
 
 from flows.inputs.study import Study
 from flows.report.results import NO_HOLDOUT, LearnerResult, Results
 from metalearners.bundle import arm_name
-from metalearners.evaluation.design import DesignFit
 from metalearners.evaluation.means import Estimate
 
 
 def summary_of(study: Study, results: Results) -> dict[str, Any]:
-    """What a run found, as plain values for `summary.json`."""
+    """The results of a run as plain values, for `summary.json`."""
     d = study.dataset
     return {
         "data": {
@@ -46,7 +45,7 @@ def summary_of(study: Study, results: Results) -> dict[str, Any]:
             "weight_clipped": results.overlap.carried.tolist(),
             "smallest": results.overlap.smallest.tolist(),
         },
-        "design": _design_summary(study, results.design),
+        "design": _design_summary(study, results),
         "learners": {
             **{name: _learner_summary(study, own) for name, own in results.learners.items()},
             **{name: {"error": reason} for name, reason in study.failed.items()},
@@ -56,41 +55,35 @@ def summary_of(study: Study, results: Results) -> dict[str, Any]:
 
 
 def _plain(found: Estimate) -> dict[str, float]:
-    """An estimate as the contract has it."""
+    """An estimate without its degrees of freedom."""
     return {k: v for k, v in vars(found).items() if k != "degrees"}
 
 
-def _sees_strata(study: Study) -> bool:
-    """Whether the propensity model has the strata; one without can't match their shares."""
-    return study.config.data.strata in (None, *study.schema.names)
-
-
-def _design_summary(study: Study, found: DesignFit | None) -> dict[str, Any]:
-    data = study.config.data
+def _design_summary(study: Study, results: Results) -> dict[str, Any]:
+    data, found = study.config.data, results.design
     kind = "known" if data.propensity is not None else "estimated"
-    about = {
+    about: dict[str, Any] = {
         "design": data.design,
         "strata": data.strata,
         "propensities": kind if study.shares is None else "shares",
     }
-    if found is None:
-        return about
-    return {
-        **about,
-        "log_loss": found.model,
-        "log_loss_of_shares": found.shares,
-        "gain": _plain(found.gain),
-        "looks_randomised": found.looks_randomised and _sees_strata(study),
-    }
+    if found is not None:
+        about |= {
+            "log_loss": found.model,
+            "log_loss_of_shares": found.shares,
+            "gain": _plain(found.gain),
+            "looks_randomised": results.looks_randomised,
+        }
+    return about
 
 
 def _learner_summary(study: Study, learner: LearnerResult) -> dict[str, Any]:
     labels = study.arms[1:]
-    mean_cate = [
-        {"arm": arm, "value": value} for arm, value in zip(labels, learner.mean_cate, strict=True)
-    ]
+    means = zip(labels, learner.mean_cate, strict=True)
+    mean_cate = [{"arm": arm, "value": value} for arm, value in means]
     if not learner.gains:
         return {"mean_cate": mean_cate, "evaluation": {"absent": NO_HOLDOUT}}
+    judged = zip(labels, learner.gains, learner.ranking, learner.groups, strict=True)
     arms = [
         {
             "arm": arm,
@@ -103,12 +96,8 @@ def _learner_summary(study: Study, learner: LearnerResult) -> dict[str, Any]:
                 for g in groups
             ],
         }
-        for arm, gain, adjusted, groups in zip(
-            labels, learner.gains, learner.ranking, learner.groups, strict=True
-        )
+        for arm, gain, adjusted, groups in judged
     ]
     rows = int((~study.dataset.train).sum())
-    return {
-        "mean_cate": mean_cate,
-        "evaluation": {"population": "held-out rows", "rows": rows, "arms": arms},
-    }
+    evaluation = {"population": "held-out rows", "rows": rows, "arms": arms}
+    return {"mean_cate": mean_cate, "evaluation": evaluation}

@@ -18,7 +18,7 @@ from flows.messages.secrets import without_secrets
 from flows.server.connection import recorded_address
 from flows.server.environment import state_folder
 from flows.server.stopped import wake_if_told_to_end
-from metalearners.cache.file_locks import open_lock
+from metalearners.cache.file_locks import locking, open_lock
 
 if TYPE_CHECKING:
     from prefect import Flow

@@ -1,1 +1,1 @@
-"""Measuring how fits are spread best."""
+"""Measures which setting of runner, workers and threads fits a run best."""

@@ -1,11 +1,11 @@
-"""How fits are best spread over a machine's cores, by a rule: plain numbers and estimators in.
+"""The rule that spreads fits over a machine's cores: plain numbers and estimators in.
 
-1. Fits side by side come first, a core each: nothing is lost between them. There are no more than
-   fits in the larger stage, and no more than memory takes.
-2. Cores that this leaves over go inside the fits.
-3. The fits share one process, as threads, which costs nothing. Those that hold the interpreter's
-   lock wait for each other there: they get processes, or are made one by one, where a guess at
-   their time says that this is faster, the start of processes included.
+1. Fits run side by side first, a core each, as they lose nothing to each other. There are no more
+   of them than cores, than fits in the larger stage, and than memory takes.
+2. Cores that are left over go inside the fits.
+3. The fits are threads of one process, which cost nothing to start. Fits that hold the
+   interpreter's lock wait for each other there. Where a guess at their time says that it is
+   clearly faster, they run in processes, whose start takes time too, or one by one.
 """
 
 from collections.abc import Sequence
@@ -15,24 +15,17 @@ from typing import Any
 from metalearners.workers.fit_costs import Cost, fit_bytes, fit_cost
 
 START_SECONDS = 2.0
-"""Until a process has imported what fits need, on a core of its own."""
+"""Seconds until a process has imported what fits need, on a core of its own."""
 
 _PROCESS_BYTES = 200_000_000  # of a process before its first fit
-
-_WAITING = 0.9  # seconds that threads lose to each other for each that one holds the lock
-_CLEARLY = 0.9  # times the time of threads: less difference than that is none, all being guesses
+_WAITING = 0.9  # seconds that threads lose to each other for each second that one holds the lock
+_CLEARLY = 0.9  # another runner must take less than this share of the threads' time: all is guessed
 _SPARE = 0.8  # share of the free memory that fits may take: predictions and scores come after
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What there is.
-
-    Parameters
-    ----------
-    cores : that may be used
-    memory : free bytes
-    """
+    """The cores that a run may use, and the free bytes of memory."""
 
     cores: int
     memory: int
@@ -40,14 +33,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Batch:
-    """Fits that are alike.
-
-    Parameters
-    ----------
-    estimator : a base model, unfitted
-    fits : number of them
-    rows : that each is fitted on
-    """
+    """A number of fits of one base model, each on so many rows."""
 
     estimator: Any
     fits: int
@@ -56,53 +42,38 @@ class Batch:
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be fitted.
-
-    Parameters
-    ----------
-    stages : the fits of each stage, which come one after the other
-    columns : features
-    row_bytes : bytes of the features of a row
-    """
+    """What a run fits: the batches of each of its stages, which come one after the other."""
 
     stages: Sequence[Sequence[Batch]]
     columns: int
-    row_bytes: float
+    row_bytes: float  # of the features of a row
+
+    @property
+    def batches(self) -> list[Batch]:
+        """Those of all stages."""
+        return [batch for stage in self.stages for batch in stage]
 
     @property
     def most(self) -> int:
-        """Number of fits of the larger stage: more at a time there never are."""
+        """Number of fits of the larger stage: more never run at a time."""
         return max([1, *(sum(batch.fits for batch in stage) for stage in self.stages)])
 
     @property
     def fit_bytes(self) -> float:
         """Memory that the largest fit takes for itself."""
-        sizes = (
-            fit_bytes(batch.estimator, batch.rows, self.columns, self.row_bytes)
-            for stage in self.stages
-            for batch in stage
-        )
-        return max([0.0, *sizes])
+        sizes = (fit_bytes(b.estimator, b.rows, self.columns, self.row_bytes) for b in self.batches)
+        return max(sizes, default=0.0)
 
     @property
     def cost(self) -> Cost:
-        """A guess at what all fits take together."""
-        batches = [batch for stage in self.stages for batch in stage]
-        costs = [fit_cost(b.estimator, b.rows, self.columns).times(b.fits) for b in batches]
+        """A guess at the time of all fits together."""
+        costs = [fit_cost(b.estimator, b.rows, self.columns).times(b.fits) for b in self.batches]
         return sum(costs, Cost())
 
 
 @dataclass(frozen=True)
 class Decision:
-    """How fits are spread, and why.
-
-    Parameters
-    ----------
-    runner : serial, thread or process
-    workers : fits at a time
-    threads : inside each
-    reason : a sentence
-    """
+    """Where fits run, how many at a time, with how many threads each, and why."""
 
     runner: str
     workers: int
@@ -123,39 +94,35 @@ def decide(work: Work, machine: Machine) -> Decision:
         "serial": cost.seconds,
     }
     best = min(seconds, key=lambda name: seconds[name])
-    runner = best if seconds[best] < _CLEARLY * seconds["thread"] else "thread"
     held = f"fits hold the interpreter's lock for some {cost.held:.2g} of {cost.seconds:.2g} s"
-    if runner == "serial":
-        each_other = "side by side they would wait for each other, and processes for their start"
-        return Decision("serial", 1, 1, f"One fit at a time, as {held}: {each_other}.")
-    if runner == "process":
-        return _decision("process", apart, machine, f"{why_apart}; processes, as {held}")
-    return _decision("thread", workers, machine, f"{why}; threads, as {held}")
+    if seconds[best] >= _CLEARLY * seconds["thread"]:
+        return _side_by_side("thread", workers, machine, f"{why}; threads, as {held}")
+    if best == "process":
+        return _side_by_side("process", apart, machine, f"{why_apart}; processes, as {held}")
+    each_other = "side by side they would wait for each other, and processes for their start"
+    return Decision("serial", 1, 1, f"One fit at a time, as {held}: {each_other}.")
+
+
+def _side_by_side(runner: str, workers: int, machine: Machine, why: str) -> Decision:
+    reason = f"{workers} fits at a time, as {why}."
+    return Decision(runner, workers, max(1, machine.cores // workers), reason)
 
 
 def settings_within(machine: Machine, work: Work) -> list[tuple[str, int, int]]:
     """Settings worth a try: runner, fits at a time by powers of two, and threads inside each."""
     alone = dict.fromkeys([("serial", 1, 1), ("serial", 1, machine.cores)])
-    return [
-        *_side_by_side("thread", work, machine),
-        *alone,
-        *_side_by_side("process", work, machine),  # last, as they take their time to start
-    ]
+    # Processes come last, as they take their time to start.
+    return [*_products("thread", work, machine), *alone, *_products("process", work, machine)]
 
 
-def _side_by_side(runner: str, work: Work, machine: Machine) -> list[tuple[str, int, int]]:
+def _products(runner: str, work: Work, machine: Machine) -> list[tuple[str, int, int]]:
     most, _ = most_at_a_time(runner, work, machine)
     powers = (2**k for k in range(1, most.bit_length()) if 2**k < most)
     return [(runner, n, machine.cores // n) for n in (*powers, most) if n > 1]
 
 
-def _decision(runner: str, workers: int, machine: Machine, why: str) -> Decision:
-    reason = f"{workers} fits at a time, as {why}."
-    return Decision(runner, workers, max(1, machine.cores // workers), reason)
-
-
 def most_at_a_time(runner: str, work: Work, machine: Machine) -> tuple[int, str]:
-    """How many fits a machine takes at a time, and what it is that allows no more."""
+    """How many fits a machine takes at a time, and what allows no more."""
     cores = "there is 1 core" if machine.cores == 1 else f"there are {machine.cores} cores"
     limits = [
         (machine.cores, cores),

@@ -158,7 +158,7 @@ def test_killed_run_goes_on_from_its_finished_fits(api, slow_settings):
     process.kill()
     process.communicate()
     kept = fits()
-    assert "without a word" in uplift("runs", "list").stdout
+    assert "died without reporting an error" in uplift("runs", "list").stdout
     again = uplift("run", "config.yaml")
 
     assert again.returncode == 0, again.stderr

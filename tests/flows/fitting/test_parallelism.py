@@ -31,12 +31,15 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 from threadpoolctl import threadpool_info
 
+from flows.cli.display import settings_table
 from flows.config.reading import parse_config
 from flows.config.sections import ParallelismConfig
 from flows.fitting.parallelism import Parallelism, as_asked, choose, cut_down, work_of
 from flows.fitting.profiles import find_profile, keep_profile, path_of, shape_of
 from flows.loading import load
-from flows.tuning.halving import halve
+from flows.tuning.measure import Measured
+from flows.tuning.sample import on_rows
+from flows.tuning.trials import busy_note, compare
 from metalearners.data.dataset import Dataset
 from metalearners.fits.estimator_spec import EstimatorSpec
 from metalearners.fits.fit import fit_unit
@@ -329,28 +332,6 @@ def test_compiled_loops_keep_to_the_threads_of_their_fit_in_predicting_too():
 # Measured
 
 
-def test_halving_keeps_the_cheapest_and_doubles_the_sample():
-    asked = []
-
-    def cost(candidate, size):
-        asked.append((candidate, size))
-        return candidate * size
-
-    found = halve([3, 1, 4, 2], cost, size=5, largest=8, turns=1)
-    assert found == [(1, 8), (2, 8), (3, 5), (4, 5)]
-    assert asked == [(3, 5), (1, 5), (4, 5), (2, 5), (1, 8), (2, 8)]
-    assert halve([7], cost, 1, 1) == [(7, 1)]
-
-
-def test_halving_goes_by_what_was_measured_when_the_time_is_up():
-    found = iter([3.0, 1.0, None])
-    ranked = halve([1, 2, 3, 4], lambda c, n: next(found, None), 1, 8)
-    assert ranked == [(2, 1), (1, 1), (3, 1), (4, 1)]
-    larger = iter([4.0, 3.0, 1.0, 2.0, 9.0, None])
-    ranked = halve([1, 2, 3, 4], lambda c, n: next(larger, None), 1, 8)
-    assert ranked == [(3, 1), (4, 1), (2, 1), (1, 1)]  # not by the one cost on the larger sample
-
-
 def test_settings_worth_a_try_stay_within_cores_and_memory():
     assert settings_within(Machine(1, GB), work()) == [("serial", 1, 1)]
     two = [("thread", 2, 1), ("serial", 1, 1), ("serial", 1, 2), ("process", 2, 1)]
@@ -363,6 +344,108 @@ def test_settings_worth_a_try_stay_within_cores_and_memory():
     assert max(workers for _, workers, _ in little) == 2
 
 
+@given(
+    estimator=st.sampled_from([LIGHTGBM, HISTOGRAMS, MLPRegressor(), Ridge()]),
+    fits=st.integers(1, 500),
+    rows=st.integers(1, 10**9),
+    cores=st.integers(1, 256),
+    memory=st.integers(0, 10**13),
+)
+def test_the_rule_s_choice_is_among_the_settings_worth_a_try(estimator, fits, rows, cores, memory):
+    asked, machine = work(estimator, fits, rows), Machine(cores, memory)
+    chosen = decide(asked, machine)
+
+    assert (chosen.runner, chosen.workers, chosen.threads) in settings_within(machine, asked)
+
+
+def measured(runner, *seconds):
+    """A row of the table: a setting's median, its fastest and its slowest turn."""
+    turns = {"fastest": min(seconds), "slowest": max(seconds), "turns": len(seconds)}
+    setting = {"runner": runner, "workers": 1, "base_model_threads": 1}
+    return setting | turns | {"seconds": float(np.median(seconds))}
+
+
+def compared(*rows):
+    """Runners as tuning ranks them, with what it says of each, where the rule chose threads."""
+    ranked, why = compare(rows, "thread, 1 x 1")
+    return {row["runner"]: row["against_rule"] for row in ranked}, why
+
+
+def test_a_setting_that_is_no_faster_than_the_spread_of_turns_leaves_the_rule_s_choice():
+    rule, slower = measured("thread", 9.0, 10.0, 11.0), measured("process", 20.0, 21.0, 12.0)
+    verdicts, why = compared(slower, measured("serial", 8.0, 8.5, 8.6), rule)
+
+    assert list(verdicts.items()) == [
+        ("thread", "its choice"),
+        ("serial", "tie"),
+        ("process", "slower"),
+    ]
+    assert why.startswith("thread, 1 x 1 is kept: it is the rule's choice")
+    assert "Ties: serial, 1 x 1." in why
+    assert compared(measured("serial", 7.0, 8.5, 9.0), measured("thread", 9.9, 10.0, 10.1))[0] == {
+        "thread": "its choice",
+        "serial": "tie",  # faster in each turn, but its own turns spread by more than that
+    }
+    assert "no other setting was faster" in compared(rule, slower)[1]
+
+
+def test_a_setting_that_is_faster_by_more_than_the_spread_of_turns_is_kept():
+    rule = measured("thread", 9.0, 10.0, 10.5)
+    verdicts, why = compared(rule, measured("serial", 6.0, 6.5, 6.1), measured("process", 7, 7, 7))
+
+    assert list(verdicts) == ["serial", "process", "thread"]
+    assert verdicts["serial"] == verdicts["process"] == "faster"
+    assert "serial, 1 x 1 is kept: it is faster than the rule's choice, thread, 1 x 1" in why
+
+
+def test_one_turn_shows_no_spread_and_leaves_the_rule_s_choice():
+    verdicts, why = compared(measured("thread", 9.0), measured("serial", 1.0))
+
+    assert verdicts == {"thread": "its choice", "serial": "tie"}
+    assert "thread, 1 x 1 is kept" in why
+
+
+def test_the_fastest_is_kept_where_the_rule_s_choice_could_not_be_measured():
+    verdicts, why = compared(measured("serial", 2.0, 2.0), measured("process", 1.0, 1.0))
+
+    assert list(verdicts) == ["process", "serial"]
+    assert "the rule's choice, thread, 1 x 1, could not be measured" in why
+
+
+def test_tuning_shows_the_spread_of_turns_and_says_what_it_keeps(capsys):
+    rows, why = compare([measured("thread", 9.0, 10.0, 11.0)], "thread, 1 x 1")
+    facts = {"cores": 0.98, "peak_bytes": 3e8}
+    lost = {"process, 2 x 1": "its worker was killed"}
+    settings_table({"settings": [rows[0] | facts], "notes": [why], "not_measured": lost})
+    shown = capsys.readouterr().out
+
+    assert "10 " in shown
+    assert "9 to 11" in shown
+    assert "its choice" in shown
+    assert f"\n{why}\nNot measured: process, 2 x 1: its worker was killed.\n" in shown
+
+
+def turn(others, seconds=1.0):
+    return Measured(0.0, seconds, 1.0, others, peak_bytes=1, fits=4)
+
+
+def test_tuning_says_when_other_processes_used_the_cores():
+    assert busy_note([turn(0.1), turn(0.2)], cores=2) == []
+    (note,) = busy_note([turn(1.5, seconds=3.0), turn(0.5)], cores=2)
+
+    assert note.startswith("The machine was busy: other processes used 1.2 of its 2 cores")
+
+
+def test_cores_of_other_processes_are_told_from_ours(monkeypatch):
+    from flows.tuning import measure
+
+    monkeypatch.setattr(measure.psutil, "cpu_count", lambda: 8)
+    monkeypatch.setattr(measure, "cpu_count", lambda: 2)
+    for percent, ours, others in ((25, 2.0, 0.0), (87.5, 1.0, 0.0), (100, 2.0, 0.0), (100, 1, 1.0)):
+        monkeypatch.setattr(measure.psutil, "cpu_percent", lambda percent=percent: percent)
+        assert measure._cores_of_others(ours) == others
+
+
 @pytest.mark.slow
 def test_tune_keeps_a_profile_that_runs_of_its_shape_go_by(api, run, settings):
     done = uplift("tune", write_config(settings), "--budget", "8", "--json", "t.json")
@@ -370,9 +453,11 @@ def test_tune_keeps_a_profile_that_runs_of_its_shape_go_by(api, run, settings):
     assert done.returncode == 0, done.stderr
     found = json.loads(Path("t.json").read_text())
     assert found["seconds"] < 8 * 1.5
-    first, *others = found["settings"]
+    first = found["settings"][0]
     assert first["ratio"] == 1
-    assert all(row["ratio"] >= 1 for row in others)
+    assert first["against_rule"] in ("its choice", "faster")
+    assert all(row["fastest"] <= row["seconds"] <= row["slowest"] for row in found["settings"])
+    assert found["notes"][0] in done.stdout
     assert first["cores"] > 0
     assert first["peak_bytes"] > 10_000_000
     assert "Peak memory" in done.stdout
@@ -404,35 +489,21 @@ def rare(frame, groups):
 
 @pytest.mark.parametrize("groups", [1, 20])
 def test_tuning_on_a_part_of_the_rows_has_all_classes_in_all_folds(api, settings, frame, groups):
-    from flows.tune import _on_rows
-
     rare(frame, groups)
     settings["data"] |= {"outcome_type": "binary", "features": ["a", "b"], "group": "g"}
     settings["models"]["outcome"] = settings["models"]["propensity"]
     study = load(parse_config(settings))
-    bench = _on_rows(study, 500, deadline=1e9)
+    sample = on_rows(study, 500)
 
-    assert 500 / 20_000 < bench.share < 0.9
+    assert 500 / 20_000 < sample.share < 0.9
     full = [plan_stage(asked, study.dataset, MemoryStore()) for asked in expected_of(study)]
-    assert len(bench.units) == sum(len(plan.units) for plan in full)
+    assert len(sample.units) == sum(len(plan.units) for plan in full)
 
 
 def expected_of(study):
     from flows.fitting.regressions import expected
 
     return expected(study)
-
-
-def test_what_a_setting_took_is_compared_on_the_same_sample(api):
-    from flows.tune import Bench
-
-    fast, slow = (Parallelism(r, 1, 1, "config") for r in ("thread", "serial"))
-    bench = Bench([], MemoryStore(), 1.0, 0.0)
-    bench.costs[fast] = {4: [10.0], 8: [30.0, 20.0, 31.0]}
-    bench.costs[slow] = {4: [12.0]}  # less than the fast one's on the larger sample
-
-    assert bench.ratio(slow, fast, 4) == 1.2
-    assert bench.ratio(fast, fast, 8) == 1
 
 
 @pytest.mark.slow
@@ -501,7 +572,7 @@ def by(run, settings, **changes):
 def test_profile_that_can_not_be_used_is_ignored_with_a_warning(settings, content):
     study = load(parse_config(settings))
     assert find_profile(study).problem == ""
-    path = keep_profile(shape_of(study), Parallelism("serial", 1, 1, "profile"), {"measured": "2"})
+    path = keep_profile(shape_of(study), vars(Parallelism("serial", 1, 1, "")), {"measured": "2"})
     assert find_profile(study).best.chosen_by == "profile"
     path.write_text(content)
 

@@ -1,4 +1,4 @@
-"""Regressions that come after nuisances, seen before these are fitted: their number and size."""
+"""Stand-ins for nuisances before these are fitted, so that later regressions can be counted."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Column(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class StandIn:
-    """Predictions that nothing was fitted for."""
+    """Predictions without a fit."""
 
     column: Array
 
