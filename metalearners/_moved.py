@@ -33,7 +33,7 @@ MOVED = {
     "overlap": ("evaluation.overlap",),
     "plan": ("fits.plan",),
     "schema": ("data.schema",),
-    "scoring": ("evaluation.scoring",),
+    "scoring": ("evaluation.base_model_scores",),
     "storage": ("cache.storage", "cache.places", "cache.folder_storage", "cache.remote_storage"),
     "ties": ("evaluation.ties",),
     "unit": ("fits.unit",),

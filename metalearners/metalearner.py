@@ -46,8 +46,8 @@ from metalearners.declaration.predictions import Predictions
 from metalearners.declaration.prefitted import Prefitted
 from metalearners.digests.matrices import matrix_digest
 from metalearners.digests.names import is_kept
+from metalearners.evaluation.base_model_scores import evaluate
 from metalearners.evaluation.overlap import Overlap, overlap
-from metalearners.evaluation.scoring import evaluate
 from metalearners.explainer import Explainable
 from metalearners.export import build_onnx, necessary_onnx_models
 from metalearners.fits.crossfit import OOS_METHODS, CrossFit

@@ -19,6 +19,7 @@ from flows.server.environment import STATE_FOLDER, check_state_folder
 from metalearners._typing import Ref
 from metalearners.cache.file_locks import locking
 from metalearners.cache.fit_cache import Entry, FitCache
+from metalearners.cache.layout import CLAIMS, INPUTS
 from metalearners.cache.ownership import UntrustedError, UntrustedWarning, make_private
 from metalearners.cache.places import exists, open_storage
 from metalearners.cache.storage import Storage
@@ -28,7 +29,6 @@ from metalearners.store import CachedStore, check_cache_makers
 KEY_VARIABLE = "UPLIFT_CACHE_KEY"
 _DAY = 86_400.0
 _HOUR = 3600.0
-_INPUTS = "inputs"
 T = TypeVar("T")
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 _EXTRAS |= dict.fromkeys(("abfs", "abfss", "az", "adl"), "azure")
@@ -68,7 +68,7 @@ def check_cache(config: CacheConfig) -> str:
     if "://" in config.storage:
         storage = open_place(config.storage)
         try:
-            next(storage.items("claims"), None)
+            next(storage.items(CLAIMS), None)
         except OSError as error:
             raise InputError(
                 f"cache.storage: expected a place that can be reached; {error}. Choose another."
@@ -239,7 +239,7 @@ def _unusable(cache: FitCache) -> set[Ref]:
 
 def inputs_folder(state: Path, handle: str) -> Path:
     """Where a run's worker processes find their inputs."""
-    return state / _INPUTS / handle
+    return state / INPUTS / handle
 
 
 @contextlib.contextmanager
@@ -256,7 +256,7 @@ def in_use(folder: Path) -> Iterator[None]:
 def _delete_dead_inputs() -> Iterator[int]:
     """Delete inputs that no run holds, in the state folder; sizes of what was there."""
     check_state_folder()
-    for folder in Path(STATE_FOLDER, _INPUTS).glob("*"):
+    for folder in Path(STATE_FOLDER, INPUTS).glob("*"):
         with contextlib.suppress(OSError), locking(folder) as free:
             # One that has just been made is held in a moment.
             if free and time.time() - folder.stat().st_mtime > _HOUR:

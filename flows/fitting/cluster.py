@@ -10,8 +10,8 @@ from flows.errors import InputError
 from flows.fitting.cache import inputs_folder
 from flows.inputs.source import check_allowed
 from flows.server.environment import state_folder
-from metalearners.cache.fit_cache import inputs_place
 from metalearners.cache.folder_storage import FolderStorage
+from metalearners.cache.layout import inputs_place
 from metalearners.cache.storage import Storage
 from metalearners.workers.shared_inputs import SharedInputs
 from metalearners.workers.workers import Workers

@@ -16,7 +16,7 @@ from flows.fitting.waiting import Waiting
 from flows.server.environment import state_folder
 from metalearners._typing import Ref
 from metalearners.cache.claims import Claimant, this_process
-from metalearners.cache.fit_cache import inputs_claim
+from metalearners.cache.layout import inputs_claim
 from metalearners.digests.names import combine
 from metalearners.fits.store import MemoryStore, Store, obtain
 from metalearners.fits.unit import Fit, FitUnit

@@ -7,7 +7,6 @@ import json
 import math
 import os
 import pickle
-import re
 import struct
 import time
 from collections import Counter
@@ -15,13 +14,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import tenacity
 
 from metalearners._typing import Array, Ref
+from metalearners.cache import layout
 from metalearners.cache.claims import Claimant
+from metalearners.cache.layout import fit_name
 from metalearners.cache.regular_files import MOST_BYTES, OddFileError
 from metalearners.cache.signing import DIGEST_BYTES, check_key, keyed_digest
 from metalearners.cache.storage import Item, Storage
@@ -31,13 +31,8 @@ _MAGIC = b"uplift\x00\x02"
 _BEGIN = len(_MAGIC) + DIGEST_BYTES  # the digest is of what begins here
 _LENGTH = struct.Struct("<I")  # of the head, which follows
 _AT_ONCE_BYTES = 64 << 20  # of a larger file, the head says how much more to read
-_HITS = "hits"
 _MOST_HITS_BYTES = 256 << 20  # of a record: some millions of keys
-_INPUTS = "inputs"  # of runs whose workers read from this storage
 _INPUTS_SECONDS = 86_400.0
-_OWN_FIT = re.compile(r"([0-9a-f]{2})/(\1[0-9a-f]{38})\.fit")
-_OWN_HITS = re.compile(rf"{_HITS}/[0-9a-f]{{32}}\.json")
-_OWN_INPUT = re.compile(rf"{_INPUTS}/([0-9a-f]{{32}})/.+")
 _PAUSE_SECONDS = 30.0
 _ODD_FILE = (OddFileError, IsADirectoryError, NotADirectoryError)
 # A second try wouldn't mend these.
@@ -102,7 +97,7 @@ class FitCache:
     def read(self, key: Ref) -> Fit | None:
         """The fit of a key; None if there is none that is valid and young enough."""
         try:
-            raw = self._reach(self._whole, _name(key))
+            raw = self._reach(self._whole, fit_name(key))
         except FileNotFoundError:
             return None
         except _UNREADABLE:
@@ -149,7 +144,7 @@ class FitCache:
             self.unkept[key] = os.strerror(errno.EFBIG)
             return
         try:
-            self._reach(self.storage.write, _name(key), raw)
+            self._reach(self.storage.write, fit_name(key), raw)
         except OSError as error:
             self.unkept[key] = _reason(error)
 
@@ -162,7 +157,7 @@ class FitCache:
         if self.hits:
             content = json.dumps(dict.fromkeys(sorted(self.hits), 1)).encode()
             with contextlib.suppress(OSError):
-                self._reach(self.storage.write, f"{_HITS}/{uuid4().hex}.json", content)
+                self._reach(self.storage.write, layout.new_hits_name(), content)
             self.hits = set()
 
     def entries(self) -> Iterator[Entry]:
@@ -173,18 +168,18 @@ class FitCache:
         OSError
             If the storage fails.
         """
-        hits = self._hits_in(self.storage.items(_HITS))
+        hits = self._hits_in(self.storage.items(layout.HITS))
         for item in self.storage.items():
-            named = _OWN_FIT.fullmatch(item.name)
-            if named:
-                key, head = named[2], self._head(item.name)
+            key = layout.key_of(item.name)
+            if key is not None:
+                head = self._head(item.name)
                 label, written = str(head.get("label", "")), _seconds(head.get("written"))
                 yield Entry(key, item.size, label, written, hits[key])
 
     def is_damaged(self, key: Ref) -> bool:
         """Whether a key's file is there but isn't valid; nothing is unpickled."""
         try:
-            return self._verified(key, self._whole(_name(key))) is None
+            return self._verified(key, self._whole(fit_name(key))) is None
         except FileNotFoundError:  # deleted meanwhile
             return False
         except _UNREADABLE:
@@ -192,7 +187,7 @@ class FitCache:
 
     def remove(self, key: Ref) -> None:
         """Delete a key's fit."""
-        self.storage.remove(_name(key))
+        self.storage.remove(fit_name(key))
 
     def tidy(self) -> list[Item]:
         """Delete what killed processes left, and sum up the records of hits.
@@ -207,21 +202,22 @@ class FitCache:
         OSError
             If the storage fails.
         """
-        inputs = list(self.storage.items(_INPUTS))  # before claims: a run claims, then writes
+        inputs = list(self.storage.items(layout.INPUTS))  # before claims: a run claims, then writes
         left = self.storage.tidy()
-        held = {item.name for item in self.storage.items("claims")}
+        held = {item.name for item in self.storage.items(layout.CLAIMS)}
         for item in inputs:
-            named = _OWN_INPUT.fullmatch(item.name)
+            handle = layout.handle_of(item.name)
             # Where a file system has no claims, age alone decides.
             old = item.modified is not None and time.time() - item.modified > _INPUTS_SECONDS
-            if named and old and f"claims/{inputs_claim(named[1])}" not in held:
+            claim = handle and f"{layout.CLAIMS}/{layout.inputs_claim(handle)}"
+            if claim and old and claim not in held:
                 self.storage.remove(item.name)
                 left.append(item)
         present = {entry.key for entry in self.entries()}
-        records = list(filter(_is_of_hits, self.storage.items(_HITS)))
+        records = list(filter(_is_of_hits, self.storage.items(layout.HITS)))
         hits = {key: n for key, n in self._hits_in(records).items() if key in present}
         if hits:
-            self.storage.write(f"{_HITS}/{uuid4().hex}.json", json.dumps(hits).encode())
+            self.storage.write(layout.new_hits_name(), json.dumps(hits).encode())
         for record in records:
             self.storage.remove(record.name)
         return left
@@ -274,18 +270,8 @@ class FitCache:
         return keyed_digest(self.signing_key, key, content)
 
 
-def inputs_claim(handle: str) -> str:
-    """The claim that a run holds as long as its workers read inputs from the storage."""
-    return f"{_INPUTS}-{handle}"
-
-
-def inputs_place(handle: str) -> str:
-    """The folder of the storage where those inputs lie."""
-    return f"{_INPUTS}/{handle}"
-
-
 def _is_of_hits(item: Item) -> bool:
-    return _OWN_HITS.fullmatch(item.name) is not None
+    return layout.OWN_HITS.fullmatch(item.name) is not None
 
 
 def _seconds(written: Any) -> float | None:
@@ -308,10 +294,6 @@ def _size_in_head(raw: bytes) -> int:
             head, begun = _split(memoryview(raw)[_BEGIN:])
             return len(raw) - len(begun) + int(head["size"])
     return 0
-
-
-def _name(key: Ref) -> str:
-    return f"{key[:2]}/{key}.fit"
 
 
 def _call_with_retries(call: Any, *arguments: Any) -> Any:

@@ -1,6 +1,5 @@
 """The storage protocol: bytes by name, in a folder or at any place that fsspec reaches."""
 
-import re
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -9,13 +8,10 @@ from pathlib import Path
 from typing import Protocol
 
 from metalearners.cache.claims import Claimant
+from metalearners.cache.layout import OWN_TEMPORARY
 from metalearners.cache.regular_files import MOST_BYTES
 
-CLAIMS = "claims"
 ANYBODY = Claimant()
-# Other people's files may lie in the same place: these patterns match none but ours.
-_OWN_TEMPORARY = re.compile(r".*\.[0-9a-f]{32}\.tmp")
-OWN_CLAIM = re.compile(rf"{CLAIMS}/[a-z-]*[0-9a-f]{{32,40}}")
 _WRITING_SECONDS = 3600.0  # nobody writes to a temporary file for longer
 
 
@@ -76,6 +72,6 @@ class Storage(Protocol):
 
 def is_left_over(item: Item) -> bool:
     """Whether an item is a temporary file that nobody can still be writing to."""
-    if item.modified is None or not _OWN_TEMPORARY.fullmatch(item.name):
+    if item.modified is None or not OWN_TEMPORARY.fullmatch(item.name):
         return False
     return time.time() - item.modified > _WRITING_SECONDS

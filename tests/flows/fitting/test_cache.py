@@ -30,8 +30,9 @@ from flows.cli.commands import app
 from flows.runs import cache_warning
 from metalearners.cache import claims, remote_storage
 from metalearners.cache.claims import Claimant, Holder
-from metalearners.cache.fit_cache import FitCache, inputs_claim, inputs_place
+from metalearners.cache.fit_cache import FitCache
 from metalearners.cache.folder_storage import FolderStorage
+from metalearners.cache.layout import inputs_claim, inputs_place
 from metalearners.cache.places import open_storage
 from metalearners.cache.regular_files import OddFileError
 from metalearners.cache.remote_storage import RemoteStorage
