@@ -7,9 +7,9 @@ from metalearners.cache.cached_store import CachedStore, check_cache_makers
 from metalearners.cache.fit_cache import FitCache
 from metalearners.cache.ownership import UntrustedWarning
 from metalearners.cache.places import open_storage
-from metalearners.fits.store import MemoryStore, Store
+from metalearners.fits.store import MemoryStore, Store, obtain
 
-__all__ = ["CachedStore", "DirectoryStore", "MemoryStore", "Store"]
+__all__ = ["CachedStore", "DirectoryStore", "MemoryStore", "Store", "obtain"]
 
 
 class DirectoryStore(CachedStore):
