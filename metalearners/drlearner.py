@@ -1,7 +1,7 @@
 """The DR-learner."""
 
 import warnings
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,6 @@ from metalearners.data.containers import check_matrix
 from metalearners.data.dataset import Dataset
 from metalearners.evaluation.average_effects import AverageEffect, aipw_scores, average_effects
 from metalearners.evaluation.means import mean_with_error
-from metalearners.evaluation.overlap import ClipRule
 from metalearners.fits.plan import Regression
 from metalearners.metalearner import (
     PROPENSITY_MODEL,
@@ -22,6 +21,7 @@ from metalearners.metalearner import (
 )
 
 
+@dataclass(eq=False, repr=False)
 class DRLearner(MetaLearner):
     r"""A regression of doubly robust scores.
 
@@ -68,44 +68,7 @@ class DRLearner(MetaLearner):
     TREATMENT_KINDS = (TREATMENT_MODEL,)
     SERVED = frozenset({TREATMENT_MODEL})
 
-    def __init__(
-        self,
-        is_classification: bool,
-        n_variants: int,
-        nuisance_model_factory: Any = None,
-        treatment_model_factory: Any = None,
-        propensity_model_factory: Any = None,
-        nuisance_model_params: Any = None,
-        treatment_model_params: Any = None,
-        propensity_model_params: Any = None,
-        fitted_nuisance_models: Any = None,
-        fitted_propensity_model: Any = None,
-        feature_set: Any = None,
-        n_folds: Any = 10,
-        random_state: int | None = None,
-        adaptive_clipping: bool = False,
-        *,
-        clip: ClipRule = "auto",
-        arms: Sequence[Any] | None = None,
-    ) -> None:
-        self.adaptive_clipping = adaptive_clipping
-        super().__init__(
-            is_classification,
-            n_variants,
-            nuisance_model_factory,
-            treatment_model_factory,
-            propensity_model_factory,
-            nuisance_model_params,
-            treatment_model_params,
-            propensity_model_params,
-            fitted_nuisance_models,
-            fitted_propensity_model,
-            feature_set,
-            n_folds,
-            random_state,
-            clip=clip,
-            arms=arms,
-        )
+    adaptive_clipping: bool = False
 
     def nuisances(self, d: Dataset) -> dict[Name, Regression]:
         """mu_k(x) and e(x)."""

@@ -113,9 +113,9 @@ class MetaLearner(Explainable, CheckedDeclaration):
     _columns_in: list[Any] | None
     _labels: Array | None
 
-    def _begin(self) -> None:
-        """Check the constructor's arguments and start with models that aren't fitted."""
-        super()._begin()
+    def __post_init__(self) -> None:
+        """Check the arguments and start with models that aren't fitted."""
+        self._validate()
         for name in ("n_features_in_", "feature_names_in_"):  # scikit-learn's, of an earlier fit
             self.__dict__.pop(name, None)
         self._columns_in = self._labels = None

@@ -1,6 +1,7 @@
 """The R-learner."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Self, Unpack
 
 import numpy as np
@@ -11,13 +12,13 @@ from metalearners.data.arguments import number
 from metalearners.data.dataset import Dataset
 from metalearners.declaration.residuals import LEAST_RESIDUAL, OUTCOME_MODEL, ByResiduals
 from metalearners.evaluation.means import same_rows
-from metalearners.evaluation.overlap import ClipRule
 from metalearners.fits.plan import Regression
 from metalearners.metalearner import TREATMENT_MODEL, MetaLearner, Rows
 
 __all__ = ["OUTCOME_MODEL", "RLearner", "pseudo_outcome", "r_loss"]
 
 
+@dataclass(eq=False, repr=False)
 class RLearner(ByResiduals, MetaLearner):
     r"""The effect that best explains residuals of the outcome by residuals of the treatment.
 
@@ -66,44 +67,7 @@ class RLearner(ByResiduals, MetaLearner):
 
     WEIGHTED = frozenset({TREATMENT_MODEL})
 
-    def __init__(
-        self,
-        is_classification: bool,
-        n_variants: int,
-        nuisance_model_factory: Any = None,
-        treatment_model_factory: Any = None,
-        propensity_model_factory: Any = None,
-        nuisance_model_params: Any = None,
-        treatment_model_params: Any = None,
-        propensity_model_params: Any = None,
-        fitted_nuisance_models: Any = None,
-        fitted_propensity_model: Any = None,
-        feature_set: Any = None,
-        n_folds: Any = 10,
-        random_state: int | None = None,
-        *,
-        clip: ClipRule = "auto",
-        arms: Sequence[Any] | None = None,
-        outcome_rows: str = "pair",
-    ) -> None:
-        self.outcome_rows = outcome_rows
-        super().__init__(
-            is_classification,
-            n_variants,
-            nuisance_model_factory,
-            treatment_model_factory,
-            propensity_model_factory,
-            nuisance_model_params,
-            treatment_model_params,
-            propensity_model_params,
-            fitted_nuisance_models,
-            fitted_propensity_model,
-            feature_set,
-            n_folds,
-            random_state,
-            clip=clip,
-            arms=arms,
-        )
+    outcome_rows: str = field(default="pair", kw_only=True)
 
     @property
     def _pooled(self) -> bool:

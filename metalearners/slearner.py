@@ -1,8 +1,7 @@
 """The S-learner."""
 
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -10,13 +9,13 @@ from metalearners._typing import Columns, Floats, Name
 from metalearners.base_models.capabilities import takes_arm_as_category
 from metalearners.data.containers import column_names
 from metalearners.data.dataset import Dataset
-from metalearners.evaluation.overlap import ClipRule
 from metalearners.fits.plan import Regression
 from metalearners.metalearner import MetaLearner
 
 _BASE_MODEL = "base_model"
 
 
+@dataclass(eq=False, repr=False)
 class SLearner(MetaLearner):
     r"""One model of the outcome, with the treatment among its features.
 
@@ -65,44 +64,7 @@ class SLearner(MetaLearner):
     SWEPT = frozenset({_BASE_MODEL})
     MULTI_CLASS = True
 
-    def __init__(
-        self,
-        is_classification: bool,
-        n_variants: int,
-        nuisance_model_factory: Any = None,
-        treatment_model_factory: Any = None,
-        propensity_model_factory: Any = None,
-        nuisance_model_params: Any = None,
-        treatment_model_params: Any = None,
-        propensity_model_params: Any = None,
-        fitted_nuisance_models: Any = None,
-        fitted_propensity_model: Any = None,
-        feature_set: Any = None,
-        n_folds: Any = 10,
-        random_state: int | None = None,
-        *,
-        clip: ClipRule = "auto",
-        arms: Sequence[Any] | None = None,
-        interactions: bool = False,
-    ) -> None:
-        self.interactions = interactions
-        super().__init__(
-            is_classification,
-            n_variants,
-            nuisance_model_factory,
-            treatment_model_factory,
-            propensity_model_factory,
-            nuisance_model_params,
-            treatment_model_params,
-            propensity_model_params,
-            fitted_nuisance_models,
-            fitted_propensity_model,
-            feature_set,
-            n_folds,
-            random_state,
-            clip=clip,
-            arms=arms,
-        )
+    interactions: bool = field(default=False, kw_only=True)
 
     def nuisances(self, d: Dataset) -> dict[Name, Regression]:
         """mu(x, k) on all rows."""

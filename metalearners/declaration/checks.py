@@ -28,9 +28,6 @@ from metalearners.fits.estimator_spec import EstimatorSpec
 class CheckedDeclaration(Declaration):
     """A declaration that refuses what it can't be fitted with."""
 
-    def _begin(self) -> None:
-        self._validate()
-
     def _validate(self) -> None:
         self._check_switches()
         check_integer("n_variants", self.n_variants, at_least=2)

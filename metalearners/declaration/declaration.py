@@ -4,6 +4,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -12,10 +13,7 @@ from sklearn.base import BaseEstimator
 from metalearners._typing import Array, Columns, Floats, Name
 from metalearners.data.containers import Features
 from metalearners.data.dataset import Dataset
-from metalearners.declaration.by_kind import (
-    by_kind,
-    check_dict,
-)
+from metalearners.declaration.by_kind import by_kind, check_dict
 from metalearners.declaration.defaults import Role
 from metalearners.declaration.prefitted import Prefitted
 from metalearners.evaluation.overlap import Clip, ClipRule
@@ -29,6 +27,7 @@ NUISANCE = "nuisance"
 TREATMENT = "treatment"
 
 
+@dataclass(eq=False, repr=False)
 class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
     """What a learner fits, and what it makes of that.
 
@@ -76,44 +75,27 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
     """Model kinds with the arm among their features, which predict at every arm."""
     MULTI_CLASS: ClassVar[bool] = False
 
-    _known: Floats | None
-    _shares: Floats | None
+    is_classification: bool
+    n_variants: int
+    nuisance_model_factory: Any = None
+    treatment_model_factory: Any = None
+    propensity_model_factory: Any = None
+    nuisance_model_params: Any = None
+    treatment_model_params: Any = None
+    propensity_model_params: Any = None
+    fitted_nuisance_models: Mapping[str, Sequence[Prefitted]] | None = None
+    fitted_propensity_model: Prefitted | None = None
+    feature_set: Any = None
+    n_folds: Any = 10
+    random_state: int | None = None
+    clip: ClipRule = field(default="auto", kw_only=True)
+    arms: Sequence[Any] | None = field(default=None, kw_only=True)
+    _known: Floats | None = field(default=None, init=False)
+    _shares: Floats | None = field(default=None, init=False)
 
-    def __init__(
-        self,
-        is_classification: bool,
-        n_variants: int,
-        nuisance_model_factory: Any = None,
-        treatment_model_factory: Any = None,
-        propensity_model_factory: Any = None,
-        nuisance_model_params: Any = None,
-        treatment_model_params: Any = None,
-        propensity_model_params: Any = None,
-        fitted_nuisance_models: Mapping[str, Sequence[Prefitted]] | None = None,
-        fitted_propensity_model: Prefitted | None = None,
-        feature_set: Any = None,
-        n_folds: Any = 10,
-        random_state: int | None = None,
-        *,
-        clip: ClipRule = "auto",
-        arms: Sequence[Any] | None = None,
-    ) -> None:
-        self.is_classification = is_classification
-        self.n_variants = n_variants
-        self.nuisance_model_factory = nuisance_model_factory
-        self.treatment_model_factory = treatment_model_factory
-        self.propensity_model_factory = propensity_model_factory
-        self.nuisance_model_params = nuisance_model_params
-        self.treatment_model_params = treatment_model_params
-        self.propensity_model_params = propensity_model_params
-        self.fitted_nuisance_models = fitted_nuisance_models
-        self.fitted_propensity_model = fitted_propensity_model
-        self.feature_set = feature_set
-        self.n_folds = n_folds
-        self.random_state = random_state
-        self.clip = clip
-        self.arms = arms
-        self._begin()
+    @abstractmethod
+    def __post_init__(self) -> None:
+        """Check the arguments and start with models that aren't fitted."""
 
     # What a subclass gives
 
@@ -165,7 +147,7 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
         """Set constructor arguments, with the constructor's checks; what was fitted is dropped."""
         super().set_params(**params)
         if params:
-            self._begin()
+            self.__post_init__()
         return self
 
     @property
@@ -321,10 +303,6 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
         if not self.is_classification:
             return effects[:, :, None]
         return np.stack([-effects, effects], axis=2)
-
-    @abstractmethod
-    def _begin(self) -> None:
-        """Check the constructor's arguments."""
 
 
 def _specification(kind: str) -> dict[str, Callable[[Declaration], Any]]:
