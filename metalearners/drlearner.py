@@ -28,9 +28,7 @@ class DRLearner(MetaLearner):
     .. math:: \hat\tau_k(x) = E[\hat\Gamma_k - \hat\Gamma_0 \mid X = x], \quad
         \hat\Gamma_k = \hat\mu_k(X) + \frac{1[W = k]}{\hat e_k(X)} (Y - \hat\mu_k(X))
 
-    Shapes and errors are those of `MetaLearner`: estimates are (n, K-1, 1) for a numeric outcome,
-    (n, K-1, n_classes) for classes. Arguments and data that can't be used raise ValueError before
-    anything is fitted.
+    Estimates have shape (n, K-1, 1), or (n, K-1, n_classes) for classes. Errors: see `MetaLearner`.
 
     Base models
     -----------
@@ -70,10 +68,6 @@ class DRLearner(MetaLearner):
 
     adaptive_clipping: bool = False
 
-    def nuisances(self, d: Dataset) -> dict[Name, Regression]:
-        """mu_k(x) and e(x)."""
-        return {**self.outcomes_by_arm(d), **self.propensity(d)}
-
     def treatments(self, d: Dataset, eta: Columns) -> dict[Name, Regression]:
         """The regressions of the scores' differences."""
         scores = self.scores(d, eta)
@@ -83,14 +77,6 @@ class DRLearner(MetaLearner):
             )
             for k in range(1, self.n_variants)
         }
-
-    def cate(self, eta: Columns, tau: Columns) -> Floats:
-        """The treatment models' predictions."""
-        return self.as_tensor(self.modelled_effects(tau))
-
-    def outcomes(self, eta: Columns, tau: Columns) -> Floats:
-        """mu_k(x), by the outcome models alone."""
-        return self.arm_outcomes(eta)
 
     def average_treatment_effect(
         self,

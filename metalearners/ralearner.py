@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from metalearners._typing import Columns, Floats, Name
+from metalearners._typing import Columns, Name
 from metalearners.data.dataset import Dataset
 from metalearners.fits.plan import Regression
 from metalearners.metalearner import TREATMENT_MODEL, VARIANT_OUTCOME_MODEL, MetaLearner
@@ -17,9 +17,7 @@ class RALearner(MetaLearner):
     The X-learner imputes the same effects and fits a model in each arm. Here one model learns from
     both arms, and there are no propensities: known ones change nothing.
 
-    Shapes and errors are those of `MetaLearner`: estimates are (n, K-1, 1) for a numeric outcome,
-    (n, K-1, n_classes) for classes. Arguments and data that can't be used raise ValueError before
-    anything is fitted.
+    Estimates have shape (n, K-1, 1), or (n, K-1, n_classes) for classes. Errors: see `MetaLearner`.
 
     Base models
     -----------
@@ -49,10 +47,6 @@ class RALearner(MetaLearner):
     TREATMENT_KINDS = (TREATMENT_MODEL,)
     SERVED = frozenset({TREATMENT_MODEL})
 
-    def nuisances(self, d: Dataset) -> dict[Name, Regression]:
-        """mu_k(x) on the rows of arm k."""
-        return self.outcomes_by_arm(d)
-
     def treatments(self, d: Dataset, eta: Columns) -> dict[Name, Regression]:
         """The regressions of the imputed effects, on both arms' rows."""
         mu = self.outcome_values(self.arm_outcomes(eta))
@@ -64,11 +58,3 @@ class RALearner(MetaLearner):
                 d, TREATMENT_MODEL, imputed, rows=rows
             )
         return asked
-
-    def cate(self, eta: Columns, tau: Columns) -> Floats:
-        """The treatment models' predictions."""
-        return self.as_tensor(self.modelled_effects(tau))
-
-    def outcomes(self, eta: Columns, tau: Columns) -> Floats:
-        """mu_k(x), by the outcome models alone."""
-        return self.arm_outcomes(eta)

@@ -29,9 +29,7 @@ class RLearner(ByResiduals, MetaLearner):
     fitted as a regression of the pseudo-outcome (Y - m)/(1[W = k] - g) with the squared
     denominator as weight.
 
-    Shapes and errors are those of `MetaLearner`: estimates are (n, K-1, 1) for a numeric outcome,
-    (n, K-1, n_classes) for classes. Arguments and data that can't be used raise ValueError before
-    anything is fitted.
+    Estimates have shape (n, K-1, 1), or (n, K-1, n_classes) for classes. Errors: see `MetaLearner`.
 
     Base models
     -----------

@@ -21,9 +21,7 @@ class SLearner(MetaLearner):
 
     .. math:: \hat\tau_k(x) = \hat\mu(x, k) - \hat\mu(x, 0)
 
-    Shapes and errors are those of `MetaLearner`: estimates are (n, K-1, 1) for a numeric outcome,
-    (n, K-1, n_classes) for classes. Arguments and data that can't be used raise ValueError before
-    anything is fitted.
+    Estimates have shape (n, K-1, 1), or (n, K-1, n_classes) for classes. Errors: see `MetaLearner`.
 
     Base models
     -----------
@@ -59,7 +57,6 @@ class SLearner(MetaLearner):
     """
 
     NUISANCE_KINDS = (_BASE_MODEL,)
-    TREATMENT_KINDS = ()
     SERVED = frozenset({_BASE_MODEL})
     SWEPT = frozenset({_BASE_MODEL})
     MULTI_CLASS = True

@@ -25,9 +25,7 @@ class ULearner(ByResiduals, MetaLearner):
     in an experiment of equal arms, much where g is near 0 or 1. Sampling weights are respected as
     in all learners.
 
-    Shapes and errors are those of `MetaLearner`: estimates are (n, K-1, 1) for a numeric outcome,
-    (n, K-1, n_classes) for classes. Arguments and data that can't be used raise ValueError before
-    anything is fitted.
+    Estimates have shape (n, K-1, 1), or (n, K-1, n_classes) for classes. Errors: see `MetaLearner`.
 
     Base models
     -----------

@@ -17,9 +17,7 @@ class XLearner(MetaLearner):
     .. math:: \hat\tau_k(x) = g(x) \hat\tau_{0k}(x) + (1 - g(x)) \hat\tau_{kk}(x), \quad
         g = \frac{\hat e_k}{\hat e_0 + \hat e_k}
 
-    Shapes and errors are those of `MetaLearner`: estimates are (n, K-1, 1) for a numeric outcome,
-    (n, K-1, n_classes) for classes. Arguments and data that can't be used raise ValueError before
-    anything is fitted.
+    Estimates have shape (n, K-1, 1), or (n, K-1, n_classes) for classes. Errors: see `MetaLearner`.
 
     Base models
     -----------
@@ -50,10 +48,6 @@ class XLearner(MetaLearner):
     TREATMENT_KINDS = (CONTROL_EFFECT_MODEL, TREATMENT_EFFECT_MODEL)
     SERVED = frozenset({PROPENSITY_MODEL, CONTROL_EFFECT_MODEL, TREATMENT_EFFECT_MODEL})
 
-    def nuisances(self, d: Dataset) -> dict[Name, Regression]:
-        """mu_k(x) and e(x)."""
-        return {**self.outcomes_by_arm(d), **self.propensity(d)}
-
     def treatments(self, d: Dataset, eta: Columns) -> dict[Name, Regression]:
         """The imputed effects of both arms, learnt in the arm they were imputed in."""
         mu = self.outcome_values(self.arm_outcomes(eta))
@@ -74,7 +68,3 @@ class XLearner(MetaLearner):
             treated = tau[TREATMENT_EFFECT_MODEL, str(k - 1)][:, 0]
             effects.append(g * control + (1 - g) * treated)
         return self.as_tensor(np.stack(effects, axis=1))
-
-    def outcomes(self, eta: Columns, tau: Columns) -> Floats:
-        """mu_k(x), by the outcome models alone."""
-        return self.arm_outcomes(eta)

@@ -34,9 +34,9 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
     Estimates the conditional average treatment effect (CATE) of each arm k = 1, ..., K-1 against
     the control 0, tau_k(x) = E[Y(k) - Y(0) | X = x].
 
-    A subclass names its model kinds and gives hooks: `nuisances` and `treatments` declare
-    regressions, `cate` and `outcomes` put their predictions together. The same formulas serve
-    training rows (with out-of-fold predictions) and new rows.
+    A subclass names its model kinds and defines what differs from the defaults here: `nuisances`
+    and `treatments` declare regressions, `cate` and `outcomes` combine their predictions. The same
+    formulas serve training rows (with out-of-fold predictions) and new rows.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
     """
 
     NUISANCE_KINDS: ClassVar[tuple[str, ...]]
-    TREATMENT_KINDS: ClassVar[tuple[str, ...]]
+    TREATMENT_KINDS: ClassVar[tuple[str, ...]] = ()
     SERVED: ClassVar[frozenset[str]]
     """Model kinds that effects of new rows need."""
     WEIGHTED: ClassVar[frozenset[str]] = frozenset()
@@ -99,21 +99,22 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
 
     # What a subclass gives
 
-    @abstractmethod
     def nuisances(self, d: Dataset) -> dict[Name, Regression]:
-        """Regressions of the first stage, by (model kind, ordinal)."""
+        """Regressions of the first stage, by (model kind, ordinal): mu_k(x), and e(x) if wanted."""
+        wanted = PROPENSITY_MODEL in self.NUISANCE_KINDS
+        return {**self.outcomes_by_arm(d), **(self.propensity(d) if wanted else {})}
 
     def treatments(self, d: Dataset, eta: Columns) -> dict[Name, Regression]:
         """Regressions of the second stage, given the first's out-of-fold predictions."""
         return {}
 
-    @abstractmethod
     def cate(self, eta: Columns, tau: Columns) -> Floats:
-        """CATE estimates from both stages' predictions, of shape (n, K-1, 1 or n_classes)."""
+        """(n, K-1, 1 or n_classes) CATE estimates: the treatment models' predictions."""
+        return self.as_tensor(self.modelled_effects(tau))
 
-    @abstractmethod
     def outcomes(self, eta: Columns, tau: Columns) -> Floats:
-        """Conditional average outcomes E[Y(k) | X], of shape (n, K, 1 or n_classes)."""
+        """(n, K, 1 or n_classes) outcomes E[Y(k) | X]: the outcome models' predictions."""
+        return self.arm_outcomes(eta)
 
     # What it is made of, by model kind
 

@@ -55,10 +55,6 @@ class ByResiduals(Declaration):
         """(n,) 1[W = k] - g_k(x), with g away from 0 and 1 where it is estimated."""
         return (d.w == k) - np.clip(self.propensity_among(eta, k), *self.clip_of(d).among(k))
 
-    def cate(self, eta: Columns, tau: Columns) -> Floats:
-        """The treatment models' predictions."""
-        return self.as_tensor(self.modelled_effects(tau))
-
     def outcomes(self, eta: Columns, tau: Columns) -> Floats:
         r"""The outcomes that the models of residuals imply.
 
