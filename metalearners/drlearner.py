@@ -68,6 +68,10 @@ class DRLearner(MetaLearner):
 
     adaptive_clipping: bool = False
 
+    def nuisances(self, d: Dataset) -> dict[Name, Regression]:
+        """mu_k(x) and e(x)."""
+        return {**self.outcomes_by_arm(d), **self.propensity(d)}
+
     def treatments(self, d: Dataset, eta: Columns) -> dict[Name, Regression]:
         """The regressions of the scores' differences."""
         scores = self.scores(d, eta)

@@ -47,6 +47,10 @@ class RALearner(MetaLearner):
     TREATMENT_KINDS = (TREATMENT_MODEL,)
     SERVED = frozenset({TREATMENT_MODEL})
 
+    def nuisances(self, d: Dataset) -> dict[Name, Regression]:
+        """mu_k(x) on the rows of arm k."""
+        return self.outcomes_by_arm(d)
+
     def treatments(self, d: Dataset, eta: Columns) -> dict[Name, Regression]:
         """The regressions of the imputed effects, on both arms' rows."""
         mu = self.outcome_values(self.arm_outcomes(eta))

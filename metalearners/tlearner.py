@@ -1,6 +1,8 @@
 """The T-learner."""
 
-from metalearners._typing import Columns, Floats
+from metalearners._typing import Columns, Floats, Name
+from metalearners.data.dataset import Dataset
+from metalearners.fits.plan import Regression
 from metalearners.metalearner import VARIANT_OUTCOME_MODEL, MetaLearner
 
 
@@ -34,6 +36,10 @@ class TLearner(MetaLearner):
     NUISANCE_KINDS = (VARIANT_OUTCOME_MODEL,)
     SERVED = frozenset({VARIANT_OUTCOME_MODEL})
     MULTI_CLASS = True
+
+    def nuisances(self, d: Dataset) -> dict[Name, Regression]:
+        """mu_k(x) on the rows of arm k."""
+        return self.outcomes_by_arm(d)
 
     def cate(self, eta: Columns, tau: Columns) -> Floats:
         """mu_k(x) - mu_0(x)."""

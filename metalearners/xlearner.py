@@ -48,6 +48,10 @@ class XLearner(MetaLearner):
     TREATMENT_KINDS = (CONTROL_EFFECT_MODEL, TREATMENT_EFFECT_MODEL)
     SERVED = frozenset({PROPENSITY_MODEL, CONTROL_EFFECT_MODEL, TREATMENT_EFFECT_MODEL})
 
+    def nuisances(self, d: Dataset) -> dict[Name, Regression]:
+        """mu_k(x) and e(x)."""
+        return {**self.outcomes_by_arm(d), **self.propensity(d)}
+
     def treatments(self, d: Dataset, eta: Columns) -> dict[Name, Regression]:
         """The imputed effects of both arms, learnt in the arm they were imputed in."""
         mu = self.outcome_values(self.arm_outcomes(eta))

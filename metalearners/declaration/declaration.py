@@ -99,10 +99,9 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
 
     # What a subclass gives
 
+    @abstractmethod
     def nuisances(self, d: Dataset) -> dict[Name, Regression]:
-        """Regressions of the first stage, by (model kind, ordinal): mu_k(x), and e(x) if wanted."""
-        wanted = PROPENSITY_MODEL in self.NUISANCE_KINDS
-        return {**self.outcomes_by_arm(d), **(self.propensity(d) if wanted else {})}
+        """Regressions of the first stage, by (model kind, ordinal)."""
 
     def treatments(self, d: Dataset, eta: Columns) -> dict[Name, Regression]:
         """Regressions of the second stage, given the first's out-of-fold predictions."""
