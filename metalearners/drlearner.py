@@ -38,8 +38,9 @@ class DRLearner(MetaLearner):
 
     Parameters
     ----------
-    adaptive_clipping : use the plain difference of outcome models for rows with a propensity
-        below its bound, instead of a score with a clipped one
+    adaptive_clipping : bool
+        Whether rows with a propensity below its bound get the difference of the outcome models,
+        instead of a score with a clipped propensity.
 
     References
     ----------
@@ -73,13 +74,12 @@ class DRLearner(MetaLearner):
         return {**self.outcomes_by_arm(d), **self.propensity(d)}
 
     def treatments(self, d: Dataset, eta: Columns) -> dict[Name, Regression]:
-        """The regressions of the scores' differences."""
+        """Regressions of the differences of the scores."""
         scores = self.scores(d, eta)
+        effects = scores[:, 1:] - scores[:, :1]
         return {
-            (TREATMENT_MODEL, str(k - 1)): self.regression(
-                d, TREATMENT_MODEL, scores[:, k] - scores[:, 0]
-            )
-            for k in range(1, self.n_variants)
+            (TREATMENT_MODEL, str(k)): self.regression(d, TREATMENT_MODEL, effects[:, k])
+            for k in range(self.n_variants - 1)
         }
 
     def average_treatment_effect(
@@ -97,19 +97,22 @@ class DRLearner(MetaLearner):
 
         Only the nuisance models need to be fitted. The error is the scores' standard deviation
         over the square root of n; where there are groups it is that of `average_effects`, which
-        also gives intervals.
+        also returns intervals.
 
         Parameters
         ----------
-        X, y, w : rows to average over
-        is_oos : False for the rows fitted on, in their order
-        sample_weight, groups, propensity : as for `fit`; with `is_oos` False those fitted with
+        X, y, w : arrays of shape (n, p), (n,) and (n,)
+            Rows to average over.
+        is_oos : bool
+            False for the rows fitted on, in their order.
+        sample_weight, groups, propensity
+            As for `fit`; with `is_oos` False, those of the fit.
 
         Raises
         ------
         ValueError
-            If the nuisance models aren't fitted, or others are passed for the rows fitted on than
-            they were fitted with.
+            If the nuisance models aren't fitted, or the rows fitted on get other facts than in the
+            fit.
         """
         scores, d = self._known_scores(X, y, w, is_oos, sample_weight, groups, propensity)
         effects, ddof = scores[:, 1:] - scores[:, :1], 0 if d.groups is None else 1
@@ -138,7 +141,7 @@ class DRLearner(MetaLearner):
     def _known_scores(
         self, X: Matrix, y: Any, w: Any, is_oos: bool, weight: Any, groups: Any, propensity: Any
     ) -> tuple[Floats, Dataset]:
-        """(n, K) scores, and the rows; those without nuisances left out."""
+        """(n, K) scores and the rows, without rows that lack out-of-fold predictions."""
         models = self._nuisance_models.get(VARIANT_OUTCOME_MODEL, [])
         if not models or any(model.crossfit is None for model in models):
             raise ValueError(
@@ -179,7 +182,7 @@ class DRLearner(MetaLearner):
         return scores[:, treatment_variant] - scores[:, 0]
 
     def scores(self, d: Dataset, eta: Columns) -> Floats:
-        """(n, K) doubly robust scores of all rows, from out-of-fold nuisances."""
+        """(n, K) doubly robust scores of all rows, from out-of-fold predictions."""
         e = self.with_known(eta, d.propensity)[PROPENSITY_MODEL, "0"]
         outcomes = self.outcome_values(self.arm_outcomes(eta))
         clip = self.clip_of(d)

@@ -9,13 +9,13 @@ from metalearners.metalearner import TREATMENT_MODEL, VARIANT_OUTCOME_MODEL, Met
 
 
 class RALearner(MetaLearner):
-    r"""A regression of effects that outcome models impute: regression adjustment.
+    r"""A regression of effects that the outcome models impute: regression adjustment.
 
     .. math:: \hat\tau_k(x) = E\left[\left. 1[W = k] (Y - \hat\mu_0(X))
         + 1[W = 0] (\hat\mu_k(X) - Y) \,\right|\, X = x, W \in \{0, k\}\right]
 
     The X-learner imputes the same effects and fits a model in each arm. Here one model learns from
-    both arms, and there are no propensities: known ones change nothing.
+    both arms. There are no propensities: known propensities change nothing.
 
     Estimates have shape (n, K-1, 1), or (n, K-1, n_classes) for classes. Errors: see `MetaLearner`.
 
@@ -52,13 +52,12 @@ class RALearner(MetaLearner):
         return self.outcomes_by_arm(d)
 
     def treatments(self, d: Dataset, eta: Columns) -> dict[Name, Regression]:
-        """The regressions of the imputed effects, on both arms' rows."""
+        """Regressions of the imputed effects, on both arms' rows."""
         mu = self.outcome_values(self.arm_outcomes(eta))
         asked: dict[Name, Regression] = {}
         for k in range(1, self.n_variants):
             imputed = np.where(d.w == 0, mu[:, k] - d.y, d.y - mu[:, 0])
             rows = (d.w == 0) | (d.w == k)
-            asked[TREATMENT_MODEL, str(k - 1)] = self.regression(
-                d, TREATMENT_MODEL, imputed, rows=rows
-            )
+            regression = self.regression(d, TREATMENT_MODEL, imputed, rows=rows)
+            asked[TREATMENT_MODEL, str(k - 1)] = regression
         return asked

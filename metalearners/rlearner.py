@@ -20,7 +20,7 @@ __all__ = ["OUTCOME_MODEL", "RLearner", "pseudo_outcome", "r_loss"]
 
 @dataclass(eq=False, repr=False)
 class RLearner(ByResiduals, MetaLearner):
-    r"""The effect that best explains residuals of the outcome by residuals of the treatment.
+    r"""The effect by which residuals of the treatment best explain those of the outcome.
 
     .. math:: \hat\tau_k = \arg\min_\tau \sum_{i: W_i \in \{0, k\}}
         \left(Y_i - \hat m_k(X_i) - (1[W_i = k] - \hat g_k(X_i)) \tau(X_i)\right)^2, \quad
@@ -42,8 +42,9 @@ class RLearner(ByResiduals, MetaLearner):
 
     Parameters
     ----------
-    outcome_rows : ``pair``, an outcome model for each arm, on the rows of the arm and the control;
-        ``all``, one outcome model on all rows, as other libraries have it. The same with two arms
+    outcome_rows : str
+        ``pair``: an outcome model for each arm, on the rows of the arm and the control; ``all``:
+        one outcome model on all rows, as in other libraries. Both are the same with two arms.
 
     References
     ----------
@@ -87,8 +88,9 @@ class RLearner(ByResiduals, MetaLearner):
 
         Parameters
         ----------
-        epsilon : least absolute value of the treatment's residual that is divided by; the others
-            are as for `fit`
+        epsilon : float
+            Least absolute value of the treatment's residual in a denominator. The other
+            parameters are those of `fit`.
         """
         allowed = pd.Interval(0, np.inf, closed="neither")
         self._epsilon = number(
@@ -99,7 +101,7 @@ class RLearner(ByResiduals, MetaLearner):
         return self
 
     def treatments(self, d: Dataset, eta: Columns) -> dict[Name, Regression]:
-        """The weighted regressions of the pseudo-outcomes."""
+        """Weighted regressions of the pseudo-outcomes."""
         asked: dict[Name, Regression] = {}
         for k in range(1, self.n_variants):
             residual = self._treatment_residual(d, eta, k)
@@ -118,29 +120,22 @@ class RLearner(ByResiduals, MetaLearner):
     def losses(self, d: Dataset, made: Columns) -> dict[str, float]:
         """The R-loss of each arm against the control."""
         effects = self.modelled_effects(made)
-        found = {}
+        losses = {}
         for k in range(1, self.n_variants):
             m, g = self._mean(made, k), self.propensity_among(made, k)
             known = np.isfinite(effects[:, k - 1]) & np.isfinite(m) & np.isfinite(g)
-            own = known & ((d.w == 0) | (d.w == k))
-            if not own.any():
-                found[f"r_loss_{k}_vs_0"] = float("nan")
-                continue
-            found[f"r_loss_{k}_vs_0"] = r_loss(
-                effects[own, k - 1],
-                m[own],
-                g[own],
-                d.y[own],
-                d.w[own] == k,
-                None if d.weight is None else d.weight[own],
-            )
-        return found
+            rows = known & ((d.w == 0) | (d.w == k))
+            weight = None if d.weight is None else d.weight[rows]
+            tau, y, w = effects[rows, k - 1], d.y[rows], d.w[rows] == k
+            loss = r_loss(tau, m[rows], g[rows], y, w, weight) if rows.any() else float("nan")
+            losses[f"r_loss_{k}_vs_0"] = loss
+        return losses
 
     def _validate(self) -> None:
         if self.outcome_rows not in ("pair", "all"):
             raise ValueError(
-                f"Expected outcome_rows 'pair' or 'all'; found {self.outcome_rows!r}. 'all' is "
-                "other libraries' form."
+                f"Expected outcome_rows 'pair' or 'all'; found {self.outcome_rows!r}. Other "
+                "libraries use 'all'."
             )
         super()._validate()
 
@@ -160,15 +155,18 @@ def r_loss(
 
     Parameters
     ----------
-    cate_estimates, outcome_estimates, propensity_scores : (n,) estimates of tau, m and e
-    outcomes, treatments : (n,) outcome, and treatment as 0 or 1
-    sample_weight : (n,) weights of the rows in the mean
+    cate_estimates, outcome_estimates, propensity_scores : arrays of shape (n,)
+        Estimates of tau, m and e.
+    outcomes, treatments : arrays of shape (n,)
+        Outcome, and treatment as 0 or 1.
+    sample_weight : array of shape (n,), optional
+        Weights of the rows in the mean.
 
     Raises
     ------
     ValueError
-        If they aren't finite numbers of one length, are pandas series of different indexes, or
-        propensities are no probabilities, or treatments others than 0 and 1.
+        If they aren't finite numbers of one length, are pandas series of different indexes,
+        propensities are no probabilities, or treatments differ from 0 and 1.
 
     References
     ----------
@@ -207,8 +205,12 @@ def pseudo_outcome(
 
     Parameters
     ----------
-    y, m : (n,) outcome and its expectation
-    residual : (n,) treatment less its probability, bounded away from 0 by `epsilon`
+    y, m : arrays of shape (n,)
+        Outcome and its expectation.
+    residual : array of shape (n,)
+        Treatment less its probability.
+    epsilon : float
+        Least absolute value of the residual.
 
     Returns
     -------

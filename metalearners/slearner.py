@@ -29,13 +29,14 @@ class SLearner(MetaLearner):
 
     The treatment is a category column where the base model takes categories, else one 0/1 column
     for each arm but the control. A linear base model then can't express that effects differ,
-    unless `interactions` are among its features. It sees all features: a feature set is ignored,
+    unless `interactions` are among its features. It uses all features: a feature set is ignored,
     with a warning.
 
     Parameters
     ----------
-    interactions : add the products of the (numeric) features and the arms' 0/1 columns to the
-        features; the treatment then never is a category column
+    interactions : bool
+        Whether products of the (numeric) features and the arms' 0/1 columns are features too; the
+        treatment then never is a category column.
 
     References
     ----------
@@ -77,7 +78,7 @@ class SLearner(MetaLearner):
         """All features."""
 
     def check(self, d: Dataset) -> None:
-        """Refuse features with a name that the treatment is to have."""
+        """Refuse features with a name of the treatment's columns."""
         super().check(d)
         fitted_here = _BASE_MODEL in self.unfitted and not self.interactions
         as_category = fitted_here and takes_arm_as_category(self.spec(_BASE_MODEL).build())

@@ -12,7 +12,7 @@ TREATMENT_EFFECT_MODEL = "treatment_effect_model"
 
 
 class XLearner(MetaLearner):
-    r"""Effects imputed in each of two arms, and averaged by the propensity.
+    r"""Effects that are imputed in both arms, and averaged by the propensity.
 
     .. math:: \hat\tau_k(x) = g(x) \hat\tau_{0k}(x) + (1 - g(x)) \hat\tau_{kk}(x), \quad
         g = \frac{\hat e_k}{\hat e_0 + \hat e_k}
@@ -53,7 +53,7 @@ class XLearner(MetaLearner):
         return {**self.outcomes_by_arm(d), **self.propensity(d)}
 
     def treatments(self, d: Dataset, eta: Columns) -> dict[Name, Regression]:
-        """The imputed effects of both arms, learnt in the arm they were imputed in."""
+        """Regressions of the imputed effects, each on the rows of its arm."""
         mu = self.outcome_values(self.arm_outcomes(eta))
         asked: dict[Name, Regression] = {}
         for k in range(1, self.n_variants):

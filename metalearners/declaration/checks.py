@@ -1,4 +1,4 @@
-"""What a learner refuses before anything is fitted: arguments, data, base models."""
+"""Arguments, data and base models that a learner refuses before anything is fitted."""
 
 from collections.abc import Mapping
 from inspect import signature
@@ -22,11 +22,10 @@ from metalearners.declaration.by_kind import (
 from metalearners.declaration.declaration import NUISANCE, PROPENSITY_MODEL, TREATMENT, Declaration
 from metalearners.declaration.prefitted import check_prefitted, check_prefitted_kinds
 from metalearners.declaration.trial import TRIAL_ROWS, Arms, check_rows, check_stopping, check_trial
-from metalearners.fits.estimator_spec import EstimatorSpec
 
 
 class CheckedDeclaration(Declaration):
-    """A declaration that refuses what it can't be fitted with."""
+    """A declaration that refuses arguments and data that it can't be fitted with."""
 
     def _validate(self) -> None:
         self._check_switches()
@@ -107,11 +106,9 @@ class CheckedDeclaration(Declaration):
             select(d.X, self.columns(kind))
 
     def check_models(self, d: Dataset, fit_params: Mapping[str, Any] | None = None) -> None:
-        """Refuse base models that would refuse their parameters or features when they are fitted.
+        """Refuse base models whose fits would fail on their parameters or features.
 
-        Parameters
-        ----------
-        fit_params : as for `MetaLearner.fit`
+        `fit_params` are those of `MetaLearner.fit`.
         """
         few = take(d.X, np.arange(min(len(d), TRIAL_ROWS)))
         for kind in self.unfitted:
@@ -134,23 +131,23 @@ class CheckedDeclaration(Declaration):
         control = counts[0] if self.is_pairwise(kind) else 0
         fewest = min(counts.sum() if arm is None else counts[arm] + control for arm in arms)
         n_folds = self.n_folds_of(kind)
-        # Folds' training rows, which are so many in the mean; those of given folds aren't.
+        # The mean over drawn folds; folds that the user passes may differ more.
         return int(fewest if n_folds == 1 or d.cv is not None else fewest * (1 - 1 / n_folds))
 
     def unkept(self) -> list[str]:
-        """Sentences on the base models whose fits no store can keep, as no digest says all."""
-        specs = {self.spec(kind) for kind in self.unfitted}
-        return sorted({_said_unkept(spec) for spec in specs if spec.unkept})
+        """Sentences on the base models whose fits no store can keep, as no digest covers them."""
+        specs = [self.spec(kind) for kind in self.unfitted]
+        return sorted(
+            {
+                f"Fits of {spec.name} are neither shared nor kept, as what they depend on can't be "
+                f"followed or stored: {', '.join(spec.unkept[:3])}."
+                for spec in specs
+                if spec.unkept
+            }
+        )
 
 
 def fit_params_of(given: Mapping[str, Any], stage: str, kind: str) -> dict[str, Any]:
-    """Arguments of a kind's `fit`, of those that are given for all or by stage and kind."""
+    """Arguments of a kind's `fit`, from arguments for all or by stage and kind."""
     by_stage = bool(given) and set(given) <= {NUISANCE, TREATMENT}
     return dict(given.get(stage, {}).get(kind, {}) if by_stage else given)
-
-
-def _said_unkept(spec: EstimatorSpec) -> str:
-    return (
-        f"Fits of {spec.name} are neither shared nor kept, as what they depend on can't be "
-        f"followed or stored: {', '.join(spec.unkept[:3])}."
-    )

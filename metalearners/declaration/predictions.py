@@ -1,4 +1,4 @@
-"""Predictions of a learner's base models, each made when a formula first asks for it."""
+"""Predictions of a learner's base models, computed when a formula first needs them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -13,12 +13,16 @@ class Predictions(Mapping[Name, Array]):
 
     Parameters
     ----------
-    models : by kind
-    X : (n, p) features; None for the rows fitted on, without proof that they are these
-    columns : a kind's features
-    is_oos : False for the rows fitted on, each predicted by models that haven't seen it
-    oos_method : how other rows are predicted, by kind
-    known : predictions that are known, such as a design's propensities
+    models : dict of lists of CrossFitEstimator
+        By kind.
+    X : array or data frame of shape (n, p), or None
+        Features; None for the rows fitted on, without proof that they are these.
+    columns, oos_method : callables
+        From a kind to its features, and to how other rows than those fitted on are predicted.
+    is_oos : bool
+        False for the rows fitted on: models predict each row that haven't seen it.
+    known : dict of arrays
+        Predictions that are known, such as a design's propensities.
     """
 
     def __init__(
@@ -44,26 +48,16 @@ class Predictions(Mapping[Name, Array]):
         return self._made[name]
 
     def __iter__(self) -> Iterator[Name]:
-        return iter(
-            dict.fromkeys(
-                [
-                    *self._made,
-                    *(
-                        (kind, str(k))
-                        for kind, own in self._models.items()
-                        for k in range(len(own))
-                    ),
-                ]
-            )
-        )
+        names = [(kind, str(k)) for kind, own in self._models.items() for k in range(len(own))]
+        return iter(dict.fromkeys([*self._made, *names]))
 
     def __len__(self) -> int:
-        return len(list(iter(self)))
+        return len(list(iter(self)))  # list(self) would call this method
 
     def _predict(self, name: Name) -> Array:
         kind, ordinal = name
-        own = self._models.get(kind, ())
-        model = own[int(ordinal)] if own else None
+        models = self._models.get(kind, ())
+        model = models[int(ordinal)] if models else None
         if model is None or model.crossfit is None:
             raise ValueError(
                 f"Expected a fitted {kind}; it isn't, or wasn't stored. Call fit; a learner that "
@@ -76,6 +70,6 @@ class Predictions(Mapping[Name, Array]):
         features = select(self._X, columns)
         if self._is_oos:
             return model.values(features, True, self._oos_method(kind))
-        if columns not in self._contents:  # a digest reads all values: once is enough
+        if columns not in self._contents:  # a digest reads all values, so it is computed once
             self._contents[columns] = matrix_digest(features)[0]
         return model.values(features, False, None, self._contents[columns])
