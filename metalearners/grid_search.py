@@ -24,10 +24,13 @@ class GSResult:
 
     Parameters
     ----------
-    metalearner : fitted
-    train_scores, test_scores : by name, as `MetaLearner.evaluate` gives them: of the rows fitted
-        on (out of fold), and of the test rows where there are such
-    fit_time, score_time : seconds; fits that an earlier point did take none
+    metalearner : MetaLearner
+        Fitted.
+    train_scores, test_scores : dict of float
+        Scores of `MetaLearner.evaluate` by name: of the rows fitted on (out of fold), and of the
+        test rows if there are any.
+    fit_time, score_time : float
+        Seconds. Fits that an earlier point needed too take no time.
     """
 
     metalearner: MetaLearner
@@ -40,35 +43,46 @@ class GSResult:
 class MetaLearnerGridSearch:
     """Fits a metalearner with each combination of base models and of their parameters.
 
-    Grid points share what they have in common: a model that several of them need, such as a
-    nuisance model that the grid doesn't vary, is fitted once.
+    A model that several grid points need, such as a nuisance model that the grid doesn't vary, is
+    fitted once.
 
     Parameters
     ----------
-    metalearner_factory : class of the metalearner
-    metalearner_params : its arguments, but factories, params and ``random_state``; models to
-        reuse come as ``fitted_nuisance_models`` and ``fitted_propensity_model``
-    base_learner_grid : classes to try by model kind, or callables that return estimators, for each
-        kind that isn't reused
-    param_grid : by model kind and name of the class or callable, lists of values to try by
-        parameter; default parameters where there are none
+    metalearner_factory : type
+        Class of the metalearner.
+    metalearner_params : dict
+        Its arguments, without factories, params and ``random_state``. Models to reuse are
+        ``fitted_nuisance_models`` and ``fitted_propensity_model``.
+    base_learner_grid : dict of lists
+        Classes to try by model kind, or callables that return estimators, for each kind that isn't
+        reused.
+    param_grid : dict of dicts of dicts of lists
+        Values to try, by model kind, name of the class or callable, and parameter. Parameters
+        that aren't listed keep their defaults.
     scoring : as for `MetaLearner.evaluate`
-    n_jobs : workers for the fits of a grid point, with scikit-learn's meaning of None, 1, N and -1
-    random_state : of each metalearner
-    verbose : above 0, prints a line for each grid point
-    store_raw_results, store_results : whether to keep ``raw_results_`` and ``results_``. With
-        neither, ``raw_results_`` is a generator, which fits a grid point when it is asked for it
+    n_jobs : int, optional
+        Workers for the fits of a grid point, with scikit-learn's meaning of None, 1, N and -1.
+    random_state : int, optional
+        Of each metalearner.
+    verbose : int
+        Above 0, prints a line for each grid point.
+    store_raw_results, store_results : bool
+        Whether to keep ``raw_results_`` and ``results_``. If both are False, ``raw_results_`` is a
+        generator, which fits a grid point when its result is needed.
 
     Attributes
     ----------
-    grid_size_ : number of grid points
-    raw_results_ : a `GSResult` for each
-    results_ : data frame, indexed by the metalearner's name, base models and their parameters
+    grid_size_ : int
+        Number of grid points.
+    raw_results_ : list of GSResult
+        One for each grid point.
+    results_ : DataFrame
+        Indexed by the metalearner's name, its base models and their parameters.
 
     Raises
     ------
     ValueError
-        If the grid isn't one of the metalearner's base models.
+        If the grid doesn't match the metalearner's base models.
 
     Examples
     --------
@@ -129,10 +143,14 @@ class MetaLearnerGridSearch:
 
         Parameters
         ----------
-        X, y, w : rows to fit on
-        X_test, y_test, w_test : further rows to score on
-        oos_method : how these are predicted
-        fit_kwargs : further arguments of `MetaLearner.fit`
+        X, y, w : as for `MetaLearner.fit`
+            Rows to fit on.
+        X_test, y_test, w_test : as X, y and w, optional
+            Further rows to score on.
+        oos_method : str
+            How these are predicted.
+        **fit_kwargs
+            Further arguments of `MetaLearner.fit`.
 
         Raises
         ------
@@ -153,11 +171,12 @@ class MetaLearnerGridSearch:
         self.raw_results_: Any = results if self.store_raw_results else None if keep else raw
 
     def best(self, score: str) -> GSResult:
-        """The grid point with the best score, on test rows where there are such.
+        """The grid point with the best score, on test rows if there are any.
 
         Parameters
         ----------
-        score : name of a score; greater is better, but of R-losses
+        score : str
+            Name of a score. The greatest is best; of R-losses the least.
 
         Raises
         ------
@@ -189,23 +208,23 @@ class MetaLearnerGridSearch:
     def _point(
         self, classes: Mapping[str, Callable[..., Any]], params: Mapping[str, Any]
     ) -> MetaLearner:
-        own: dict[str, Any] = {"random_state": self.random_state}
+        arguments: dict[str, Any] = {"random_state": self.random_state}
         stages = {
             "nuisance": set(self.metalearner_factory.NUISANCE_KINDS) - {PROPENSITY_MODEL},
             "treatment": set(self.metalearner_factory.TREATMENT_KINDS),
         }
         for stage, kinds in stages.items():
-            own[f"{stage}_model_factory"] = {k: v for k, v in classes.items() if k in kinds}
-            own[f"{stage}_model_params"] = {k: v for k, v in params.items() if k in kinds}
-        own["propensity_model_factory"] = classes.get(PROPENSITY_MODEL)
-        own["propensity_model_params"] = params.get(PROPENSITY_MODEL)
-        shared = sorted(set(own) & set(self.metalearner_params))
+            arguments[f"{stage}_model_factory"] = {k: v for k, v in classes.items() if k in kinds}
+            arguments[f"{stage}_model_params"] = {k: v for k, v in params.items() if k in kinds}
+        arguments["propensity_model_factory"] = classes.get(PROPENSITY_MODEL)
+        arguments["propensity_model_params"] = params.get(PROPENSITY_MODEL)
+        shared = sorted(set(arguments) & set(self.metalearner_params))
         if shared:
             raise ValueError(
                 f"{shared} should not be specified in metalearner_params as they are used "
                 "internally. Use the grids, and the argument random_state."
             )
-        return self.metalearner_factory(**self.metalearner_params, **own)
+        return self.metalearner_factory(**self.metalearner_params, **arguments)
 
     def _run(
         self,
@@ -307,7 +326,7 @@ def _table(results: Sequence[GSResult]) -> pd.DataFrame:
 
 
 def _levels(learners: Sequence[MetaLearner]) -> list[str]:
-    """Names of the index: each kind, and behind it the parameters that any grid point gives it."""
+    """Names of the index: each model kind, followed by the parameters that grid points set."""
     levels = ["metalearner"]
     for kind in learners[0].unfitted:
         params = {name for learner in learners for name in learner.spec(kind).params}

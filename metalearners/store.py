@@ -1,4 +1,4 @@
-"""Stores: where values lie under the digest of their content, and fits under their unit's key."""
+"""Stores: they keep values under the digest of their content, and fits under their unit's key."""
 
 import warnings
 from pathlib import Path
@@ -17,15 +17,18 @@ class DirectoryStore(CachedStore):
 
     Parameters
     ----------
-    location : a folder, made for its owner alone if it doesn't exist, or a URL
-    refresh : find only what this object kept itself, so that every unit is fitted anew
-    signing_key : a secret; fits are only valid if they were kept with the same one
+    location : Path or str
+        A folder or a URL. A folder that doesn't exist is made, for its owner alone.
+    refresh : bool
+        Whether to ignore fits that other objects kept, so that every unit is fitted anew.
+    signing_key : bytes
+        A secret; only fits that were kept with the same secret are valid.
 
     Raises
     ------
     UntrustedError
-        If any user of this machine may write to the folder, and there is no signing key. Where
-        some others may, an `UntrustedWarning` says so.
+        If any user of this machine may write to the folder, and there is no signing key. If some
+        others may, an `UntrustedWarning` says so.
     """
 
     def __init__(
