@@ -37,7 +37,14 @@ from metalearners.declaration.by_kind import (
     is_base_model,
 )
 from metalearners.digests.matrices import matrix_digest
-from metalearners.fits.crossfit import _MEAN, MEDIAN, OOS_METHODS, OVERALL, CrossFit, known_classes
+from metalearners.fits.crossfit import (
+    _MEAN,
+    MEDIAN,
+    OVERALL,
+    CrossFit,
+    check_oos_method,
+    known_classes,
+)
 from metalearners.fits.estimator_spec import EstimatorSpec
 from metalearners.fits.execute import joblib_executor, run_stage
 from metalearners.fits.plan import Regression
@@ -334,10 +341,7 @@ class CrossFitEstimator:
 
     def _check_oos_method(self, oos_method: str | None) -> None:
         """Refuse an unknown oos_method, and one whose models weren't fitted."""
-        if oos_method not in OOS_METHODS:
-            raise ValueError(
-                f"oos_method {oos_method!r} not supported. Supported values are {OOS_METHODS}."
-            )
+        check_oos_method(oos_method)
         if oos_method == OVERALL and not self.enable_overall:
             raise ValueError(
                 "In order to use 'overall' prediction method, the estimator's enable_overall "

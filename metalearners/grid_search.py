@@ -40,6 +40,7 @@ class GSResult:
     score_time: float
 
 
+@dataclass(eq=False, repr=False)
 class MetaLearnerGridSearch:
     """Fits a metalearner with each combination of base models and of their parameters.
 
@@ -103,30 +104,37 @@ class MetaLearnerGridSearch:
     (3, 'LinearRegression')
     """
 
-    def __init__(
-        self,
-        metalearner_factory: type[MetaLearner],
-        metalearner_params: Mapping[str, Any],
-        base_learner_grid: Mapping[str, Sequence[Callable[..., Any]]],
-        param_grid: Mapping[str, Mapping[str, Mapping[str, Sequence[Any]]]],
-        scoring: Mapping[str, Sequence[Any]] | None = None,
-        n_jobs: int | None = None,
-        random_state: int | None = None,
-        verbose: int = 0,
-        store_raw_results: bool = True,
-        store_results: bool = True,
-    ) -> None:
-        self.metalearner_factory = metalearner_factory
-        self.metalearner_params = metalearner_params
-        self.base_learner_grid = base_learner_grid
-        self.param_grid = param_grid
-        self.scoring = scoring
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.verbose = verbose
-        self.store_raw_results = store_raw_results
-        self.store_results = store_results
-        self._check()
+    metalearner_factory: type[MetaLearner]
+    metalearner_params: Mapping[str, Any]
+    base_learner_grid: Mapping[str, Sequence[Callable[..., Any]]]
+    param_grid: Mapping[str, Mapping[str, Mapping[str, Sequence[Any]]]]
+    scoring: Mapping[str, Sequence[Any]] | None = None
+    n_jobs: int | None = None
+    random_state: int | None = None
+    verbose: int = 0
+    store_raw_results: bool = True
+    store_results: bool = True
+
+    def __post_init__(self) -> None:
+        factory = self.metalearner_factory
+        if not (isinstance(factory, type) and issubclass(factory, MetaLearner)):
+            raise ValueError(f"Expected a class of metalearners; found {factory!r}.")
+        check_dict("metalearner_params", self.metalearner_params, "the class's arguments")
+        check_dict("base_learner_grid", self.base_learner_grid, "classes by model kind")
+        check_dict("param_grid", self.param_grid, "values by model kind, class and parameter")
+        check_n_jobs("n_jobs", self.n_jobs)
+        expected = self._expected_kinds()
+        if set(self.base_learner_grid) != expected:
+            raise ValueError(
+                "base_learner_grid keys don't match the expected model names. base_learner_grid "
+                f"keys were expected to be {sorted(expected)}; found "
+                f"{sorted(map(str, self.base_learner_grid))}."
+            )
+        for kind, grid in self.base_learner_grid.items():
+            self._check_classes(kind, grid)
+        self._check_names("model kinds", self.param_grid, expected)
+        for kind, by_class in self.param_grid.items():
+            self._check_values(kind, by_class)
 
     def fit(
         self,
@@ -195,15 +203,12 @@ class MetaLearnerGridSearch:
     def _points(self) -> Iterator[MetaLearner]:
         """An unfitted metalearner for each grid point."""
         for classes in ParameterGrid(dict(self.base_learner_grid)):
-            grids = {
-                kind: list(ParameterGrid(self._values(kind, factory)))
-                for kind, factory in classes.items()
-            }
+            grids = {}
+            for kind, factory in classes.items():
+                values = self.param_grid.get(kind, {}).get(factory_name(factory), {})
+                grids[kind] = list(ParameterGrid(dict(values)))
             for params in ParameterGrid(grids):
                 yield self._point(classes, params)
-
-    def _values(self, kind: str, factory: Callable[..., Any]) -> dict[str, Sequence[Any]]:
-        return dict(self.param_grid.get(kind, {}).get(factory_name(factory), {}))
 
     def _point(
         self, classes: Mapping[str, Callable[..., Any]], params: Mapping[str, Any]
@@ -249,27 +254,6 @@ class MetaLearnerGridSearch:
             if self.verbose > 0:
                 print(f"[{number}/{len(points)}] fitted in {fitted - begun:.2f} s")
             yield GSResult(learner, train_scores, test_scores, fitted - begun, scored - fitted)
-
-    def _check(self) -> None:
-        factory = self.metalearner_factory
-        if not (isinstance(factory, type) and issubclass(factory, MetaLearner)):
-            raise ValueError(f"Expected a class of metalearners; found {factory!r}.")
-        check_dict("metalearner_params", self.metalearner_params, "the class's arguments")
-        check_dict("base_learner_grid", self.base_learner_grid, "classes by model kind")
-        check_dict("param_grid", self.param_grid, "values by model kind, class and parameter")
-        check_n_jobs("n_jobs", self.n_jobs)
-        expected = self._expected_kinds()
-        if set(self.base_learner_grid) != expected:
-            raise ValueError(
-                "base_learner_grid keys don't match the expected model names. base_learner_grid "
-                f"keys were expected to be {sorted(expected)}; found "
-                f"{sorted(map(str, self.base_learner_grid))}."
-            )
-        for kind, grid in self.base_learner_grid.items():
-            self._check_classes(kind, grid)
-        self._check_names("model kinds", self.param_grid, expected)
-        for kind, by_class in self.param_grid.items():
-            self._check_values(kind, by_class)
 
     def _expected_kinds(self) -> set[str]:
         reused = set(self.metalearner_params.get("fitted_nuisance_models") or {})

@@ -16,12 +16,7 @@ from metalearners.base_models.capabilities import check_kinds
 from metalearners.base_models.precision import concerns, tell
 from metalearners.base_models.rows import kinds
 from metalearners.cross_fit_estimator import MEDIAN, OVERALL, CrossFitEstimator
-from metalearners.data.containers import (
-    check_matrix,
-    check_same_rows,
-    column_names,
-    select,
-)
+from metalearners.data.containers import check_matrix, check_same_rows, column_names, select
 from metalearners.data.conversion import (
     arm_codes,
     as_groups,
@@ -50,7 +45,7 @@ from metalearners.evaluation.overlap import Overlap, overlap
 from metalearners.evaluation.scoring import evaluate
 from metalearners.explainer import Explainable
 from metalearners.export import build_onnx, necessary_onnx_models
-from metalearners.fits.crossfit import OOS_METHODS, CrossFit
+from metalearners.fits.crossfit import CrossFit, check_oos_method
 from metalearners.fits.execute import Executor, joblib_executor, run_stage
 from metalearners.fits.plan import Regression, fit_param
 from metalearners.fits.store import MemoryStore, Store
@@ -812,10 +807,7 @@ class MetaLearner(Explainable, CheckedDeclaration):
                 "Expected is_oos as True, for other rows than those fitted on, or False; found "
                 f"{is_oos!r}."
             )
-        if oos_method not in OOS_METHODS:
-            raise ValueError(
-                f"oos_method {oos_method!r} not supported. Supported values are {OOS_METHODS}."
-            )
+        check_oos_method(oos_method)
 
         def method(kind: str) -> str:
             overall = lenient and kind == PROPENSITY_MODEL and oos_method == MEDIAN

@@ -6,11 +6,7 @@ import numpy as np
 
 from metalearners._typing import Columns, Floats, Name
 from metalearners.data.dataset import Dataset
-from metalearners.declaration.declaration import (
-    PROPENSITY_MODEL,
-    TREATMENT_MODEL,
-    Declaration,
-)
+from metalearners.declaration.declaration import PROPENSITY_MODEL, TREATMENT_MODEL, Declaration
 from metalearners.fits.plan import Regression
 
 OUTCOME_MODEL = "outcome_model"

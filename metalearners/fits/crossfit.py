@@ -20,6 +20,12 @@ _COMBINE: Mapping[str, Callable[..., Array]] = {_MEAN: np.mean, MEDIAN: np.media
 OOS_METHODS = (OVERALL, *_COMBINE)
 
 
+def check_oos_method(name: str | None) -> None:
+    """Refuse what is no way to predict new rows."""
+    if name not in OOS_METHODS:
+        raise ValueError(f"oos_method {name!r} not supported. Supported values are {OOS_METHODS}.")
+
+
 @dataclass(frozen=True, eq=False)
 class CrossFit:
     """The fits of one regression."""
