@@ -81,7 +81,10 @@ def build_onnx(
     try:
         graph = onnx_graph.Graph(every)
         given = {kind: _include(graph, learner, kind, models[kind]) for kind in models}
-        return graph.finish(formula(graph, given), output_name)
+        effects = formula(graph, given)
+        if learner.is_classification and not learner.MULTI_CLASS:  # on both classes
+            effects = graph.add("Concat", graph.add("Neg", effects), effects, axis=2)
+        return graph.finish(effects, output_name)
     except onnx_graph.ERRORS as error:
         raise ValueError(
             "Expected ONNX models that can be put together; found that onnx refuses the result. "
@@ -93,7 +96,7 @@ def build_onnx(
 
 
 def _differences(graph: "Graph", given: Values) -> str:
-    """T: mu_k - mu_0."""
+    """T: mu_k - mu_0, of probabilities where outcomes are classes."""
     control, *treated = given["variant_outcome_model"]
     return graph.stack([graph.add("Sub", mu, control) for mu in treated])
 
@@ -122,27 +125,16 @@ def _direct(graph: "Graph", given: Values) -> str:
     return graph.stack(given["treatment_model"])
 
 
-def _of_classes(formula: Formula) -> Formula:
-    """Effects on both classes, (n, K-1, 2), from a formula's effects on the second."""
-
-    def both(graph: "Graph", given: Values) -> str:
-        effects = formula(graph, given)
-        return graph.add("Concat", graph.add("Neg", effects), effects, axis=2)
-
-    return both
-
-
 def _formula(learner: "Declaration | Explainable") -> Formula:
     """The formula, by the model kinds that predictions for new rows need."""
     if "variant_outcome_model" in learner.SERVED:
-        return _differences  # of probabilities, where outcomes are classes
+        return _differences
     if "base_model" in learner.SERVED:
         raise ValueError(
             f"The {type(learner).__name__} does not implement this method. Convert its base model, "
             "and take differences of its predictions with the treatment among the features."
         )
-    formula = _weighted if "control_effect_model" in learner.SERVED else _direct
-    return _of_classes(formula) if learner.is_classification else formula
+    return _weighted if "control_effect_model" in learner.SERVED else _direct
 
 
 # Base models

@@ -28,7 +28,7 @@ from metalearners.data.conversion import (
     known_propensity,
 )
 from metalearners.data.dataset import Dataset, check_weight
-from metalearners.declaration.by_kind import check_n_jobs
+from metalearners.declaration.by_kind import check_n_jobs, check_switch, is_whole
 from metalearners.declaration.checks import CheckedDeclaration, fit_params_of
 from metalearners.declaration.declaration import (
     NUISANCE,
@@ -295,30 +295,27 @@ class MetaLearner(Explainable, CheckedDeclaration):
         **rows: Any,
     ) -> Job:
         """Check the rows and how to fit on them; parameters and errors as for `fit`."""
-        if not isinstance(synchronize, (bool, np.bool_)):
-            raise ValueError(
-                f"Expected synchronize_cross_fitting as a bool; found {synchronize!r}."
-            )
-        if store is not None and not all(
-            hasattr(store, name) for name in ("put", "find", "fetch", "keep")
-        ):
+        check_switch("synchronize_cross_fitting", synchronize)
+        needed = ("put", "find", "fetch", "keep")
+        if store is not None and not all(hasattr(store, name) for name in needed):
             raise ValueError(
                 f"Expected a store such as metalearners.store.DirectoryStore(folder); found "
                 f"{store!r}."
             )
         d = self.dataset(X, y, w, **rows)
+        fit_params = {} if fit_params is None else fit_params
         self._check_fit_params(fit_params)
         for kind in self.unfitted:
-            own = fit_params_of(fit_params or {}, self._stage(kind), kind)
-            check_same_rows(X=X, y=y, w=w, **by_row(own, len(d)))
-        self._check_weighted_once(fit_params or {}, d)
+            arguments = fit_params_of(fit_params, self._stage(kind), kind)
+            check_same_rows(X=X, y=y, w=w, **by_row(arguments, len(d)))
+            self._check_weighted_once(kind, arguments, d)
         if synchronize and d.cv is None:
             self._check_synchronized()
         self.check(d)
         self._check_kinds(d)
         self.check_models(d, fit_params)
         if store is not None and store.lasting:
-            self._check_kept(fit_params or {}, d)
+            self._check_kept(fit_params, d)
         _tell_uncovered(d)
         tell(self.concerns(d, bool(fit_params)))
         if self.is_classification:
@@ -327,7 +324,7 @@ class MetaLearner(Explainable, CheckedDeclaration):
         # It keeps the features' names. A fit that is refused must leave the learner as it was.
         validate_data(self, X=X, skip_check_array=True)
         self._columns_in = column_names(X)
-        return Job(d, fit_params or {}, MemoryStore() if store is None else store, execute)
+        return Job(d, fit_params, MemoryStore() if store is None else store, execute)
 
     def dataset(
         self,
@@ -478,8 +475,6 @@ class MetaLearner(Explainable, CheckedDeclaration):
 
     def _check_fit_params(self, given: Any) -> None:
         """Refuse fit_params that reach no model, or that are no arguments."""
-        if given is None:
-            return
         if not isinstance(given, Mapping):
             raise ValueError(
                 "Expected fit_params as a dict of arguments, or a dict with the keys 'nuisance' "
@@ -505,16 +500,14 @@ class MetaLearner(Explainable, CheckedDeclaration):
                     f"found {given!r}."
                 )
 
-    def _check_weighted_once(self, fit_params: Mapping[str, Any], d: Dataset) -> None:
-        """Refuse weights in fit_params for models that get others."""
-        for kind in self.unfitted:
-            given = fit_params_of(fit_params, self._stage(kind), kind)
-            if "sample_weight" in given and (kind in self.WEIGHTED or d.weight is not None):
-                raise ValueError(
-                    f"Expected fit_params without sample_weight for {kind}, whose weights "
-                    f"{type(self).__name__} sets itself. Use the argument sample_weight, which all "
-                    "stages respect."
-                )
+    def _check_weighted_once(self, kind: str, arguments: Mapping[str, Any], d: Dataset) -> None:
+        """Refuse weights in fit_params for a model that gets other weights."""
+        if "sample_weight" in arguments and (kind in self.WEIGHTED or d.weight is not None):
+            raise ValueError(
+                f"Expected fit_params without sample_weight for {kind}, whose weights "
+                f"{type(self).__name__} sets itself. Use the argument sample_weight, which all "
+                "stages respect."
+            )
 
     def _check_kept(self, fit_params: Mapping[str, Any], d: Dataset) -> None:
         """Refuse arguments that no digest names; warn of base models whose fits aren't kept."""
@@ -733,9 +726,14 @@ class MetaLearner(Explainable, CheckedDeclaration):
             value = passed[name]
             if name not in given or own is None:
                 continue
-            if is_oos:
-                _tell_without(name, value)
-            elif len(own) == n:  # rows of another number are refused with their features
+            if is_oos and value is None and name in _WITHOUT:
+                warnings.warn(
+                    f"The learner was fitted with {name}; found none for these rows, so that "
+                    f"{_WITHOUT[name]}. Pass {name}, if these rows have such.",
+                    stacklevel=4,
+                )
+            # Rows of another number are refused with their features.
+            elif not is_oos and len(own) == n:
                 if value is not None and not _same_fact(name, value, own):
                     raise ValueError(
                         f"Expected the {name} that the rows were fitted with; found others. Leave "
@@ -878,8 +876,7 @@ class MetaLearner(Explainable, CheckedDeclaration):
                 f"Expected a model_kind of {type(self).__name__} among {sorted(models)}; found "
                 f"{kind!r}."
             )
-        whole = isinstance(ordinal, (int, np.integer)) and not isinstance(ordinal, bool)
-        if not whole or not 0 <= ordinal < len(models[kind]):
+        if not is_whole(ordinal) or not 0 <= ordinal < len(models[kind]):
             raise ValueError(
                 f"{kind} has cardinality {len(models[kind])} and model_ord is {ordinal!r}: use 0 "
                 f"to {len(models[kind]) - 1}."
@@ -912,15 +909,6 @@ _WITHOUT = {
 def _own(models: Sequence[Prefitted]) -> list[CrossFitEstimator]:
     """Prefitted models; the constructor has checked that each is a `CrossFitEstimator`."""
     return cast(list[CrossFitEstimator], list(models))
-
-
-def _tell_without(name: str, value: Array | None) -> None:
-    if value is None and name in _WITHOUT:
-        warnings.warn(
-            f"The learner was fitted with {name}; found none for these rows, so that "
-            f"{_WITHOUT[name]}. Pass {name}, if these rows have such.",
-            stacklevel=5,
-        )
 
 
 def _same_fact(name: str, a: Array, b: Array) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from metalearners._typing import Array, Name, Ref
+from metalearners._typing import Array, Name
 from metalearners.base_models.rows import as_mask
 from metalearners.data.containers import Features, select
 from metalearners.data.dataset import Dataset
@@ -81,11 +81,6 @@ class Plan:
         """Every unit once, those of all rows first: they take longest, and workers end together."""
         of_all_rows = {own.overall for own in self.asked.values()}
         return sorted(self.units, key=lambda unit: unit not in of_all_rows)
-
-    @cached_property
-    def key(self) -> Ref:
-        """Digest of the units."""
-        return combine("plan", [unit.key for unit in self.units])
 
     @property
     def planned(self) -> int:
