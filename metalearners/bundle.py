@@ -95,7 +95,12 @@ class Bundle:
         SchemaError
             If the rows lack a feature, or it has values that the model doesn't know.
         """
-        features = X if self.schema is None else self.schema.conform(_as_frame(X))
+        if self.schema is not None and not isinstance(X, pd.DataFrame):
+            raise SchemaError(
+                "Expected a pandas DataFrame, as the model was fitted on; found "
+                f"{type(X).__module__}.{type(X).__qualname__}. Convert it, as with .to_pandas()."
+            )
+        features = X if self.schema is None else self.schema.conform(X)
         columns: dict[str, Floats] = {}
         for name, learner in self.learners.items():
             estimates = learner.predict(features, is_oos=True, propensity=propensity)
@@ -104,8 +109,8 @@ class Bundle:
                     f"Expected effects on one number, or on the second of two classes; {name} has "
                     f"{estimates.shape[2]} classes. Call its own predict."
                 )
-            of = _class_name(learner)
-            columns |= estimate_columns(name, self.arms, estimates[:, :, -1], of)
+            effects, on_class = estimates[:, :, -1], _class_name(learner)
+            columns |= estimate_columns(name, self.arms, effects, on_class)
         return pd.DataFrame(columns, index=X.index if isinstance(X, pd.DataFrame) else None)
 
     def save(self, folder: str | Path, signing_key: bytes = b"") -> None:
@@ -196,15 +201,6 @@ def _check_fitted(learner: Any, X: Matrix) -> None:
             f"Expected the features fitted on, {expected}; found {names or X.shape[1]}. Pass the X "
             "given to fit."
         )
-
-
-def _as_frame(X: Matrix) -> pd.DataFrame:
-    if not isinstance(X, pd.DataFrame):
-        raise SchemaError(
-            "Expected a pandas DataFrame, as the model was fitted on; found "
-            f"{type(X).__module__}.{type(X).__qualname__}. Convert it, as with .to_pandas()."
-        )
-    return X
 
 
 _SHAPING = ("lightgbm", "numpy", "pandas", "scikit-learn")

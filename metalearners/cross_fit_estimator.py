@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -124,13 +124,7 @@ class CrossFitEstimator:
 
     def clone(self) -> "CrossFitEstimator":
         """An unfitted copy with the same parameters."""
-        return CrossFitEstimator(
-            self.n_folds,
-            self.estimator_factory,
-            copy.deepcopy(self.estimator_params),
-            self.enable_overall,
-            self.random_state,
-        )
+        return replace(self, estimator_params=copy.deepcopy(self.estimator_params))
 
     def set_params(self, **params: Any) -> Self:
         """Not available, as the fits belong to the parameters."""

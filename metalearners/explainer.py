@@ -83,7 +83,13 @@ class Explainer:
         """
         importances = []
         for arm, model in enumerate(self.cate_models, start=1):
-            series = _named(_importances(model, arm), feature_names)
+            if not hasattr(model, "feature_importances_"):
+                raise ValueError(
+                    f"Model used for treatment variant {arm} has no attribute "
+                    f"feature_importances_; found {type(model).__name__}. Use a model which "
+                    "computes them, e.g. LGBMRegressor."
+                )
+            series = _named(np.asarray(model.feature_importances_), feature_names)
             if normalize and series.sum() > 0:
                 series = series / series.sum()
             if sort_values:
@@ -119,7 +125,12 @@ class Explainer:
         """
         values = []
         for model in self.cate_models:
-            _check_features(model, X)
+            expected = getattr(model, "n_features_in_", X.shape[1])
+            if X.shape[1] != expected:
+                raise ValueError(
+                    f"Expected the {expected} features that the model was fitted on; found "
+                    f"{X.shape[1]}. With a feature_set, pass those of the treatment model."
+                )
             explainer = shap_explainer_factory(model=model, **(shap_explainer_params or {}))
             values.append(explainer.shap_values(X))
         return values
@@ -257,15 +268,6 @@ def _effects(estimates: Array, n_rows: int) -> Floats:
     return estimates[:, :, -1]
 
 
-def _importances(model: Any, arm: int) -> Array:
-    if not hasattr(model, "feature_importances_"):
-        raise ValueError(
-            f"Model used for treatment variant {arm} has no attribute feature_importances_; "
-            f"found {type(model).__name__}. Use a model which computes them, e.g. LGBMRegressor."
-        )
-    return np.asarray(model.feature_importances_)
-
-
 def _named(values: Array, names: Collection[str] | None) -> pd.Series:
     if names is None:
         names = [f"Feature {i}" for i in range(len(values))]
@@ -275,12 +277,3 @@ def _named(values: Array, names: Collection[str] | None) -> pd.Series:
             f"{len(names)}. With a feature_set, name those of the treatment model."
         )
     return pd.Series(values, index=list(names))
-
-
-def _check_features(model: Any, X: Matrix) -> None:
-    expected = getattr(model, "n_features_in_", X.shape[1])
-    if X.shape[1] != expected:
-        raise ValueError(
-            f"Expected the {expected} features that the model was fitted on; found "
-            f"{X.shape[1]}. With a feature_set, pass those of the treatment model."
-        )

@@ -12,9 +12,7 @@ from joblib import cpu_count, effective_n_jobs
 from sklearn.utils.validation import validate_data
 
 from metalearners._typing import Array, Columns, Floats, Matrix, Name
-from metalearners.base_models.capabilities import check_kinds
 from metalearners.base_models.precision import concerns, tell
-from metalearners.base_models.rows import kinds
 from metalearners.cross_fit_estimator import MEDIAN, OVERALL, CrossFitEstimator
 from metalearners.data.containers import check_matrix, check_same_rows, column_names, select
 from metalearners.data.conversion import (
@@ -312,7 +310,6 @@ class MetaLearner(Explainable, CheckedDeclaration):
         if synchronize and d.cv is None:
             self._check_synchronized()
         self.check(d)
-        self._check_kinds(d)
         self.check_models(d, fit_params)
         if store is not None and store.lasting:
             self._check_kept(fit_params, d)
@@ -457,19 +454,9 @@ class MetaLearner(Explainable, CheckedDeclaration):
             weight = r.weight
         return replace(r, weight=weight, fit_params=params, serve=True, keep=True)
 
-    def _check_kinds(self, d: Dataset) -> None:
-        """Refuse features whose types a base model can't take."""
-        if not kinds(d.X):
-            return
-        for kind in self.unfitted:
-            if kind == PROPENSITY_MODEL and d.propensity is not None:
-                continue
-            check_kinds(self.spec(kind).build(), select(d.X, self.columns(kind)), f"the {kind}")
-
     def concerns(self, d: Dataset, with_arguments: bool = False) -> list[str]:
         """Sentences on what single precision does to these rows; see `precision`."""
-        known = {PROPENSITY_MODEL} if d.propensity is not None else set()
-        models = [self.spec(kind).build() for kind in self.unfitted if kind not in known]
+        models = [self.spec(kind).build() for kind in self._kinds_to_fit(d)]
         outcomes = np.zeros(1) if self.is_classification else d.y
         return concerns(models, d.X, outcomes, with_arguments)
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from metalearners.base_models.rows import take
+from metalearners.base_models.capabilities import check_kinds
+from metalearners.base_models.rows import kinds, take
 from metalearners.data.containers import select
 from metalearners.data.dataset import Dataset
 from metalearners.declaration.by_kind import (
@@ -45,10 +46,10 @@ class CheckedDeclaration(Declaration):
             n_folds = by_kind(self.n_folds, kind, self.kinds)
             check_integer(f"n_folds of {kind}", n_folds, at_least=1)
             check_feature_set(kind, by_kind(self.feature_set, kind, self.kinds))
-        self._check_models()
+        self._check_specs()
         check_clip(self.clip)
 
-    def _check_models(self) -> None:
+    def _check_specs(self) -> None:
         if PROPENSITY_MODEL in self.unfitted and self.propensity_model_factory is None:
             raise ValueError(
                 "propensity_model_factory or fitted_propensity_model needs to be defined as the "
@@ -110,11 +111,11 @@ class CheckedDeclaration(Declaration):
 
         `fit_params` are those of `MetaLearner.fit`.
         """
-        few = take(d.X, np.arange(min(len(d), TRIAL_ROWS)))
-        for kind in self.unfitted:
-            if kind == PROPENSITY_MODEL and d.propensity is not None:
-                continue
+        few, typed = take(d.X, np.arange(min(len(d), TRIAL_ROWS))), bool(kinds(d.X))
+        for kind in self._kinds_to_fit(d):
             spec, who = self.spec(kind), f"the {self._stage(kind)} model {kind}"
+            if typed:
+                check_kinds(spec.build(), select(d.X, self.columns(kind)), f"the {kind}")
             given = fit_params_of(fit_params or {}, self._stage(kind), kind)
             check_stopping(spec.build(), given, f"{spec.name} for {who}")
             check_rows(spec.build(), self._rows_of(kind, d), f"{spec.name} for {who}")
@@ -123,6 +124,11 @@ class CheckedDeclaration(Declaration):
             products = bool(getattr(self, "interactions", False))
             arms = Arms(self.n_variants, products) if kind in self.SWEPT else Arms()
             check_trial(spec, select(few, self.columns(kind)), learnt, who, arms)
+
+    def _kinds_to_fit(self, d: Dataset) -> list[str]:
+        """Model kinds to fit on these rows: no propensity model where propensities are known."""
+        known = {PROPENSITY_MODEL} if d.propensity is not None else set()
+        return [kind for kind in self.unfitted if kind not in known]
 
     def _rows_of(self, kind: str, d: Dataset) -> int:
         """Rows of the smallest fit of a kind, or more."""

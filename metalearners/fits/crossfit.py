@@ -82,8 +82,7 @@ class CrossFit:
     @property
     def is_centred(self) -> bool:
         """Whether the models alone lack a constant that `predict` adds."""
-        fits = [*self.folds, *([] if self.overall is None else [self.overall])]
-        return any(fit.offset for fit in fits)
+        return any(fit is not None and fit.offset for fit in (*self.folds, self.overall))
 
     @property
     def fold_models(self) -> list[Any]:
