@@ -174,7 +174,7 @@ class Bundle:
                 f"Expected the packages that the model in {folder} was made with, "
                 f"{manifest['about'].get('versions')}; it can't be loaded here: {error}."
             ) from error
-        _tell_versions(manifest["about"].get("versions", {}), folder)
+        _warn_of_versions(manifest["about"].get("versions", {}), folder)
         return cls(learners, manifest["arms"], schema, manifest["about"])
 
 
@@ -215,7 +215,7 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in _SHAPING}
 
 
-def _tell_versions(made_with: Mapping[str, str], folder: Path) -> None:
+def _warn_of_versions(made_with: Mapping[str, str], folder: Path) -> None:
     here = versions()
     other = {name: was for name, was in made_with.items() if here.get(name, was) != was}
     if other:

@@ -119,9 +119,9 @@ class MetaLearner(Explainable, CheckedDeclaration):
         for name in ("n_features_in_", "feature_names_in_"):  # scikit-learn set them in a fit
             self.__dict__.pop(name, None)
         self._columns_in = self._labels = None
-        self._forget()
+        self._reset_models()
 
-    def _forget(self) -> None:
+    def _reset_models(self) -> None:
         """Start with models that aren't fitted."""
         self._known = self._shares = self._weight = self._groups = None
         self._nuisance_models = {k: self._models_of(k) for k in self.NUISANCE_KINDS}
@@ -129,9 +129,9 @@ class MetaLearner(Explainable, CheckedDeclaration):
 
     def _models_of(self, kind: str) -> list[CrossFitEstimator]:
         if self.fitted_nuisance_models and kind in self.fitted_nuisance_models:
-            return copy.deepcopy(_own(self.fitted_nuisance_models[kind]))
+            return copy.deepcopy(_as_cross_fit(self.fitted_nuisance_models[kind]))
         if kind == PROPENSITY_MODEL and self.fitted_propensity_model is not None:
-            return _own([self.fitted_propensity_model])
+            return _as_cross_fit([self.fitted_propensity_model])
         return [self._unfitted_model(kind) for _ in range(self.cardinality(kind))]
 
     def _unfitted_model(self, kind: str) -> CrossFitEstimator:
@@ -313,11 +313,11 @@ class MetaLearner(Explainable, CheckedDeclaration):
         self.check_models(d, fit_params)
         if store is not None and store.lasting:
             self._check_kept(fit_params, d)
-        _tell_uncovered(d)
+        _warn_of_uncovered_rows(d)
         tell(self.concerns(d, bool(fit_params)))
         if self.is_classification:
-            _tell_classes(d.classes if self._labels is None else self._labels)
-        execute = joblib_executor(_pool(*n_jobs))
+            _warn_of_class_order(d.classes if self._labels is None else self._labels)
+        execute = joblib_executor(_n_workers(*n_jobs))
         # It keeps the features' names. A fit that is refused must leave the learner as it was.
         validate_data(self, X=X, skip_check_array=True)
         self._columns_in = column_names(X)
@@ -399,8 +399,9 @@ class MetaLearner(Explainable, CheckedDeclaration):
             return None
         if self._labels is not None:
             return self._labels
-        outcomes = self.NUISANCE_KINDS[-1] if self.MULTI_CLASS else None
-        return np.array([0, 1]) if outcomes is None else self.classes_of((outcomes, "0"))
+        if self.MULTI_CLASS:
+            return self.classes_of((self.NUISANCE_KINDS[-1], "0"))
+        return np.array([0, 1])
 
     def run(self, job: Job) -> Self:
         """Fit both stages."""
@@ -409,11 +410,11 @@ class MetaLearner(Explainable, CheckedDeclaration):
         return self
 
     def _fit_nuisances(self, job: Job) -> None:
-        self._forget()
+        self._reset_models()
         asked = self.nuisances(job.d)
         missing = {name: r for name, r in asked.items() if name[0] not in self._prefitted}
         self._adopt(self._nuisance_models, self._run(missing, job))
-        self._remember(job.d)
+        self._keep_facts(job.d)
         if self._prefitted:
             self._out_of_fold(job.d)  # refuses models of other rows
 
@@ -436,7 +437,7 @@ class MetaLearner(Explainable, CheckedDeclaration):
             found = passed[name]
             if fitted is None or found is fitted:
                 continue
-            if found is None or not _same_fact(name, found, fitted):
+            if found is None or not _same_meaning(name, found, fitted):
                 raise ValueError(
                     f"Expected the {name} of the nuisance stage; found "
                     f"{'none' if found is None else 'others'}. Pass the same to both stages."
@@ -535,10 +536,10 @@ class MetaLearner(Explainable, CheckedDeclaration):
         """Take the fitted regressions of both stages, which something else executed."""
         self._adopt(self._nuisance_models, nuisances)
         self._adopt(self._treatment_models, treatments)
-        self._remember(d)
+        self._keep_facts(d)
         return self
 
-    def _remember(self, d: Dataset) -> None:
+    def _keep_facts(self, d: Dataset) -> None:
         """Keep what is known about the rows fitted on, for later figures on these rows."""
         self._known, self._weight, self._groups = d.propensity, d.weight, d.groups
         self._shares = d.shares
@@ -721,7 +722,7 @@ class MetaLearner(Explainable, CheckedDeclaration):
                 )
             # Rows of another number are refused with their features.
             elif not is_oos and len(own) == n:
-                if value is not None and not _same_fact(name, value, own):
+                if value is not None and not _same_meaning(name, value, own):
                     raise ValueError(
                         f"Expected the {name} that the rows were fitted with; found others. Leave "
                         f"{name} out, or fit with these."
@@ -893,12 +894,12 @@ _WITHOUT = {
 }
 
 
-def _own(models: Sequence[Prefitted]) -> list[CrossFitEstimator]:
+def _as_cross_fit(models: Sequence[Prefitted]) -> list[CrossFitEstimator]:
     """Prefitted models; the constructor has checked that each is a `CrossFitEstimator`."""
     return cast(list[CrossFitEstimator], list(models))
 
 
-def _same_fact(name: str, a: Array, b: Array) -> bool:
+def _same_meaning(name: str, a: Array, b: Array) -> bool:
     """Whether two arrays mean the same: weights in any unit, groups by any labels."""
     if name == "groups":
         return np.array_equal(pd.factorize(a)[0], pd.factorize(b)[0])
@@ -906,7 +907,7 @@ def _same_fact(name: str, a: Array, b: Array) -> bool:
     return a.shape == b.shape and np.allclose(a * scale, b, rtol=1e-9, atol=0)
 
 
-def _tell_uncovered(d: Dataset) -> None:
+def _warn_of_uncovered_rows(d: Dataset) -> None:
     absent = int((d.train & ~d.covered).sum())
     if absent:
         warnings.warn(
@@ -916,7 +917,7 @@ def _tell_uncovered(d: Dataset) -> None:
         )
 
 
-def _tell_classes(classes: Array) -> None:
+def _warn_of_class_order(classes: Array) -> None:
     """Warn which of two classes effects are on, where the classes aren't 0 and 1."""
     if len(classes) == 2 and classes.tolist() != [0, 1]:
         first, second = classes.tolist()
@@ -931,7 +932,7 @@ def _tell_classes(classes: Array) -> None:
         )
 
 
-def _pool(*n_jobs: int | None) -> int | None:
+def _n_workers(*n_jobs: int | None) -> int | None:
     """Workers for two levels: their product, but at most the cores or what one level asks for.
 
     None where no level sets a number.

@@ -113,8 +113,8 @@ class RLearner(ByResiduals, MetaLearner):
             asked[TREATMENT_MODEL, str(k - 1)] = regression
         return asked
 
-    def _forget(self) -> None:
-        super()._forget()
+    def _reset_models(self) -> None:
+        super()._reset_models()
         self._epsilon = LEAST_RESIDUAL
 
     def losses(self, d: Dataset, made: Columns) -> dict[str, float]:

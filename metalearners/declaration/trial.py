@@ -138,12 +138,12 @@ def check_trial(spec: EstimatorSpec, X: Matrix, classes: Array, who: str, arms: 
     if not _can_be_tried(estimator):
         return
     _check_lengths(estimator, _features(estimator, X, 2, arms).shape[1], f"{spec.name} for {who}")
-    _shorten(estimator)
+    _limit_to_one_round(estimator)
     said = set()
     for labels in [classes] if len(classes) else _LABELS:
         for n in _ROWS:
             rows = _features(estimator, X, n, arms)
-            said.add(_error(estimator, rows, np.resize(labels, n)))
+            said.add(_error_of_fit(estimator, rows, np.resize(labels, n)))
             if None in said or len(said) > 1:
                 return
     raise ValueError(
@@ -193,7 +193,7 @@ def _can_be_tried(estimator: Any) -> bool:
     return model and local and not named and not functions and not _WRAPPING & set(params)
 
 
-def _shorten(estimator: Any) -> None:
+def _limit_to_one_round(estimator: Any) -> None:
     """Set a model to one round on some of the rows, without early stopping."""
     params = estimator.get_params(deep=False)
     package = _package(estimator)
@@ -228,7 +228,7 @@ def _features(estimator: Any, X: Matrix, n: int, arms: Arms) -> Matrix:
     return drawn if names is None else pd.DataFrame(drawn, columns=names)
 
 
-def _error(estimator: Any, X: Matrix, y: Array) -> str | None:
+def _error_of_fit(estimator: Any, X: Matrix, y: Array) -> str | None:
     """A model's error in its fit; None without one, or where something else may have caused it."""
     try:
         with warnings.catch_warnings():
