@@ -1,6 +1,6 @@
-"""Causal metalearners on a plan of named fit units; knows no orchestrator.
+"""Causal metalearners, whose fits are planned as units with names; knows no orchestrator.
 
-Learners are imported when they are first asked for: whoever wants a smaller part needn't wait for
+Learners are imported when they are first needed, so importing a smaller part doesn't wait for
 scikit-learn.
 """
 
@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from metalearners._moved import find_moved_modules
 from metalearners.registry import REGISTRY
 
-# Type checkers can't read the registry: classes that aren't listed here are Any to them. Nothing
-# else reads this list.
+# For type checkers only, which can't read the registry: other classes are Any to them.
 if TYPE_CHECKING:
     from metalearners.drlearner import DRLearner as DRLearner
     from metalearners.ralearner import RALearner as RALearner
@@ -27,7 +26,7 @@ __all__ = [*sorted(REGISTRY), "__version__"]  # noqa: PLE0604 - they are strings
 
 try:
     __version__ = version("uplift-flows")
-except PackageNotFoundError:  # pragma: no cover - a source tree that isn't installed
+except PackageNotFoundError:  # pragma: no cover - the source tree isn't installed
     __version__ = "0+unknown"
 
 

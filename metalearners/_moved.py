@@ -1,6 +1,6 @@
 """Modules under the names that they had before they moved into folders.
 
-Such a name still gives what the module had, with a `DeprecationWarning` that says where it is now.
+An import by such a name still works, with a `DeprecationWarning` that names the new module.
 """
 
 import sys
@@ -54,14 +54,14 @@ class _Moved(MetaPathFinder, Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         places = [f"metalearners.{place}" for place in MOVED[module.__name__.rpartition(".")[2]]]
-        told = f"{module.__name__} is now {' and '.join(places)}. Import it from there."
-        warnings.warn(told, DeprecationWarning, stacklevel=2)
+        message = f"{module.__name__} is now {' and '.join(places)}. Import it from there."
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
         for place in places:
             names = vars(import_module(place))
             vars(module).update({k: v for k, v in names.items() if not k.startswith("__")})
 
 
 def find_moved_modules() -> None:
-    """Have imports find modules by their earlier names."""
+    """Let imports find modules by their earlier names."""
     if not any(isinstance(finder, _Moved) for finder in sys.meta_path):
         sys.meta_path.append(_Moved())

@@ -1,4 +1,4 @@
-"""What published examples import from here: loaders of two public data sets, and a dimension."""
+"""Loaders of two public data sets, and a dimension, which published examples import from here."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,12 +19,12 @@ def get_linear_dimension(X: Matrix) -> int:
 
 
 def load_mindset_data(path: Path) -> tuple[pd.DataFrame, str, str, list[str], list[str]]:
-    """The National Study of Learning Mindsets, simulated: one row a pupil.
+    """The simulated National Study of Learning Mindsets, with a row for each pupil.
 
     Returns
     -------
-    Rows, the names of the outcome and the treatment, those of all features, and those of the
-    categorical ones, which have pandas' category type
+    Rows, and the names of the outcome, the treatment, all features and the categorical features,
+    whose columns have pandas' category type
 
     Raises
     ------
@@ -35,13 +35,8 @@ def load_mindset_data(path: Path) -> tuple[pd.DataFrame, str, str, list[str], li
     categorical = ["ethnicity", "gender", "frst_in_family", "school_urbanicity", "schoolid"]
     rows = _read(path, [outcome, treatment, *categorical])
     features = [name for name in rows.columns if name not in (outcome, treatment)]
-    return (
-        rows.astype(dict.fromkeys(categorical, "category")),
-        outcome,
-        treatment,
-        features,
-        categorical,
-    )
+    rows = rows.astype(dict.fromkeys(categorical, "category"))
+    return rows, outcome, treatment, features, categorical
 
 
 def load_twins_data(
@@ -54,17 +49,17 @@ def load_twins_data(
 
     Returns
     -------
-    Rows, the names of the outcome and the treatment, those of all features, those of the
-    categorical ones, which have pandas' category type, and that of the effect
+    Rows, and the names of the outcome, the treatment, all features, the categorical features,
+    whose columns have pandas' category type, and the effect
 
     Raises
     ------
     ValueError
-        If the file lacks a column, or its rows aren't such pairs.
+        If the file lacks a column, or its rows don't come in such pairs.
     """
     outcome, treatment, effect = "outcome", "treatment", "true_cate"
     numerical = ["dlivord_min", "dtotord_min"]
-    # Twins differ in the first two, an identity says nothing, regions repeat the states.
+    # Twins differ in the first two, an identity is no feature, regions follow from the states.
     left_out = ["bord", "wt", "infant_id", "brstate_reg", "stoccfipb_reg", "mplbir_reg"]
     rows = _read(path, [outcome, treatment, *numerical, *left_out]).drop(columns=left_out)
     features = [name for name in rows.columns if name not in (outcome, treatment)]

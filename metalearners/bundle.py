@@ -1,4 +1,4 @@
-"""What scoring needs of fitted learners, in a folder: no data, no fold models."""
+"""A folder with what scoring needs of fitted learners: no data, no fold models."""
 
 import hmac
 import json
@@ -23,8 +23,8 @@ from metalearners.data.schema import Schema, SchemaError
 from metalearners.metalearner import MetaLearner
 
 _MANIFEST = "manifest.json"
-_FORMAT = 2  # 1: before modules moved, whose names pickles hold
-_MODE = 0o644  # of files: they are code
+_FORMAT = 2  # 1: before modules moved, as pickles hold their names
+_MODE = 0o644  # only the owner may write: files are code
 _MOST_MANIFEST_BYTES = 256 << 20
 
 
@@ -34,15 +34,19 @@ class BundleError(ValueError):
 
 @dataclass(frozen=True)
 class Bundle:
-    """Fitted learners with what their estimates mean.
+    """Fitted learners, with the arms and features that their estimates are about.
 
     Parameters
     ----------
-    learners : by name
-    arms : labels of the arms, the control first
-    schema : the features, where they are those of a pandas data frame
-    about : plain values a reader of the model wants; its ``versions`` are compared with those
-        present when the bundle is loaded
+    learners : dict of MetaLearner
+        By name.
+    arms : list
+        Labels of the arms, the control first.
+    schema : Schema, optional
+        The features, where they are columns of a pandas data frame.
+    about : dict
+        Plain values for a reader of the model. When a bundle is loaded, its ``versions`` are
+        compared with the installed ones.
     """
 
     learners: Mapping[str, MetaLearner]
@@ -64,8 +68,9 @@ class Bundle:
 
         Parameters
         ----------
-        X : features as fitted on; the types and category levels of a pandas data frame with
-            names are required of new rows, and restored in them
+        X : array or data frame of shape (n, p)
+            Features that it was fitted on. New rows must have the types and category levels of a
+            pandas data frame with names; lost ones are restored.
 
         Raises
         ------
@@ -80,17 +85,22 @@ class Bundle:
         return cls({type(learner).__name__: learner}, arms, schema, {"versions": versions()})
 
     def predict(self, X: Matrix, propensity: Floats | None = None) -> pd.DataFrame:
-        """CATE estimates of new rows, a column ``cate.<learner>.<arm>`` for each but the control.
+        """CATE estimates of new rows, a column ``cate.<learner>.<arm>`` for each treatment arm.
 
-        Of two classes other than 0 and 1 the effects are on the second, which ends the name:
+        Of two classes other than 0 and 1, effects are on the second, and the name ends with it:
         ``cate.<learner>.<arm>.<class>``.
 
         Raises
         ------
         SchemaError
-            If the rows lack a feature, or it has other values than the model knows.
+            If the rows lack a feature, or it has values that the model doesn't know.
         """
-        features = X if self.schema is None else self.schema.conform(_as_frame(X))
+        if self.schema is not None and not isinstance(X, pd.DataFrame):
+            raise SchemaError(
+                "Expected a pandas DataFrame, as the model was fitted on; found "
+                f"{type(X).__module__}.{type(X).__qualname__}. Convert it, as with .to_pandas()."
+            )
+        features = X if self.schema is None else self.schema.conform(X)
         columns: dict[str, Floats] = {}
         for name, learner in self.learners.items():
             estimates = learner.predict(features, is_oos=True, propensity=propensity)
@@ -99,18 +109,19 @@ class Bundle:
                     f"Expected effects on one number, or on the second of two classes; {name} has "
                     f"{estimates.shape[2]} classes. Call its own predict."
                 )
-            of = _class_name(learner)
-            columns |= estimate_columns(name, self.arms, estimates[:, :, -1], of)
+            effects, on_class = estimates[:, :, -1], _class_name(learner)
+            columns |= estimate_columns(name, self.arms, effects, on_class)
         return pd.DataFrame(columns, index=X.index if isinstance(X, pd.DataFrame) else None)
 
     def save(self, folder: str | Path, signing_key: bytes = b"") -> None:
-        """Write the bundle; its manifest, with each file's digest and its own, comes last.
+        """Write the bundle: models first, then a manifest with a digest of each file and itself.
 
-        A folder that is made, and all files, are writable by their owner alone.
+        Only the owner may write to the files, and to the folder if this call makes it.
 
         Parameters
         ----------
-        signing_key : a secret; `load` with the same one knows that this bundle is yours
+        signing_key : bytes
+            A secret; `load` with the same secret knows that this bundle is yours.
         """
         check_key(signing_key)
         folder, digests, sizes = Path(folder), {}, {}
@@ -134,18 +145,19 @@ class Bundle:
     def load(cls, folder: str | Path, signing_key: bytes = b"") -> "Bundle":
         """Read a bundle; each file is verified against the manifest before it is unpickled.
 
-        A bundle is code: whoever made it has what they like run by who loads it.
+        A bundle is code: its maker can have any code run by whoever loads it.
 
         Parameters
         ----------
-        signing_key : a secret; a bundle that wasn't saved with it is refused. Without one, who
-            may have written the files decides: a bundle is refused that any user of this machine
-            may write to, and where some others may, an `UntrustedWarning` says so
+        signing_key : bytes
+            A secret; a bundle that was saved without it is refused. Without a secret, the files'
+            permissions decide: a bundle is refused if any user of this machine may write to it,
+            and an `UntrustedWarning` says so if some others may.
 
         Raises
         ------
         BundleError
-            If the folder holds no whole bundle, or one that may be another's.
+            If the folder holds no whole bundle, or somebody else may have written it.
         """
         check_key(signing_key)
         folder = Path(folder)
@@ -157,17 +169,17 @@ class Bundle:
         contents = {path.stem: _verified(path, file, manifest) for file, path in files.items()}
         try:
             learners = {name: pickle.loads(content) for name, content in contents.items()}
-        except Exception as error:  # a class or a package that isn't here, or is another version
+        except Exception as error:  # a class or a package is missing, or has another version
             raise BundleError(
                 f"Expected the packages that the model in {folder} was made with, "
                 f"{manifest['about'].get('versions')}; it can't be loaded here: {error}."
             ) from error
-        _tell_versions(manifest["about"].get("versions", {}), folder)
+        _warn_of_versions(manifest["about"].get("versions", {}), folder)
         return cls(learners, manifest["arms"], schema, manifest["about"])
 
 
 def _plain(label: Any) -> Any:
-    """An arm's label as JSON has it."""
+    """An arm's label as a value of JSON."""
     plain = label.item() if isinstance(label, np.generic) else label
     if not isinstance(plain, (str, int, float)):
         raise ValueError(
@@ -191,28 +203,19 @@ def _check_fitted(learner: Any, X: Matrix) -> None:
         )
 
 
-def _as_frame(X: Matrix) -> pd.DataFrame:
-    if not isinstance(X, pd.DataFrame):
-        raise SchemaError(
-            "Expected a pandas DataFrame, as the model was fitted on; found "
-            f"{type(X).__module__}.{type(X).__qualname__}. Convert it, as with .to_pandas()."
-        )
-    return X
-
-
 _SHAPING = ("lightgbm", "numpy", "pandas", "scikit-learn")
 
 
 class VersionWarning(UserWarning):
-    """A stored model meets other packages than those it was made with."""
+    """The installed packages differ from those that a stored model was made with."""
 
 
 def versions() -> dict[str, str]:
-    """Versions of what shapes a model and its predictions."""
+    """Versions of the packages that a model and its predictions depend on."""
     return {name: version(name) for name in _SHAPING}
 
 
-def _tell_versions(made_with: Mapping[str, str], folder: Path) -> None:
+def _warn_of_versions(made_with: Mapping[str, str], folder: Path) -> None:
     here = versions()
     other = {name: was for name, was in made_with.items() if here.get(name, was) != was}
     if other:
@@ -248,7 +251,7 @@ def _write_manifest(folder: Path, manifest: Mapping[str, Any], signing_key: byte
 
 
 def _signature(manifest: Mapping[str, Any], signing_key: bytes) -> str:
-    """What only who has the key can put into a manifest, which has the digests of all files."""
+    """A manifest's signature, which nobody can make without the key."""
     return keyed_digest(signing_key, "bundle", json.dumps(manifest).encode()).hex()
 
 
@@ -291,16 +294,13 @@ def _manifest(path: Path, signing_key: bytes = b"") -> dict[str, Any]:
 
 
 def _is_whole(manifest: Mapping[str, Any]) -> bool:
-    """Whether a manifest has what is read of it; anybody can make one with a digest."""
-    about, files = manifest.get("about"), manifest.get("files")
-    sizes = manifest.get("sizes", {})  # older ones have none
-    return (
-        isinstance(manifest.get("arms"), list)
-        and isinstance(about, dict)
-        and isinstance(about.get("versions", {}), dict)
-        and isinstance(files, dict)
-        and isinstance(sizes, dict)
-        and all(isinstance(size, int) for size in sizes.values())
+    """Whether a manifest has the parts that are read; a digest doesn't prove that."""
+    about, sizes = manifest.get("about"), manifest.get("sizes", {})  # older ones have no sizes
+    if not isinstance(about, dict) or not isinstance(manifest.get("arms"), list):
+        return False
+    dicts = (about.get("versions", {}), manifest.get("files"), sizes)
+    return all(isinstance(each, dict) for each in dicts) and all(
+        isinstance(size, int) for size in sizes.values()
     )
 
 
@@ -317,7 +317,7 @@ def _digest(manifest: Mapping[str, Any]) -> str:
 
 
 def _class_name(learner: MetaLearner) -> str:
-    """The class whose probability effects are on; empty for that of 1, and for numbers."""
+    """The class that effects are on; empty where classes are 0 and 1, and for numbers."""
     classes = learner.classes_
     plain = classes is None or classes.tolist() == [0, 1]
     return "" if plain else arm_name(_plain(classes[-1]))  # type: ignore[index]
@@ -326,7 +326,7 @@ def _class_name(learner: MetaLearner) -> str:
 def estimate_columns(
     learner: str, arms: list[Any], estimates: Floats, of_class: str = ""
 ) -> dict[str, Floats]:
-    """(n, K-1) estimates as named columns, with the class that they are effects on, if any."""
+    """(n, K-1) estimates as named columns; names end with the class that effects are on, if any."""
     end = f".{of_class}" if of_class else ""
     names = (f"cate.{learner}.{arm_name(arm)}{end}" for arm in arms[1:])
     return dict(zip(names, estimates.T, strict=True))

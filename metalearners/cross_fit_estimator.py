@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -30,13 +30,21 @@ from metalearners.data.folds import Splits
 from metalearners.declaration.by_kind import (
     build,
     check_dict,
+    check_integer,
     check_n_jobs,
     check_seed,
     check_switch,
     is_base_model,
 )
 from metalearners.digests.matrices import matrix_digest
-from metalearners.fits.crossfit import _MEAN, MEDIAN, OOS_METHODS, OVERALL, CrossFit, known_classes
+from metalearners.fits.crossfit import (
+    _MEAN,
+    MEDIAN,
+    OVERALL,
+    CrossFit,
+    check_oos_method,
+    known_classes,
+)
 from metalearners.fits.estimator_spec import EstimatorSpec
 from metalearners.fits.execute import joblib_executor, run_stage
 from metalearners.fits.plan import Regression
@@ -51,13 +59,17 @@ class CrossFitEstimator:
 
     Parameters
     ----------
-    n_folds : number of models, each fitted on the rows outside one fold; 1 for the overall model
-        alone, which then predicts the rows fitted on too, with a warning
-    estimator_factory : class with scikit-learn's estimator interface, or a callable that returns
-        an estimator
-    estimator_params : its parameters
-    enable_overall : also fit a model on all rows
-    random_state : draws the folds, and the seed of the base model where it has none; None is 0
+    n_folds : int
+        Number of models, each fitted on the rows outside one fold; 1 for the overall model alone,
+        which then predicts the rows fitted on too, with a warning.
+    estimator_factory : type or callable
+        Class with scikit-learn's estimator interface, or what returns an estimator.
+    estimator_params : dict
+        Its parameters.
+    enable_overall : bool
+        Whether to fit a model on all rows too.
+    random_state : int, optional
+        Draws the folds, and the seed of a base model that has none; None is 0.
 
     Raises
     ------
@@ -82,11 +94,7 @@ class CrossFitEstimator:
     random_state: int | None = None
 
     def __post_init__(self) -> None:
-        whole = isinstance(self.n_folds, (int, np.integer)) and not isinstance(self.n_folds, bool)
-        if not whole or self.n_folds < 1:
-            raise ValueError(
-                f"n_folds needs to be a strictly positive integer but is {self.n_folds!r}."
-            )
+        check_integer("n_folds", self.n_folds, at_least=1)
         if self.n_folds == 1 and not self.enable_overall:
             raise ValueError(
                 "CrossFitting is deactivated as 'n_folds' is set to 1, but 'enable_overall' is set "
@@ -107,7 +115,7 @@ class CrossFitEstimator:
 
     @classmethod
     def of(cls, spec: EstimatorSpec, n_folds: int, seed: int, fitted: CrossFit) -> Self:
-        """A fitted one, of a regression that somebody ran."""
+        """A fitted `CrossFitEstimator`, from the fits of a regression."""
         made = cls(n_folds, spec.factory, spec.params, fitted.overall is not None, seed)
         made.crossfit = fitted
         if fitted.unit.method == "predict_proba":
@@ -115,17 +123,11 @@ class CrossFitEstimator:
         return made
 
     def clone(self) -> "CrossFitEstimator":
-        """An unfitted one with the same parameters."""
-        return CrossFitEstimator(
-            self.n_folds,
-            self.estimator_factory,
-            copy.deepcopy(self.estimator_params),
-            self.enable_overall,
-            self.random_state,
-        )
+        """An unfitted copy with the same parameters."""
+        return replace(self, estimator_params=copy.deepcopy(self.estimator_params))
 
     def set_params(self, **params: Any) -> Self:
-        """Not available: a fitted one belongs to its parameters. Make another."""
+        """Not available, as the fits belong to the parameters."""
         raise NotImplementedError("A CrossFitEstimator keeps its parameters: make another one.")
 
     # Fitting
@@ -138,17 +140,22 @@ class CrossFitEstimator:
         n_jobs_cross_fitting: int | None = None,
         cv: Any = None,
     ) -> Self:
-        """Fit the models of all folds, and the overall one.
+        """Fit the models of all folds, and the overall model.
 
         Parameters
         ----------
-        X : (n, p) features
-        y : (n,) values to learn, or classes
-        fit_params : arguments of the base model's ``fit``; those with n values are cut to the rows
-            of each fold
-        n_jobs_cross_fitting : workers, with scikit-learn's meaning of None, 1, N and -1
-        cv : (train, test) pairs of row positions, or (n,) fold numbers; by default folds are drawn,
-            balanced in the classes
+        X : array or data frame of shape (n, p)
+            Features.
+        y : array of shape (n,)
+            Values to learn, or classes.
+        fit_params : dict, optional
+            Arguments of the base model's ``fit``. Of a value with n entries, each fit gets the
+            entries of its rows.
+        n_jobs_cross_fitting : int, optional
+            Workers, with scikit-learn's meaning of None, 1, N and -1.
+        cv : iterable of pairs of arrays, or array of shape (n,), optional
+            (train, test) positions of rows, or fold numbers. By default folds are drawn, balanced
+            in the classes.
 
         Raises
         ------
@@ -182,10 +189,8 @@ class CrossFitEstimator:
             cv=splits,
         )
         asked = self._regression(target, fit_params)
-        run = run_stage(
-            {("model",): asked}, d, MemoryStore(), joblib_executor(n_jobs_cross_fitting)
-        )
-        self.crossfit = run["model",]
+        executor = joblib_executor(n_jobs_cross_fitting)
+        self.crossfit = run_stage({("model",): asked}, d, MemoryStore(), executor)["model",]
         return self
 
     def _splits(self, cv: Any, n_rows: int) -> Splits | None:
@@ -197,7 +202,7 @@ class CrossFitEstimator:
         return splits
 
     def _check_folds(self, splits: Splits | None, target: Array) -> None:
-        """Refuse folds that would leave a model without a class."""
+        """Refuse folds by which some model would see fewer classes than there are."""
         if splits is None or self.classes_ is None:
             return
         fewest = min(len(np.unique(target[train])) for train, _ in splits)
@@ -242,11 +247,14 @@ class CrossFitEstimator:
 
         Parameters
         ----------
-        X : (n, p) features
-        is_oos : False for the rows fitted on, in their order: each is predicted by the model of
-            the fold it is in, which hasn't seen it. True for other rows
-        oos_method : ``overall``, by the model of all rows; ``mean`` or ``median`` of the fold
-            models' predictions. Needed where `is_oos`
+        X : array or data frame of shape (n, p)
+            Features.
+        is_oos : bool
+            False for the rows fitted on, in their order: the model of the fold that a row is in
+            predicts it, and hasn't seen it. True for other rows.
+        oos_method : str, optional
+            ``overall``: by the model of all rows; ``mean`` or ``median``: of the fold models'
+            predictions. Needed where `is_oos` is True.
 
         Raises
         ------
@@ -294,7 +302,7 @@ class CrossFitEstimator:
         return float(measure(target, predicted, sample_weight=weight))
 
     def _check_covered(self, X: Matrix) -> None:
-        """Refuse to name classes of rows that no fold predicts."""
+        """Refuse rows that no fold predicts, as they have no class."""
         absent = int(np.isnan(self.values(X, False, None)[..., 0]).sum())
         if absent:
             raise ValueError(
@@ -314,11 +322,9 @@ class CrossFitEstimator:
     def values(
         self, X: Matrix, is_oos: bool, oos_method: str | None, content: Ref | None = None
     ) -> Array:
-        """(n, c) predictions, c the number of classes or 1; (n, K, c) with the arm swept.
+        """(n, c) predictions, c the number of classes or 1; (n, K, c) at every arm.
 
-        Parameters
-        ----------
-        content : digest of `X`, where it is known
+        `content` is the digest of `X`, where it is known.
         """
         fitted = self.fitted()
         check_matrix(X)
@@ -328,11 +334,8 @@ class CrossFitEstimator:
         return fitted.predict(X, str(oos_method))
 
     def _check_oos_method(self, oos_method: str | None) -> None:
-        """Refuse a way to predict new rows that isn't one, or needs models that weren't fitted."""
-        if oos_method not in OOS_METHODS:
-            raise ValueError(
-                f"oos_method {oos_method!r} not supported. Supported values are {OOS_METHODS}."
-            )
+        """Refuse an unknown oos_method, and one whose models weren't fitted."""
+        check_oos_method(oos_method)
         if oos_method == OVERALL and not self.enable_overall:
             raise ValueError(
                 "In order to use 'overall' prediction method, the estimator's enable_overall "
@@ -361,7 +364,7 @@ class CrossFitEstimator:
             raise ValueError("Expected a fitted CrossFitEstimator; call fit first.")
         return self.crossfit
 
-    # What was fitted, by the names that are in use
+    # What was fitted, by the names of the published package
 
     def __sklearn_tags__(self) -> Any:
         return get_tags(self._spec.build())
@@ -376,19 +379,13 @@ class CrossFitEstimator:
         return [] if self.crossfit is None else self.crossfit.fold_models
 
     def served(self) -> "CrossFitEstimator":
-        """The same for new rows alone, without fold models; an unfitted one as it is."""
+        """A copy for new rows alone, without fold models."""
         made = copy.copy(self)
         made.crossfit = None if self.crossfit is None else self.crossfit.served()
         return made
 
     def within(self, rows: Array, X: Matrix, content: Ref) -> "CrossFitEstimator":
-        """The same for a larger data set X, of which the rows fitted on are a part.
-
-        Raises
-        ------
-        ValueError
-            If they are no part of it.
-        """
+        """A copy for a larger data set X, whose `rows` are those fitted on; a ValueError if not."""
         fitted = self.fitted()
         fitted.check_rows(len(rows), matrix_digest(take(X, rows))[0])
         others = np.setdiff1d(np.arange(X.shape[0]), rows)

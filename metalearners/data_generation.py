@@ -34,10 +34,12 @@ def generate_numericals(
 
     Parameters
     ----------
-    n_obs, n_features : n and p, at least 1
-    mu : mean of all features, or (p,) means; drawn where None
-    wishart_scale : s; 0 stands for :math:`\Sigma = I_p`
-    rng : None draws unrepeatably
+    n_obs, n_features : int, at least 1
+    mu : float or array of shape (p,), optional
+        Mean of all features, or means; None draws them.
+    wishart_scale : float
+        s; 0 stands for :math:`\Sigma = I_p`.
+    rng : numpy Generator, optional
 
     Returns
     -------
@@ -54,15 +56,15 @@ def generate_numericals(
     (100, 3)
     """
     n, p = count("n_obs", n_obs), count("n_features", n_features)
-    expected = "wishart_scale needs to be >= 0"
-    scale = number(wishart_scale, _NOT_NEGATIVE, expected, "Pass 0 for independent features.")
+    remedy = "Pass 0 for independent features."
+    scale = number(wishart_scale, _NOT_NEGATIVE, "wishart_scale needs to be >= 0", remedy)
     rng = generator(rng)
     mean = rng.uniform(-5, 5, size=p) if mu is None else by_feature("mu", mu, p)
     covariance = np.eye(p)
     if scale > 0:
         drawn = wishart.rvs(df=p, scale=np.eye(p), random_state=rng)
         covariance = scale * np.reshape(drawn, (p, p))
-    # A covariance by construction: numpy's check of that would only judge its rounding.
+    # A covariance by construction: a check by numpy would only judge its rounding.
     return rng.multivariate_normal(mean, covariance, size=n, check_valid="ignore")
 
 
@@ -82,12 +84,15 @@ def generate_categoricals(
 
     Parameters
     ----------
-    n_obs, n_features : n and p, at least 1
-    n_categories : :math:`c_j`, of all features or (p,); uniform on 2, ..., 10 where None
-    n_uniform : number of uniform features; None makes all so
-    p_binomial : above 0 and below 1
-    use_strings : whether categories are texts ("0", "1", ...) instead of integers
-    rng : None draws unrepeatably
+    n_obs, n_features : int, at least 1
+    n_categories : int or array of shape (p,), optional
+        :math:`c_j`; None draws them, uniform on 2, ..., 10.
+    n_uniform : int, optional
+        Number of uniform features; None is all.
+    p_binomial : float, above 0 and below 1
+    use_strings : bool
+        Whether categories are texts ("0", "1", ...) instead of integers.
+    rng : numpy Generator, optional
 
     Returns
     -------
@@ -131,27 +136,27 @@ def generate_covariates(
 ) -> tuple[Matrix, list[int], Array]:
     """Numerical features followed by categorical ones.
 
-    Arguments that only concern a kind of features of which there are none are not looked at.
+    Arguments for a kind of features are ignored where there are none of this kind.
 
     Parameters
     ----------
-    n_obs : n, at least 1
-    n_features : p, of both kinds together
-    n_categoricals : how many of them are categorical
-    format : "pandas", categories with their full sets, drawn or not; or "numpy", all as floats
+    n_obs, n_features : int, at least 1
+    n_categoricals : int, from 0 to n_features
+    format : str
+        "pandas": columns with all their categories, drawn or not; "numpy": all as floats.
     mu, wishart_scale : as in `generate_numericals`
     n_categories, n_uniform, p_binomial : as in `generate_categoricals`
-    use_strings : whether categories are texts; not with numpy
-    rng : None draws unrepeatably
+    use_strings : as in `generate_categoricals`; not with numpy
+    rng : numpy Generator, optional
 
     Returns
     -------
-    (n, p) features, positions of the categorical ones, and their numbers of categories
+    (n, p) features, positions of the categorical features, and their numbers of categories
 
     Raises
     ------
     ValueError
-        If an argument is out of its bounds, or texts are wanted in a numpy array.
+        If an argument is out of its bounds, or a numpy array is to hold texts.
 
     Examples
     --------
@@ -159,7 +164,14 @@ def generate_covariates(
     >>> positions, n_categories.tolist(), X[2].cat.categories.tolist()
     ([2], [4], [0, 1, 2, 3])
     """
-    _check_format(format, use_strings)
+    if format not in ("numpy", "pandas"):
+        raise ValueError(
+            f"format needs to be one of ['numpy', 'pandas']; found {format!r}. Convert the data "
+            "frame to what you need."
+        )
+    if format == "numpy" and use_strings:
+        expected = "if format is numpy then use_strings must be False"
+        raise ValueError(f"{expected}; found True. Texts need pandas.")
     n, p = count("n_obs", n_obs), count("n_features", n_features)
     n_coded = count("n_categoricals", n_categoricals, least=0, most=p)
     rng = generator(rng)
@@ -184,13 +196,13 @@ def insert_missing(
 
     Parameters
     ----------
-    X : numpy array of numbers or objects, or pandas DataFrame; integers become floats
-    missing_probability : at least 0 and below 1
-    rng : None draws unrepeatably
+    X : numpy array of numbers or objects, or pandas DataFrame
+    missing_probability : float, at least 0 and below 1
+    rng : numpy Generator, optional
 
     Returns
     -------
-    What `X` is, with NaN where values are missing; `X` itself stays as it is
+    A copy in the container of `X`, with NaN where values are missing; integers become floats
 
     Raises
     ------
@@ -221,9 +233,10 @@ def generate_treatment(propensity_scores: Matrix, rng: np.random.Generator | Non
 
     Parameters
     ----------
-    propensity_scores : (n,) or (n, 1) probabilities of arm 1 of two, or (n, K) of each arm,
-        strictly between 0 and 1; rows that sum to 1 within 0.001 are scaled to do so
-    rng : None draws unrepeatably
+    propensity_scores : array of shape (n,), (n, 1) or (n, K)
+        Probabilities of arm 1 of two, or of each arm, strictly between 0 and 1. Rows that sum to 1
+        within 0.001 are scaled to sum to 1.
+    rng : numpy Generator, optional
 
     Returns
     -------
@@ -232,7 +245,7 @@ def generate_treatment(propensity_scores: Matrix, rng: np.random.Generator | Non
     Raises
     ------
     ValueError
-        If the scores are no such probabilities.
+        If the scores aren't such probabilities.
 
     Examples
     --------
@@ -265,15 +278,20 @@ def compute_experiment_outputs(
 
     Parameters
     ----------
-    mu : (n, K) expected outcomes by arm; before the sigmoid where there are classes
-    treatment : (n,) arm codes
-    sigma_y, sigma_tau : standard deviations, in units of `mu`
-    n_variants : K; the highest arm in `treatment` plus 1 where None
-    is_classification : whether outcomes are classes 0 and 1; for two arms only
-    positive_proportion : roughly the share of class 1
-    return_probability_cate : whether effects on classes are differences of the probabilities
-        :math:`\text{sigmoid}(\mu_{ik} - q)`, instead of draws from them
-    rng : None draws unrepeatably
+    mu : array of shape (n, K)
+        Expected outcomes by arm; before the sigmoid where there are classes.
+    treatment : array of arm codes, of shape (n,)
+    sigma_y, sigma_tau : float, in units of `mu`
+    n_variants : int, optional
+        K; None is the highest arm in `treatment` plus 1.
+    is_classification : bool
+        Whether outcomes are classes 0 and 1; for two arms only.
+    positive_proportion : float
+        About the share of class 1.
+    return_probability_cate : bool
+        Whether effects on classes are differences of :math:`\text{sigmoid}(\mu_{ik} - q)`, not
+        of draws from these probabilities.
+    rng : numpy Generator, optional
 
     Returns
     -------
@@ -298,12 +316,10 @@ def compute_experiment_outputs(
             "Generating classification problems is only implemented for binary treatments; found "
             f"{mu.shape[1]} arms. Pass two columns of mu, or a numeric outcome."
         )
-    remedy = "Pass 0 for no noise."
-    spread_y = number(sigma_y, _NOT_NEGATIVE, "Expected sigma_y >= 0", remedy)
-    spread_tau = number(sigma_tau, _NOT_NEGATIVE, "Expected sigma_tau >= 0", remedy)
-    share = number(
-        positive_proportion, _SHARE, "Expected positive_proportion in [0, 1]", "0.5 is even."
-    )
+    spread_y = number(sigma_y, _NOT_NEGATIVE, "Expected sigma_y >= 0", "Pass 0 for no noise.")
+    spread_tau = number(sigma_tau, _NOT_NEGATIVE, "Expected sigma_tau >= 0", "Pass 0 for no noise.")
+    expected = "Expected positive_proportion in [0, 1]"
+    share = number(positive_proportion, _SHARE, expected, "0.5 is even.")
     rng = generator(rng)
     rows = np.arange(len(mu))
     noise = rng.normal(0, spread_y, size=len(mu))
@@ -312,17 +328,13 @@ def compute_experiment_outputs(
     if not is_classification:
         return y, mu[:, 1:] - mu[:, :1]
     middle = np.quantile(mu[rows, w], 1 - share)
-    # Effects are drawn before outcomes: the order decides which draws a seed gives.
-    cate = _class_effects(expit(mu - middle), return_probability_cate, rng)
+    chances = expit(mu - middle)
+    treated, control = chances[:, 1:], chances[:, :1]
+    if return_probability_cate:
+        cate = treated - control
+    else:  # Effects are drawn before outcomes: the order decides which draws a seed gives.
+        cate = rng.binomial(1, treated) - rng.binomial(1, control)
     return rng.binomial(1, expit(y - middle)), cate
-
-
-def _class_effects(probability: Floats, as_probabilities: bool, rng: np.random.Generator) -> Array:
-    """(n, 1) differences between the arms' probabilities of class 1, or between draws from them."""
-    treated, control = probability[:, 1:], probability[:, :1]
-    if as_probabilities:
-        return treated - control
-    return rng.binomial(1, treated) - rng.binomial(1, control)
 
 
 def _arms(treatment: Any, mu: Floats, n_variants: int | None) -> Array:
@@ -376,7 +388,7 @@ def _frame(measured: Floats, codes: Array, sizes: Array, use_strings: bool) -> p
 
 
 def _n_categories(given: Any, n_features: int, rng: np.random.Generator) -> Array:
-    """(p,) numbers of categories, as given or drawn."""
+    """(p,) numbers of categories; None draws them."""
     if given is None:
         return rng.integers(2, 10, size=n_features, endpoint=True)
     sizes = by_feature("n_categories", given, n_features)
@@ -386,15 +398,3 @@ def _n_categories(given: Any, n_features: int, rng: np.random.Generator) -> Arra
             "Each feature has one category or more."
         )
     return sizes.astype(np.int64)
-
-
-def _check_format(format: str, use_strings: bool) -> None:
-    if format not in ("numpy", "pandas"):
-        raise ValueError(
-            f"format needs to be one of ['numpy', 'pandas']; found {format!r}. Convert the data "
-            "frame to what you need."
-        )
-    if format == "numpy" and use_strings:
-        raise ValueError(
-            "if format is numpy then use_strings must be False; found True. Texts need pandas."
-        )

@@ -1,7 +1,7 @@
 """The DR-learner."""
 
 import warnings
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,6 @@ from metalearners.data.containers import check_matrix
 from metalearners.data.dataset import Dataset
 from metalearners.evaluation.average_effects import AverageEffect, aipw_scores, average_effects
 from metalearners.evaluation.means import mean_with_error
-from metalearners.evaluation.overlap import ClipRule
 from metalearners.fits.plan import Regression
 from metalearners.metalearner import (
     PROPENSITY_MODEL,
@@ -22,15 +21,14 @@ from metalearners.metalearner import (
 )
 
 
+@dataclass(eq=False, repr=False)
 class DRLearner(MetaLearner):
     r"""A regression of doubly robust scores.
 
     .. math:: \hat\tau_k(x) = E[\hat\Gamma_k - \hat\Gamma_0 \mid X = x], \quad
         \hat\Gamma_k = \hat\mu_k(X) + \frac{1[W = k]}{\hat e_k(X)} (Y - \hat\mu_k(X))
 
-    Shapes and errors are those of `MetaLearner`: estimates are (n, K-1, 1) for a numeric outcome,
-    (n, K-1, n_classes) for classes. Arguments and data that can't be used raise ValueError before
-    anything is fitted.
+    Estimates have shape (n, K-1, 1), or (n, K-1, n_classes) for classes. Errors: see `MetaLearner`.
 
     Base models
     -----------
@@ -40,8 +38,9 @@ class DRLearner(MetaLearner):
 
     Parameters
     ----------
-    adaptive_clipping : use the plain difference of outcome models for rows with a propensity
-        below its bound, instead of a score with a clipped one
+    adaptive_clipping : bool
+        Whether rows with a propensity below its bound get the difference of the outcome models,
+        instead of a score with a clipped propensity.
 
     References
     ----------
@@ -68,66 +67,20 @@ class DRLearner(MetaLearner):
     TREATMENT_KINDS = (TREATMENT_MODEL,)
     SERVED = frozenset({TREATMENT_MODEL})
 
-    def __init__(
-        self,
-        is_classification: bool,
-        n_variants: int,
-        nuisance_model_factory: Any = None,
-        treatment_model_factory: Any = None,
-        propensity_model_factory: Any = None,
-        nuisance_model_params: Any = None,
-        treatment_model_params: Any = None,
-        propensity_model_params: Any = None,
-        fitted_nuisance_models: Any = None,
-        fitted_propensity_model: Any = None,
-        feature_set: Any = None,
-        n_folds: Any = 10,
-        random_state: int | None = None,
-        adaptive_clipping: bool = False,
-        *,
-        clip: ClipRule = "auto",
-        arms: Sequence[Any] | None = None,
-    ) -> None:
-        self.adaptive_clipping = adaptive_clipping
-        super().__init__(
-            is_classification,
-            n_variants,
-            nuisance_model_factory,
-            treatment_model_factory,
-            propensity_model_factory,
-            nuisance_model_params,
-            treatment_model_params,
-            propensity_model_params,
-            fitted_nuisance_models,
-            fitted_propensity_model,
-            feature_set,
-            n_folds,
-            random_state,
-            clip=clip,
-            arms=arms,
-        )
+    adaptive_clipping: bool = False
 
     def nuisances(self, d: Dataset) -> dict[Name, Regression]:
         """mu_k(x) and e(x)."""
         return {**self.outcomes_by_arm(d), **self.propensity(d)}
 
     def treatments(self, d: Dataset, eta: Columns) -> dict[Name, Regression]:
-        """The regressions of the scores' differences."""
+        """Regressions of the differences of the scores."""
         scores = self.scores(d, eta)
+        effects = scores[:, 1:] - scores[:, :1]
         return {
-            (TREATMENT_MODEL, str(k - 1)): self.regression(
-                d, TREATMENT_MODEL, scores[:, k] - scores[:, 0]
-            )
-            for k in range(1, self.n_variants)
+            (TREATMENT_MODEL, str(k)): self.regression(d, TREATMENT_MODEL, effects[:, k])
+            for k in range(self.n_variants - 1)
         }
-
-    def cate(self, eta: Columns, tau: Columns) -> Floats:
-        """The treatment models' predictions."""
-        return self.as_tensor(self.modelled_effects(tau))
-
-    def outcomes(self, eta: Columns, tau: Columns) -> Floats:
-        """mu_k(x), by the outcome models alone."""
-        return self.arm_outcomes(eta)
 
     def average_treatment_effect(
         self,
@@ -144,19 +97,22 @@ class DRLearner(MetaLearner):
 
         Only the nuisance models need to be fitted. The error is the scores' standard deviation
         over the square root of n; where there are groups it is that of `average_effects`, which
-        also gives intervals.
+        also returns intervals.
 
         Parameters
         ----------
-        X, y, w : rows to average over
-        is_oos : False for the rows fitted on, in their order
-        sample_weight, groups, propensity : as for `fit`; with `is_oos` False those fitted with
+        X, y, w : arrays of shape (n, p), (n,) and (n,)
+            Rows to average over.
+        is_oos : bool
+            False for the rows fitted on, in their order.
+        sample_weight, groups, propensity
+            As for `fit`; with `is_oos` False, those of the fit.
 
         Raises
         ------
         ValueError
-            If the nuisance models aren't fitted, or others are passed for the rows fitted on than
-            they were fitted with.
+            If the nuisance models aren't fitted, or the rows fitted on get other facts than in the
+            fit.
         """
         scores, d = self._known_scores(X, y, w, is_oos, sample_weight, groups, propensity)
         effects, ddof = scores[:, 1:] - scores[:, :1], 0 if d.groups is None else 1
@@ -185,7 +141,7 @@ class DRLearner(MetaLearner):
     def _known_scores(
         self, X: Matrix, y: Any, w: Any, is_oos: bool, weight: Any, groups: Any, propensity: Any
     ) -> tuple[Floats, Dataset]:
-        """(n, K) scores, and the rows; those without nuisances left out."""
+        """(n, K) scores and the rows, without rows that lack out-of-fold predictions."""
         models = self._nuisance_models.get(VARIANT_OUTCOME_MODEL, [])
         if not models or any(model.crossfit is None for model in models):
             raise ValueError(
@@ -226,7 +182,7 @@ class DRLearner(MetaLearner):
         return scores[:, treatment_variant] - scores[:, 0]
 
     def scores(self, d: Dataset, eta: Columns) -> Floats:
-        """(n, K) doubly robust scores of all rows, from out-of-fold nuisances."""
+        """(n, K) doubly robust scores of all rows, from out-of-fold predictions."""
         e = self.with_known(eta, d.propensity)[PROPENSITY_MODEL, "0"]
         outcomes = self.outcome_values(self.arm_outcomes(eta))
         clip = self.clip_of(d)

@@ -12,11 +12,12 @@ from metalearners.cross_fit_estimator import CrossFitEstimator
 
 
 class Explainer:
-    """Explains the models of the effects, one for each arm but the control.
+    """Explains models of the effects, one for each treatment arm.
 
     Parameters
     ----------
-    cate_models : fitted models; the k-th predicts the effect of arm k + 1 against the control
+    cate_models : list of estimators
+        Fitted models; the k-th, from 0, predicts the effect of arm k + 1 against the control.
     """
 
     def __init__(self, cate_models: list[Any]) -> None:
@@ -31,20 +32,23 @@ class Explainer:
         cate_model_factory: type,
         cate_model_params: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Explain estimates through models that are fitted to them, one an arm.
+        """Explain estimates through models that are fitted to them, one for each treatment arm.
 
         Parameters
         ----------
-        X : (n, p) features
-        cate_estimates : (n, K-1, 1) or, of two classes, (n, K-1, 2) effects as `predict` gives
-            them; of two classes those on the second are explained
-        cate_model_factory : class of the models, a regressor
-        cate_model_params : its parameters; seeds left open are 0, so results repeat
+        X : array or data frame of shape (n, p)
+            Features.
+        cate_estimates : array of shape (n, K-1, 1), or (n, K-1, 2) for two classes
+            Effects from `predict`; of two classes, effects on the second are explained.
+        cate_model_factory : type
+            Class of the models, a regressor.
+        cate_model_params : dict, optional
+            Its parameters; unset seeds are 0, so results repeat.
 
         Raises
         ------
         ValueError
-            If the estimates aren't finite, don't fit X, or are of more than two classes.
+            If estimates aren't finite, have other rows than X or more than two classes.
         """
         effects = _effects(np.asarray(cate_estimates), X.shape[0])
         model = CrossFitEstimator(1, cate_model_factory, cate_model_params or {})
@@ -61,22 +65,31 @@ class Explainer:
 
         Parameters
         ----------
-        normalize : whether to divide by the sum; all stay 0 for a model that uses no feature
-        feature_names : of the features the models were fitted on; ``Feature i`` by default
-        sort_values : whether to put the largest first, and equal ones in the features' order
+        normalize : bool
+            Whether to divide by the sum; all stay 0 for a model that uses no feature.
+        feature_names : list of str, optional
+            Names of the features that the models were fitted on; ``Feature i`` by default.
+        sort_values : bool
+            Whether the largest come first, equal ones in the order of the features.
 
         Returns
         -------
-        One series of p values an arm but the control, indexed by the names
+        A series of p values for each treatment arm, indexed by the names
 
         Raises
         ------
         ValueError
-            If a model has no ``feature_importances_``, or another number of features than named.
+            If a model has no ``feature_importances_``, or another number of features than names.
         """
         importances = []
         for arm, model in enumerate(self.cate_models, start=1):
-            series = _named(_importances(model, arm), feature_names)
+            if not hasattr(model, "feature_importances_"):
+                raise ValueError(
+                    f"Model used for treatment variant {arm} has no attribute "
+                    f"feature_importances_; found {type(model).__name__}. Use a model which "
+                    "computes them, e.g. LGBMRegressor."
+                )
+            series = _named(np.asarray(model.feature_importances_), feature_names)
             if normalize and series.sum() > 0:
                 series = series / series.sum()
             if sort_values:
@@ -94,13 +107,16 @@ class Explainer:
 
         Parameters
         ----------
-        X : (n, p) the features that the models were fitted on
-        shap_explainer_factory : class of the package shap, such as ``shap.TreeExplainer``
-        shap_explainer_params : its parameters but the model
+        X : array or data frame of shape (n, p)
+            The features that the models were fitted on.
+        shap_explainer_factory : type
+            Class of the package shap, such as ``shap.TreeExplainer``.
+        shap_explainer_params : dict, optional
+            Its parameters except the model.
 
         Returns
         -------
-        One array (n, p) an arm but the control, in units of the effects
+        An array (n, p) for each treatment arm, in units of the effects
 
         Raises
         ------
@@ -109,7 +125,12 @@ class Explainer:
         """
         values = []
         for model in self.cate_models:
-            _check_features(model, X)
+            expected = getattr(model, "n_features_in_", X.shape[1])
+            if X.shape[1] != expected:
+                raise ValueError(
+                    f"Expected the {expected} features that the model was fitted on; found "
+                    f"{X.shape[1]}. With a feature_set, pass those of the treatment model."
+                )
             explainer = shap_explainer_factory(model=model, **(shap_explainer_params or {}))
             values.append(explainer.shap_values(X))
         return values
@@ -133,18 +154,18 @@ class Explainable:
         cate_model_factory: type | None = None,
         cate_model_params: Mapping[str, Any] | None = None,
     ) -> Explainer:
-        """An explainer of the treatment models, or of estimates where these are given.
+        """An explainer of estimates, or of the treatment models where no estimates are passed.
 
         Parameters
         ----------
-        X, cate_estimates, cate_model_factory : all three or none; see `Explainer.from_estimates`.
-            S-, T- and X-learners have no single model of an effect and need them
-        cate_model_params : as there
+        X, cate_estimates, cate_model_factory, cate_model_params
+            See `Explainer.from_estimates`; the first three, or none of them. S-, T- and X-learners
+            have no single model of an effect and need them.
 
         Raises
         ------
         ValueError
-            If only some of the three are given, or none and there are no treatment models.
+            If only some of the three are passed, or none and there are no treatment models.
         """
         if X is not None and cate_estimates is not None and cate_model_factory is not None:
             return Explainer.from_estimates(
@@ -177,13 +198,16 @@ class Explainable:
 
         Parameters
         ----------
-        feature_names, normalize, sort_values : see `Explainer.feature_importances`
-        explainer : used in place of one made from the arguments behind it
-        X, cate_estimates, cate_model_factory, cate_model_params : see `explainer`
+        feature_names, normalize, sort_values
+            See `Explainer.feature_importances`.
+        explainer : Explainer, optional
+            Replaces the explainer that the arguments after it define.
+        X, cate_estimates, cate_model_factory, cate_model_params
+            See the method `explainer`.
 
         Returns
         -------
-        One series of p values an arm but the control, indexed by the names
+        A series of p values for each treatment arm, indexed by the names
         """
         if explainer is None:
             explainer = self.explainer(X, cate_estimates, cate_model_factory, cate_model_params)
@@ -203,14 +227,16 @@ class Explainable:
 
         Parameters
         ----------
-        X, shap_explainer_factory, shap_explainer_params : see `Explainer.shap_values`
-        explainer : used in place of one made from the arguments behind it
-        cate_estimates, cate_model_factory, cate_model_params : see `explainer`; the estimates are
-            those of the rows of X
+        X, shap_explainer_factory, shap_explainer_params
+            See `Explainer.shap_values`.
+        explainer : Explainer, optional
+            Replaces the explainer that the arguments after it define.
+        cate_estimates, cate_model_factory, cate_model_params
+            See the method `explainer`; the estimates are those of the rows of X.
 
         Returns
         -------
-        One array (n, p) an arm but the control, in units of the effects
+        An array (n, p) for each treatment arm, in units of the effects
         """
         if explainer is None:
             fitted_on = None if cate_estimates is None else X
@@ -221,7 +247,7 @@ class Explainable:
 
 
 def _effects(estimates: Array, n_rows: int) -> Floats:
-    """(n, K-1) effects, on the second class if there are two, from those that `predict` gives."""
+    """(n, K-1) effects, on the second class if there are two, from those of `predict`."""
     if len(estimates) != n_rows or n_rows == 0:
         raise ValueError(
             "X and cate_estimates should contain the same number of observations and not be "
@@ -232,7 +258,7 @@ def _effects(estimates: Array, n_rows: int) -> Floats:
     if estimates.ndim != 3:
         raise ValueError(
             f"Output needs to be 3-dimensional but is {estimates.ndim}-dimensional. "
-            "Pass the estimates as predict gives them."
+            "Pass the estimates as predict returns them."
         )
     if estimates.shape[2] > 2:
         raise ValueError(
@@ -240,15 +266,6 @@ def _effects(estimates: Array, n_rows: int) -> Floats:
             f"found {estimates.shape[2]} classes. Pass the slice of one class, (n, K-1, 1)."
         )
     return estimates[:, :, -1]
-
-
-def _importances(model: Any, arm: int) -> Array:
-    if not hasattr(model, "feature_importances_"):
-        raise ValueError(
-            f"Model used for treatment variant {arm} has no attribute feature_importances_; "
-            f"found {type(model).__name__}. Use a model which computes them, e.g. LGBMRegressor."
-        )
-    return np.asarray(model.feature_importances_)
 
 
 def _named(values: Array, names: Collection[str] | None) -> pd.Series:
@@ -260,12 +277,3 @@ def _named(values: Array, names: Collection[str] | None) -> pd.Series:
             f"{len(names)}. With a feature_set, name those of the treatment model."
         )
     return pd.Series(values, index=list(names))
-
-
-def _check_features(model: Any, X: Matrix) -> None:
-    expected = getattr(model, "n_features_in_", X.shape[1])
-    if X.shape[1] != expected:
-        raise ValueError(
-            f"Expected the {expected} features that the model was fitted on; found "
-            f"{X.shape[1]}. With a feature_set, pass those of the treatment model."
-        )

@@ -1,4 +1,4 @@
-"""ONNX export: converted base models and a learner's formula, put together to one model.
+"""ONNX export: one model from converted base models and a learner's formula.
 
 Experimental. The caller converts the base models, with the converter of each model's package.
 """
@@ -21,17 +21,17 @@ Values: TypeAlias = Mapping[str, Sequence[str]]
 """Names of the base models' outputs in a graph, by kind; (n, 1) or (n, n_classes) each."""
 
 Formula: TypeAlias = Callable[["Graph", Values], str]
-"""Adds nodes that make (n, K-1, c) effects of the outputs, and yields the effects' name."""
+"""Adds nodes that compute (n, K-1, c) effects from the outputs, and returns the effects' name."""
 
 
 def necessary_onnx_models(learner: "Explainable") -> dict[str, list[Any]]:
-    """The fitted base models that the caller is to convert for `build_onnx`.
+    """The fitted base models that the caller must convert for `build_onnx`.
 
     Returns
     -------
-    Models of all training rows by kind, in the order of the arms. Without the propensity model
-    where the learner was fitted with known propensities; `build_onnx` needs one all the same, an
-    ONNX model of these propensities that the caller writes
+    Models of all training rows by kind, in the order of the arms. Where the learner was fitted with
+    known propensities there is no propensity model, but `build_onnx` needs one: the caller writes
+    an ONNX model of these propensities
 
     Raises
     ------
@@ -49,26 +49,29 @@ def build_onnx(
 
     Parameters
     ----------
-    models : converted base models, in the form that `necessary_onnx_models` returns. All take the
-        same inputs. Classifiers give probabilities as a tensor (``zipmap=False`` of most
-        converters)
-    output_name : of the result
+    learner : MetaLearner
+        The fitted learner.
+    models : dict of lists of ModelProto
+        Converted base models, in the form that `necessary_onnx_models` returns. All take the same
+        inputs. Classifiers return probabilities as a tensor (``zipmap=False`` of most converters).
+    output_name : str
+        Name of the result.
 
     Returns
     -------
-    A model with the inputs of the base models. Its output is shaped as that of `predict`,
-    (n, K-1, 1) or (n, K-1, n_classes), in units of the outcome, and in double precision if that
-    of any base model is
+    A model with the inputs of the base models. Its output has the shape of that of `predict`,
+    (n, K-1, 1) or (n, K-1, n_classes), in units of the outcome, and double precision if that of
+    some base model has it
 
     Raises
     ------
     ImportError
         If the package onnx isn't installed.
     ValueError
-        If the learner is an S-learner or has a feature set, or the models are not those it needs.
+        If the learner is an S-learner or has a feature set, or needs other models.
     """
     formula = _formula(learner)
-    # Shown for the line that calls the learner's method, which calls this function.
+    # The warning names the line that calls the learner's method, which calls this function.
     warnings.warn("_build_onnx is an experimental feature. Use it at your own risk!", stacklevel=3)
     onnx_graph = _onnx_graph()
     _check_feature_sets(learner)
@@ -78,7 +81,10 @@ def build_onnx(
     try:
         graph = onnx_graph.Graph(every)
         given = {kind: _include(graph, learner, kind, models[kind]) for kind in models}
-        return graph.finish(formula(graph, given), output_name)
+        effects = formula(graph, given)
+        if learner.is_classification and not learner.MULTI_CLASS:  # on both classes
+            effects = graph.add("Concat", graph.add("Neg", effects), effects, axis=2)
+        return graph.finish(effects, output_name)
     except onnx_graph.ERRORS as error:
         raise ValueError(
             "Expected ONNX models that can be put together; found that onnx refuses the result. "
@@ -90,13 +96,13 @@ def build_onnx(
 
 
 def _differences(graph: "Graph", given: Values) -> str:
-    """T: mu_k - mu_0."""
+    """T: mu_k - mu_0, of probabilities where outcomes are classes."""
     control, *treated = given["variant_outcome_model"]
     return graph.stack([graph.add("Sub", mu, control) for mu in treated])
 
 
 def _weighted(graph: "Graph", given: Values) -> str:
-    """X: g tau_control + (1 - g) tau_treatment, written as a step from one towards the other."""
+    """X: g tau_control + (1 - g) tau_treatment, as tau_treatment + g (the difference of both)."""
     arms = zip(given["control_effect_model"], given["treatment_effect_model"], strict=True)
     effects = []
     for k, (control, treated) in enumerate(arms, start=1):
@@ -107,7 +113,7 @@ def _weighted(graph: "Graph", given: Values) -> str:
 
 
 def _propensity_among(graph: "Graph", e: str, k: int) -> str:
-    """(n, 1) e_k / (e_0 + e_k); one half where both are 0, as in the learners."""
+    """(n, 1) e_k / (e_0 + e_k); one half where both are 0, as in `propensity_among`."""
     e_0, e_k = (graph.add("Gather", e, graph.integers(arm), axis=1) for arm in (0, k))
     both = graph.add("Add", e_0, e_k)
     neither = graph.add("Equal", both, graph.number(0))
@@ -119,27 +125,16 @@ def _direct(graph: "Graph", given: Values) -> str:
     return graph.stack(given["treatment_model"])
 
 
-def _of_classes(formula: Formula) -> Formula:
-    """Effects on both classes, (n, K-1, 2), from a formula's effects on the second."""
-
-    def both(graph: "Graph", given: Values) -> str:
-        effects = formula(graph, given)
-        return graph.add("Concat", graph.add("Neg", effects), effects, axis=2)
-
-    return both
-
-
 def _formula(learner: "Declaration | Explainable") -> Formula:
-    """The formula by the kinds of models that predictions for new rows need."""
+    """The formula, by the model kinds that predictions for new rows need."""
     if "variant_outcome_model" in learner.SERVED:
-        return _differences  # of probabilities, where outcomes are classes
+        return _differences
     if "base_model" in learner.SERVED:
         raise ValueError(
             f"The {type(learner).__name__} does not implement this method. Convert its base model, "
             "and take differences of its predictions with the treatment among the features."
         )
-    formula = _weighted if "control_effect_model" in learner.SERVED else _direct
-    return _of_classes(formula) if learner.is_classification else formula
+    return _weighted if "control_effect_model" in learner.SERVED else _direct
 
 
 # Base models
@@ -148,16 +143,16 @@ def _formula(learner: "Declaration | Explainable") -> Formula:
 def _include(
     graph: "Graph", learner: "Declaration", kind: str, models: Sequence["ModelProto"]
 ) -> list[str]:
-    """Add the models of a kind to the graph, and yield their predictions."""
-    found = []
+    """Add the models of a kind to the graph, and return the names of their predictions."""
+    names = []
     for i, model in enumerate(models):
         if learner.predict_method(kind) == "predict":
             values = graph.include(model, f"{kind}_{i}/", _only_output(model, kind, i))
-            # Some converters give (n,), most (n, 1).
-            found.append(graph.add("Reshape", values, graph.integers(-1, 1)))
+            # Some converters' models return (n,), most (n, 1).
+            names.append(graph.add("Reshape", values, graph.integers(-1, 1)))
         else:
-            found.append(graph.include(model, f"{kind}_{i}/", _probabilities(model, kind, i)))
-    return found
+            names.append(graph.include(model, f"{kind}_{i}/", _probabilities(model, kind, i)))
+    return names
 
 
 def _only_output(model: "ModelProto", kind: str, i: int) -> str:
@@ -238,9 +233,10 @@ def _check_inputs(models: Sequence["ModelProto"], output_name: str) -> None:
 
 
 def _inputs(model: "ModelProto") -> tuple[tuple[str, int, tuple[int, ...]], ...]:
-    """Name, type and known lengths of each input; 0 stands for an open length."""
-    values = [(value.name, value.type.tensor_type) for value in model.graph.input]
-    return tuple(
-        (name, tensor.elem_type, tuple(size.dim_value for size in tensor.shape.dim))
-        for name, tensor in values
-    )
+    """Name, type and lengths of each input; 0 stands for an open length."""
+    inputs = []
+    for value in model.graph.input:
+        tensor = value.type.tensor_type
+        lengths = tuple(size.dim_value for size in tensor.shape.dim)
+        inputs.append((value.name, tensor.elem_type, lengths))
+    return tuple(inputs)

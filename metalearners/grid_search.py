@@ -24,10 +24,13 @@ class GSResult:
 
     Parameters
     ----------
-    metalearner : fitted
-    train_scores, test_scores : by name, as `MetaLearner.evaluate` gives them: of the rows fitted
-        on (out of fold), and of the test rows where there are such
-    fit_time, score_time : seconds; fits that an earlier point did take none
+    metalearner : MetaLearner
+        Fitted.
+    train_scores, test_scores : dict of float
+        Scores of `MetaLearner.evaluate` by name: of the rows fitted on (out of fold), and of the
+        test rows if there are any.
+    fit_time, score_time : float
+        Seconds. Fits that an earlier point needed too take no time.
     """
 
     metalearner: MetaLearner
@@ -37,38 +40,50 @@ class GSResult:
     score_time: float
 
 
+@dataclass(eq=False, repr=False)
 class MetaLearnerGridSearch:
     """Fits a metalearner with each combination of base models and of their parameters.
 
-    Grid points share what they have in common: a model that several of them need, such as a
-    nuisance model that the grid doesn't vary, is fitted once.
+    A model that several grid points need, such as a nuisance model that the grid doesn't vary, is
+    fitted once.
 
     Parameters
     ----------
-    metalearner_factory : class of the metalearner
-    metalearner_params : its arguments, but factories, params and ``random_state``; models to
-        reuse come as ``fitted_nuisance_models`` and ``fitted_propensity_model``
-    base_learner_grid : classes to try by model kind, or callables that return estimators, for each
-        kind that isn't reused
-    param_grid : by model kind and name of the class or callable, lists of values to try by
-        parameter; default parameters where there are none
+    metalearner_factory : type
+        Class of the metalearner.
+    metalearner_params : dict
+        Its arguments, without factories, params and ``random_state``. Models to reuse are
+        ``fitted_nuisance_models`` and ``fitted_propensity_model``.
+    base_learner_grid : dict of lists
+        Classes to try by model kind, or callables that return estimators, for each kind that isn't
+        reused.
+    param_grid : dict of dicts of dicts of lists
+        Values to try, by model kind, name of the class or callable, and parameter. Parameters
+        that aren't listed keep their defaults.
     scoring : as for `MetaLearner.evaluate`
-    n_jobs : workers for the fits of a grid point, with scikit-learn's meaning of None, 1, N and -1
-    random_state : of each metalearner
-    verbose : above 0, prints a line for each grid point
-    store_raw_results, store_results : whether to keep ``raw_results_`` and ``results_``. With
-        neither, ``raw_results_`` is a generator, which fits a grid point when it is asked for it
+    n_jobs : int, optional
+        Workers for the fits of a grid point, with scikit-learn's meaning of None, 1, N and -1.
+    random_state : int, optional
+        Of each metalearner.
+    verbose : int
+        Above 0, prints a line for each grid point.
+    store_raw_results, store_results : bool
+        Whether to keep ``raw_results_`` and ``results_``. If both are False, ``raw_results_`` is a
+        generator, which fits a grid point when its result is needed.
 
     Attributes
     ----------
-    grid_size_ : number of grid points
-    raw_results_ : a `GSResult` for each
-    results_ : data frame, indexed by the metalearner's name, base models and their parameters
+    grid_size_ : int
+        Number of grid points.
+    raw_results_ : list of GSResult
+        One for each grid point.
+    results_ : DataFrame
+        Indexed by the metalearner's name, its base models and their parameters.
 
     Raises
     ------
     ValueError
-        If the grid isn't one of the metalearner's base models.
+        If the grid doesn't match the metalearner's base models.
 
     Examples
     --------
@@ -89,30 +104,37 @@ class MetaLearnerGridSearch:
     (3, 'LinearRegression')
     """
 
-    def __init__(
-        self,
-        metalearner_factory: type[MetaLearner],
-        metalearner_params: Mapping[str, Any],
-        base_learner_grid: Mapping[str, Sequence[Callable[..., Any]]],
-        param_grid: Mapping[str, Mapping[str, Mapping[str, Sequence[Any]]]],
-        scoring: Mapping[str, Sequence[Any]] | None = None,
-        n_jobs: int | None = None,
-        random_state: int | None = None,
-        verbose: int = 0,
-        store_raw_results: bool = True,
-        store_results: bool = True,
-    ) -> None:
-        self.metalearner_factory = metalearner_factory
-        self.metalearner_params = metalearner_params
-        self.base_learner_grid = base_learner_grid
-        self.param_grid = param_grid
-        self.scoring = scoring
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.verbose = verbose
-        self.store_raw_results = store_raw_results
-        self.store_results = store_results
-        self._check()
+    metalearner_factory: type[MetaLearner]
+    metalearner_params: Mapping[str, Any]
+    base_learner_grid: Mapping[str, Sequence[Callable[..., Any]]]
+    param_grid: Mapping[str, Mapping[str, Mapping[str, Sequence[Any]]]]
+    scoring: Mapping[str, Sequence[Any]] | None = None
+    n_jobs: int | None = None
+    random_state: int | None = None
+    verbose: int = 0
+    store_raw_results: bool = True
+    store_results: bool = True
+
+    def __post_init__(self) -> None:
+        factory = self.metalearner_factory
+        if not (isinstance(factory, type) and issubclass(factory, MetaLearner)):
+            raise ValueError(f"Expected a class of metalearners; found {factory!r}.")
+        check_dict("metalearner_params", self.metalearner_params, "the class's arguments")
+        check_dict("base_learner_grid", self.base_learner_grid, "classes by model kind")
+        check_dict("param_grid", self.param_grid, "values by model kind, class and parameter")
+        check_n_jobs("n_jobs", self.n_jobs)
+        expected = self._expected_kinds()
+        if set(self.base_learner_grid) != expected:
+            raise ValueError(
+                "base_learner_grid keys don't match the expected model names. base_learner_grid "
+                f"keys were expected to be {sorted(expected)}; found "
+                f"{sorted(map(str, self.base_learner_grid))}."
+            )
+        for kind, grid in self.base_learner_grid.items():
+            self._check_classes(kind, grid)
+        self._check_names("model kinds", self.param_grid, expected)
+        for kind, by_class in self.param_grid.items():
+            self._check_values(kind, by_class)
 
     def fit(
         self,
@@ -129,10 +151,14 @@ class MetaLearnerGridSearch:
 
         Parameters
         ----------
-        X, y, w : rows to fit on
-        X_test, y_test, w_test : further rows to score on
-        oos_method : how these are predicted
-        fit_kwargs : further arguments of `MetaLearner.fit`
+        X, y, w : as for `MetaLearner.fit`
+            Rows to fit on.
+        X_test, y_test, w_test : as X, y and w, optional
+            Further rows to score on.
+        oos_method : str
+            How these are predicted.
+        **fit_kwargs
+            Further arguments of `MetaLearner.fit`.
 
         Raises
         ------
@@ -153,11 +179,12 @@ class MetaLearnerGridSearch:
         self.raw_results_: Any = results if self.store_raw_results else None if keep else raw
 
     def best(self, score: str) -> GSResult:
-        """The grid point with the best score, on test rows where there are such.
+        """The grid point with the best score, on test rows if there are any.
 
         Parameters
         ----------
-        score : name of a score; greater is better, but of R-losses
+        score : str
+            Name of a score. The greatest is best; of R-losses the least.
 
         Raises
         ------
@@ -176,36 +203,33 @@ class MetaLearnerGridSearch:
     def _points(self) -> Iterator[MetaLearner]:
         """An unfitted metalearner for each grid point."""
         for classes in ParameterGrid(dict(self.base_learner_grid)):
-            grids = {
-                kind: list(ParameterGrid(self._values(kind, factory)))
-                for kind, factory in classes.items()
-            }
+            grids = {}
+            for kind, factory in classes.items():
+                values = self.param_grid.get(kind, {}).get(factory_name(factory), {})
+                grids[kind] = list(ParameterGrid(dict(values)))
             for params in ParameterGrid(grids):
                 yield self._point(classes, params)
-
-    def _values(self, kind: str, factory: Callable[..., Any]) -> dict[str, Sequence[Any]]:
-        return dict(self.param_grid.get(kind, {}).get(factory_name(factory), {}))
 
     def _point(
         self, classes: Mapping[str, Callable[..., Any]], params: Mapping[str, Any]
     ) -> MetaLearner:
-        own: dict[str, Any] = {"random_state": self.random_state}
+        arguments: dict[str, Any] = {"random_state": self.random_state}
         stages = {
             "nuisance": set(self.metalearner_factory.NUISANCE_KINDS) - {PROPENSITY_MODEL},
             "treatment": set(self.metalearner_factory.TREATMENT_KINDS),
         }
         for stage, kinds in stages.items():
-            own[f"{stage}_model_factory"] = {k: v for k, v in classes.items() if k in kinds}
-            own[f"{stage}_model_params"] = {k: v for k, v in params.items() if k in kinds}
-        own["propensity_model_factory"] = classes.get(PROPENSITY_MODEL)
-        own["propensity_model_params"] = params.get(PROPENSITY_MODEL)
-        shared = sorted(set(own) & set(self.metalearner_params))
+            arguments[f"{stage}_model_factory"] = {k: v for k, v in classes.items() if k in kinds}
+            arguments[f"{stage}_model_params"] = {k: v for k, v in params.items() if k in kinds}
+        arguments["propensity_model_factory"] = classes.get(PROPENSITY_MODEL)
+        arguments["propensity_model_params"] = params.get(PROPENSITY_MODEL)
+        shared = sorted(set(arguments) & set(self.metalearner_params))
         if shared:
             raise ValueError(
                 f"{shared} should not be specified in metalearner_params as they are used "
                 "internally. Use the grids, and the argument random_state."
             )
-        return self.metalearner_factory(**self.metalearner_params, **own)
+        return self.metalearner_factory(**self.metalearner_params, **arguments)
 
     def _run(
         self,
@@ -230,27 +254,6 @@ class MetaLearnerGridSearch:
             if self.verbose > 0:
                 print(f"[{number}/{len(points)}] fitted in {fitted - begun:.2f} s")
             yield GSResult(learner, train_scores, test_scores, fitted - begun, scored - fitted)
-
-    def _check(self) -> None:
-        factory = self.metalearner_factory
-        if not (isinstance(factory, type) and issubclass(factory, MetaLearner)):
-            raise ValueError(f"Expected a class of metalearners; found {factory!r}.")
-        check_dict("metalearner_params", self.metalearner_params, "the class's arguments")
-        check_dict("base_learner_grid", self.base_learner_grid, "classes by model kind")
-        check_dict("param_grid", self.param_grid, "values by model kind, class and parameter")
-        check_n_jobs("n_jobs", self.n_jobs)
-        expected = self._expected_kinds()
-        if set(self.base_learner_grid) != expected:
-            raise ValueError(
-                "base_learner_grid keys don't match the expected model names. base_learner_grid "
-                f"keys were expected to be {sorted(expected)}; found "
-                f"{sorted(map(str, self.base_learner_grid))}."
-            )
-        for kind, grid in self.base_learner_grid.items():
-            self._check_classes(kind, grid)
-        self._check_names("model kinds", self.param_grid, expected)
-        for kind, by_class in self.param_grid.items():
-            self._check_values(kind, by_class)
 
     def _expected_kinds(self) -> set[str]:
         reused = set(self.metalearner_params.get("fitted_nuisance_models") or {})
@@ -307,7 +310,7 @@ def _table(results: Sequence[GSResult]) -> pd.DataFrame:
 
 
 def _levels(learners: Sequence[MetaLearner]) -> list[str]:
-    """Names of the index: each kind, and behind it the parameters that any grid point gives it."""
+    """Names of the index: each model kind, followed by the parameters that grid points set."""
     levels = ["metalearner"]
     for kind in learners[0].unfitted:
         params = {name for learner in learners for name in learner.spec(kind).params}

@@ -1,4 +1,4 @@
-"""How sure CATE estimates are: intervals from refits on half-samples."""
+"""Intervals for CATE estimates, from refits on half-samples."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,9 +21,12 @@ class Intervals:
 
     Parameters
     ----------
-    estimate : by the learner fitted on all rows
-    std_error : spread over half-samples
-    low, high : ends of the intervals, one row at a time (not for all rows at once)
+    estimate : array
+        Of the learner fitted on all rows.
+    std_error : array
+        Spread over half-samples.
+    low, high : array
+        Ends of the intervals: pointwise, not simultaneous over rows.
     """
 
     estimate: Floats
@@ -48,31 +51,37 @@ def cate_intervals(
 ) -> Intervals:
     r"""Intervals for the CATE of new rows.
 
-    The learner, nuisances and all, is fitted again on halves of the rows (of the groups, where
-    there are groups), drawn without replacement and balanced in the arms. For an estimate that is
-    a mean of independent parts, the difference between a half-sample's and the whole sample's has
-    the variance of the latter, so
+    The learner, with its nuisances, is fitted again on halves of the rows (of the groups, where
+    there are groups), drawn without replacement and balanced in the arms. Where an estimate is a
+    mean of independent parts, the difference between that of a half-sample and that of the whole
+    sample has the variance of the latter, so
 
     .. math:: \widehat{SE}(x)^2 = \frac{1}{B} \sum_b (\hat\tau_b(x) - \hat\tau(x))^2
 
     **What the intervals don't cover.** They measure how estimates scatter, not how far they lie
     from the truth: a regularised base model (trees, boosting, lasso, forests) is biased towards
-    smooth and small effects, and no resampling sees that. Coverage at the stated level may be
-    expected only of well-specified parametric base models, such as a linear model of a linear
-    effect. Where half of the rows are too few for stable nuisances, such as propensities without
-    a penalty, intervals are too wide. For averages use `DRLearner.average_effects`, whose
-    intervals do cover.
+    smooth and small effects, and no resampling shows that. Expect coverage at the stated level
+    only of well-specified parametric base models, such as a linear model of a linear effect. Where
+    half of the rows are too few for stable nuisances, such as propensities without a penalty,
+    intervals are too wide. For averages use `DRLearner.average_effects`, whose intervals do cover.
 
     Parameters
     ----------
-    learner : what to fit; it isn't changed
-    X_new : (m, p) features of the rows to estimate for
-    X, y, w, fit_params, rows : what to fit on, as for `MetaLearner.fit`; fits on half-samples are
-        kept only where a `store` is given
-    draws : number of half-samples, B; each fits the learner once
-    level : of the intervals
-    n_jobs : workers, with scikit-learn's meaning of None, 1, N and -1
-    propensity_new : known propensities of the new rows, as for `MetaLearner.predict`
+    learner : MetaLearner
+        The learner; a copy of it is fitted.
+    X_new : array or data frame of shape (m, p)
+        Features of the rows to estimate for.
+    X, y, w, fit_params, **rows
+        Rows to fit on, as for `MetaLearner.fit`. Fits on half-samples are kept only in a `store`
+        that is passed.
+    draws : int
+        Number of half-samples, B; each fits the learner once.
+    level : float
+        Of the intervals.
+    n_jobs : int, optional
+        Workers, with scikit-learn's meaning of None, 1, N and -1.
+    propensity_new : as for `MetaLearner.predict`, optional
+        Known propensities of the new rows.
 
     Raises
     ------
@@ -92,7 +101,7 @@ def cate_intervals(
     d = job.d
     for draw in range(draws):
         half = draw_half(d.strata, d.seed + draw, d.groups)
-        # No draw shares a fit or pseudo-outcomes with another: a store of its own frees them.
+        # Draws share no fits or pseudo-outcomes: a store for each frees them.
         store = MemoryStore() if rows.get("store") is None else job.store
         part = replace(job, d=replace(d, held_out=~half, seed=d.seed + draw), store=store)
         fitted = clone(learner).run(part)

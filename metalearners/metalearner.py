@@ -1,4 +1,4 @@
-"""What all metalearners share: they declare regressions, and are fitted by running a plan."""
+"""What all metalearners share: they declare regressions, and a plan of these is executed."""
 
 import copy
 import warnings
@@ -12,16 +12,9 @@ from joblib import cpu_count, effective_n_jobs
 from sklearn.utils.validation import validate_data
 
 from metalearners._typing import Array, Columns, Floats, Matrix, Name
-from metalearners.base_models.capabilities import check_kinds
-from metalearners.base_models.feature_types import kinds
 from metalearners.base_models.precision import concerns, tell
 from metalearners.cross_fit_estimator import MEDIAN, OVERALL, CrossFitEstimator
-from metalearners.data.containers import (
-    check_matrix,
-    check_same_rows,
-    column_names,
-    select,
-)
+from metalearners.data.containers import check_matrix, check_same_rows, column_names, select
 from metalearners.data.conversion import (
     arm_codes,
     as_groups,
@@ -33,7 +26,7 @@ from metalearners.data.conversion import (
     known_propensity,
 )
 from metalearners.data.dataset import Dataset, check_weight
-from metalearners.declaration.by_kind import check_n_jobs
+from metalearners.declaration.by_kind import check_n_jobs, check_switch, is_whole
 from metalearners.declaration.checks import CheckedDeclaration, fit_params_of
 from metalearners.declaration.declaration import (
     NUISANCE,
@@ -50,7 +43,7 @@ from metalearners.evaluation.base_model_scores import evaluate
 from metalearners.evaluation.overlap import Overlap, overlap
 from metalearners.explainer import Explainable
 from metalearners.export import build_onnx, necessary_onnx_models
-from metalearners.fits.crossfit import OOS_METHODS, CrossFit
+from metalearners.fits.crossfit import CrossFit, check_oos_method
 from metalearners.fits.execute import Executor, joblib_executor, run_stage
 from metalearners.fits.plan import Regression, fit_param
 from metalearners.fits.store import MemoryStore, Store
@@ -69,17 +62,23 @@ __all__ = [
 class Rows(TypedDict, total=False):
     """What may be known about the rows besides features, outcome and treatment.
 
-    sample_weight : (n,) sampling weights: how many units of the population a row stands for
-    groups : (n,) labels of clusters that folds must not split (given folds are taken as they are);
-        or each row's identity, so that the folds don't depend on the rows' order
-    propensity : known probabilities of the arms, used in place of a propensity model: P(W = 1) of
-        two arms, as a number or an (n,) column; K numbers, one an arm; an (n, K) array; or a
-        column of X by its name, or one an arm
-    cv : folds to use: (train, test) pairs of row positions, as a splitter's ``split`` gives them,
-        or (n,) fold numbers. Rows that no fold tests, such as those before the first fold in
-        time, have no out-of-fold predictions and take no part in the treatment stage. See
-        `metalearners.data.folds.forward_chaining`
-    store : where fits are looked up by what they depend on, and kept; a new one by default
+    Attributes
+    ----------
+    sample_weight : array of shape (n,)
+        Sampling weights: how many units of the population a row stands for.
+    groups : array of shape (n,)
+        Labels of clusters, which drawn folds don't split (`cv` is taken as it is); or each row's
+        identity, so that the folds don't depend on the order of the rows.
+    propensity : float, array of shape (n,), (K,) or (n, K), str or list of str
+        Known probabilities of the arms, which replace a propensity model. A number or a column is
+        P(W = 1) of two arms; texts name a column of X, or one for each arm.
+    cv : iterable of pairs of arrays, or array of shape (n,)
+        Folds: (train, test) positions of rows, as from a splitter's ``split``, or fold numbers.
+        Rows that no fold tests, such as those before the first fold in time, have no out-of-fold
+        predictions and take no part in the treatment stage. See
+        `metalearners.data.folds.forward_chaining`.
+    store : Store, optional
+        Keeps fits, and finds them by what they depend on. A new `MemoryStore` by default.
     """
 
     sample_weight: Any
@@ -91,7 +90,7 @@ class Rows(TypedDict, total=False):
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """Rows to fit on, and how: arguments of base models' `fit`, store and executor."""
+    """Rows to fit on, arguments of the base models' `fit`, a store and an executor."""
 
     d: Dataset
     fit_params: Mapping[str, Any]
@@ -100,10 +99,11 @@ class Job:
 
 
 class MetaLearner(Explainable, CheckedDeclaration):
-    """Base of the learners: what they declare, fitted and predicting.
+    """Base of the learners: fits the regressions that a learner declares, and predicts.
 
-    Estimates the conditional average treatment effect (CATE) of each arm k = 1, ..., K-1 against
+    It estimates the conditional average treatment effect (CATE) of each arm k = 1, ..., K-1 against
     the control 0, tau_k(x) = E[Y(k) - Y(0) | X = x]. For the parameters see `Declaration`.
+    Arguments and data that can't be used raise a ValueError before anything is fitted.
     """
 
     _nuisance_models: dict[str, list[CrossFitEstimator]]
@@ -113,15 +113,15 @@ class MetaLearner(Explainable, CheckedDeclaration):
     _columns_in: list[Any] | None
     _labels: Array | None
 
-    def _begin(self) -> None:
-        """Check the constructor's arguments and start with models that aren't fitted."""
-        super()._begin()
-        for name in ("n_features_in_", "feature_names_in_"):  # scikit-learn's, of an earlier fit
+    def __post_init__(self) -> None:
+        """Check the arguments and start with models that aren't fitted."""
+        self._validate()
+        for name in ("n_features_in_", "feature_names_in_"):  # scikit-learn set them in a fit
             self.__dict__.pop(name, None)
         self._columns_in = self._labels = None
-        self._forget()
+        self._reset_models()
 
-    def _forget(self) -> None:
+    def _reset_models(self) -> None:
         """Start with models that aren't fitted."""
         self._known = self._shares = self._weight = self._groups = None
         self._nuisance_models = {k: self._models_of(k) for k in self.NUISANCE_KINDS}
@@ -129,14 +129,14 @@ class MetaLearner(Explainable, CheckedDeclaration):
 
     def _models_of(self, kind: str) -> list[CrossFitEstimator]:
         if self.fitted_nuisance_models and kind in self.fitted_nuisance_models:
-            return copy.deepcopy(_own(self.fitted_nuisance_models[kind]))
+            return copy.deepcopy(_as_cross_fit(self.fitted_nuisance_models[kind]))
         if kind == PROPENSITY_MODEL and self.fitted_propensity_model is not None:
-            return _own([self.fitted_propensity_model])
+            return _as_cross_fit([self.fitted_propensity_model])
+        return [self._unfitted_model(kind) for _ in range(self.cardinality(kind))]
+
+    def _unfitted_model(self, kind: str) -> CrossFitEstimator:
         spec = self.spec(kind)
-        return [
-            CrossFitEstimator(self.n_folds_of(kind), spec.factory, spec.params, True, self.seed)
-            for _ in range(self.cardinality(kind))
-        ]
+        return CrossFitEstimator(self.n_folds_of(kind), spec.factory, spec.params, True, self.seed)
 
     # Fitting
 
@@ -155,18 +155,24 @@ class MetaLearner(Explainable, CheckedDeclaration):
 
         Parameters
         ----------
-        X : (n, p) features: a numpy array, a pandas or polars DataFrame, a pyarrow Table or a
-            scipy csr matrix, which base models get as it is
-        y : (n,) outcome
-        w : (n,) treatment: 0 (control) to ``n_variants - 1``, or labels among `arms`
-        n_jobs_cross_fitting, n_jobs_base_learners : workers over folds and over models; they
-            multiply into one flat pool, with scikit-learn's meaning of None, 1, N and -1
-        fit_params : arguments of the base models' ``fit``; or ``{"nuisance": {kind: {...}},
-            "treatment": {kind: {...}}}``, where kinds that aren't listed get none. Values with n
-            entries are cut to the rows of each fit
-        synchronize_cross_fitting : whether all model kinds must share one number of folds. Kinds
-            with equal numbers always share their folds
-        rows : `Rows`: sample_weight, groups, propensity, cv and store
+        X : numpy array, pandas or polars DataFrame, pyarrow Table or scipy csr matrix, (n, p)
+            Features. Base models get them in this container.
+        y : array of shape (n,)
+            Outcome.
+        w : array of shape (n,)
+            Treatment: 0 (control) to ``n_variants - 1``, or labels among `arms`.
+        n_jobs_cross_fitting, n_jobs_base_learners : int, optional
+            Workers over folds and over models; their product is the size of one pool.
+            scikit-learn's meaning of None, 1, N and -1.
+        fit_params : dict, optional
+            Arguments of the base models' ``fit``; or ``{"nuisance": {kind: {...}}, "treatment":
+            {kind: {...}}}``, where kinds that aren't listed get none. Of a value with n entries,
+            each fit gets the entries of its rows.
+        synchronize_cross_fitting : bool
+            Whether all model kinds must have the same number of folds. Kinds with equal numbers
+            always share their folds.
+        **rows
+            sample_weight, groups, propensity, cv and store: see `Rows`.
 
         Raises
         ------
@@ -232,13 +238,15 @@ class MetaLearner(Explainable, CheckedDeclaration):
 
         Parameters
         ----------
-        X, y : features and target of the rows that this model learns from, such as those of one arm
-        model_kind, model_ord : which model
-        fit_params, n_jobs_cross_fitting, cv : as for `CrossFitEstimator.fit`
+        X, y : arrays of shape (m, p) and (m,)
+            The rows that this model learns from, such as those of one arm, and their targets.
+        model_kind, model_ord : str and int
+            Which model.
+        fit_params, n_jobs_cross_fitting, cv
+            As for `CrossFitEstimator.fit`.
         """
-        return self._fit_one(
-            self._nuisance_models, X, y, model_kind, model_ord, fit_params, n_jobs_cross_fitting, cv
-        )
+        how = (fit_params, n_jobs_cross_fitting, cv)
+        return self._fit_one(self._nuisance_models, X, y, model_kind, model_ord, *how)
 
     def fit_treatment(
         self,
@@ -251,16 +259,8 @@ class MetaLearner(Explainable, CheckedDeclaration):
         cv: Any = None,
     ) -> Self:
         """Fit one treatment model; parameters as for `fit_nuisance`."""
-        return self._fit_one(
-            self._treatment_models,
-            X,
-            y,
-            model_kind,
-            model_ord,
-            fit_params,
-            n_jobs_cross_fitting,
-            cv,
-        )
+        how = (fit_params, n_jobs_cross_fitting, cv)
+        return self._fit_one(self._treatment_models, X, y, model_kind, model_ord, *how)
 
     def _fit_one(
         self,
@@ -276,13 +276,8 @@ class MetaLearner(Explainable, CheckedDeclaration):
         if kind in self._prefitted or kind in self.SWEPT:
             why = "prefitted" if kind in self._prefitted else "fitted with the arms as features"
             raise ValueError(f"Expected a kind that can be fitted alone; {kind} is {why}. Use fit.")
-        made = CrossFitEstimator(
-            self.n_folds_of(kind),
-            self.spec(kind).factory,
-            self.spec(kind).params,
-            random_state=self.seed,
-        )
-        models[kind][ordinal] = made.fit(select(X, self.columns(kind)), y, *how)
+        fitted = self._unfitted_model(kind).fit(select(X, self.columns(kind)), y, *how)
+        models[kind][ordinal] = fitted
         return self
 
     def job(
@@ -297,40 +292,36 @@ class MetaLearner(Explainable, CheckedDeclaration):
         store: Store | None = None,
         **rows: Any,
     ) -> Job:
-        """The rows and how to fit on them, checked; parameters and errors as for `fit`."""
-        if not isinstance(synchronize, (bool, np.bool_)):
-            raise ValueError(
-                f"Expected synchronize_cross_fitting as a bool; found {synchronize!r}."
-            )
-        if store is not None and not all(
-            hasattr(store, name) for name in ("put", "find", "fetch", "keep")
-        ):
+        """Check the rows and how to fit on them; parameters and errors as for `fit`."""
+        check_switch("synchronize_cross_fitting", synchronize)
+        needed = ("put", "find", "fetch", "keep")
+        if store is not None and not all(hasattr(store, name) for name in needed):
             raise ValueError(
                 f"Expected a store such as metalearners.store.DirectoryStore(folder); found "
                 f"{store!r}."
             )
         d = self.dataset(X, y, w, **rows)
+        fit_params = {} if fit_params is None else fit_params
         self._check_fit_params(fit_params)
         for kind in self.unfitted:
-            own = fit_params_of(fit_params or {}, self._stage(kind), kind)
-            check_same_rows(X=X, y=y, w=w, **by_row(own, len(d)))
-        self._check_weighted_once(fit_params or {}, d)
+            arguments = fit_params_of(fit_params, self._stage(kind), kind)
+            check_same_rows(X=X, y=y, w=w, **by_row(arguments, len(d)))
+            self._check_weighted_once(kind, arguments, d)
         if synchronize and d.cv is None:
             self._check_synchronized()
         self.check(d)
-        self._check_kinds(d)
         self.check_models(d, fit_params)
         if store is not None and store.lasting:
-            self._check_kept(fit_params or {}, d)
-        _tell_uncovered(d)
+            self._check_kept(fit_params, d)
+        _warn_of_uncovered_rows(d)
         tell(self.concerns(d, bool(fit_params)))
         if self.is_classification:
-            _tell_classes(d.classes if self._labels is None else self._labels)
-        execute = joblib_executor(_pool(*n_jobs))
-        # Only now, as a refused fit must leave the learner as it was: the features' names.
+            _warn_of_class_order(d.classes if self._labels is None else self._labels)
+        execute = joblib_executor(_n_workers(*n_jobs))
+        # It keeps the features' names. A fit that is refused must leave the learner as it was.
         validate_data(self, X=X, skip_check_array=True)
         self._columns_in = column_names(X)
-        return Job(d, fit_params or {}, MemoryStore() if store is None else store, execute)
+        return Job(d, fit_params, MemoryStore() if store is None else store, execute)
 
     def dataset(
         self,
@@ -344,14 +335,14 @@ class MetaLearner(Explainable, CheckedDeclaration):
         cv: Any = None,
         judged: bool = False,
     ) -> Dataset:
-        """The rows as the learner computes with them; parameters as for `fit`.
+        """The rows in the form that the learner computes with; parameters as for `fit`.
 
-        Rows that are `judged` are predicted and scored only: arms and classes may be absent.
+        `judged` rows are predicted and scored, not fitted on: arms and classes may be absent.
 
         Raises
         ------
         ValueError
-            If rows don't match, or values aren't what they have to be.
+            If numbers of rows differ, or values can't be used.
         TypeError
             If X is of no container that base models can be given.
         """
@@ -375,7 +366,7 @@ class MetaLearner(Explainable, CheckedDeclaration):
         )
 
     def _as_codes(self, y: Array, judged: bool) -> Array:
-        """Classes that are texts as codes in their order, for learners of any classes."""
+        """Codes of classes that are texts, in their order, for learners of any classes."""
         texts = all(isinstance(value, str) for value in y) if y.dtype.kind in "OU" else False
         if not judged:
             encoded = texts and self.is_classification and self.MULTI_CLASS
@@ -391,13 +382,12 @@ class MetaLearner(Explainable, CheckedDeclaration):
         return np.asarray(codes)
 
     def classes_of(self, name: Name) -> Array | None:
-        """The classes that a base model's probabilities are of, in their order."""
-        models = {**self._nuisance_models, **self._treatment_models}
-        return models[name[0]][int(name[1])].classes_
+        """The classes of a base model's probabilities, in their order."""
+        return self._models[name[0]][int(name[1])].classes_
 
     @property
     def classes_(self) -> Array | None:
-        """Classes along the last axis of the estimates, in their order; None for a number.
+        """Classes along the last axis of the estimates; None where the outcome is a number.
 
         Raises
         ------
@@ -409,8 +399,9 @@ class MetaLearner(Explainable, CheckedDeclaration):
             return None
         if self._labels is not None:
             return self._labels
-        outcomes = self.NUISANCE_KINDS[-1] if self.MULTI_CLASS else None
-        return np.array([0, 1]) if outcomes is None else self.classes_of((outcomes, "0"))
+        if self.MULTI_CLASS:
+            return self.classes_of((self.NUISANCE_KINDS[-1], "0"))
+        return np.array([0, 1])
 
     def run(self, job: Job) -> Self:
         """Fit both stages."""
@@ -419,20 +410,20 @@ class MetaLearner(Explainable, CheckedDeclaration):
         return self
 
     def _fit_nuisances(self, job: Job) -> None:
-        self._forget()
+        self._reset_models()
         asked = self.nuisances(job.d)
         missing = {name: r for name, r in asked.items() if name[0] not in self._prefitted}
         self._adopt(self._nuisance_models, self._run(missing, job))
-        self._remember(job.d)
+        self._keep_facts(job.d)
         if self._prefitted:
-            self._out_of_fold(job.d)  # proves that they are models of these rows
+            self._out_of_fold(job.d)  # refuses models of other rows
 
     def _fit_treatments(self, job: Job) -> None:
         if (self._known is None) != (job.d.propensity is None) and self.TREATMENT_KINDS:
             given, expected = ("known", "no") if self._known is None else ("no", "known")
             raise ValueError(
-                f"Expected {expected} propensities, as the nuisance stage was given; found {given} "
-                "ones. Pass the same to both stages."
+                f"Expected {expected} propensities, as in the nuisance stage; found {given} ones. "
+                "Pass the same to both stages."
             )
         self._check_facts(job.d)
         if self.TREATMENT_KINDS:
@@ -440,17 +431,15 @@ class MetaLearner(Explainable, CheckedDeclaration):
             self._adopt(self._treatment_models, self._run(asked, job))
 
     def _check_facts(self, d: Dataset) -> None:
-        """Refuse rows that lack the facts that the nuisance stage was given, or have others."""
-        for name, own, found in (
-            ("sample_weight", self._weight, d.weight),
-            ("groups", self._groups, d.groups),
-            ("propensity", self._known, d.propensity),
-        ):
-            if own is None or found is own:
+        """Refuse rows without the facts of the nuisance stage, or with others."""
+        passed = {"sample_weight": d.weight, "groups": d.groups, "propensity": d.propensity}
+        for name, fitted in self._facts.items():
+            found = passed[name]
+            if fitted is None or found is fitted:
                 continue
-            if found is None or not _same_fact(name, found, own):
+            if found is None or not _same_meaning(name, found, fitted):
                 raise ValueError(
-                    f"Expected the {name} that the nuisance stage was given; found "
+                    f"Expected the {name} of the nuisance stage; found "
                     f"{'none' if found is None else 'others'}. Pass the same to both stages."
                 )
 
@@ -466,26 +455,14 @@ class MetaLearner(Explainable, CheckedDeclaration):
             weight = r.weight
         return replace(r, weight=weight, fit_params=params, serve=True, keep=True)
 
-    def _check_kinds(self, d: Dataset) -> None:
-        """Refuse features of types that a base model can't take."""
-        if not kinds(d.X):
-            return
-        for kind in self.unfitted:
-            if kind == PROPENSITY_MODEL and d.propensity is not None:
-                continue
-            check_kinds(self.spec(kind).build(), select(d.X, self.columns(kind)), f"the {kind}")
-
     def concerns(self, d: Dataset, with_arguments: bool = False) -> list[str]:
-        """What single precision does to these rows, a sentence each; see `precision`."""
-        known = {PROPENSITY_MODEL} if d.propensity is not None else set()
-        models = [self.spec(kind).build() for kind in self.unfitted if kind not in known]
+        """Sentences on what single precision does to these rows; see `precision`."""
+        models = [self.spec(kind).build() for kind in self._kinds_to_fit(d)]
         outcomes = np.zeros(1) if self.is_classification else d.y
         return concerns(models, d.X, outcomes, with_arguments)
 
     def _check_fit_params(self, given: Any) -> None:
-        """Refuse fit_params that no model would get, or that aren't arguments."""
-        if given is None:
-            return
+        """Refuse fit_params that reach no model, or that are no arguments."""
         if not isinstance(given, Mapping):
             raise ValueError(
                 "Expected fit_params as a dict of arguments, or a dict with the keys 'nuisance' "
@@ -499,11 +476,10 @@ class MetaLearner(Explainable, CheckedDeclaration):
             )
         for stage in set(stages) & set(given):
             own = given[stage]
-            kinds = own if isinstance(own, Mapping) else {}
             if (
                 not isinstance(own, Mapping)
-                or not set(kinds) <= set(stages[stage])
-                or not all(isinstance(arguments, Mapping) for arguments in kinds.values())
+                or not set(own) <= set(stages[stage])
+                or not all(isinstance(arguments, Mapping) for arguments in own.values())
                 or not set(given) <= set(stages)
             ):
                 raise ValueError(
@@ -512,19 +488,17 @@ class MetaLearner(Explainable, CheckedDeclaration):
                     f"found {given!r}."
                 )
 
-    def _check_weighted_once(self, fit_params: Mapping[str, Any], d: Dataset) -> None:
-        """Refuse weights in fit_params for models that have others."""
-        for kind in self.unfitted:
-            given = fit_params_of(fit_params, self._stage(kind), kind)
-            if "sample_weight" in given and (kind in self.WEIGHTED or d.weight is not None):
-                raise ValueError(
-                    f"Expected fit_params without sample_weight for {kind}, whose weights "
-                    f"{type(self).__name__} sets itself. Use the argument sample_weight, which all "
-                    "stages respect."
-                )
+    def _check_weighted_once(self, kind: str, arguments: Mapping[str, Any], d: Dataset) -> None:
+        """Refuse weights in fit_params for a model that gets other weights."""
+        if "sample_weight" in arguments and (kind in self.WEIGHTED or d.weight is not None):
+            raise ValueError(
+                f"Expected fit_params without sample_weight for {kind}, whose weights "
+                f"{type(self).__name__} sets itself. Use the argument sample_weight, which all "
+                "stages respect."
+            )
 
     def _check_kept(self, fit_params: Mapping[str, Any], d: Dataset) -> None:
-        """Refuse arguments by which a store couldn't name fits; tell of base models like that."""
+        """Refuse arguments that no digest names; warn of base models whose fits aren't kept."""
         for kind in self.unfitted:
             for name, value in fit_params_of(fit_params, self._stage(kind), kind).items():
                 if not is_kept(fit_param(name, value, d, MemoryStore()).value):
@@ -537,7 +511,7 @@ class MetaLearner(Explainable, CheckedDeclaration):
             warnings.warn(line, stacklevel=4)
 
     def _out_of_fold(self, d: Dataset) -> Columns:
-        """The nuisances' out-of-fold predictions for the rows of a data set."""
+        """Out-of-fold predictions of the nuisance models for the rows of a data set."""
         columns: dict[Name, Array] = {}
         for name, regression in self.nuisances(d).items():
             kind, ordinal = name[0], int(name[1])
@@ -559,14 +533,14 @@ class MetaLearner(Explainable, CheckedDeclaration):
     def adopt(
         self, d: Dataset, nuisances: Mapping[Name, CrossFit], treatments: Mapping[Name, CrossFit]
     ) -> Self:
-        """Take the fitted regressions of both stages, whoever ran them."""
+        """Take the fitted regressions of both stages, which something else executed."""
         self._adopt(self._nuisance_models, nuisances)
         self._adopt(self._treatment_models, treatments)
-        self._remember(d)
+        self._keep_facts(d)
         return self
 
-    def _remember(self, d: Dataset) -> None:
-        """Keep what is known about the rows fitted on, for figures about the same rows."""
+    def _keep_facts(self, d: Dataset) -> None:
+        """Keep what is known about the rows fitted on, for later figures on these rows."""
         self._known, self._weight, self._groups = d.propensity, d.weight, d.groups
         self._shares = d.shares
 
@@ -586,14 +560,18 @@ class MetaLearner(Explainable, CheckedDeclaration):
 
         Parameters
         ----------
-        X : (n, p) features
-        is_oos : False for the rows fitted on, in their order: each is estimated by models that
-            haven't seen it. True for other rows
-        oos_method : ``overall``, by the models of all training rows; ``mean`` or ``median`` of
-            the fold models' predictions (propensities by the overall model where the median of
-            probabilities is none)
-        propensity : known probabilities of new rows, as for `fit`, where the learner was fitted
-            with such and they differ by row
+        X : array or data frame of shape (n, p)
+            Features.
+        is_oos : bool
+            False for the rows fitted on, in their order: models predict each row that haven't
+            seen it. True for other rows.
+        oos_method : str
+            How other rows are predicted. ``overall``: by the models of all training rows;
+            ``mean`` or ``median``: of the fold models' predictions. With ``median``, propensities
+            come from the overall model, as medians of probabilities needn't sum to 1.
+        propensity : as for `fit`, optional
+            Known probabilities of new rows, needed where the learner was fitted with such and
+            they differ by row.
 
         Returns
         -------
@@ -602,8 +580,8 @@ class MetaLearner(Explainable, CheckedDeclaration):
         Raises
         ------
         ValueError
-            If the learner isn't fitted, the features are others than those fitted on, or
-            with `is_oos` False the rows are.
+            If the learner isn't fitted, the features differ from those fitted on, or, with
+            `is_oos` False, the rows do.
         """
         made = self._predictions(X, is_oos, oos_method, propensity, lenient=True)
         return self.cate(made, made)
@@ -632,9 +610,9 @@ class MetaLearner(Explainable, CheckedDeclaration):
         *,
         propensity: Any = None,
     ) -> Array:
-        """(n,) or (n, n_classes) predictions of a nuisance model; an S-learner's at every arm.
+        """(n,) or (n, n_classes) predictions of a nuisance model.
 
-        Parameters and errors as for `predict`.
+        Those of an S-learner have an axis for the arms. Parameters and errors as for `predict`.
         """
         self._check_name(self._nuisance_models, model_kind, model_ord)
         made = self._predictions(X, is_oos, oos_method, propensity)
@@ -664,16 +642,16 @@ class MetaLearner(Explainable, CheckedDeclaration):
 
         Parameters
         ----------
-        X, y, w, is_oos, oos_method, sample_weight, propensity : as for `fit` and `predict`; with
-            `is_oos` False weights and propensities are those fitted with
-        scoring : by model kind, scikit-learn's names of scorers or functions of (estimator, X, y);
-            an empty list for none. By default ``neg_log_loss`` or
-            ``neg_root_mean_squared_error``
+        X, y, w, is_oos, oos_method, sample_weight, propensity
+            As for `fit` and `predict`; with `is_oos` False, those of the fit.
+        scoring : dict of lists of str or callables, optional
+            By model kind, scikit-learn's names of scorers or functions of (estimator, X, y); an
+            empty list for none. By default ``neg_log_loss`` or ``neg_root_mean_squared_error``.
 
         Returns
         -------
-        By ``{kind}_{scorer}``, with the arm between where there is one model an arm:
-        ``{kind}_{arm}_{scorer}``, ``{kind}_{arm}_vs_0_{scorer}``
+        Scores by ``{kind}_{scorer}``; where each arm has a model, by ``{kind}_{arm}_{scorer}`` or
+        ``{kind}_{arm}_vs_0_{scorer}``
         """
         made = self._predictions(X, is_oos, oos_method, propensity)
         facts = self.row_facts(X, is_oos, sample_weight=sample_weight, propensity=propensity)
@@ -704,18 +682,20 @@ class MetaLearner(Explainable, CheckedDeclaration):
     def row_facts(self, X: Matrix, is_oos: bool, **given: Any) -> dict[str, Any]:
         """What is known about rows to judge, for `dataset`.
 
-        Of the rows fitted on it is what the fit was given; what the fit wasn't given is as passed
-        here. Of other rows it is what is passed here.
+        For the rows fitted on, the facts of the fit come first, and those passed here fill gaps.
+        For other rows only those passed here count.
 
         Parameters
         ----------
-        X, is_oos : as for `predict`
-        given : sample_weight, groups and propensity as for `fit`, those that matter
+        X, is_oos
+            As for `predict`.
+        **given
+            sample_weight, groups and propensity as for `fit`, those that matter.
 
         Raises
         ------
         ValueError
-            If others are passed for the rows fitted on than these were fitted with.
+            If the rows fitted on get other facts than in the fit.
 
         Warns
         -----
@@ -729,16 +709,20 @@ class MetaLearner(Explainable, CheckedDeclaration):
             "groups": as_groups(given.get("groups"), n),
             "propensity": None if given.get("propensity") is None else known,
         }
-        fitted = {"sample_weight": self._weight, "groups": self._groups, "propensity": self._known}
         facts = {**given, "propensity": known}
-        for name, own in fitted.items():
+        for name, own in self._facts.items():
             value = passed[name]
             if name not in given or own is None:
                 continue
-            if is_oos:
-                _tell_without(name, value)
-            elif len(own) == n:  # others are refused by their features
-                if value is not None and not _same_fact(name, value, own):
+            if is_oos and value is None and name in _WITHOUT:
+                warnings.warn(
+                    f"The learner was fitted with {name}; found none for these rows, so that "
+                    f"{_WITHOUT[name]}. Pass {name}, if these rows have such.",
+                    stacklevel=4,
+                )
+            # Rows of another number are refused with their features.
+            elif not is_oos and len(own) == n:
+                if value is not None and not _same_meaning(name, value, own):
                     raise ValueError(
                         f"Expected the {name} that the rows were fitted with; found others. Leave "
                         f"{name} out, or fit with these."
@@ -746,12 +730,21 @@ class MetaLearner(Explainable, CheckedDeclaration):
                 facts[name] = own
         return facts
 
+    @property
+    def _facts(self) -> dict[str, Array | None]:
+        """What the fit knew about its rows."""
+        return {"sample_weight": self._weight, "groups": self._groups, "propensity": self._known}
+
     # What others read from a fitted learner
+
+    @property
+    def _models(self) -> dict[str, list[CrossFitEstimator]]:
+        return {**self._nuisance_models, **self._treatment_models}
 
     def overall_models(self) -> dict[str, list[Any]]:
         """Base models fitted on all rows, by model kind and in the order of the arms.
 
-        Kinds that aren't fitted, as where propensities are known, are left out.
+        Kinds that aren't fitted are left out, such as propensities that are known.
 
         Raises
         ------
@@ -759,14 +752,12 @@ class MetaLearner(Explainable, CheckedDeclaration):
             If the learner isn't fitted.
         """
         self._check_fitted()
-        models = {**self._nuisance_models, **self._treatment_models}
-        fitted = {k: own for k, own in models.items() if all(one.crossfit for one in own)}
+        fitted = {k: own for k, own in self._models.items() if all(one.crossfit for one in own)}
         return {kind: get_overall_estimators(own) for kind, own in fitted.items()}
 
     def _necessary_onnx_models(self) -> dict[str, list[Any]]:
         needed = necessary_onnx_models(self)
-        models = {**self._nuisance_models, **self._treatment_models}
-        if any(one.fitted().is_centred for kind in needed for one in models[kind]):
+        if any(one.fitted().is_centred for kind in needed for one in self._models[kind]):
             raise ValueError(
                 "Expected base models of the outcomes as they are; found some that learnt outcomes "
                 "less a constant, as these lie far from 0. Subtract one from y before the fit."
@@ -777,7 +768,7 @@ class MetaLearner(Explainable, CheckedDeclaration):
         return build_onnx(self, models, output_name)
 
     def losses(self, d: Dataset, made: Columns) -> dict[str, float]:
-        """Further scores that a learner has by its nature."""
+        """Scores that only this kind of learner has."""
         return {}
 
     @property
@@ -802,10 +793,7 @@ class MetaLearner(Explainable, CheckedDeclaration):
                 "Expected is_oos as True, for other rows than those fitted on, or False; found "
                 f"{is_oos!r}."
             )
-        if oos_method not in OOS_METHODS:
-            raise ValueError(
-                f"oos_method {oos_method!r} not supported. Supported values are {OOS_METHODS}."
-            )
+        check_oos_method(oos_method)
 
         def method(kind: str) -> str:
             overall = lenient and kind == PROPENSITY_MODEL and oos_method == MEDIAN
@@ -817,13 +805,13 @@ class MetaLearner(Explainable, CheckedDeclaration):
     def _made(
         self, X: Matrix | None, is_oos: bool, method: Callable[[str], str], known: Floats | None
     ) -> Predictions:
-        models = {**self._nuisance_models, **self._treatment_models}
-        return Predictions(models, X, self.columns, is_oos, method, self.with_known({}, known))
+        known_columns = self.with_known({}, known)
+        return Predictions(self._models, X, self.columns, is_oos, method, known_columns)
 
     def _check_features(self, X: Matrix) -> None:
-        """Refuse features of other number or names than those fitted on."""
+        """Refuse features whose number or names differ from those fitted on."""
         check_matrix(X)
-        if not hasattr(self, "n_features_in_"):  # fitted by others, who know the features
+        if not hasattr(self, "n_features_in_"):  # `adopt` took fits: the features aren't known
             return
         validate_data(self, X=X, reset=False, skip_check_array=True)
         names, expected = column_names(X), self._columns_in
@@ -837,28 +825,33 @@ class MetaLearner(Explainable, CheckedDeclaration):
         """Known propensities of rows to predict."""
         if propensity is not None:
             return known_propensity(propensity, self.n_variants, X)
-        if self._known is None or not is_oos:
+        if not is_oos:
             return self._known
-        constant = (self._known == self._known[0]).all()
-        return np.tile(self._known[0], (X.shape[0], 1)) if constant else None
+        same = self._same_for_all
+        return None if same is None else np.tile(same, (X.shape[0], 1))
+
+    @property
+    def _same_for_all(self) -> Floats | None:
+        """(1, K) known propensities that all rows share; None where there are no such."""
+        if self._known is None or (self._known != self._known[0]).any():
+            return None
+        return self._known[:1]
 
     def _check_fitted(self) -> None:
         if not self.__sklearn_is_fitted__():
             raise ValueError(f"Expected a fitted {type(self).__name__}; call fit first.")
 
     def __sklearn_is_fitted__(self) -> bool:
-        models = [*self._nuisance_models.values(), *self._treatment_models.values()]
-        return any(model.crossfit is not None for own in models for model in own)
+        return any(one.crossfit is not None for own in self._models.values() for one in own)
 
     def served(self) -> Self:
-        """The same for new rows alone: only the models that `predict` needs of all rows."""
+        """A copy for new rows alone, with only the models that `predict` needs for them."""
         made = copy.copy(self)
         for stage in ("_nuisance_models", "_treatment_models"):
             models = getattr(self, stage)
             own = {k: [one.served() for one in v] for k, v in models.items() if k in self.SERVED}
             setattr(made, stage, own)
-        constant = self._known is not None and (self._known == self._known[0]).all()
-        made._known = self._known[:1] if self._known is not None and constant else None
+        made._known = self._same_for_all
         made.fitted_nuisance_models = made.fitted_propensity_model = None
         made._weight = made._groups = None
         return made
@@ -871,8 +864,7 @@ class MetaLearner(Explainable, CheckedDeclaration):
                 f"Expected a model_kind of {type(self).__name__} among {sorted(models)}; found "
                 f"{kind!r}."
             )
-        whole = isinstance(ordinal, (int, np.integer)) and not isinstance(ordinal, bool)
-        if not whole or not 0 <= ordinal < len(models[kind]):
+        if not is_whole(ordinal) or not 0 <= ordinal < len(models[kind]):
             raise ValueError(
                 f"{kind} has cardinality {len(models[kind])} and model_ord is {ordinal!r}: use 0 "
                 f"to {len(models[kind]) - 1}."
@@ -880,7 +872,7 @@ class MetaLearner(Explainable, CheckedDeclaration):
 
 
 def get_overall_estimators(cfes: Sequence[CrossFitEstimator]) -> list[Any]:
-    """The models of all rows.
+    """The models of all rows, one of each `CrossFitEstimator`.
 
     Raises
     ------
@@ -902,29 +894,20 @@ _WITHOUT = {
 }
 
 
-def _own(models: Sequence[Prefitted]) -> list[CrossFitEstimator]:
-    """Prefitted models, which the constructor saw to be `CrossFitEstimator`."""
+def _as_cross_fit(models: Sequence[Prefitted]) -> list[CrossFitEstimator]:
+    """Prefitted models; the constructor has checked that each is a `CrossFitEstimator`."""
     return cast(list[CrossFitEstimator], list(models))
 
 
-def _tell_without(name: str, value: Array | None) -> None:
-    if value is None and name in _WITHOUT:
-        warnings.warn(
-            f"The learner was fitted with {name}; found none for these rows, so that "
-            f"{_WITHOUT[name]}. Pass {name}, if these rows have such.",
-            stacklevel=5,
-        )
-
-
-def _same_fact(name: str, a: Array, b: Array) -> bool:
-    """Whether both say the same: weights in any unit, groups by any labels."""
+def _same_meaning(name: str, a: Array, b: Array) -> bool:
+    """Whether two arrays mean the same: weights in any unit, groups by any labels."""
     if name == "groups":
         return np.array_equal(pd.factorize(a)[0], pd.factorize(b)[0])
     scale = b.sum() / a.sum() if name == "sample_weight" and a.sum() else 1.0
     return a.shape == b.shape and np.allclose(a * scale, b, rtol=1e-9, atol=0)
 
 
-def _tell_uncovered(d: Dataset) -> None:
+def _warn_of_uncovered_rows(d: Dataset) -> None:
     absent = int((d.train & ~d.covered).sum())
     if absent:
         warnings.warn(
@@ -934,8 +917,8 @@ def _tell_uncovered(d: Dataset) -> None:
         )
 
 
-def _tell_classes(classes: Array) -> None:
-    """Say which of two classes decides the sign, where their order chose it and no 0 and 1 do."""
+def _warn_of_class_order(classes: Array) -> None:
+    """Warn which of two classes effects are on, where the classes aren't 0 and 1."""
     if len(classes) == 2 and classes.tolist() != [0, 1]:
         first, second = classes.tolist()
         texts = isinstance(first, str)
@@ -949,10 +932,10 @@ def _tell_classes(classes: Array) -> None:
         )
 
 
-def _pool(*n_jobs: int | None) -> int | None:
-    """One worker count for two levels of parallelism, None where none is set.
+def _n_workers(*n_jobs: int | None) -> int | None:
+    """Workers for two levels: their product, but at most the cores or what one level asks for.
 
-    Their product; but no more than the cores, unless one level alone asks for more.
+    None where no level sets a number.
     """
     for n in n_jobs:
         check_n_jobs("n_jobs", n)

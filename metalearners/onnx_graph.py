@@ -1,6 +1,6 @@
-"""An ONNX graph in the making: models side by side on the same inputs, and nodes behind them.
+"""A builder of ONNX graphs: models side by side on the same inputs, and nodes behind them.
 
-The only module that imports the package onnx, an extra: import it where it's used.
+Only this module imports the package onnx, an extra: import it where it is used.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,19 +15,14 @@ from onnx.version_converter import ConvertError, convert_version
 from metalearners._typing import Array
 
 OLDEST_OPSET = 13
-"""Oldest version of ONNX's operators whose arguments are as used here."""
+"""Oldest version of ONNX's operators with the arguments that this module uses."""
 
 ERRORS = (ConvertError, InferenceError, ValidationError)
 """What onnx raises on models that don't fit together."""
 
 
 class Graph:
-    """Builds one model; values in it go by their names.
-
-    Parameters
-    ----------
-    models : those to be included, which take the same inputs
-    """
+    """Builds one model of `models` that take the same inputs; values in it have names."""
 
     def __init__(self, models: Sequence[ModelProto]) -> None:
         self.model = ModelProto(
@@ -43,7 +38,7 @@ class Graph:
         self.opsets = {"": self.opset}
 
     def include(self, model: ModelProto, prefix: str, output: str) -> str:
-        """Add a model, with a prefix to its names, and yield one of its outputs."""
+        """Add a model, with a prefix to its names, and return the name of one of its outputs."""
         if _opsets(model).get("", self.opset) != self.opset:
             model = convert_version(model, self.opset)
         for domain, version in _opsets(model).items():
@@ -52,13 +47,13 @@ class Graph:
         self.graph.node.extend(part.graph.node)
         self.graph.initializer.extend(part.graph.initializer)
         self.graph.sparse_initializer.extend(part.graph.sparse_initializer)
-        # onnx infers no shapes of tree ensembles; what the converter declared is all there is.
+        # onnx infers no shapes of tree ensembles; only the converter's declarations have them.
         self.graph.value_info.extend(o for o in part.graph.output if o.name == prefix + output)
         self.model.functions.extend(part.functions)
         return self.add("Cast", prefix + output, to=self.type)
 
     def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
-        """Add a node, and yield its output."""
+        """Add a node, and return the name of its output."""
         name = f"effects/{len(self.graph.node)}"
         self.graph.node.append(helper.make_node(operator, inputs, [name], **attributes))
         return name
@@ -80,7 +75,7 @@ class Graph:
         return self.add("Concat", *slots, axis=1)
 
     def finish(self, result: str, name: str) -> ModelProto:
-        """The model, with one 3-D value under a given name for its output; checked."""
+        """The checked model, whose output is a 3-D value under a new name."""
         self.graph.node.append(helper.make_node("Identity", [result], [name]))
         shape = [None, None, None]
         self.graph.output.append(helper.make_tensor_value_info(name, self.type, shape))
@@ -91,6 +86,6 @@ class Graph:
 
 
 def _opsets(model: ModelProto) -> dict[str, int]:
-    """Versions of the operator sets by domain; that of ONNX itself has two names."""
+    """Versions of the operator sets by domain; the domain of ONNX itself has two names."""
     named = [(entry.domain, entry.version) for entry in model.opset_import]
     return {"" if domain == "ai.onnx" else domain: version for domain, version in named}

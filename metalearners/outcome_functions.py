@@ -1,8 +1,8 @@
 """Potential outcomes that are linear in the features, with effects that are known.
 
-Coefficients are drawn once, from U[`ulow`, `uhigh`]; without a Generator as `rng`, from a new,
-unseeded one. Data frames are one-hot encoded first: numerical columns in their order, then an
-indicator for each category of the categorical columns.
+Coefficients are drawn once, from U[`ulow`, `uhigh`], by the Generator `rng`, or by a new, unseeded
+one. Data frames are one-hot encoded first: numerical columns in their order, then an indicator for
+each category of the categorical columns.
 """
 
 from collections.abc import Callable
@@ -29,10 +29,13 @@ def constant_treatment_effect(
 
     Parameters
     ----------
-    dim : number of features, once categories are one-hot encoded
-    tau : effect of the one treatment, or (K-1,) effects, in units of the outcome
-    ulow, uhigh : bounds of the coefficients
-    rng : None draws unrepeatably
+    dim : int
+        Number of features, once categories are one-hot encoded.
+    tau : float or array of shape (K-1,)
+        Effects of the treatment arms, in units of the outcome.
+    ulow, uhigh : float
+        Bounds of the coefficients.
+    rng : numpy Generator, optional
 
     Returns
     -------
@@ -66,10 +69,9 @@ def no_treatment_effect(
 
     Parameters
     ----------
-    dim : number of features, once categories are one-hot encoded
-    n_variants : K, at least 2
-    ulow, uhigh : bounds of the coefficients
-    rng : None draws unrepeatably
+    dim, ulow, uhigh, rng : as in `constant_treatment_effect`
+    n_variants : int, at least 2
+        K.
 
     Returns
     -------
@@ -103,10 +105,9 @@ def linear_treatment_effect(
 
     Parameters
     ----------
-    dim : number of features, once categories are one-hot encoded
-    n_variants : K, at least 2
-    ulow, uhigh : bounds of the coefficients, of effects too
-    rng : None draws unrepeatably
+    dim, ulow, uhigh, rng : as in `constant_treatment_effect`; the bounds are those of effects too
+    n_variants : int, at least 2
+        K.
 
     Returns
     -------
@@ -137,9 +138,12 @@ class LinearOutcomes:
 
     Parameters
     ----------
-    beta : (dim,) coefficients of the control's outcome
-    effects : (dim, K-1) coefficients B of the effects
-    tau : (K-1,) constant part of the effects
+    beta : array of shape (dim,)
+        Coefficients of the control's outcome.
+    effects : array of shape (dim, K-1)
+        Coefficients B of the effects.
+    tau : array of shape (K-1,)
+        Constant part of the effects.
     """
 
     beta: Floats
@@ -167,7 +171,7 @@ def _draw(shape: int | tuple[int, ...], low: Any, high: Any, rng: np.random.Gene
 
 
 def _encoded(X: Matrix) -> Floats:
-    """Features as floats, categories as an indicator each."""
+    """Features as floats, with an indicator for each category."""
     remedy = "Use features without missing values, texts as pandas categories."
     if not isinstance(X, pd.DataFrame):
         return numbers("X", X, remedy)

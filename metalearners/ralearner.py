@@ -2,24 +2,22 @@
 
 import numpy as np
 
-from metalearners._typing import Columns, Floats, Name
+from metalearners._typing import Columns, Name
 from metalearners.data.dataset import Dataset
 from metalearners.fits.plan import Regression
 from metalearners.metalearner import TREATMENT_MODEL, VARIANT_OUTCOME_MODEL, MetaLearner
 
 
 class RALearner(MetaLearner):
-    r"""A regression of effects that outcome models impute: regression adjustment.
+    r"""A regression of effects that the outcome models impute: regression adjustment.
 
     .. math:: \hat\tau_k(x) = E\left[\left. 1[W = k] (Y - \hat\mu_0(X))
         + 1[W = 0] (\hat\mu_k(X) - Y) \,\right|\, X = x, W \in \{0, k\}\right]
 
     The X-learner imputes the same effects and fits a model in each arm. Here one model learns from
-    both arms, and there are no propensities: known ones change nothing.
+    both arms. There are no propensities: known propensities change nothing.
 
-    Shapes and errors are those of `MetaLearner`: estimates are (n, K-1, 1) for a numeric outcome,
-    (n, K-1, n_classes) for classes. Arguments and data that can't be used raise ValueError before
-    anything is fitted.
+    Estimates have shape (n, K-1, 1), or (n, K-1, n_classes) for classes. Errors: see `MetaLearner`.
 
     Base models
     -----------
@@ -54,21 +52,12 @@ class RALearner(MetaLearner):
         return self.outcomes_by_arm(d)
 
     def treatments(self, d: Dataset, eta: Columns) -> dict[Name, Regression]:
-        """The regressions of the imputed effects, on both arms' rows."""
+        """Regressions of the imputed effects, on both arms' rows."""
         mu = self.outcome_values(self.arm_outcomes(eta))
         asked: dict[Name, Regression] = {}
         for k in range(1, self.n_variants):
             imputed = np.where(d.w == 0, mu[:, k] - d.y, d.y - mu[:, 0])
             rows = (d.w == 0) | (d.w == k)
-            asked[TREATMENT_MODEL, str(k - 1)] = self.regression(
-                d, TREATMENT_MODEL, imputed, rows=rows
-            )
+            regression = self.regression(d, TREATMENT_MODEL, imputed, rows=rows)
+            asked[TREATMENT_MODEL, str(k - 1)] = regression
         return asked
-
-    def cate(self, eta: Columns, tau: Columns) -> Floats:
-        """The treatment models' predictions."""
-        return self.as_tensor(self.modelled_effects(tau))
-
-    def outcomes(self, eta: Columns, tau: Columns) -> Floats:
-        """mu_k(x), by the outcome models alone."""
-        return self.arm_outcomes(eta)

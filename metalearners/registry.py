@@ -1,6 +1,6 @@
-"""The learners: a line each. Whoever needs their names, classes or colours reads them here.
+"""The learners, with a line for each: the only place for their names, classes and colours.
 
-A learner's module is imported when its class is first asked for.
+A learner's module is imported when its class is first needed.
 """
 
 from dataclasses import dataclass
@@ -13,30 +13,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Entry:
-    """A learner by its prefix, and how pictures draw it: never by its colour alone.
+    """A learner, and how pictures draw it; no two learners share a colour, marker or dash."""
 
-    Parameters
-    ----------
-    prefix : str
-        The class is called ``<prefix>Learner``; its module has the same name in lower case.
-    colour, marker, dash : str
-        Of its lines and points. Each differs from those of the other learners; a dash of ``""``
-        is a solid line.
-    """
-
-    prefix: str
+    prefix: str  # of the class <prefix>Learner; its module has the same name in lower case
     colour: str
     marker: str
-    dash: str
+    dash: str  # empty for a solid line
 
     @property
     def name(self) -> str:
-        """Name of the class, as configs have it."""
+        """Name of the class; configs use it."""
         return f"{self.prefix}Learner"
 
     @property
     def module(self) -> str:
-        """Path of the module that the class lies in."""
+        """Path of the class's module."""
         return f"metalearners.{self.name.lower()}"
 
     def load(self) -> type["MetaLearner"]:
@@ -56,4 +47,4 @@ _ENTRIES = (
 )
 
 REGISTRY = {entry.name: entry for entry in _ENTRIES}
-"""Learners by the name of their class, in the order in which they are listed to users."""
+"""Learners by the name of their class, in the order in which users see them."""

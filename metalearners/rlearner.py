@@ -1,6 +1,7 @@
 """The R-learner."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Self, Unpack
 
 import numpy as np
@@ -11,15 +12,15 @@ from metalearners.data.arguments import number
 from metalearners.data.dataset import Dataset
 from metalearners.declaration.residuals import LEAST_RESIDUAL, OUTCOME_MODEL, ByResiduals
 from metalearners.evaluation.means import same_rows
-from metalearners.evaluation.overlap import ClipRule
 from metalearners.fits.plan import Regression
 from metalearners.metalearner import TREATMENT_MODEL, MetaLearner, Rows
 
 __all__ = ["OUTCOME_MODEL", "RLearner", "pseudo_outcome", "r_loss"]
 
 
+@dataclass(eq=False, repr=False)
 class RLearner(ByResiduals, MetaLearner):
-    r"""The effect that best explains residuals of the outcome by residuals of the treatment.
+    r"""The effect by which residuals of the treatment best explain those of the outcome.
 
     .. math:: \hat\tau_k = \arg\min_\tau \sum_{i: W_i \in \{0, k\}}
         \left(Y_i - \hat m_k(X_i) - (1[W_i = k] - \hat g_k(X_i)) \tau(X_i)\right)^2, \quad
@@ -28,9 +29,7 @@ class RLearner(ByResiduals, MetaLearner):
     fitted as a regression of the pseudo-outcome (Y - m)/(1[W = k] - g) with the squared
     denominator as weight.
 
-    Shapes and errors are those of `MetaLearner`: estimates are (n, K-1, 1) for a numeric outcome,
-    (n, K-1, n_classes) for classes. Arguments and data that can't be used raise ValueError before
-    anything is fitted.
+    Estimates have shape (n, K-1, 1), or (n, K-1, n_classes) for classes. Errors: see `MetaLearner`.
 
     Base models
     -----------
@@ -43,8 +42,9 @@ class RLearner(ByResiduals, MetaLearner):
 
     Parameters
     ----------
-    outcome_rows : ``pair``, an outcome model for each arm, on the rows of the arm and the control;
-        ``all``, one outcome model on all rows, as other libraries have it. The same with two arms
+    outcome_rows : str
+        ``pair``: an outcome model for each arm, on the rows of the arm and the control; ``all``:
+        one outcome model on all rows, as in other libraries. Both are the same with two arms.
 
     References
     ----------
@@ -66,44 +66,7 @@ class RLearner(ByResiduals, MetaLearner):
 
     WEIGHTED = frozenset({TREATMENT_MODEL})
 
-    def __init__(
-        self,
-        is_classification: bool,
-        n_variants: int,
-        nuisance_model_factory: Any = None,
-        treatment_model_factory: Any = None,
-        propensity_model_factory: Any = None,
-        nuisance_model_params: Any = None,
-        treatment_model_params: Any = None,
-        propensity_model_params: Any = None,
-        fitted_nuisance_models: Any = None,
-        fitted_propensity_model: Any = None,
-        feature_set: Any = None,
-        n_folds: Any = 10,
-        random_state: int | None = None,
-        *,
-        clip: ClipRule = "auto",
-        arms: Sequence[Any] | None = None,
-        outcome_rows: str = "pair",
-    ) -> None:
-        self.outcome_rows = outcome_rows
-        super().__init__(
-            is_classification,
-            n_variants,
-            nuisance_model_factory,
-            treatment_model_factory,
-            propensity_model_factory,
-            nuisance_model_params,
-            treatment_model_params,
-            propensity_model_params,
-            fitted_nuisance_models,
-            fitted_propensity_model,
-            feature_set,
-            n_folds,
-            random_state,
-            clip=clip,
-            arms=arms,
-        )
+    outcome_rows: str = field(default="pair", kw_only=True)
 
     @property
     def _pooled(self) -> bool:
@@ -125,8 +88,9 @@ class RLearner(ByResiduals, MetaLearner):
 
         Parameters
         ----------
-        epsilon : least absolute value of the treatment's residual that is divided by; the others
-            are as for `fit`
+        epsilon : float
+            Least absolute value of the treatment's residual in a denominator. The other
+            parameters are those of `fit`.
         """
         allowed = pd.Interval(0, np.inf, closed="neither")
         self._epsilon = number(
@@ -137,7 +101,7 @@ class RLearner(ByResiduals, MetaLearner):
         return self
 
     def treatments(self, d: Dataset, eta: Columns) -> dict[Name, Regression]:
-        """The weighted regressions of the pseudo-outcomes."""
+        """Weighted regressions of the pseudo-outcomes."""
         asked: dict[Name, Regression] = {}
         for k in range(1, self.n_variants):
             residual = self._treatment_residual(d, eta, k)
@@ -149,36 +113,29 @@ class RLearner(ByResiduals, MetaLearner):
             asked[TREATMENT_MODEL, str(k - 1)] = regression
         return asked
 
-    def _forget(self) -> None:
-        super()._forget()
+    def _reset_models(self) -> None:
+        super()._reset_models()
         self._epsilon = LEAST_RESIDUAL
 
     def losses(self, d: Dataset, made: Columns) -> dict[str, float]:
         """The R-loss of each arm against the control."""
         effects = self.modelled_effects(made)
-        found = {}
+        losses = {}
         for k in range(1, self.n_variants):
             m, g = self._mean(made, k), self.propensity_among(made, k)
             known = np.isfinite(effects[:, k - 1]) & np.isfinite(m) & np.isfinite(g)
-            own = known & ((d.w == 0) | (d.w == k))
-            if not own.any():
-                found[f"r_loss_{k}_vs_0"] = float("nan")
-                continue
-            found[f"r_loss_{k}_vs_0"] = r_loss(
-                effects[own, k - 1],
-                m[own],
-                g[own],
-                d.y[own],
-                d.w[own] == k,
-                None if d.weight is None else d.weight[own],
-            )
-        return found
+            rows = known & ((d.w == 0) | (d.w == k))
+            weight = None if d.weight is None else d.weight[rows]
+            tau, y, w = effects[rows, k - 1], d.y[rows], d.w[rows] == k
+            loss = r_loss(tau, m[rows], g[rows], y, w, weight) if rows.any() else float("nan")
+            losses[f"r_loss_{k}_vs_0"] = loss
+        return losses
 
     def _validate(self) -> None:
         if self.outcome_rows not in ("pair", "all"):
             raise ValueError(
-                f"Expected outcome_rows 'pair' or 'all'; found {self.outcome_rows!r}. 'all' is "
-                "other libraries' form."
+                f"Expected outcome_rows 'pair' or 'all'; found {self.outcome_rows!r}. Other "
+                "libraries use 'all'."
             )
         super()._validate()
 
@@ -198,15 +155,18 @@ def r_loss(
 
     Parameters
     ----------
-    cate_estimates, outcome_estimates, propensity_scores : (n,) estimates of tau, m and e
-    outcomes, treatments : (n,) outcome, and treatment as 0 or 1
-    sample_weight : (n,) weights of the rows in the mean
+    cate_estimates, outcome_estimates, propensity_scores : arrays of shape (n,)
+        Estimates of tau, m and e.
+    outcomes, treatments : arrays of shape (n,)
+        Outcome, and treatment as 0 or 1.
+    sample_weight : array of shape (n,), optional
+        Weights of the rows in the mean.
 
     Raises
     ------
     ValueError
-        If they aren't finite numbers of one length, are pandas series of different indexes, or
-        propensities are no probabilities, or treatments others than 0 and 1.
+        If they aren't finite numbers of one length, are pandas series of different indexes,
+        propensities are no probabilities, or treatments differ from 0 and 1.
 
     References
     ----------
@@ -245,8 +205,12 @@ def pseudo_outcome(
 
     Parameters
     ----------
-    y, m : (n,) outcome and its expectation
-    residual : (n,) treatment less its probability, bounded away from 0 by `epsilon`
+    y, m : arrays of shape (n,)
+        Outcome and its expectation.
+    residual : array of shape (n,)
+        Treatment less its probability.
+    epsilon : float
+        Least absolute value of the residual.
 
     Returns
     -------

@@ -1,8 +1,7 @@
 """The S-learner."""
 
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -10,21 +9,19 @@ from metalearners._typing import Columns, Floats, Name
 from metalearners.base_models.capabilities import takes_arm_as_category
 from metalearners.data.containers import column_names
 from metalearners.data.dataset import Dataset
-from metalearners.evaluation.overlap import ClipRule
 from metalearners.fits.plan import Regression
 from metalearners.metalearner import MetaLearner
 
 _BASE_MODEL = "base_model"
 
 
+@dataclass(eq=False, repr=False)
 class SLearner(MetaLearner):
     r"""One model of the outcome, with the treatment among its features.
 
     .. math:: \hat\tau_k(x) = \hat\mu(x, k) - \hat\mu(x, 0)
 
-    Shapes and errors are those of `MetaLearner`: estimates are (n, K-1, 1) for a numeric outcome,
-    (n, K-1, n_classes) for classes. Arguments and data that can't be used raise ValueError before
-    anything is fitted.
+    Estimates have shape (n, K-1, 1), or (n, K-1, n_classes) for classes. Errors: see `MetaLearner`.
 
     Base models
     -----------
@@ -32,13 +29,14 @@ class SLearner(MetaLearner):
 
     The treatment is a category column where the base model takes categories, else one 0/1 column
     for each arm but the control. A linear base model then can't express that effects differ,
-    unless `interactions` are among its features. It sees all features: a feature set is ignored,
+    unless `interactions` are among its features. It uses all features: a feature set is ignored,
     with a warning.
 
     Parameters
     ----------
-    interactions : add the products of the (numeric) features and the arms' 0/1 columns to the
-        features; the treatment then never is a category column
+    interactions : bool
+        Whether products of the (numeric) features and the arms' 0/1 columns are features too; the
+        treatment then never is a category column.
 
     References
     ----------
@@ -60,49 +58,11 @@ class SLearner(MetaLearner):
     """
 
     NUISANCE_KINDS = (_BASE_MODEL,)
-    TREATMENT_KINDS = ()
     SERVED = frozenset({_BASE_MODEL})
     SWEPT = frozenset({_BASE_MODEL})
     MULTI_CLASS = True
 
-    def __init__(
-        self,
-        is_classification: bool,
-        n_variants: int,
-        nuisance_model_factory: Any = None,
-        treatment_model_factory: Any = None,
-        propensity_model_factory: Any = None,
-        nuisance_model_params: Any = None,
-        treatment_model_params: Any = None,
-        propensity_model_params: Any = None,
-        fitted_nuisance_models: Any = None,
-        fitted_propensity_model: Any = None,
-        feature_set: Any = None,
-        n_folds: Any = 10,
-        random_state: int | None = None,
-        *,
-        clip: ClipRule = "auto",
-        arms: Sequence[Any] | None = None,
-        interactions: bool = False,
-    ) -> None:
-        self.interactions = interactions
-        super().__init__(
-            is_classification,
-            n_variants,
-            nuisance_model_factory,
-            treatment_model_factory,
-            propensity_model_factory,
-            nuisance_model_params,
-            treatment_model_params,
-            propensity_model_params,
-            fitted_nuisance_models,
-            fitted_propensity_model,
-            feature_set,
-            n_folds,
-            random_state,
-            clip=clip,
-            arms=arms,
-        )
+    interactions: bool = field(default=False, kw_only=True)
 
     def nuisances(self, d: Dataset) -> dict[Name, Regression]:
         """mu(x, k) on all rows."""
@@ -118,7 +78,7 @@ class SLearner(MetaLearner):
         """All features."""
 
     def check(self, d: Dataset) -> None:
-        """Refuse features with a name that the treatment is to have."""
+        """Refuse features with a name of the treatment's columns."""
         super().check(d)
         fitted_here = _BASE_MODEL in self.unfitted and not self.interactions
         as_category = fitted_here and takes_arm_as_category(self.spec(_BASE_MODEL).build())

@@ -1,4 +1,4 @@
-"""Stores: where values lie under the digest of their content, and fits under their unit's key."""
+"""Stores: they keep values under the digest of their content, and fits under their unit's key."""
 
 import warnings
 from contextlib import AbstractContextManager, nullcontext
@@ -10,10 +10,10 @@ from metalearners.cache.folder_storage import FolderStorage
 from metalearners.cache.ownership import UntrustedWarning, check_makers, reachable_folders
 from metalearners.cache.places import open_storage
 from metalearners.digests.names import is_kept
-from metalearners.fits.store import MemoryStore, Store
+from metalearners.fits.store import MemoryStore, Store, obtain
 from metalearners.fits.unit import Fit
 
-__all__ = ["CachedStore", "DirectoryStore", "MemoryStore", "Store"]
+__all__ = ["CachedStore", "DirectoryStore", "MemoryStore", "Store", "obtain"]
 
 
 class CachedStore(MemoryStore):
@@ -62,17 +62,25 @@ class DirectoryStore(CachedStore):
     Parameters
     ----------
     location : Path or str
+    <<<<<<< HEAD
         A folder, made for its owner alone if it doesn't exist, or a URL.
     refresh : bool
         As for `CachedStore`.
     signing_key : bytes
         A secret; fits are valid only if they were kept with the same one.
+    =======
+        A folder or a URL. A folder that doesn't exist is made, for its owner alone.
+    refresh : bool
+        Whether to ignore fits that other objects kept, so that every unit is fitted anew.
+    signing_key : bytes
+        A secret; only fits that were kept with the same secret are valid.
+    >>>>>>> b
 
     Raises
     ------
     UntrustedError
-        If any user of this machine may write to the folder, and there is no signing key. Where
-        some others may, an `UntrustedWarning` says so.
+        If any user of this machine may write to the folder, and there is no signing key. If some
+        others may, an `UntrustedWarning` says so.
     """
 
     def __init__(

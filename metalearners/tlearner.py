@@ -11,9 +11,7 @@ class TLearner(MetaLearner):
 
     .. math:: \hat\tau_k(x) = \hat\mu_k(x) - \hat\mu_0(x)
 
-    Shapes and errors are those of `MetaLearner`: estimates are (n, K-1, 1) for a numeric outcome,
-    (n, K-1, n_classes) for classes. Arguments and data that can't be used raise ValueError before
-    anything is fitted.
+    Estimates have shape (n, K-1, 1), or (n, K-1, n_classes) for classes. Errors: see `MetaLearner`.
 
     Base models
     -----------
@@ -36,7 +34,6 @@ class TLearner(MetaLearner):
     """
 
     NUISANCE_KINDS = (VARIANT_OUTCOME_MODEL,)
-    TREATMENT_KINDS = ()
     SERVED = frozenset({VARIANT_OUTCOME_MODEL})
     MULTI_CLASS = True
 
@@ -46,9 +43,5 @@ class TLearner(MetaLearner):
 
     def cate(self, eta: Columns, tau: Columns) -> Floats:
         """mu_k(x) - mu_0(x)."""
-        mu = self.outcomes(eta, tau)
+        mu = self.arm_outcomes(eta)
         return mu[:, 1:] - mu[:, :1]
-
-    def outcomes(self, eta: Columns, tau: Columns) -> Floats:
-        """mu_k(x)."""
-        return self.arm_outcomes(eta)

@@ -16,18 +16,15 @@ class ULearner(ByResiduals, MetaLearner):
         \frac{Y - \hat m_k(X)}{1[W = k] - \hat g_k(X)} \,\right|\, X = x, W \in \{0, k\}\right],
         \quad g_k = \frac{e_k}{e_0 + e_k}
 
-    The R-learner weights the same target by the squared denominator. Here each row counts the
-    same, on purpose: the treatment model is fitted to the effects of all rows of the two arms, not
-    above all of those that are about as likely in one arm as in the other, and it needs no
-    ``sample_weight``. The price is variance, as a small denominator inflates the noise of its
-    row; `clip` bounds it. And an error m - m̂ of the outcome model, which the R-learner's weights
-    take out, passes into the effect times E[1/(1[W = k] - g) | X] = (2g - 1)/(g(1 - g)): nothing
-    in an experiment of equal arms, much where g is near 0 or 1. Sampling weights are respected as
-    in all learners.
+    The R-learner weights the same target by the squared denominator, so that rows count most that
+    are about as likely in one arm as in the other. Here all rows of the two arms count the same,
+    and the treatment model needs no ``sample_weight``. The price is variance, as a small
+    denominator inflates the noise of its row; `clip` bounds it. And an error m - m̂ of the outcome
+    model, which the R-learner's weights remove, enters the effect times
+    E[1/(1[W = k] - g) | X] = (2g - 1)/(g(1 - g)): 0 in an experiment with equal arms, large where
+    g is near 0 or 1. Sampling weights count as in all learners.
 
-    Shapes and errors are those of `MetaLearner`: estimates are (n, K-1, 1) for a numeric outcome,
-    (n, K-1, n_classes) for classes. Arguments and data that can't be used raise ValueError before
-    anything is fitted.
+    Estimates have shape (n, K-1, 1), or (n, K-1, n_classes) for classes. Errors: see `MetaLearner`.
 
     Base models
     -----------
@@ -35,8 +32,8 @@ class ULearner(ByResiduals, MetaLearner):
     outcome_model : :math:`m_k(x) = E[Y \mid X = x, W \in \{0, k\}]`, one an arm but the control.
         With two arms that is E[Y | X = x]
     treatment_model : :math:`\tau_k(x)`, one an arm but the control, on the rows of the arm and the
-        control. Rows whose denominator is 0, as `clip` is 0 and the propensity model is certain
-        of their arm, say nothing about the effect and take no part
+        control. Rows whose denominator is 0 are left out: `clip` is 0 and the propensity model is
+        certain of their arm, so they say nothing about the effect
 
     References
     ----------
@@ -59,13 +56,12 @@ class ULearner(ByResiduals, MetaLearner):
     """
 
     def treatments(self, d: Dataset, eta: Columns) -> dict[Name, Regression]:
-        """The regressions of the residuals' ratios."""
+        """Regressions of the residuals' ratios."""
         asked: dict[Name, Regression] = {}
         for k in range(1, self.n_variants):
             outcome, treatment = d.y - self._mean(eta, k), self._treatment_residual(d, eta, k)
             rows = ((d.w == 0) | (d.w == k)) & (np.abs(treatment) >= LEAST_RESIDUAL)
             ratio = np.divide(outcome, treatment, out=np.zeros_like(outcome), where=rows)
-            asked[TREATMENT_MODEL, str(k - 1)] = self.regression(
-                d, TREATMENT_MODEL, ratio, rows=rows
-            )
+            regression = self.regression(d, TREATMENT_MODEL, ratio, rows=rows)
+            asked[TREATMENT_MODEL, str(k - 1)] = regression
         return asked

@@ -1,4 +1,4 @@
-"""Small public helpers: a learner by its letter, plain estimates, a known propensity."""
+"""Small public helpers: a learner by its prefix, estimates with fewer axes, a fixed propensity."""
 
 from numbers import Real
 from typing import Any
@@ -13,12 +13,7 @@ from metalearners.registry import REGISTRY
 
 
 def metalearner_factory(metalearner_prefix: str) -> type[MetaLearner]:
-    """The learner class of a prefix, such as "S" or "DR".
-
-    Raises
-    ------
-    ValueError
-        If there is none.
+    """The learner class of a prefix, such as "S" or "DR"; a ValueError if there is none.
 
     Examples
     --------
@@ -26,7 +21,7 @@ def metalearner_factory(metalearner_prefix: str) -> type[MetaLearner]:
     'DRLearner'
     """
     by_prefix = {entry.prefix: entry for entry in REGISTRY.values()}
-    if metalearner_prefix not in tuple(by_prefix):
+    if metalearner_prefix not in tuple(by_prefix):  # a tuple, as the prefix may not be hashable
         raise ValueError(
             f"No MetaLearner implementation found for prefix {metalearner_prefix}. "
             f"Expected one of {', '.join(by_prefix)}."
@@ -35,17 +30,18 @@ def metalearner_factory(metalearner_prefix: str) -> type[MetaLearner]:
 
 
 def simplify_output(tensor: Array) -> Array:
-    """Estimates without the axes that say nothing.
+    """Estimates without redundant axes.
 
     Parameters
     ----------
-    tensor : (n, K-1, 1), or (n, K-1, n_classes) for classes, as the learners' ``predict`` returns
+    tensor : array of shape (n, K-1, 1), or (n, K-1, n_classes) for classes
+        Estimates from a learner's ``predict``.
 
     Returns
     -------
-    The class axis dropped for numbers and for two classes (effects on the second are kept: on 1,
-    or on the last of a learner's ``classes_``), and the axis of arms dropped for two arms: (n,),
-    (n, K-1), (n, n_classes) or (n, K-1, n_classes)
+    (n,), (n, K-1), (n, n_classes) or (n, K-1, n_classes): without the class axis for numbers and
+    for two classes (effects on the second stay: on 1, or on the last of a learner's ``classes_``),
+    and without the axis of arms for two arms
 
     Raises
     ------
@@ -72,17 +68,18 @@ class FixedBinaryPropensity(ClassifierMixin, BaseEstimator):  # type: ignore[mis
 
     Parameters
     ----------
-    propensity_score : probability of arm 1, from 0 to 1; of two other classes, of the second in
-        ``classes_``, where they are sorted
+    propensity_score : float, from 0 to 1
+        Probability of arm 1; of two other classes, of the second in ``classes_``, which is sorted.
 
     Attributes
     ----------
-    classes_ : (2,) classes seen in `fit`
+    classes_ : array of shape (2,)
+        Classes seen in `fit`.
 
     Raises
     ------
     ValueError
-        If the probability is none.
+        If the score is no probability.
 
     Examples
     --------
@@ -96,13 +93,13 @@ class FixedBinaryPropensity(ClassifierMixin, BaseEstimator):  # type: ignore[mis
         self._check()
 
     def fit(self, X: Matrix, y: Any, sample_weight: Any = None) -> "FixedBinaryPropensity":
-        """Learn what the two classes are called; `sample_weight` changes nothing.
+        """Learn the labels of the two classes; `sample_weight` changes nothing.
 
         Raises
         ------
         ValueError
-            If `y` has another number or index of rows than `X`, or not two classes. A lone 0 or 1
-            is fine: the other is its counterpart.
+            If `y` has another number or index of rows than `X`, or not two classes. Only 0 or
+            only 1 is fine: the classes then are 0 and 1.
         """
         self._check()  # set_params may have changed it
         check_same_rows(X=X, y=y, sample_weight=sample_weight)
@@ -128,7 +125,7 @@ class FixedBinaryPropensity(ClassifierMixin, BaseEstimator):  # type: ignore[mis
         return np.tile([1 - p, p], (_n_rows(X), 1))
 
     def predict(self, X: Matrix) -> Array:
-        """(n,) the likelier class, the first on a tie; 0 or 1 before any fit."""
+        """(n,) the likelier class, the first on a tie; classes are 0 and 1 before any fit."""
         classes = getattr(self, "classes_", np.array([0, 1]))
         return np.repeat(classes[int(self.propensity_score > 0.5)], _n_rows(X))
 
@@ -142,5 +139,5 @@ class FixedBinaryPropensity(ClassifierMixin, BaseEstimator):  # type: ignore[mis
 
 
 def _n_rows(X: Matrix) -> int:
-    # Sparse matrices have no length.
+    # Sparse matrices have no `len`.
     return int(X.shape[0]) if hasattr(X, "shape") else len(X)

@@ -12,14 +12,12 @@ TREATMENT_EFFECT_MODEL = "treatment_effect_model"
 
 
 class XLearner(MetaLearner):
-    r"""Effects imputed in each of two arms, and averaged by the propensity.
+    r"""Effects that are imputed in both arms, and averaged by the propensity.
 
     .. math:: \hat\tau_k(x) = g(x) \hat\tau_{0k}(x) + (1 - g(x)) \hat\tau_{kk}(x), \quad
         g = \frac{\hat e_k}{\hat e_0 + \hat e_k}
 
-    Shapes and errors are those of `MetaLearner`: estimates are (n, K-1, 1) for a numeric outcome,
-    (n, K-1, n_classes) for classes. Arguments and data that can't be used raise ValueError before
-    anything is fitted.
+    Estimates have shape (n, K-1, 1), or (n, K-1, n_classes) for classes. Errors: see `MetaLearner`.
 
     Base models
     -----------
@@ -55,7 +53,7 @@ class XLearner(MetaLearner):
         return {**self.outcomes_by_arm(d), **self.propensity(d)}
 
     def treatments(self, d: Dataset, eta: Columns) -> dict[Name, Regression]:
-        """The imputed effects of both arms, learnt in the arm they were imputed in."""
+        """Regressions of the imputed effects, each on the rows of its arm."""
         mu = self.outcome_values(self.arm_outcomes(eta))
         asked: dict[Name, Regression] = {}
         for k in range(1, self.n_variants):
@@ -74,7 +72,3 @@ class XLearner(MetaLearner):
             treated = tau[TREATMENT_EFFECT_MODEL, str(k - 1)][:, 0]
             effects.append(g * control + (1 - g) * treated)
         return self.as_tensor(np.stack(effects, axis=1))
-
-    def outcomes(self, eta: Columns, tau: Columns) -> Floats:
-        """mu_k(x), by the outcome models alone."""
-        return self.arm_outcomes(eta)

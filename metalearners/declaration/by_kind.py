@@ -12,29 +12,23 @@ from metalearners.fits.estimator_spec import EstimatorSpec
 
 
 def by_kind(value: Any, kind: str, kinds: Collection[str]) -> Any:
-    """A kind's value.
-
-    Parameters
-    ----------
-    value : a dict by kind if its keys are all of `kinds` or more; else one value for all
-    """
+    """A kind's value: from a dict by kind, whose keys include all `kinds`, or one for all kinds."""
     if isinstance(value, Mapping) and kinds and set(value) >= set(kinds):
         return value.get(kind)
     return value
 
 
+def is_whole(value: Any) -> bool:
+    """Whether a value is an integer, of Python or numpy, and no bool."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
 def check_integer(name: str, value: Any, at_least: int) -> None:
     """Refuse what is no whole number, or below a bound."""
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if whole and value >= at_least:
-        return
-    if at_least == 1:
-        expected = "an integer that is strictly positive"
-    elif at_least == 0:
-        expected = "an integer of 0 or more."
-    else:
-        expected = f"an integer strictly greater than {at_least - 1}."
-    raise ValueError(f"{name} needs to be {expected} Found {value!r}.")
+    if not is_whole(value) or value < at_least:
+        kinds = {0: "an integer of 0 or more", 1: "a strictly positive integer"}
+        expected = kinds.get(at_least, f"an integer strictly greater than {at_least - 1}")
+        raise ValueError(f"{name} needs to be {expected}. Found {value!r}.")
 
 
 def check_switch(name: str, value: Any) -> None:
@@ -82,7 +76,7 @@ def build(spec: EstimatorSpec, what: str, remedy: str) -> Any:
 
 
 def is_base_model(factory: Any) -> bool:
-    """Whether a value is a class that can be fitted, or another callable that may make such."""
+    """Whether a value is a class with `fit`, or another callable, which may return an estimator."""
     return hasattr(factory, "fit") if isinstance(factory, type) else callable(factory)
 
 
@@ -122,8 +116,7 @@ def check_feature_set(kind: str, chosen: Any) -> None:
     if chosen is None:
         return
     plain = isinstance(chosen, (str, bytes, Mapping, Set)) or not isinstance(chosen, Collection)
-    kinds = (int, np.integer, str)
-    if plain or any(isinstance(c, bool) or not isinstance(c, kinds) for c in chosen):
+    if plain or not all(is_whole(each) or isinstance(each, str) for each in chosen):
         raise ValueError(
             f"Expected the feature_set of {kind} as None or a list of positions or of names, or a "
             f"dict of such by every model kind; found {chosen!r}. Pass np.flatnonzero of a mask."
@@ -131,7 +124,7 @@ def check_feature_set(kind: str, chosen: Any) -> None:
 
 
 def check_arms(arms: Any, n_variants: int) -> None:
-    """Refuse labels of arms that aren't as many different ones as there are arms."""
+    """Refuse labels that repeat, or are more or fewer than the arms."""
     if arms is None:
         return
     unordered = isinstance(arms, (str, Set, Mapping, Iterator))
@@ -149,9 +142,8 @@ def check_arms(arms: Any, n_variants: int) -> None:
 
 def check_clip(value: Any) -> None:
     """Refuse what is neither a bound of propensities nor ``auto``."""
-    if isinstance(value, str) and value == "auto":
-        return
-    if not (isinstance(value, (int, float, np.floating)) and 0 <= value < 0.5):
+    bound = isinstance(value, (int, float, np.floating)) and 0 <= value < 0.5
+    if not bound and not (isinstance(value, str) and value == "auto"):
         raise ValueError(
             f"clip needs to be in [0, 0.5); found {value!r}. Pass such a number, or 'auto'."
         )
@@ -159,10 +151,8 @@ def check_clip(value: Any) -> None:
 
 def check_n_jobs(name: str, value: Any) -> None:
     """Refuse what is no number of workers."""
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if value is None or (whole and value != 0):
-        return
-    raise ValueError(
-        f"Expected {name} as None or a whole number of workers other than 0, -1 for all cores; "
-        f"found {value!r}."
-    )
+    if value is not None and (not is_whole(value) or value == 0):
+        raise ValueError(
+            f"Expected {name} as None or a whole number of workers other than 0, -1 for all cores; "
+            f"found {value!r}."
+        )

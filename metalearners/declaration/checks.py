@@ -1,4 +1,4 @@
-"""What a learner refuses before anything is fitted: arguments, data, base models."""
+"""Arguments, data and base models that a learner refuses before anything is fitted."""
 
 from collections.abc import Mapping
 from inspect import signature
@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from metalearners.base_models.capabilities import check_kinds
+from metalearners.base_models.feature_types import kinds
 from metalearners.base_models.rows import take
 from metalearners.data.containers import select
 from metalearners.data.dataset import Dataset
@@ -22,14 +24,10 @@ from metalearners.declaration.by_kind import (
 from metalearners.declaration.declaration import NUISANCE, PROPENSITY_MODEL, TREATMENT, Declaration
 from metalearners.declaration.prefitted import check_prefitted, check_prefitted_kinds
 from metalearners.declaration.trial import TRIAL_ROWS, Arms, check_rows, check_stopping, check_trial
-from metalearners.fits.estimator_spec import EstimatorSpec
 
 
 class CheckedDeclaration(Declaration):
-    """A declaration that refuses what it can't be fitted with."""
-
-    def _begin(self) -> None:
-        self._validate()
+    """A declaration that refuses arguments and data that it can't be fitted with."""
 
     def _validate(self) -> None:
         self._check_switches()
@@ -49,10 +47,10 @@ class CheckedDeclaration(Declaration):
             n_folds = by_kind(self.n_folds, kind, self.kinds)
             check_integer(f"n_folds of {kind}", n_folds, at_least=1)
             check_feature_set(kind, by_kind(self.feature_set, kind, self.kinds))
-        self._check_models()
+        self._check_specs()
         check_clip(self.clip)
 
-    def _check_models(self) -> None:
+    def _check_specs(self) -> None:
         if PROPENSITY_MODEL in self.unfitted and self.propensity_model_factory is None:
             raise ValueError(
                 "propensity_model_factory or fitted_propensity_model needs to be defined as the "
@@ -110,17 +108,15 @@ class CheckedDeclaration(Declaration):
             select(d.X, self.columns(kind))
 
     def check_models(self, d: Dataset, fit_params: Mapping[str, Any] | None = None) -> None:
-        """Refuse base models that would refuse their parameters or features when they are fitted.
+        """Refuse base models whose fits would fail on their parameters or features.
 
-        Parameters
-        ----------
-        fit_params : as for `MetaLearner.fit`
+        `fit_params` are those of `MetaLearner.fit`.
         """
-        few = take(d.X, np.arange(min(len(d), TRIAL_ROWS)))
-        for kind in self.unfitted:
-            if kind == PROPENSITY_MODEL and d.propensity is not None:
-                continue
+        few, typed = take(d.X, np.arange(min(len(d), TRIAL_ROWS))), bool(kinds(d.X))
+        for kind in self._kinds_to_fit(d):
             spec, who = self.spec(kind), f"the {self._stage(kind)} model {kind}"
+            if typed:
+                check_kinds(spec.build(), select(d.X, self.columns(kind)), f"the {kind}")
             given = fit_params_of(fit_params or {}, self._stage(kind), kind)
             check_stopping(spec.build(), given, f"{spec.name} for {who}")
             check_rows(spec.build(), self._rows_of(kind, d), f"{spec.name} for {who}")
@@ -130,6 +126,11 @@ class CheckedDeclaration(Declaration):
             arms = Arms(self.n_variants, products) if kind in self.SWEPT else Arms()
             check_trial(spec, select(few, self.columns(kind)), learnt, who, arms)
 
+    def _kinds_to_fit(self, d: Dataset) -> list[str]:
+        """Model kinds to fit on these rows: no propensity model where propensities are known."""
+        known = {PROPENSITY_MODEL} if d.propensity is not None else set()
+        return [kind for kind in self.unfitted if kind not in known]
+
     def _rows_of(self, kind: str, d: Dataset) -> int:
         """Rows of the smallest fit of a kind, or more."""
         arms = [self.arm_of(kind, i) for i in range(self.cardinality(kind))]
@@ -137,23 +138,23 @@ class CheckedDeclaration(Declaration):
         control = counts[0] if self.is_pairwise(kind) else 0
         fewest = min(counts.sum() if arm is None else counts[arm] + control for arm in arms)
         n_folds = self.n_folds_of(kind)
-        # Folds' training rows, which are so many in the mean; those of given folds aren't.
+        # The mean over drawn folds; folds that the user passes may differ more.
         return int(fewest if n_folds == 1 or d.cv is not None else fewest * (1 - 1 / n_folds))
 
     def unkept(self) -> list[str]:
-        """Sentences on the base models whose fits no store can keep, as no digest says all."""
-        specs = {self.spec(kind) for kind in self.unfitted}
-        return sorted({_said_unkept(spec) for spec in specs if spec.unkept})
+        """Sentences on the base models whose fits no store can keep, as no digest covers them."""
+        specs = [self.spec(kind) for kind in self.unfitted]
+        return sorted(
+            {
+                f"Fits of {spec.name} are neither shared nor kept, as what they depend on can't be "
+                f"followed or stored: {', '.join(spec.unkept[:3])}."
+                for spec in specs
+                if spec.unkept
+            }
+        )
 
 
 def fit_params_of(given: Mapping[str, Any], stage: str, kind: str) -> dict[str, Any]:
-    """Arguments of a kind's `fit`, of those that are given for all or by stage and kind."""
+    """Arguments of a kind's `fit`, from arguments for all or by stage and kind."""
     by_stage = bool(given) and set(given) <= {NUISANCE, TREATMENT}
     return dict(given.get(stage, {}).get(kind, {}) if by_stage else given)
-
-
-def _said_unkept(spec: EstimatorSpec) -> str:
-    return (
-        f"Fits of {spec.name} are neither shared nor kept, as what they depend on can't be "
-        f"followed or stored: {', '.join(spec.unkept[:3])}."
-    )

@@ -1,9 +1,10 @@
-"""What a metalearner is declared to be: its model kinds, base models, regressions and formulas."""
+"""What a metalearner consists of: model kinds, base models, regressions and formulas."""
 
 import copy
 from abc import ABC, abstractmethod
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -12,10 +13,7 @@ from sklearn.base import BaseEstimator
 from metalearners._typing import Array, Columns, Floats, Name
 from metalearners.data.containers import Features
 from metalearners.data.dataset import Dataset
-from metalearners.declaration.by_kind import (
-    by_kind,
-    check_dict,
-)
+from metalearners.declaration.by_kind import by_kind, check_dict
 from metalearners.declaration.defaults import Role
 from metalearners.declaration.prefitted import Prefitted
 from metalearners.evaluation.overlap import Clip, ClipRule
@@ -29,36 +27,44 @@ NUISANCE = "nuisance"
 TREATMENT = "treatment"
 
 
+@dataclass(eq=False, repr=False)
 class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
-    """What a learner fits, and what it makes of that.
+    """What a learner fits, and how its estimates follow from the fits.
 
-    Estimates the conditional average treatment effect (CATE) of each arm k = 1, ..., K-1 against
+    It estimates the conditional average treatment effect (CATE) of each arm k = 1, ..., K-1 against
     the control 0, tau_k(x) = E[Y(k) - Y(0) | X = x].
 
-    A subclass names its model kinds and gives hooks: `nuisances` and `treatments` declare
-    regressions, `cate` and `outcomes` put their predictions together. The same formulas serve
-    training rows (with out-of-fold predictions) and new rows.
+    A subclass names its model kinds and defines what differs from the defaults here: `nuisances`
+    and `treatments` declare regressions, `cate` and `outcomes` combine their predictions. The same
+    formulas serve training rows (with out-of-fold predictions) and new rows.
 
     Parameters
     ----------
-    is_classification : whether the outcome holds classes; base models then are asked for
-        probabilities
-    n_variants : number of arms, the control included
-    nuisance_model_factory, treatment_model_factory : class of the base models, or any callable
-        that returns an estimator; or a dict of such by model kind
-    propensity_model_factory : the same of the propensity model, a classifier
-    nuisance_model_params, treatment_model_params, propensity_model_params : parameters of the
-        base models, or dicts of parameters by model kind
-    fitted_nuisance_models : fitted models to use, a list of `CrossFitEstimator` by model kind
-    fitted_propensity_model : a fitted `CrossFitEstimator` to use
-    feature_set : features of each model: None for all, or positions or names; or a dict of these
-        by model kind
-    n_folds : number of cross-fitting folds, or a dict by model kind; 1 fits without cross-fitting
-    random_state : draws the folds and the seeds of base models that have none of their own;
-        None is 0, so results repeat
-    clip : bound of estimated propensities: ``auto`` keeps each arm's above a tenth of its share, a
-        number into [clip, 1 - clip]. Known propensities are never clipped
-    arms : labels of the arms in `w`, the control first; None where `w` holds 0 to n_variants - 1
+    is_classification : bool
+        Whether the outcome holds classes; base models then predict probabilities.
+    n_variants : int
+        Number of arms, the control included.
+    nuisance_model_factory, treatment_model_factory : type, callable or dict
+        Class of the base models, or what returns an estimator; or such by model kind.
+    propensity_model_factory : type or callable
+        The same of the propensity model, a classifier.
+    nuisance_model_params, treatment_model_params, propensity_model_params : dict
+        Parameters of the base models, or dicts of parameters by model kind.
+    fitted_nuisance_models : dict of lists of CrossFitEstimator, optional
+        Fitted models to use, by model kind.
+    fitted_propensity_model : CrossFitEstimator, optional
+        A fitted model to use.
+    feature_set : list of int or str, or dict, optional
+        Features of each model, by position or name, or such by model kind. None for all.
+    n_folds : int or dict
+        Number of folds for cross-fitting, or such by model kind; 1 fits without cross-fitting.
+    random_state : int, optional
+        Draws the folds, and the seeds of base models that have none. None is 0, so results repeat.
+    clip : float or "auto"
+        Bound of estimated propensities. ``auto`` keeps each arm's above a tenth of its share, a
+        number keeps them in [clip, 1 - clip]. Known propensities are never clipped.
+    arms : list, optional
+        Labels of the arms in `w`, the control first; None where `w` holds 0 to n_variants - 1.
 
     Raises
     ------
@@ -67,7 +73,7 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
     """
 
     NUISANCE_KINDS: ClassVar[tuple[str, ...]]
-    TREATMENT_KINDS: ClassVar[tuple[str, ...]]
+    TREATMENT_KINDS: ClassVar[tuple[str, ...]] = ()
     SERVED: ClassVar[frozenset[str]]
     """Model kinds that effects of new rows need."""
     WEIGHTED: ClassVar[frozenset[str]] = frozenset()
@@ -76,44 +82,27 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
     """Model kinds with the arm among their features, which predict at every arm."""
     MULTI_CLASS: ClassVar[bool] = False
 
-    _known: Floats | None
-    _shares: Floats | None
+    is_classification: bool
+    n_variants: int
+    nuisance_model_factory: Any = None
+    treatment_model_factory: Any = None
+    propensity_model_factory: Any = None
+    nuisance_model_params: Any = None
+    treatment_model_params: Any = None
+    propensity_model_params: Any = None
+    fitted_nuisance_models: Mapping[str, Sequence[Prefitted]] | None = None
+    fitted_propensity_model: Prefitted | None = None
+    feature_set: Any = None
+    n_folds: Any = 10
+    random_state: int | None = None
+    clip: ClipRule = field(default="auto", kw_only=True)
+    arms: Sequence[Any] | None = field(default=None, kw_only=True)
+    _known: Floats | None = field(default=None, init=False)
+    _shares: Floats | None = field(default=None, init=False)
 
-    def __init__(
-        self,
-        is_classification: bool,
-        n_variants: int,
-        nuisance_model_factory: Any = None,
-        treatment_model_factory: Any = None,
-        propensity_model_factory: Any = None,
-        nuisance_model_params: Any = None,
-        treatment_model_params: Any = None,
-        propensity_model_params: Any = None,
-        fitted_nuisance_models: Mapping[str, Sequence[Prefitted]] | None = None,
-        fitted_propensity_model: Prefitted | None = None,
-        feature_set: Any = None,
-        n_folds: Any = 10,
-        random_state: int | None = None,
-        *,
-        clip: ClipRule = "auto",
-        arms: Sequence[Any] | None = None,
-    ) -> None:
-        self.is_classification = is_classification
-        self.n_variants = n_variants
-        self.nuisance_model_factory = nuisance_model_factory
-        self.treatment_model_factory = treatment_model_factory
-        self.propensity_model_factory = propensity_model_factory
-        self.nuisance_model_params = nuisance_model_params
-        self.treatment_model_params = treatment_model_params
-        self.propensity_model_params = propensity_model_params
-        self.fitted_nuisance_models = fitted_nuisance_models
-        self.fitted_propensity_model = fitted_propensity_model
-        self.feature_set = feature_set
-        self.n_folds = n_folds
-        self.random_state = random_state
-        self.clip = clip
-        self.arms = arms
-        self._begin()
+    @abstractmethod
+    def __post_init__(self) -> None:
+        """Check the arguments and start with models that aren't fitted."""
 
     # What a subclass gives
 
@@ -125,13 +114,13 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
         """Regressions of the second stage, given the first's out-of-fold predictions."""
         return {}
 
-    @abstractmethod
     def cate(self, eta: Columns, tau: Columns) -> Floats:
-        """CATE estimates from both stages' predictions, of shape (n, K-1, 1 or n_classes)."""
+        """(n, K-1, 1 or n_classes) CATE estimates: the treatment models' predictions."""
+        return self.as_tensor(self.modelled_effects(tau))
 
-    @abstractmethod
     def outcomes(self, eta: Columns, tau: Columns) -> Floats:
-        """Conditional average outcomes E[Y(k) | X], of shape (n, K, 1 or n_classes)."""
+        """(n, K, 1 or n_classes) outcomes E[Y(k) | X]: the outcome models' predictions."""
+        return self.arm_outcomes(eta)
 
     # What it is made of, by model kind
 
@@ -142,30 +131,27 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def nuisance_model_specifications(cls) -> dict[str, dict[str, Callable[["Declaration"], Any]]]:
-        """Number of models (``cardinality``) and ``predict_method`` of each nuisance model kind.
-
-        Both are functions of a learner.
-        """
+        """Functions of a learner by nuisance model kind: ``cardinality`` and ``predict_method``."""
         return {kind: _specification(kind) for kind in cls.NUISANCE_KINDS}
 
     @classmethod
     def treatment_model_specifications(cls) -> dict[str, dict[str, Callable[["Declaration"], Any]]]:
-        """The same of each treatment model kind."""
+        """The same by treatment model kind."""
         return {kind: _specification(kind) for kind in cls.TREATMENT_KINDS}
 
     @property
     def init_args(self) -> dict[str, Any]:
-        """Arguments that make an unfitted twin, with copies of prefitted models."""
+        """Arguments of the constructor, with copies of prefitted models."""
         return {
             **self.get_params(deep=False),
             "fitted_nuisance_models": copy.deepcopy(self.fitted_nuisance_models),
         }
 
     def set_params(self, **params: Any) -> Self:
-        """Set constructor arguments, with the constructor's checks; what was fitted is dropped."""
+        """Set arguments of the constructor and check them; fitted models are dropped."""
         super().set_params(**params)
         if params:
-            self._begin()
+            self.__post_init__()
         return self
 
     @property
@@ -180,7 +166,7 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
 
     @classmethod
     def role_of(cls, kind: str) -> Role:
-        """What a kind is a model of."""
+        """What the models of a kind predict."""
         if kind == PROPENSITY_MODEL:
             return "propensity"
         return "outcome" if kind in cls.NUISANCE_KINDS else "treatment"
@@ -190,7 +176,7 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
         return kind in self.TREATMENT_KINDS or 1 < self.cardinality(kind) < self.n_variants
 
     def arm_of(self, kind: str, ordinal: int) -> int | None:
-        """Code of the arm that a model is of, itself or against the control; None where of all."""
+        """Code of the arm that a model is about, alone or against the control; None for all."""
         if self.is_pairwise(kind):
             return ordinal + 1
         return None if self.cardinality(kind) == 1 else ordinal
@@ -234,28 +220,25 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
         """Model kinds that aren't prefitted."""
         return [kind for kind in self.kinds if kind not in self._prefitted]
 
-    # Helpers of the subclasses
+    # For subclasses
 
     def regression(self, d: Dataset, kind: str, target: Array, **more: Any) -> Regression:
-        """A regression of one of the learner's kinds, weighted as the data are.
+        """A regression of one of the learner's kinds, with the weights of the data.
 
-        Treatment models learn from rows whose nuisances were predicted out of fold alone.
+        Treatment models learn only from rows with out-of-fold predictions of the nuisances.
         """
         rows = more.pop("rows", None)
         if kind in self.TREATMENT_KINDS and d.cv is not None:
             rows = d.covered if rows is None else rows & d.covered
         return Regression(
-            **{
-                "estimator": self.spec(kind),
-                "target": target,
-                "n_folds": self.n_folds_of(kind),
-                "weight": d.weight,
-                "method": self.predict_method(kind),
-                "columns": self.columns(kind),
-                "serve": kind in self.SERVED,
-                "rows": rows,
-                **more,
-            }
+            self.spec(kind),
+            target,
+            self.n_folds_of(kind),
+            rows=rows,
+            method=self.predict_method(kind),
+            columns=self.columns(kind),
+            serve=kind in self.SERVED,
+            **{"weight": d.weight, **more},
         )
 
     def outcomes_by_arm(self, d: Dataset) -> dict[Name, Regression]:
@@ -274,7 +257,7 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
         return {(PROPENSITY_MODEL, "0"): self.regression(d, PROPENSITY_MODEL, d.w)}
 
     def with_known(self, eta: Columns, propensity: Floats | None) -> Columns:
-        """The nuisance predictions, with the known propensities among them where there are any."""
+        """The nuisance predictions, with the known propensities if there are any."""
         if propensity is None:
             return eta
         known = {(PROPENSITY_MODEL, "0"): propensity}
@@ -283,9 +266,7 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
     def bounds(self, known: bool, shares: Floats) -> Clip:
         """Bounds of propensities: none where they are known, else by the arms' shares.
 
-        Parameters
-        ----------
-        shares : (K,) to use where no fit of this learner has seen the arms
+        The (K,) `shares` count where this learner hasn't been fitted.
         """
         if known:
             return Clip.none(self.n_variants)
@@ -296,7 +277,7 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
         return self.bounds(d.propensity is not None or self._known is not None, d.shares)
 
     def propensity_among(self, eta: Columns, k: int) -> Floats:
-        """(n,) P(W = k | X, W in {0, k}); one half for a row that is given to neither arm."""
+        """(n,) P(W = k | X, W in {0, k}); one half where both arms have probability 0."""
         e = eta[PROPENSITY_MODEL, "0"]
         both = e[:, 0] + e[:, k]
         return np.divide(e[:, k], both, out=np.full_like(both, 0.5), where=both != 0)
@@ -321,10 +302,6 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
         if not self.is_classification:
             return effects[:, :, None]
         return np.stack([-effects, effects], axis=2)
-
-    @abstractmethod
-    def _begin(self) -> None:
-        """Check the constructor's arguments."""
 
 
 def _specification(kind: str) -> dict[str, Callable[[Declaration], Any]]:

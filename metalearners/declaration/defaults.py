@@ -1,4 +1,4 @@
-"""Default base models: LightGBM, regularised by the rows and arms there are."""
+"""Default base models: LightGBM, regularised by the numbers of rows and arms."""
 
 from typing import Any, Literal, TypeAlias
 
@@ -10,16 +10,11 @@ Role: TypeAlias = Literal["outcome", "propensity", "treatment"]
 def lightgbm_params(role: Role, n_rows: int, n_variants: int) -> dict[str, Any]:
     """Parameters of a default LightGBM model of a role.
 
-    LightGBM as it comes (31 leaves of 20 rows) takes noise for signal where rows are few: it sees
-    propensities from .03 to .99 in an experiment where each is one half. Here trees grow with the
-    cube root of the rows an arm, and leaves hold a fixed part of these. Propensities and effects
-    are the weaker signals, so their models are stiffer than those of outcomes.
-
-    Parameters
-    ----------
-    role : what the model is of
-    n_rows : rows to be fitted on, of all arms
-    n_variants : number of arms
+    LightGBM's own defaults (31 leaves of 20 rows) overfit where rows are few: they estimate
+    propensities from .03 to .99 in an experiment where each is one half. Here the number of leaves
+    grows with the cube root of the rows of an arm, and a leaf holds a fixed share of these rows.
+    Propensities and effects are weaker signals, so their models are regularised more than those of
+    outcomes. `n_rows` are those to fit on, of all `n_variants` arms.
 
     Examples
     --------
@@ -36,7 +31,7 @@ def lightgbm_params(role: Role, n_rows: int, n_variants: int) -> dict[str, Any]:
             "num_leaves": _within(size, 4, 31),
             "min_child_samples": _within(rows / 50, 10, 200),
         }
-    # Propensities are to follow confounding where there is some: more steps, in smaller leaves.
+    # Propensities should follow confounding where there is some: more steps, in smaller leaves.
     steps, part = (100, 20) if role == "propensity" else (50, 10)
     return {
         "n_estimators": steps,

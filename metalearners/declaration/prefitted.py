@@ -1,4 +1,4 @@
-"""Base models that were fitted before: what a learner asks of them."""
+"""Base models that were fitted before, and what a learner requires of them."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
@@ -13,14 +13,14 @@ class Prefitted(Protocol):
 
     @property
     def estimator_factory(self) -> Any:
-        """Its class, or what makes it."""
+        """Its class, or the callable that returns it."""
 
     @property
     def crossfit(self) -> CrossFit | None:
         """The fits; None before there are any."""
 
     def fitted(self) -> CrossFit:
-        """The fits, which there must be."""
+        """The fits; an error where there are none."""
 
     def values(
         self, X: Matrix, is_oos: bool, oos_method: str | None, content: Ref | None = None
@@ -29,7 +29,7 @@ class Prefitted(Protocol):
 
 
 def check_prefitted_kinds(given: Any, allowed: Collection[str]) -> None:
-    """Refuse what is no dict by the kinds that may be fitted before."""
+    """Refuse what is no dict by model kinds that may be prefitted."""
     if given is None or (isinstance(given, Mapping) and set(given) <= set(allowed)):
         return
     found = sorted(given) if isinstance(given, Mapping) else type(given).__name__
@@ -40,12 +40,7 @@ def check_prefitted_kinds(given: Any, allowed: Collection[str]) -> None:
 
 
 def check_prefitted(kind: str, models: Any, cardinality: int, method: str, swept: bool) -> None:
-    """Refuse models that can't be a kind's.
-
-    Parameters
-    ----------
-    swept : whether models of this kind have the arm among their features
-    """
+    """Refuse models that a kind can't use; `swept` kinds have the arm among their features."""
     several = isinstance(models, Sequence) and len(models) == cardinality
     if not several or not all(hasattr(model, "crossfit") for model in models):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What learners by residuals share: expectations to subtract, and the outcomes these imply."""
+"""What the R- and the U-learner share: expectations to subtract, and the outcomes they imply."""
 
 from typing import ClassVar
 
@@ -6,22 +6,18 @@ import numpy as np
 
 from metalearners._typing import Columns, Floats, Name
 from metalearners.data.dataset import Dataset
-from metalearners.declaration.declaration import (
-    PROPENSITY_MODEL,
-    TREATMENT_MODEL,
-    Declaration,
-)
+from metalearners.declaration.declaration import PROPENSITY_MODEL, TREATMENT_MODEL, Declaration
 from metalearners.fits.plan import Regression
 
 OUTCOME_MODEL = "outcome_model"
 LEAST_RESIDUAL = 1e-9
-"""Least absolute value of a treatment's residual that is divided by."""
+"""Least absolute value of a treatment's residual in a denominator."""
 
 
 class ByResiduals(Declaration):
-    r"""A declaration whose effects explain residuals of the outcome by those of the treatment.
+    r"""A learner that explains residuals of the outcome by residuals of the treatment.
 
-    Each arm k has its pair of residuals, on the rows of arms 0 and k:
+    For each arm k there are two residuals, on the rows of arms 0 and k:
 
     .. math:: Y - m_k(X), \quad 1[W = k] - g_k(X), \quad g_k = \frac{e_k}{e_0 + e_k}
     """
@@ -52,12 +48,8 @@ class ByResiduals(Declaration):
         return self.outcome_values(eta[OUTCOME_MODEL, "0" if self._pooled else str(k - 1)])
 
     def _treatment_residual(self, d: Dataset, eta: Columns, k: int) -> Floats:
-        """(n,) 1[W = k] - g_k(x), with g away from 0 and 1 where it is estimated."""
+        """(n,) 1[W = k] - g_k(x), with g clipped where it is estimated."""
         return (d.w == k) - np.clip(self.propensity_among(eta, k), *self.clip_of(d).among(k))
-
-    def cate(self, eta: Columns, tau: Columns) -> Floats:
-        """The treatment models' predictions."""
-        return self.as_tensor(self.modelled_effects(tau))
 
     def outcomes(self, eta: Columns, tau: Columns) -> Floats:
         r"""The outcomes that the models of residuals imply.

@@ -1,8 +1,8 @@
-"""What a base model will refuse: found out before anything is fitted.
+"""Refusals of base models whose fit would fail, before anything is fitted.
 
-By scikit-learn's own checks of parameters, by rules, and by a fit of one round on a few rows. An
-error there counts only where it is sure to come again: of a library's own model, and the same on
-twice the rows.
+They call scikit-learn's checks of parameters, apply rules, and fit one round on a few rows. An
+error on a few rows counts only where the whole fit is sure to raise it too: the model is one of a
+library, and the error is the same on twice the rows.
 """
 
 import re
@@ -33,18 +33,18 @@ _STOPPING = {
     },
     "xgboost": {"early_stopping_rounds"},
 }
-# Numbers of rounds: one is enough to have parameters and names read.
+# Numbers of rounds: in one round a model reads its parameters and names.
 _ROUNDS = {
     *("n_estimators", "num_iterations", "num_iteration", "n_iter", "num_tree", "num_trees"),
     *("num_round", "num_rounds", "nrounds", "num_boost_round", "max_iter", "iterations"),
 }
-# Shares of the rows, of which a few rows might have none.
+# Shares of the rows: of a few rows they might leave none.
 _SHARES = {
     *("subsample", "sub_row", "bagging", "bagging_fraction"),
     *("pos_bagging_fraction", "pos_bagging", "neg_bagging_fraction", "neg_bagging"),
 }
 _WRAPPING = {"estimator", "estimators", "base_estimator", "regressor", "steps", "cv"}
-# Another machine than this one may have what these ask for.
+# Another machine may have the devices that these name.
 _DEVICES = ("device", "device_type", "task_type", "tree_learner", "tree")
 _LEAF = (
     *("min_child_samples", "min_data_in_leaf", "min_data_per_leaf", "min_data", "min_samples_leaf"),
@@ -53,45 +53,33 @@ _BY_FEATURE = {
     *("monotone_constraints", "mc", "monotone_constraint", "monotonic_cst", "feature_contri"),
     *("feature_contrib", "fc", "fp", "feature_penalty", "max_bin_by_feature"),
 }
-_OF_THE_ROWS = "constant or ignored"  # so CatBoost says where a few rows have all features equal
-_LABELS = ((1.0, 2.0), (0.0, 1.0))  # losses may refuse either
+_OF_THE_ROWS = "constant or ignored"  # CatBoost's words where all features of a few rows are equal
+_LABELS = ((1.0, 2.0), (0.0, 1.0))  # some losses refuse one of them
 
 
 @dataclass(frozen=True)
 class Arms:
-    """The arms among the features: how many, 0 for none; and whether their products are, too."""
+    """Arms among the features."""
 
     n: int = 0
-    products: bool = False
+    products: bool = False  # whether the arms' products with the features are features too
 
 
 def check_parameters(estimator: Any) -> None:
-    """Have scikit-learn refuse parameters that it would refuse in `fit`, of nested models too.
-
-    Raises
-    ------
-    ValueError
-        If it does.
-    """
+    """Raise scikit-learn's ValueError on wrong parameters already now, for nested models too."""
     if get_config()["skip_parameter_validation"]:
         return
     for part in filter(is_estimator, parts(estimator)):
-        # Private in scikit-learn, which calls them first thing in `fit`; another's may not.
-        own = str(getattr(type(part).fit, "__module__", "")) if hasattr(part, "fit") else ""
-        if hasattr(part, "_parameter_constraints") and own.startswith("sklearn."):
+        # Private in scikit-learn, whose `fit` calls them first; that of another class may not.
+        fit_module = str(getattr(type(part).fit, "__module__", "")) if hasattr(part, "fit") else ""
+        if hasattr(part, "_parameter_constraints") and fit_module.startswith("sklearn."):
             part._validate_params()
         if isinstance(part, Pipeline):
             part._validate_steps()
 
 
 def check_stopping(estimator: Any, fit_params: Mapping[str, Any], who: str) -> None:
-    """Refuse early stopping without the set that it judges by.
-
-    Raises
-    ------
-    ValueError
-        If a boosting model would stop early, and `fit` gets no ``eval_set``.
-    """
+    """Refuse boosting models that stop early while `fit` gets no ``eval_set`` to judge by."""
     if any(name.endswith(("eval_set", "eval_X")) for name in fit_params):
         return
     early = list(_early(estimator)) + [
@@ -109,35 +97,31 @@ def check_stopping(estimator: Any, fit_params: Mapping[str, Any], who: str) -> N
 def _early(estimator: Any) -> Iterator[str]:
     """Parameters by which boosting models in an estimator would stop early."""
     for part in filter(is_estimator, parts(estimator)):
-        given = part.get_params(deep=False)
+        params = part.get_params(deep=False)
         for name in _STOPPING.get(_package(part), ()):
-            if isinstance(given.get(name), (int, np.integer)) and given[name] > 0:
-                yield f"{name}={given[name]}"
-        callbacks = given.get("callbacks")
+            if isinstance(params.get(name), (int, np.integer)) and params[name] > 0:
+                yield f"{name}={params[name]}"
+        callbacks = params.get("callbacks")
         if isinstance(callbacks, (list, tuple)) and any(map(_stops, callbacks)):
             yield "callbacks"
 
 
 def _stops(callback: Any) -> bool:
-    # LightGBM's has this attribute; xgboost's may name the training rows as its set.
+    # LightGBM's callback has this attribute; xgboost's may judge by the training rows.
     return _package(callback) == "lightgbm" and hasattr(callback, "stopping_rounds")
 
 
 def check_rows(estimator: Any, n_rows: int, who: str) -> None:
-    """Refuse an objective of the user's for LightGBM where it would find no feature to split by.
+    """Refuse LightGBM with the user's objective on fewer rows than two leaves need.
 
-    With objectives of its own it warns then, and predicts the mean.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer rows than two leaves need.
+    LightGBM then has no feature to split by. With a built-in objective it warns and predicts the
+    mean.
     """
-    given = estimator.get_params(deep=False) if is_estimator(estimator) else {}
-    if _package(estimator) != "lightgbm" or not callable(given.get("objective")):
+    params = estimator.get_params(deep=False) if is_estimator(estimator) else {}
+    if _package(estimator) != "lightgbm" or not callable(params.get("objective")):
         return
-    leaf = [given[name] for name in _LEAF if isinstance(given.get(name), (int, np.integer))]
-    if given.get("feature_pre_filter", True) and n_rows < 2 * min(leaf):
+    leaf = [params[name] for name in _LEAF if isinstance(params.get(name), (int, np.integer))]
+    if params.get("feature_pre_filter", True) and n_rows < 2 * min(leaf):
         raise ValueError(
             f"Expected {2 * min(leaf)} rows or more for each fit of {who}, two leaves of "
             f"min_child_samples, as its objective is a function; found {n_rows}. Lower "
@@ -146,29 +130,20 @@ def check_rows(estimator: Any, n_rows: int, who: str) -> None:
 
 
 def check_trial(spec: EstimatorSpec, X: Matrix, classes: Array, who: str, arms: Arms) -> None:
-    """Refuse a base model that refuses its parameters, or the names or types of its features.
+    """Refuse a base model whose fit on a few rows of X fails.
 
-    Parameters
-    ----------
-    X : (n, p) features, of which a few rows are used
-    classes : to learn, none for numbers
-    arms : that are among the features
-
-    Raises
-    ------
-    ValueError
-        If it does.
+    It learns the `classes`, or numbers where there are none.
     """
     estimator = spec.build(seed=0, threads=1)
     if not _can_be_tried(estimator):
         return
     _check_lengths(estimator, _features(estimator, X, 2, arms).shape[1], f"{spec.name} for {who}")
-    _shorten(estimator)
+    _limit_to_one_round(estimator)
     said = set()
     for labels in [classes] if len(classes) else _LABELS:
         for n in _ROWS:
             rows = _features(estimator, X, n, arms)
-            said.add(_error(estimator, rows, np.resize(labels, n)))
+            said.add(_error_of_fit(estimator, rows, np.resize(labels, n)))
             if None in said or len(said) > 1:
                 return
     raise ValueError(
@@ -182,16 +157,16 @@ def _package(value: Any) -> str:
 
 
 def _check_lengths(estimator: Any, n_features: int, who: str) -> None:
-    """Refuse lists that aren't of all features: LightGBM ends the process by some of them."""
-    given = estimator.get_params(deep=False) if _package(estimator) == "lightgbm" else {}
-    for name in sorted(_BY_FEATURE & set(given)):
-        value = given[name].split(",") if isinstance(given[name], str) else given[name]
+    """Refuse lists that aren't as long as there are features: some of them crash LightGBM."""
+    params = estimator.get_params(deep=False) if _package(estimator) == "lightgbm" else {}
+    for name in sorted(_BY_FEATURE & set(params)):
+        value = params[name].split(",") if isinstance(params[name], str) else params[name]
         if isinstance(value, (list, tuple, np.ndarray)) and 0 < len(value) != n_features:
             raise ValueError(
                 f"Expected {name} of {who} with a value for each of {n_features} features, those "
                 f"of the treatment included; found {len(value)}. Complete it, or leave it out."
             )
-    groups = given.get("interaction_constraints")
+    groups = params.get("interaction_constraints")
     listed = [i for group in groups if isinstance(group, list) for i in group] if groups else []
     outside = [i for i in listed if isinstance(i, int) and not 0 <= i < n_features]
     if outside:
@@ -202,30 +177,30 @@ def _check_lengths(estimator: Any, n_features: int, who: str) -> None:
 
 
 def _can_be_tried(estimator: Any) -> bool:
-    """Whether an error of a trial would be one of the fit.
+    """Whether an error on a few rows means that the fit will fail too.
 
-    Models that wrap others split rows in their own ways; functions may need the rows they are for;
-    columns that go by name aren't in the features that scikit-learn's models are tried with.
+    It needn't where a model wraps others, which split the rows, or has functions, which may need
+    all rows. And scikit-learn's models get drawn features here, without columns that they name.
     """
     if _package(estimator) not in {"sklearn", *_BOOSTING} or not is_estimator(estimator):
         return False
-    given = estimator.get_params(deep=False)
-    listed = [v for value in given.values() if isinstance(value, (list, tuple)) for v in value]
+    params = estimator.get_params(deep=False)
+    listed = [v for value in params.values() if isinstance(value, (list, tuple)) for v in value]
     named = _package(estimator) == "sklearn" and any(isinstance(v, (str, dict)) for v in listed)
-    local = all(given.get(name) in (None, "cpu", "CPU", "serial") for name in _DEVICES)
-    functions = any(map(callable, [*given.values(), *listed]))
+    local = all(params.get(name) in (None, "cpu", "CPU", "serial") for name in _DEVICES)
+    functions = any(map(callable, [*params.values(), *listed]))
     model = is_classifier(estimator) or is_regressor(estimator)
-    return model and local and not named and not functions and not _WRAPPING & set(given)
+    return model and local and not named and not functions and not _WRAPPING & set(params)
 
 
-def _shorten(estimator: Any) -> None:
-    """Have a model make one round of some rows, and stop by no set."""
-    given = estimator.get_params(deep=False)
+def _limit_to_one_round(estimator: Any) -> None:
+    """Set a model to one round on some of the rows, without early stopping."""
+    params = estimator.get_params(deep=False)
     package = _package(estimator)
     changes: dict[str, Any] = {}
-    if package in ("xgboost", "catboost") and not any(given.get(name) for name in _ROUNDS):
+    if package in ("xgboost", "catboost") and not any(params.get(name) for name in _ROUNDS):
         changes["n_estimators"] = 1
-    for name, value in given.items():
+    for name, value in params.items():
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if name in _ROUNDS and number and value > 1:
             changes[name] = 1
@@ -233,30 +208,28 @@ def _shorten(estimator: Any) -> None:
             changes[name] = 0.1
         elif name in _STOPPING.get(package, ()):
             changes[name] = 0 if package == "lightgbm" else None
-        elif name == "callbacks":  # such as those that stop
-            changes[name] = None
         elif name in ("early_stopping", "use_best_model") and value is True:
             changes[name] = False
-        elif name == "n_iter_no_change" and "early_stopping" not in given:
+        elif name == "callbacks" or (name == "n_iter_no_change" and "early_stopping" not in params):
             changes[name] = None
     estimator.set_params(**changes)
 
 
 def _features(estimator: Any, X: Matrix, n: int, arms: Arms) -> Matrix:
-    """Rows to try; for scikit-learn's models drawn ones, as names and types are no matter there."""
+    """Rows for a trial; drawn numbers for scikit-learn's models, where types don't matter."""
     rows = take(X, np.arange(n) % X.shape[0])
     if arms.n:
         categorical = not arms.products and takes_arm_as_category(estimator)
         rows = with_arm(rows, np.arange(n) % arms.n, arms.n, categorical, arms.products)
     if _package(estimator) != "sklearn":
-        return as_read_by(estimator, rows)  # LightGBM may end the process over others
+        return as_read_by(estimator, rows)  # other types may crash LightGBM
     drawn = np.random.default_rng(0).uniform(size=rows.shape)
-    names = column_names(rows)  # which parameters may refer to
+    names = column_names(rows)  # parameters may refer to them
     return drawn if names is None else pd.DataFrame(drawn, columns=names)
 
 
-def _error(estimator: Any, X: Matrix, y: Array) -> str | None:
-    """What a model says of its fit; None where it fits, or it isn't the model that says it."""
+def _error_of_fit(estimator: Any, X: Matrix, y: Array) -> str | None:
+    """A model's error in its fit; None without one, or where something else may have caused it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -266,6 +239,8 @@ def _error(estimator: Any, X: Matrix, y: Array) -> str | None:
     except Exception as error:
         if _OF_THE_ROWS in str(error):
             return None
-        text = re.sub(r"^\[[\d:]+\] ", "", str(error).strip())  # xgboost's begin with the time
+        text = re.sub(
+            r"^\[[\d:]+\] ", "", str(error).strip()
+        )  # xgboost's errors begin with the time
         return text.partition("\n")[0].rstrip(".")
     return None

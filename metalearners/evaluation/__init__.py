@@ -16,6 +16,7 @@ _PLACES = {
     "calibration": "ranking",
     "gain_curve": "ranking",
     "holm": "multiplicity",
+    "rounding": "ties",
 }
 __all__ = [*_PLACES]  # noqa: PLE0604 - they are strings
 

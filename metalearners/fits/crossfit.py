@@ -1,4 +1,4 @@
-"""A regression's fits put together: out-of-fold predictions, and models for new rows."""
+"""The fits of a regression: out-of-fold predictions, and models for new rows."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -20,33 +20,29 @@ _COMBINE: Mapping[str, Callable[..., Array]] = {_MEAN: np.mean, MEDIAN: np.media
 OOS_METHODS = (OVERALL, *_COMBINE)
 
 
+def check_oos_method(name: str | None) -> None:
+    """Refuse what is no way to predict new rows."""
+    if name not in OOS_METHODS:
+        raise ValueError(f"oos_method {name!r} not supported. Supported values are {OOS_METHODS}.")
+
+
 @dataclass(frozen=True, eq=False)
 class CrossFit:
-    """The fits of one regression.
-
-    Parameters
-    ----------
-    folds : one a fold
-    overall : the fit on all training rows, where it was asked for
-    tests : each fold's test rows
-    held_out : rows that `overall` predicts, as they are in no fold
-    n_rows : of the data set
-    unit : one of the units; all agree on features and predict method
-    """
+    """The fits of one regression."""
 
     folds: Sequence[Fit]
-    overall: Fit | None
-    tests: Sequence[Array]
-    held_out: Array
-    n_rows: int
-    unit: FitUnit
+    overall: Fit | None  # the fit on all training rows, where the regression has one
+    tests: Sequence[Array]  # each fold's test rows
+    held_out: Array  # rows that `overall` predicts, as they are in no fold
+    n_rows: int  # of the data set
+    unit: FitUnit  # one of the units; all agree on features and predict method
 
     @property
     def column(self) -> Array:
         """Predictions for the rows of the data set, in its order.
 
-        Training rows: by the model of the fold they are in, which hasn't seen them. Held-out
-        rows: by the model of all training rows. NaN where there is no such model.
+        The model of the fold that a training row is in predicts it, and hasn't seen it. The model
+        of all training rows predicts held-out rows. NaN where there is no such model.
 
         Raises
         ------
@@ -74,13 +70,7 @@ class CrossFit:
 
     @property
     def model(self) -> Any:
-        """The model of all training rows, for new rows.
-
-        Raises
-        ------
-        ValueError
-            If the regression didn't ask for it.
-        """
+        """The model of all training rows, for new rows; a ValueError where there is none."""
         return self._serving.model
 
     @property
@@ -92,8 +82,7 @@ class CrossFit:
     @property
     def is_centred(self) -> bool:
         """Whether the models alone lack a constant that `predict` adds."""
-        fits = [*self.folds, *([] if self.overall is None else [self.overall])]
-        return any(fit.offset for fit in fits)
+        return any(fit is not None and fit.offset for fit in (*self.folds, self.overall))
 
     @property
     def fold_models(self) -> list[Any]:
@@ -101,25 +90,17 @@ class CrossFit:
         return [fit.model for fit in self.folds if fit.model is not None]
 
     def predict(self, X: Matrix, oos_method: str = OVERALL) -> Array:
-        """Predictions for rows that weren't fitted on, (m, c), or (m, K, c) with the arm swept.
+        """Predictions for rows that weren't fitted on, (m, c), or (m, K, c) at every arm.
 
-        Parameters
-        ----------
-        oos_method : ``overall``, by the model of all training rows; ``mean`` or ``median`` of the
-            predictions of the fold models
+        By the model of all training rows (``overall``), or the ``mean`` or ``median`` of the fold
+        models' predictions.
         """
         if oos_method == OVERALL:
             return self._by(self._serving, X)
         return _COMBINE[oos_method](self.by_fold(X), axis=0)
 
     def by_fold(self, X: Matrix) -> list[Array]:
-        """The fold models' predictions for rows that weren't fitted on.
-
-        Raises
-        ------
-        ValueError
-            If these models weren't kept.
-        """
+        """The fold models' predictions for rows that weren't fitted on."""
         if not self.fold_models:
             raise ValueError(
                 "Expected fold models for a mean or median of their predictions; this model was "
@@ -128,7 +109,7 @@ class CrossFit:
         return [self._by(fit, X) for fit in self.folds if fit.model is not None]
 
     def in_sample(self, n_rows: int, content: str) -> Array:
-        """Predictions for the rows fitted on; `content` proves that they are these."""
+        """Predictions for the rows fitted on, whose features have the digest `content`."""
         column = self.of_rows(n_rows, content)
         if not self.folds:
             warnings.warn(
@@ -138,7 +119,7 @@ class CrossFit:
         return column
 
     def of_rows(self, n_rows: int, content: str) -> Array:
-        """`column`, for rows that are proved to be those fitted on."""
+        """`column`, if the rows are those fitted on."""
         self.check_rows(n_rows, content)
         return self.column
 
@@ -168,18 +149,14 @@ class CrossFit:
         return values + fit.offset if fit.offset else values
 
     def served(self) -> "CrossFit":
-        """The same for new rows alone: without fold models and estimates of rows fitted on."""
+        """A copy for new rows alone: without fold models and estimates of rows fitted on."""
         none, alone = np.empty(0, dtype=np.int64), replace(self._serving, predictions=None)
         return replace(self, folds=(), tests=(), held_out=none, overall=alone)
 
     def within(self, rows: Array, others: Array, X: Matrix, content: str) -> "CrossFit":
-        """The same for a larger data set, of which this one was a part.
+        """A copy for a larger data set X, whose digest is `content`.
 
-        Parameters
-        ----------
-        rows, others : positions of the part's rows, in its order, and of the others
-        X : features of all rows
-        content : digest of X
+        `rows` are the positions of the rows fitted on, in their order, `others` those of the rest.
         """
         overall = replace(self._serving, predictions=self._by(self._serving, take(X, others)))
         tests = [rows[test] for test in self.tests]
@@ -188,7 +165,7 @@ class CrossFit:
 
 
 def known_classes(fitted: CrossFit) -> Array | None:
-    """The classes that a regression's models know; None where they know none."""
+    """Classes of a regression's models; None where they have none."""
     models = [fitted.overall.model] if fitted.overall is not None else fitted.fold_models
     known = [getattr(model, "classes_", None) for model in models]
     return next((np.asarray(classes) for classes in known if classes is not None), None)

@@ -1,4 +1,4 @@
-"""Base models as values: a factory and its parameters, named by content."""
+"""A base model as a value: a factory and its parameters, with a digest of both."""
 
 import pickle
 from collections.abc import Callable, Mapping
@@ -16,11 +16,7 @@ from metalearners.digests.walk import Identity, identify
 class EstimatorSpec:
     """A factory of estimators with its parameters; equal specifications have equal digests.
 
-    Parameters
-    ----------
-    factory : class with scikit-learn's estimator interface, or a callable that returns an
-        estimator
-    params : keyword arguments of the factory
+    The factory is a class with scikit-learn's estimator interface, or returns an estimator.
     """
 
     factory: Callable[..., Any]
@@ -28,31 +24,31 @@ class EstimatorSpec:
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Its name in messages."""
         return factory_name(self.factory)
 
     @cached_property
     def identity(self) -> Identity:
-        """Digest of the factory and of the parameters that shape the fit, and what it lacks.
+        """Digest of the factory and the parameters, and what the digest doesn't cover.
 
-        It covers the versions of packages, and of the user's code all that it refers to.
+        It covers the versions of packages, and of the user's code everything that it refers to.
         """
         return identify(lambda: estimator_digest(self.factory, self.params))
 
     @cached_property
     def unkept(self) -> tuple[str, ...]:
-        """Why its fits can't be kept for another process; empty where they can."""
+        """Why its fits can't be kept for another process; empty where they can be."""
         try:
             pickle.dumps(self.build())
         except Exception:  # whatever a part of it raises
-            return (*self.identity.gaps, "what no pickle can be made of, such as a lambda")
+            return (*self.identity.gaps, "what can't be pickled, such as a lambda")
         return self.identity.gaps
 
     @cached_property
     def outline(self) -> Ref:
-        """The same without what the user's code refers to: what seeds are drawn by.
+        """Digest without what the user's code refers to; seeds are drawn by it.
 
-        So they stay where code counts its calls in a global, say.
+        So seeds stay the same where the user's code counts its calls in a global, for example.
         """
         made = identify(lambda: estimator_digest(self.factory, self.params), reaching=False)
         return made.digest

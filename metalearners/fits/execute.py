@@ -1,4 +1,4 @@
-"""The one way to execute a plan, and executors: they have units fitted, each once."""
+"""The one way to execute a plan, and two executors."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -15,33 +15,27 @@ from metalearners.fits.unit import FitUnit
 
 
 class Executor(Protocol):
-    """Has units fitted: one by one, in joblib's workers, or as tasks of a flow."""
+    """Fits units: one by one, in joblib's workers, or as tasks of a flow."""
 
     def __call__(self, units: Sequence[FitUnit], store: Store) -> None:
-        """Have the fit of each unit in the store; what is there is not fitted again."""
+        """Fit each unit that the store has no fit of, and keep the fits in the store."""
 
 
 def run_stage(
     asked: Mapping[Name, Regression], d: Dataset, store: Store, execute: Executor
 ) -> dict[Name, CrossFit]:
-    """Plan a stage's regressions, have each unit fitted once, and gather the results."""
+    """Plan a stage's regressions, fit each unit once, and gather the results."""
     return run_plan(plan_stage(asked, d, store), store, execute)
 
 
 def run_plan(plan: Plan, store: Store, execute: Executor) -> dict[Name, CrossFit]:
-    """Have the units of a plan fitted, and gather the results.
-
-    Raises
-    ------
-    KeyError
-        If the executor left a unit without a fit.
-    """
+    """Fit the units of a plan, and gather the results; a KeyError if a fit is missing."""
     execute(plan.longest_first, store)
     return plan.gather({unit: store.fetch(unit.key) for unit in plan.units})
 
 
 def serial(units: Sequence[FitUnit], store: Store) -> None:
-    """Fit one unit after another: what other executors are held to."""
+    """Fit one unit after another: other executors must give the same results."""
     for unit in units:
         obtain(unit, store, fit_unit)
 
@@ -49,12 +43,9 @@ def serial(units: Sequence[FitUnit], store: Store) -> None:
 def joblib_executor(n_jobs: int | None = None) -> Executor:
     """An executor on joblib's workers.
 
-    Parameters
-    ----------
-    n_jobs : as scikit-learn means it: None is 1 unless a ``joblib.parallel_config`` says
-        otherwise, -1 is all cores. Threads are preferred (most base models release the
-        interpreter lock in fitting); ``parallel_config(backend=...)`` overrules that. Where there
-        are several, each fit has its share of the cores
+    `n_jobs` is as in scikit-learn: None is 1 unless a ``joblib.parallel_config`` says otherwise,
+    -1 is all cores. It prefers threads, as most base models release the interpreter lock in
+    fitting; ``parallel_config(backend=...)`` overrules that. Several workers share the cores.
     """
 
     def execute(units: Sequence[FitUnit], store: Store) -> None:

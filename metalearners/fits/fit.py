@@ -1,4 +1,4 @@
-"""The fit of a unit: its inputs are read from a store, and its base model is trained on them."""
+"""The fit of a unit: a base model is trained on inputs from a store."""
 
 from metalearners.base_models.training import Argument, Training, fit
 from metalearners.digests.names import is_kept
@@ -9,10 +9,7 @@ from metalearners.fits.unit import Fit, FitUnit
 def fit_unit(unit: FitUnit, store: Store, threads: int | None = None) -> Fit:
     """Fit a unit's estimator on its training rows and predict its test rows.
 
-    Parameters
-    ----------
-    threads : share of the cores, for the base model and its loops (see `build`); None where no
-        fits run beside it
+    `threads` is its share of the cores (see `build`); None where no other fits run at once.
     """
     estimator = unit.estimator.build(unit.seed, threads)
     predictions, offset = fit(estimator, training(unit, store), threads)
@@ -20,7 +17,7 @@ def fit_unit(unit: FitUnit, store: Store, threads: int | None = None) -> Fit:
 
 
 def training(unit: FitUnit, store: Store) -> Training:
-    """What a unit's fit reads, each value under the name that the unit has for it."""
+    """The inputs of a unit's fit, from the store."""
     return Training(
         X=store.get(unit.X),
         target=store.get(unit.target),

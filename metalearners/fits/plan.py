@@ -1,7 +1,7 @@
-"""What is to be fitted, before anything is: regressions declared, fit units planned.
+"""Regressions that learners declare, and plans of the fits that they need.
 
-A learner asks for regressions; a plan turns them into frozen units, each one estimator and one
-training set, named by a digest of their content. Equal units are one unit.
+A plan turns regressions into frozen units: one estimator and one training set, named by a digest
+of their content. Equal units are one unit.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from metalearners._typing import Array, Name, Ref
+from metalearners._typing import Array, Name
 from metalearners.base_models.rows import as_mask
 from metalearners.data.containers import Features, select
 from metalearners.data.dataset import Dataset
@@ -25,59 +25,33 @@ from metalearners.fits.unit import Fit, FitParam, FitUnit
 
 @dataclass(frozen=True, eq=False)
 class Regression:
-    """E[target | X] on some rows: the only thing a learner ever asks for.
-
-    Parameters
-    ----------
-    estimator : the base model
-    target : (n,) values to learn; only those of `rows` count
-    n_folds : number of folds; 1 fits all rows and predicts them with the same model
-    rows : (n,) rows to learn from; None is every training row
-    weight : (n,) weights of the rows in the fit
-    arm : (n,) treatment as a feature; predictions then are made at every arm
-    method : ``predict`` or ``predict_proba``
-    columns : positions or names of the features to use; None is all of them
-    interactions : with `arm`, also the products of the features and the arms' indicators
-    fit_params : arguments of the base model's `fit`; those with as many values as there are rows
-        are cut to the rows learnt from
-    serve : also fit on all training rows, keep that model, and predict held-out rows with it
-    keep : keep the fold models too
-    label : what its units are called, with their fold; empty for the name it is asked for by
-    """
+    """E[target | X] on some rows: the only thing that a learner asks for."""
 
     estimator: EstimatorSpec
-    target: Array
-    n_folds: int
-    rows: Array | None = None
-    weight: Array | None = None
-    arm: Array | None = None
-    method: str = "predict"
-    columns: Features = None
-    interactions: bool = False
+    target: Array  # (n,) values to learn; only those of `rows` count
+    n_folds: int  # with 1, the model of all rows predicts these rows too
+    rows: Array | None = None  # (n,) mask of the rows to learn from; None for every training row
+    weight: Array | None = None  # (n,) weights of the rows in the fit
+    arm: Array | None = None  # (n,) treatment as a feature; predictions then are made at every arm
+    method: str = "predict"  # or predict_proba
+    columns: Features = None  # positions or names of the features to use; None for all
+    interactions: bool = False  # with `arm`, also products of the features and the arms' indicators
+    # Arguments of the base model's `fit`. Of a value with an entry a row, a fit gets its rows'.
     fit_params: Mapping[str, Any] = field(default_factory=dict)
-    serve: bool = False
-    keep: bool = False
-    label: str = ""
+    serve: bool = False  # also fit on all training rows, keep the model, predict held-out rows
+    keep: bool = False  # keep the fold models too
+    label: str = ""  # what its units are called, before their fold; by default its name
 
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """The units of one regression.
-
-    Parameters
-    ----------
-    folds : one a fold
-    overall : the one of all training rows, if it has such
-    tests : each fold's test rows
-    others : rows that `overall` predicts: those held out, and with one fold all
-    n_rows : of the data set
-    """
+    """The units of one regression."""
 
     folds: tuple[FitUnit, ...]
-    overall: FitUnit | None
-    tests: tuple[Array, ...]
-    others: Array
-    n_rows: int
+    overall: FitUnit | None  # fits all training rows
+    tests: tuple[Array, ...]  # each fold's test rows
+    others: Array  # rows that `overall` predicts: held-out ones, and all where there is no fold
+    n_rows: int  # of the data set
 
     @property
     def units(self) -> tuple[FitUnit, ...]:
@@ -85,15 +59,15 @@ class Asked:
         return self.folds if self.overall is None else (*self.folds, self.overall)
 
     def gather(self, fits: Mapping[FitUnit, Fit]) -> CrossFit:
-        """The fits, put together again."""
-        folds = [replace(fits[unit], pickled=None) for unit in self.folds]  # none is passed on
+        """The regression's fits."""
+        folds = [replace(fits[unit], pickled=None) for unit in self.folds]  # nobody pickles these
         overall = None if self.overall is None else fits[self.overall]
         return CrossFit(folds, overall, self.tests, self.others, self.n_rows, self.units[-1])
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The units of one stage, and for whom."""
+    """The units of one stage, by regression."""
 
     asked: Mapping[Name, Asked]
 
@@ -104,17 +78,9 @@ class Plan:
 
     @property
     def longest_first(self) -> list[FitUnit]:
-        """Every unit once, in the order to begin them in: those of all rows, then those of folds.
-
-        So none of the longer ones is left for the end, when other workers have nothing to do.
-        """
+        """Every unit once, those of all rows first: they take longest, and workers end together."""
         of_all_rows = {own.overall for own in self.asked.values()}
         return sorted(self.units, key=lambda unit: unit not in of_all_rows)
-
-    @cached_property
-    def key(self) -> Ref:
-        """Digest of the units."""
-        return combine("plan", [unit.key for unit in self.units])
 
     @property
     def planned(self) -> int:
@@ -122,12 +88,12 @@ class Plan:
         return sum(len(own.units) for own in self.asked.values())
 
     def gather(self, fits: Mapping[FitUnit, Fit]) -> dict[Name, CrossFit]:
-        """Each regression's fits, put together again."""
+        """Each regression's fits."""
         return {name: own.gather(fits) for name, own in self.asked.items()}
 
 
 def plan_stage(asked: Mapping[Name, Regression], d: Dataset, store: Store) -> Plan:
-    """The units that a stage's regressions need, their inputs put into the store."""
+    """The units that a stage's regressions need; their inputs are put into the store."""
     return Plan({name: _ask(name, regression, d, store) for name, regression in asked.items()})
 
 
@@ -135,7 +101,7 @@ def _ask(name: Name, r: Regression, d: Dataset, store: Store) -> Asked:
     rows = d.train if r.rows is None else r.rows & d.train
     label = r.label or " ".join(name)
     base = _base(r, rows, d, store)
-    # One fold is none: the model of all rows predicts them all.
+    # With one fold there is no cross-fitting: the model of all rows predicts them.
     splits: Splits = () if r.n_folds == 1 and d.cv is None else d.splits(r.n_folds)
     folds, tests = [], []
     for k, (train, test) in enumerate(splits, start=1):
@@ -160,7 +126,7 @@ def _base(r: Regression, rows: Array, d: Dataset, store: Store) -> FitUnit:
     return FitUnit(
         estimator=r.estimator,
         X=store.put(select(d.X, r.columns)),
-        # Values outside the rows are no input of the fit, so they must not name it.
+        # Values outside the rows don't enter the fit, so they must not enter its key.
         target=store.put(np.where(rows, r.target, 0)),
         train="",
         test=None,
@@ -177,17 +143,14 @@ def _base(r: Regression, rows: Array, d: Dataset, store: Store) -> FitUnit:
 
 
 def fit_param(name: str, value: Any, d: Dataset, store: Store) -> FitParam:
-    """An argument of `fit` by its name, its value put into the store."""
+    """An argument of `fit`; its value is put into the store."""
     plain = isinstance(value, (str, bytes, Mapping)) or not hasattr(value, "__len__")
     by_row = not plain and len(value) == len(d)
     return FitParam(name, store.put(np.asarray(value) if by_row else value), by_row)
 
 
 def _seeded(unit: FitUnit, d: Dataset, label: str) -> FitUnit:
-    """The unit with a seed of its own, derived from what it learns, not from who asks or when.
-
-    Weights play no part: in another unit they would give another seed, and another fit.
-    """
+    """The unit with a seed that depends on what it learns, but not on weights."""
     content = [unit.content, unit.target, unit.train, str(unit.arm)]
     drawn = combine("seed", [unit.estimator.outline, str(d.seed), *content])
     return replace(unit, seed=int(drawn[:7], 16), label=label, alone=unkept() if unit.alone else "")

@@ -1,4 +1,4 @@
-"""Where values lie under the digest of their content, and fits under their unit's key."""
+"""Stores: they keep values under the digest of their content, and fits under their unit's key."""
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -16,27 +16,24 @@ from metalearners.fits.unit import Fit, FitUnit
 
 
 class Store(Protocol):
-    """Inputs by content digest; fits by key.
-
-    `lasting` says whether fits outlive the process.
-    """
+    """Inputs by the digest of their content, fits by key; `lasting` if fits outlive the process."""
 
     lasting: bool
 
     def put(self, value: Any) -> Ref:
-        """Keep an input; returns the name to get it by."""
+        """Keep an input and return its name."""
 
     def get(self, ref: Ref) -> Any:
         """The input of that name."""
 
     def only(self, refs: Iterable[Ref]) -> "Store":
-        """A store of some of the inputs alone."""
+        """A store with some of the inputs and nothing else."""
 
     def forget_fits(self) -> None:
-        """Let go of the fits in memory."""
+        """Forget the fits in memory."""
 
     def find(self, key: Ref) -> Fit | None:
-        """The fit kept under a key; None if there is none, or none that is whole."""
+        """The fit kept under a key; None if there is none, or it is damaged."""
 
     def fetch(self, key: Ref) -> Fit:
         """The fit that must be under a key; a KeyError if there is none."""
@@ -45,11 +42,11 @@ class Store(Protocol):
         """Keep a fit; the label says what its unit is for."""
 
     def claim(self, key: Ref) -> AbstractContextManager[None]:
-        """Wait until nobody else fits a key's unit, and have it for oneself."""
+        """Wait until nobody else fits a key's unit, and keep others from it meanwhile."""
 
 
 class MemoryStore:
-    """A store that ends with its process."""
+    """A store that lasts as long as its process."""
 
     lasting = False
 
@@ -61,9 +58,8 @@ class MemoryStore:
     def put(self, value: Any) -> Ref:
         """Keep an input under the digest of its content.
 
-        A value put before is known by its identity, so a matrix shared by many regressions is
-        hashed once; inputs must not change afterwards. One that has no digest, such as a callback,
-        gets a name of its own.
+        An object is hashed once, however many regressions share it; it must not change afterwards.
+        A value without a digest, such as a callback, gets a unique name.
         """
         known = self._names.get(id(value))
         if known is not None and known[0] is value:
@@ -80,13 +76,13 @@ class MemoryStore:
         return self._inputs[ref]
 
     def only(self, refs: Iterable[Ref]) -> "MemoryStore":
-        """A store of some of the inputs and nothing else: what a worker elsewhere is sent."""
+        """A store with some of the inputs and nothing else, to send to a worker."""
         part = MemoryStore()
         part._inputs = {ref: self.get(ref) for ref in refs}
         return part
 
     def forget_fits(self) -> None:
-        """Let go of the fits in memory, and keep the inputs."""
+        """Forget the fits in memory, but keep the inputs."""
         self._fits.clear()
 
     def holds(self, key: Ref) -> bool:
@@ -98,13 +94,7 @@ class MemoryStore:
         return self._fits.get(key)
 
     def fetch(self, key: Ref) -> Fit:
-        """The fit that must be under a key.
-
-        Raises
-        ------
-        KeyError
-            If there is none.
-        """
+        """The fit that must be under a key; a KeyError if there is none."""
         fit = self.find(key)
         if fit is None:
             raise KeyError(f"No fit under {key}.")
@@ -125,12 +115,7 @@ def _name_of(value: Any) -> Ref:
 
 
 def obtain(unit: FitUnit, store: Store, fit: Callable[[FitUnit, Store], Fit]) -> None:
-    """Have a unit's fit in a store: one that is there, whoever made it, or else a new one.
-
-    Parameters
-    ----------
-    fit : makes it; not called where another process has meanwhile
-    """
+    """Fit a unit and keep the result, unless the store has it or another process makes it now."""
     with store.claim(unit.key):
         if store.find(unit.key) is None:
             store.keep(unit.key, fit(unit, store), unit.label)

@@ -1,4 +1,4 @@
-"""A fit unit, and what its fit leaves behind: what plans, executors and stores pass on."""
+"""A fit unit and the result of its fit: what plans, executors and stores pass on."""
 
 import pickle
 from dataclasses import dataclass
@@ -25,12 +25,12 @@ class FitParam:
 class FitUnit:
     """One estimator and one training set, every input named by content.
 
-    The training set is a mask of the rows, a bit each (see `as_mask`): positions would weigh as
-    much as features do.
+    The training set is a mask with a bit for each row (see `as_mask`), as positions would need as
+    much memory as features.
 
-    Units are equal when their keys are: the key is the digest of what the fit depends on, and
-    so its cache key. `label` says what the unit is for and is no part of it. A unit of which no
-    digest says all has a name in `alone` that no other has: it is shared with none, and not kept.
+    Units are equal when their keys are: the key is the digest of what the fit depends on, and its
+    cache key. `label` says what the unit is for and doesn't enter the key. Where no digest covers
+    what a fit depends on, `alone` is a unique name: the fit is neither shared nor kept.
     """
 
     estimator: EstimatorSpec
@@ -51,7 +51,7 @@ class FitUnit:
 
     @cached_property
     def key(self) -> Ref:
-        """Digest of everything that shapes the unit's predictions and kept model."""
+        """Digest of everything that the predictions and the kept model depend on."""
         parts = (self.X, self.target, self.train, self.test, self.weight, self.arm)
         plain = (self.n_arms, self.method, self.seed, self.keep, self.interactions, self.fit_params)
         own = combine("unit", [_fit_code(), self.estimator.digest, repr(parts), repr(plain)])
@@ -77,7 +77,7 @@ class FitUnit:
 
 @cache
 def _fit_code() -> Ref:
-    """Digest of the code that shapes fits: edited, it must not find its older results."""
+    """Digest of the code that fits depend on: a change of it must not reuse older results."""
     folder = Path(base_models.__file__).parent
     parts: list[str | bytes] = []
     for path in sorted(folder.rglob("*.py")):
@@ -87,22 +87,14 @@ def _fit_code() -> Ref:
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """What a unit left behind.
+    """The result of fitting a unit."""
 
-    Parameters
-    ----------
-    predictions : (m, c) of the unit's test rows, (m, K, c) with the arm as a feature; None where
-        there are no test rows
-    model : the fitted model, if the unit keeps it
-    pickled : the model as a pickle, if it came as one: it is passed on as it came, as many models
-        take long to be pickled
-    offset : added to the model's own predictions, as it learnt outcomes less this constant
-    """
-
+    # (m, c) of the unit's test rows, (m, K, c) with the arm as a feature; None without test rows
     predictions: Array | None
-    model: Any = None
+    model: Any = None  # fitted, if the unit keeps it
+    # The model's pickle, if it came as one: it is passed on, as many models take long to pickle.
     pickled: bytes | None = None
-    offset: float = 0.0
+    offset: float = 0.0  # added to predictions, as the model learnt outcomes less this constant
 
     def __getstate__(self) -> dict[str, Any]:
         return dict(vars(self)) if self.pickled is None else {**vars(self), "model": None}

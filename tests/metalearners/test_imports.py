@@ -10,7 +10,6 @@ import pytest
 
 import metalearners
 from metalearners import evaluation
-from metalearners._moved import MOVED
 from tests import simulate
 
 PACKAGE = Path(metalearners.__file__).parent
@@ -93,32 +92,6 @@ def test_the_core_knows_no_learner(module):
 @pytest.mark.parametrize("module", LEARNERS)
 def test_learners_do_not_know_each_other(module):
     assert not _imported(module) & {f"metalearners.{name}" for name in LEARNERS}
-
-
-def test_public_names():
-    learners = {learner.__name__ for learner in simulate.LEARNERS}
-    assert set(metalearners.__all__) == learners | {"__version__"}
-    assert {"DRLearner", "RLearner", "SLearner", "TLearner", "XLearner"} <= learners
-    assert metalearners.__version__[0].isdigit()
-
-
-@pytest.mark.parametrize("name", sorted(MOVED))
-def test_modules_are_found_by_their_earlier_names(name):
-    sys.modules.pop(f"metalearners.{name}", None)
-    with pytest.warns(DeprecationWarning, match=f"metalearners.{name} is now .* Import it from"):
-        module = importlib.import_module(f"metalearners.{name}")
-
-    for place in MOVED[name]:
-        own = importlib.import_module(f"metalearners.{place}")
-        public = [each for each in vars(own) if not each.startswith("_")]
-        assert public
-        assert all(getattr(module, each) is getattr(own, each) for each in public)
-
-
-def test_no_earlier_name_hides_a_module_and_no_other_name_is_found():
-    assert not set(MOVED) & set(MODULES)
-    with pytest.raises(ModuleNotFoundError):
-        importlib.import_module("metalearners.nothing")
 
 
 def test_metrics_are_at_the_door_of_their_folder():

@@ -311,7 +311,7 @@ CONSTRUCTORS = {
     "n_variants a text": (build(n_variants="2"), "Found '2'"),
     "n_variants None": (build(n_variants=None), "Found None"),
     "n_variants True": (build(n_variants=True), "Found True"),
-    "n_folds 0": (build(n_folds=0), "strictly positive Found 0"),
+    "n_folds 0": (build(n_folds=0), "strictly positive integer. Found 0"),
     "n_folds None": (build(n_folds=None), "Found None"),
     "n_folds a list": (build(n_folds=[2, 2]), r"Found \[2, 2\]"),
     "n_folds of one kind": (build(n_folds={"propensity_model": 2}), "Found {'propensity_model'"),
@@ -500,10 +500,10 @@ STAGES = {
     ),
 }
 OTHERS = {
-    "base n_folds 0": (cross_fit(0, Ridge), "strictly positive integer but is 0"),
-    "base n_folds 2.5": (cross_fit(2.5, Ridge), "but is 2.5"),
-    "base n_folds True": (cross_fit(True, Ridge), "but is True"),
-    "base n_folds None": (cross_fit(None, Ridge), "but is None"),
+    "base n_folds 0": (cross_fit(0, Ridge), "strictly positive integer. Found 0"),
+    "base n_folds 2.5": (cross_fit(2.5, Ridge), "Found 2.5"),
+    "base n_folds True": (cross_fit(True, Ridge), "Found True"),
+    "base n_folds None": (cross_fit(None, Ridge), "Found None"),
     "base more folds than rows": (cross_fit(500, Ridge), "at least 500 rows"),
     "base nothing": (cross_fit(1, Ridge, {}, False), "'n_folds' is set to 1"),
     "base instance": (cross_fit(2, Ridge()), r"found Ridge\(\). Pass its parameters"),

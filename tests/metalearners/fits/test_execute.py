@@ -105,13 +105,13 @@ def test_models_in_a_pipeline_are_not_shared_by_fits_side_by_side():
     steps = [("scale", StandardScaler()), ("fit", LGBMRegressor(**OPEN))]
     params = {"nuisance_model_factory": Pipeline, "nuisance_model_params": {"steps": steps}}
     one, many = (tree_learner(TLearner, **params) for _ in range(2))
-    before = nuisance_plan(one, s.dataset()).key
+    before = nuisance_plan(one, s.dataset()).units
 
     expected = one.fit(s.X, s.y, s.w).predict(s.X, is_oos=True)
     found = many.fit(s.X, s.y, s.w, n_jobs_base_learners=4).predict(s.X, is_oos=True)
 
     np.testing.assert_array_equal(found, expected)
-    assert nuisance_plan(one, s.dataset()).key == before  # fits leave the specification alone
+    assert nuisance_plan(one, s.dataset()).units == before  # fits leave the specification alone
 
 
 def test_processes_are_other_processes_and_threads_are_not():
