@@ -65,7 +65,9 @@ def _prepare_database() -> str:
 
 
 def _write_record(folder: Path, port: int, notice: str = "") -> None:
-    content = {"api": f"http://127.0.0.1:{port}/api", "pid": os.getpid(), "notice": notice}
+    tokens = os.environ.get("PREFECT_SERVER_CSRF_PROTECTION_ENABLED", "false")
+    content = {"api": f"http://127.0.0.1:{port}/api", "pid": os.getpid()}
+    content |= {"notice": notice, "csrf": tokens}
     write_whole(folder / "server.json", json.dumps(content).encode())
 
 
