@@ -23,10 +23,8 @@ if TYPE_CHECKING:
 def load(config: Config) -> Study:
     """Read a config's data, and prove that it can be run here.
 
-    Raises
-    ------
-    InputError
-        If the data, the config, the two together, or what the config names here are wrong.
+    Raises InputError if the data, the config, the two together, or what the config names here are
+    wrong.
     """
     if config.parallelism != "auto" and config.parallelism.runner == "dask":
         check_cluster(config.parallelism)
@@ -44,10 +42,7 @@ def check_folders(config: Config) -> list[str]:
     -------
     Warnings of others who may put fits into the cache
 
-    Raises
-    ------
-    InputError
-        If there is one.
+    Raises InputError if there is one.
     """
     check_allowed(config.output)
     check_folder(config.output, "output")
@@ -59,20 +54,11 @@ def check_folders(config: Config) -> list[str]:
 
 @dataclass
 class Prepared:
-    """A study that was loaded for a run.
-
-    Parameters
-    ----------
-    study : Study
-    begun : float
-        When loading began, by the performance counter.
-    waited : float
-        Seconds since then that the run waited for a server.
-    """
+    """A study that was loaded for a run."""
 
     study: Study
-    begun: float
-    waited: float = 0.0
+    begun: float  # when loading began, by the performance counter
+    waited: float = 0.0  # seconds since then in which the run waited for a server
 
     @property
     def seconds(self) -> float:

@@ -268,10 +268,7 @@ def _is_run(folder: Path) -> bool:
 def find_run(name: str, output: Path) -> Path:
     """Folder of a finished run, by its name, its folder or ``latest``.
 
-    Raises
-    ------
-    InputError
-        If there is none.
+    Raises InputError if there is none.
     """
     for folder in (output / name, Path(name)):
         with contextlib.suppress(OSError, ValueError):  # a name too long to be one, or with a NUL

@@ -1,8 +1,6 @@
 """The stages of all learners side by side: a learner's second begins when its first is done."""
 
-from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
 
@@ -27,48 +25,32 @@ TREATMENT = "treatment"
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """What came of a study's regressions.
+    """The fits of a study's regressions."""
 
-    Parameters
-    ----------
-    study : with the learners that could be fitted
-    fits : by (learner, model kind, ordinal)
-    judging : what became of the fits that judge held-out rows
-    """
-
-    study: Study
-    fits: dict[Name, CrossFit]
-    judging: Counts
+    study: Study  # with the learners that could be fitted
+    fits: dict[Name, CrossFit]  # by (learner, model kind, ordinal)
+    judging: Counts  # of the fits that judge held-out rows
 
 
 def fit_learners(study: Study, place: Workspace, run: Run) -> Fitted:
     """Have all regressions of a study fitted, those of each learner and of evaluation.
 
-    Raises
-    ------
-    FitError
-        If evaluation's own fits failed, or those of every learner.
+    Raises FitError if evaluation's own fits failed, or those of every learner.
     """
-    with _course(study, place) as course:
-        with run.stage(NUISANCE) as stage:
-            course.begin()
-            course.finish(NUISANCE)
-            stage |= vars(course.counts(NUISANCE))
-        with run.stage(TREATMENT) as stage:
-            course.finish(TREATMENT)
-            stage |= vars(course.counts(TREATMENT))
-    return Fitted(study.without(course.failed), course.fits, course.counts(JUDGING))
-
-
-@contextmanager
-def _course(study: Study, place: Workspace) -> Iterator["_Course"]:
-    """A course whose stages end with the context, without waiting for fits where that fails."""
     with ThreadPoolExecutor(len(study.learners) + 1) as threads:
+        course = _Course(study, place, threads)
         try:
-            yield _Course(study, place, threads)
+            with run.stage(NUISANCE) as stage:
+                course.begin()
+                course.finish(NUISANCE)
+                stage |= vars(course.counts(NUISANCE))
+            with run.stage(TREATMENT) as stage:
+                course.finish(TREATMENT)
+                stage |= vars(course.counts(TREATMENT))
         except BaseException as error:
-            place.end_stages(error)
+            place.end_stages(error)  # the threads end without waiting for fits
             raise
+    return Fitted(study.without(course.failed), course.fits, course.counts(JUDGING))
 
 
 class _Course:

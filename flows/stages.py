@@ -26,20 +26,13 @@ from metalearners.workers.workers import InProcess
 
 @dataclass(frozen=True)
 class Counts:
-    """What became of the units of some plans.
+    """Counts of the units of some plans."""
 
-    Parameters
-    ----------
-    planned, unique : before and after equal units are merged
-    executed, reused : fitted now, and found
-    retried : attempts beyond the first
-    """
-
-    planned: int
-    unique: int
-    executed: int
-    reused: int
-    retried: int
+    planned: int  # before equal units are merged
+    unique: int  # after that
+    executed: int  # fitted by this run
+    reused: int  # found in the cache
+    retried: int  # attempts beyond the first
 
     @classmethod
     def of(cls, plans: Sequence[Plan], place: Workspace) -> "Counts":
@@ -54,13 +47,7 @@ class Counts:
 
 
 def stage_flow(whose: str, kind: str, place: Workspace) -> Flow[[Ref, str], None]:
-    """The sub-flow of one stage of a learner, or of evaluation.
-
-    Parameters
-    ----------
-    whose : name of the learner, or "evaluation"
-    kind : ``nuisance`` or ``treatment``
-    """
+    """The sub-flow of a stage, ``nuisance`` or ``treatment``, of a learner or of evaluation."""
 
     def stage(units: Ref, workspace: str) -> None:
         try:
@@ -136,10 +123,7 @@ class _Tasks:
     def wait_for_one(self) -> None:
         """Wait until one more unit is fitted.
 
-        Raises
-        ------
-        FitError
-            If it couldn't be.
+        Raises FitError if it couldn't be.
         """
         while True:
             act, *arguments = self._events.get()

@@ -23,7 +23,7 @@ def _passing(task: Task[..., Any], run: TaskRun, state: State[Any]) -> bool:
     except PASSING_FAULTS:
         return True
     except BaseException:
-        return False
+        pass
     return False
 
 
@@ -42,17 +42,6 @@ def _unit_key(context: Any, parameters: dict[str, Any]) -> str:
     retry_condition_fn=_passing,
 )
 def fit(key: Ref, label: str, workspace: str) -> Ref:
-    """Have one unit fitted and the fit kept.
-
-    Parameters
-    ----------
-    key : of the unit
-    label : what the unit is for, as the UI shows it
-    workspace : handle
-
-    Returns
-    -------
-    The key, under which the store has the fit
-    """
+    """Fit the unit of a key and keep the fit; its label is for the UI. Returns the key."""
     find_workspace(workspace).obtain(key)
     return key

@@ -30,19 +30,9 @@ from flows.fitting.workspace import Workspace, workspace
 from flows.inputs.study import Study
 from flows.loading import Prepared, check_folders, load, with_body
 from flows.report.page import render
-from flows.report.results import (
-    Results,
-    evaluate,
-)
+from flows.report.results import Results, evaluate
 from flows.report.summary import summary_of
-from flows.runs import (
-    Run,
-    cache_warning,
-    outcome_lines,
-    peak_rss_bytes,
-    recorded,
-    whole_folder,
-)
+from flows.runs import Run, cache_warning, outcome_lines, peak_rss_bytes, recorded, whole_folder
 from flows.schedule import fit_learners
 from flows.server import prefect_patches
 from flows.server.cancellation import interruptible
@@ -72,21 +62,29 @@ def uplift_run(
 
     Parameters
     ----------
-    data : where the rows are and what their columns mean
-    learners : metalearners to fit; what they share is fitted once
-    models : base models by role, and a learner's own by model kind
-    clip : bound of estimated propensities: auto for a tenth of each arm's share, or a number for
-        [clip, 1 - clip]
-    folds : cross-fitting
-    parallelism : auto, or how fits are spread over the cores
-    cache : where fits are kept for later runs
-    evaluation : hold-out and standard errors of curves
-    output : folder of all runs
-    refresh : fit anew what the cache has
+    data : DataConfig
+        Where the rows are and what their columns mean.
+    learners : list of str
+        Metalearners to fit. What they share is fitted once.
+    models : ModelsConfig
+        Base models by role, and a learner's own by model kind.
+    clip : "auto" or float
+        Bound of estimated propensities: a tenth of each arm's share, or [clip, 1 - clip].
+    folds, evaluation : FoldsConfig, EvaluationConfig
+        Cross-fitting; the hold-out and standard errors of curves.
+    parallelism : "auto" or ParallelismConfig
+        How fits are spread over the cores.
+    cache : CacheConfig
+        Where fits are kept for later runs.
+    output : str
+        Folder of all runs.
+    refresh : bool
+        Whether to fit again what the cache has.
 
     Returns
     -------
-    The run's folder
+    str
+        The run's folder.
 
     Raises
     ------

@@ -43,10 +43,8 @@ output: runs
 def write_config(source: str, output: Path) -> None:
     """Write a commented config for a data source; never overwrites a file.
 
-    Raises
-    ------
-    InputError
-        If the data can't be read, no treatment or outcome can be guessed, or the file exists.
+    Raises InputError if the data can't be read, no treatment or outcome can be guessed, or the file
+    exists.
     """
     dataset = open_source(source)
     names = dataset.schema.names

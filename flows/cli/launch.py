@@ -39,10 +39,7 @@ def launch(
     Path
         The run's folder.
 
-    Raises
-    ------
-    InputError
-        If the config or the data are wrong; nothing was fitted.
+    Raises InputError if the config or the data are wrong; nothing was fitted.
     """
     config = load_config(path, changes, output)
     try:

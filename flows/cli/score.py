@@ -29,10 +29,7 @@ def score_file(model: Path, source: str, output: Path) -> int:
     int
         Number of rows.
 
-    Raises
-    ------
-    InputError
-        If the model is damaged, the rows don't fit it, or the file can't be written.
+    Raises InputError if the model is damaged, the rows don't fit it, or the file can't be written.
     """
     check_file(output, "--output")
     try:

@@ -27,10 +27,7 @@ def load_config(path: Path, changes: Iterable[str] = (), output: str | None = No
     output : str or None
         Replaces the config's own.
 
-    Raises
-    ------
-    InputError
-        If the file or anything in it is wrong.
+    Raises InputError if the file or anything in it is wrong.
     """
     content = _mapping(path)
     for change in changes:

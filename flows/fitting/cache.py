@@ -37,10 +37,7 @@ _EXTRAS |= dict.fromkeys(("abfs", "abfss", "az", "adl"), "azure")
 def open_cache(config: CacheConfig) -> FitCache:
     """The cache of a config; the environment may name a key that signs its fits.
 
-    Raises
-    ------
-    InputError
-        If there can be no such place.
+    Raises InputError if there can be no such place.
     """
     age = config.max_age_days
     place = open_place(config.storage)
@@ -59,10 +56,7 @@ def check_cache(config: CacheConfig) -> str:
     -------
     A warning of others who may put fits into it; empty if none may
 
-    Raises
-    ------
-    InputError
-        If it can't be used, or any user of this machine may put fits into it.
+    Raises InputError if it can't be used, or any user of this machine may put fits into it.
     """
     _check_state_of(config.storage)
     if "://" in config.storage:
@@ -101,10 +95,7 @@ def _only_readable(folder: str) -> bool:
 def open_place(location: str) -> Storage:
     """The storage at a place that a config names.
 
-    Raises
-    ------
-    InputError
-        If there can be no such place.
+    Raises InputError if there can be no such place.
     """
     return _opened(open_storage, location)
 
@@ -139,10 +130,8 @@ def cache_facts(store: Store, config: CacheConfig) -> dict[str, Any]:
 def open_existing(location: str) -> FitCache:
     """A cache that there is already, for the commands that look at one.
 
-    Raises
-    ------
-    InputError
-        If there is none, or any user of this machine may put fits into it; nothing is made.
+    Raises InputError if there is none, or any user of this machine may put fits into it; nothing is
+    made.
     """
     config = parse(CacheConfig, {"storage": location}, "--")
     _check_state_of(location)
@@ -175,18 +164,12 @@ def damaged_entries(cache: FitCache) -> list[Entry]:
 
 @dataclass(frozen=True)
 class Pruned:
-    """What `prune` deleted.
-
-    Parameters
-    ----------
-    fits, files, folders : fits; files that killed processes left; folders of their inputs
-    size : of all that, in bytes
-    """
+    """What `prune` deleted."""
 
     fits: int
-    files: int
-    folders: int
-    size: int
+    files: int  # that killed processes left
+    folders: int  # of their inputs
+    size: int  # of all that, in bytes
 
 
 def prune(
@@ -201,9 +184,10 @@ def prune(
 
     Parameters
     ----------
-    older_than : days; fits older than that
-    damaged : fits that can't be used
-    everything : all fits
+    older_than : float, optional
+        Delete fits that are older than so many days.
+    damaged, everything : bool
+        Delete fits that can't be used, or all fits.
     """
     unusable = _unusable(cache) if damaged else set()
     oldest = math.inf if older_than is None else older_than * _DAY
@@ -223,10 +207,7 @@ def prune(
 def _unusable(cache: FitCache) -> set[Ref]:
     """Keys of damaged fits.
 
-    Raises
-    ------
-    InputError
-        If no fit is whole: another signing key, or none, would be why.
+    Raises InputError if no fit is whole: another signing key, or none, would be why.
     """
     found = damaged_entries(cache)
     if found and len(found) == len(list_entries(cache)):

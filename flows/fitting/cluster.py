@@ -20,10 +20,8 @@ from metalearners.workers.workers import Workers
 def check_cluster(asked: ParallelismConfig) -> None:
     """Refuse a Dask cluster that can't be used.
 
-    Raises
-    ------
-    InputError
-        If its package isn't installed, or it may not be used, or no scheduler answers.
+    Raises InputError if its package isn't installed, or it may not be used, or no scheduler
+    answers.
     """
     _dask()
     if asked.address is not None:
@@ -34,10 +32,7 @@ def check_cluster(asked: ParallelismConfig) -> None:
 def slots(address: str) -> int:
     """Number of fits that a cluster's workers take at a time.
 
-    Raises
-    ------
-    InputError
-        If no scheduler answers.
+    Raises InputError if no scheduler answers.
     """
     with _answering(address):
         return int(_dask().slots(address))

@@ -14,12 +14,7 @@ _QUIET_SECONDS = 2.0  # most fits of others end sooner
 
 
 class Waiting:
-    """Tells the run's listeners for whom it waits, once for each.
-
-    Parameters
-    ----------
-    label : what a unit is for, by its key
-    """
+    """Says for which other run this one waits, once for each; `label` names a unit by its key."""
 
     def __init__(self, label: Callable[[Ref], str]) -> None:
         self._label = label

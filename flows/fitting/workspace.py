@@ -26,32 +26,20 @@ from metalearners.workers.workers import InProcess, Workers, limited_blas
 
 @dataclass(eq=False)
 class Workspace:
-    """A run's store, units and tally.
+    """What the stages of a run share."""
 
-    Parameters
-    ----------
-    handle : that it is found by
-    store : inputs and fits
-    workers : where units are fitted
-    units : by key
-    shown : units that a stage has to fit, by the name that it knows them by
-    attempts : a unit's key for each time its fit was begun
-    fitted : and for each time that it ended well
-    pool : threads of all stages, as many as fits are made at a time
-    sharing, tally : what stages side by side tell each other
-    on_failure : called with a learner and what failed, in its stage's thread
-    """
-
-    handle: str
+    handle: str  # its name
     store: MemoryStore
     workers: Workers = field(default_factory=lambda: InProcess(1, 1))
     units: dict[Ref, FitUnit] = field(default_factory=dict)
-    shown: dict[Ref, list[FitUnit]] = field(default_factory=dict)
-    attempts: list[Ref] = field(default_factory=list)
-    fitted: list[Ref] = field(default_factory=list)
+    shown: dict[Ref, list[FitUnit]] = field(default_factory=dict)  # units of a stage, by a name
+    attempts: list[Ref] = field(default_factory=list)  # a key for each time that its fit began
+    fitted: list[Ref] = field(default_factory=list)  # and for each time that it succeeded
+    # Threads of all stages, one for each fit that runs at a time.
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
     sharing: Sharing = field(default_factory=Sharing)
     tally: Tally = field(default_factory=Tally)
+    # Called with the learner whose stage failed, in the thread of that stage.
     on_failure: Callable[[str, Exception], None] = lambda whose, error: None
     _events: list["queue.SimpleQueue[Any]"] = field(default_factory=list)
     _ended: BaseException | None = None
@@ -123,9 +111,12 @@ def workspace(cache: CacheConfig, refresh: bool = False, run: str = "") -> Itera
 
     Parameters
     ----------
-    cache : where fits are kept
-    refresh : fit anew what it has
-    run : whose workspace it is, for others who wait for its fits
+    cache : CacheConfig
+        Where fits are kept.
+    refresh : bool
+        Whether to fit again what the cache has.
+    run : str
+        Name of the run, for other runs that wait for its fits.
     """
     store = CachedStore(open_cache(cache), refresh) if cache.enabled else MemoryStore()
     place = Workspace(uuid4().hex, store)

@@ -20,10 +20,7 @@ _LARGEST = 1e100  # squares of larger numbers come near the end of floats
 def as_features(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """Feature columns as base models take them: numbers stay, texts become categories.
 
-    Raises
-    ------
-    InputError
-        If a column is neither.
+    Raises InputError if a column is neither.
     """
     return pd.DataFrame({name: _as_feature(frame[name]) for name in names})
 
@@ -60,10 +57,7 @@ def _kind(column: pd.Series) -> str:
 def known_propensity(frame: pd.DataFrame, data: DataConfig, arms: Sequence[Any]) -> Floats | None:
     """(n, K) known probabilities of the arms, or None where they are to be estimated.
 
-    Raises
-    ------
-    InputError
-        If arms are unknown or missing, or a probability isn't inside (0, 1).
+    Raises InputError if arms are unknown or missing, or a probability isn't inside (0, 1).
     """
     rule = data.propensity
     if rule is None:
@@ -97,10 +91,7 @@ def known_propensity(frame: pd.DataFrame, data: DataConfig, arms: Sequence[Any])
 def read_strata(frame: pd.DataFrame, data: DataConfig) -> pd.Series | None:
     """Labels of the strata within which arms were drawn; None for one stratum.
 
-    Raises
-    ------
-    InputError
-        If a row has none, or they are neither texts, numbers nor true/false.
+    Raises InputError if a row has none, or they are neither texts, numbers nor true/false.
     """
     if data.strata is None:
         return None
@@ -129,9 +120,8 @@ def _probability(frame: pd.DataFrame, value: float | str) -> Floats:
 
 def choose_columns(data: DataConfig, names: list[str]) -> tuple[list[str], list[str], list[str]]:
     """Columns to read, the features among them, and what to warn of."""
-    wanted = [(role, column) for role, column in data.roles.items()]
-    wanted += [("features", column) for column in data.features or []]
-    for role, column in wanted:
+    of_features = [("features", column) for column in data.features or []]
+    for role, column in [*data.roles.items(), *of_features]:
         if column not in names:
             raise InputError(
                 f"data.{role}: expected a column of {data.source}; {column!r} is none. "

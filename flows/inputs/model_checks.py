@@ -28,10 +28,7 @@ def check_model(who: str, kind: str, learner: MetaLearner, X: pd.DataFrame, weig
     weighted : bool
         Whether the rows have weights.
 
-    Raises
-    ------
-    InputError
-        If it can't.
+    Raises InputError if it can't.
     """
     estimator = learner.spec(kind).build()
     model = f"{type(estimator).__name__}, the {kind} of {who},"

@@ -27,10 +27,7 @@ _INSTALL = {"xgboost": "xgboost", "catboost": "catboost", "cuml": "cuml-cu12"}
 def learners_of(config: Config, n_variants: int) -> dict[str, MetaLearner]:
     """The config's learners, unfitted, by name.
 
-    Raises
-    ------
-    InputError
-        If a base model can't be used as said.
+    Raises InputError if a base model can't be used as said.
     """
     for name, entry in REGISTRY.items():
         kinds = _kinds(entry.load())
@@ -113,10 +110,8 @@ def resolve(model: ModelSpec, where: str, nested: bool = False) -> EstimatorSpec
     Nothing outside the allowed packages is imported, and nothing but a class with scikit-learn's
     estimator interface is called; nested, one with its splitters' interface too.
 
-    Raises
-    ------
-    InputError
-        If it isn't such a class, isn't installed, lacks a parameter, or refuses a value.
+    Raises InputError if it isn't such a class, isn't installed, lacks a parameter, or refuses a
+    value.
     """
     factory = _class_at(model.estimator, where, nested)
     try:

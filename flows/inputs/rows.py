@@ -29,59 +29,28 @@ from metalearners.evaluation.design import ArmShares
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Rows:
-    """The N rows of a source, and what the columns say of the n whose arm takes part.
+    """The N rows of a source, and what the columns say of the n whose arm takes part."""
 
-    Parameters
-    ----------
-    arms : list
-        Labels of the arms, the control first.
-    features : DataFrame of shape (N, p)
-        Features of every row of the source.
-    used : array of shape (N,)
-        Which rows' arm takes part.
-    row_ids : Series of length N
-        Identities of the source's rows.
-    propensity : array of shape (N, K), or None
-        Known probabilities of the arms; None where they are estimated.
-    shares : ArmShares, or None
-        Shares of the arms in a declared experiment; `propensity` has them then.
-    strata : Series of length n, or None
-        Strata within which the arms were drawn; None for one stratum.
-    y, w : arrays of shape (n,)
-        Outcomes, and codes of the arms.
-    weight, groups : arrays of shape (n,), or None
-        Sampling weights, and labels of the clusters.
-    digest : str
-        Of the columns that were read, without the rows' identities.
-    left_out : dict
-        Number of rows by label of the arms that take no part.
-    warnings : list of str
-        What a reader should know.
-    """
-
-    arms: list[Any]
-    features: pd.DataFrame
-    used: Array
-    row_ids: pd.Series
-    propensity: Floats | None
-    shares: ArmShares | None
-    strata: pd.Series | None
-    y: Array
-    w: Array
-    weight: Floats | None
-    groups: Array | None
-    digest: Ref
-    left_out: dict[str, int]
-    warnings: list[str]
+    arms: list[Any]  # labels, the control first
+    features: pd.DataFrame  # (N, p)
+    used: Array  # (N,) whether a row's arm takes part
+    row_ids: pd.Series  # (N,)
+    propensity: Floats | None  # (N, K) known probabilities; None where they are estimated
+    shares: ArmShares | None  # of the arms in a declared experiment: `propensity` has them then
+    strata: pd.Series | None  # (n,) within which arms were drawn; None for one stratum
+    y: Array  # (n,) outcomes
+    w: Array  # (n,) codes of the arms
+    weight: Floats | None  # (n,)
+    groups: Array | None  # (n,) labels of the clusters
+    digest: Ref  # of the columns that were read, without the rows' identities
+    left_out: dict[str, int]  # rows by label of the arms that take no part
+    warnings: list[str]  # what a reader should know
 
 
 def read_rows(data: DataConfig) -> Rows:
     """Read the columns that a config names.
 
-    Raises
-    ------
-    InputError
-        If the source can't be read, or a column isn't what its role needs.
+    Raises InputError if the source can't be read, or a column isn't what its role needs.
     """
     source = open_source(data.source)
     columns, features, warnings = choose_columns(data, source.schema.names)

@@ -31,10 +31,7 @@ _FORMATS = {
 def open_source(source: str) -> pa.dataset.Dataset:
     """The data set at a place, its schema read and no rows yet.
 
-    Raises
-    ------
-    InputError
-        If there is nothing that can be read, or the process may not read there.
+    Raises InputError if there is nothing that can be read, or the process may not read there.
     """
     check_allowed(source)
     with _reading(source):

@@ -25,31 +25,18 @@ from metalearners.metalearner import PROPENSITY_MODEL, MetaLearner
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Study(Rows):
-    """What a run is about, loaded and validated: its rows, and what is to be made of them.
+    """What a run is about, loaded and validated: its rows, and what is to be made of them."""
 
-    Parameters
-    ----------
-    config : Config
-        As validated, with a base model for each role.
-    dataset : Dataset
-        The rows whose arm takes part.
-    judging : Dataset, or None
-        The same rows with the held-out ones as those to fit on: nuisances of their own judge what
-        was fitted on the others. None without such rows, or with too few.
-    learners : dict
-        Learners by name, unfitted.
-    reference : DRLearner
-        Gives the nuisances that average effects and evaluation share.
-    failed : dict
-        What went wrong, by learner that couldn't be fitted; `learners` has the others.
-    """
-
-    config: Config
-    dataset: Dataset
+    config: Config  # with a base model for each role
+    dataset: Dataset  # the rows whose arm takes part
+    # The same with the held-out rows as those to fit on: their nuisances judge what was fitted on
+    # the others. None without such rows, or with too few.
     judging: Dataset | None
-    learners: dict[str, MetaLearner]
-    reference: DRLearner
-    failed: dict[str, str] = field(default_factory=dict)
+    learners: dict[str, MetaLearner]  # by name, unfitted
+    reference: DRLearner  # its nuisances serve average effects and evaluation
+    failed: dict[str, str] = field(
+        default_factory=dict
+    )  # why a learner couldn't be fitted, by name
 
     def without(self, failed: Mapping[str, Exception]) -> "Study":
         """The study without learners that couldn't be fitted."""
@@ -73,10 +60,7 @@ class Study(Rows):
 def load_study(config: Config) -> Study:
     """Read a config's data and prove that it can be run.
 
-    Raises
-    ------
-    InputError
-        If the data, the config or the two together are wrong.
+    Raises InputError if the data, the config or the two together are wrong.
     """
     learners_of(config, n_variants=2)  # wrong base models are refused before data are read
     rows = read_rows(config.data)

@@ -30,10 +30,8 @@ _CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 def check_address(address: str) -> str:
     """The address, if it holds no secret.
 
-    Raises
-    ------
-    ValueError
-        If it holds one: each run keeps its config, and other users see a command's arguments.
+    Raises ValueError if it holds one: each run keeps its config, and other users see a command's
+    arguments.
     """
     in_one = re.sub(r"\s", "", address)
     if without_secrets(in_one) != in_one:

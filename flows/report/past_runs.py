@@ -42,10 +42,7 @@ class _Summary(_Read):
 def read_summary(path: Path) -> dict[str, Any]:
     """A run's summary, or its record, with all entries.
 
-    Raises
-    ------
-    ValueError
-        If no run writes such a file; the message says why.
+    Raises ValueError if no run writes such a file; the message says why.
     """
     try:
         content = json.loads(read_regular(path, _MOST_BYTES))

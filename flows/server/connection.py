@@ -48,10 +48,7 @@ def connect(port: int | None = None) -> str:
     str
         The API's address, which the environment names from now on.
 
-    Raises
-    ------
-    InputError
-        If the port is taken, or the server that the environment names doesn't answer.
+    Raises InputError if the port is taken, or the server that the environment names doesn't answer.
     """
     address = os.environ.get("PREFECT_API_URL")
     if address and not answers(address):

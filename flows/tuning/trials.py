@@ -31,10 +31,7 @@ def tune(study: Study, deadline: float) -> dict[str, Any]:
         ``not_measured``: a reason by setting. ``notes``: why the first setting is kept, what was
         measured, and whether the machine was busy.
 
-    Raises
-    ------
-    RuntimeError
-        If there was no time for a single measurement.
+    Raises RuntimeError if there was no time for a single measurement.
     """
     begun = monotonic()
     work, here = work_of(study.dataset, expected(study)), machine()

@@ -29,10 +29,7 @@ def locking(path: Path) -> Iterator[bool]:
 
     Yields whether this process has the lock, and the file is still the one at the path.
 
-    Raises
-    ------
-    OSError
-        If nothing is there, or it can't be opened.
+    Raises OSError if nothing is there, or it can't be opened.
     """
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:

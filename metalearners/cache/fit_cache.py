@@ -163,10 +163,7 @@ class FitCache:
     def entries(self) -> Iterator[Entry]:
         """All kept fits.
 
-        Raises
-        ------
-        OSError
-            If the storage fails.
+        Raises OSError if the storage fails.
         """
         hits = self._hits_in(self.storage.items(layout.HITS))
         for item in self.storage.items():
@@ -197,10 +194,7 @@ class FitCache:
         list of Item
             What was deleted.
 
-        Raises
-        ------
-        OSError
-            If the storage fails.
+        Raises OSError if the storage fails.
         """
         inputs = list(self.storage.items(layout.INPUTS))  # before claims: a run claims, then writes
         left = self.storage.tidy()

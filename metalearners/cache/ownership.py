@@ -19,10 +19,7 @@ class UntrustedWarning(UserWarning):
 def make_private(folder: Path) -> None:
     """Make a folder, and its missing parents, for their owner alone under any umask.
 
-    Raises
-    ------
-    OSError
-        If it can't be made, or a file has its name.
+    Raises OSError if it can't be made, or a file has its name.
     """
     if folder.is_dir():
         return
@@ -47,11 +44,8 @@ def check_makers(folder: Path, files: Iterable[Path] = ()) -> str:
 
     Whoever may write to a folder may put other files into it. Root may do so anywhere.
 
-    Raises
-    ------
-    UntrustedError
-        If anybody may write there, or may have: the folder of another user lies where anybody
-        may make one.
+    Raises UntrustedError if anybody may write there, or may have: the folder of another user lies
+    where anybody may make one.
     """
     warning = ""
     for path in [folder, *files]:

@@ -19,10 +19,8 @@ class OddFileError(OSError):
 def open_regular(path: Path) -> BufferedReader:
     """Open a regular file, or a link to one, for reading.
 
-    Raises
-    ------
-    OddFileError
-        If it is a folder, a fifo, a socket, a device, or a link that leads nowhere but to itself.
+    Raises OddFileError if it is a folder, a fifo, a socket, a device, or a link that leads nowhere
+    but to itself.
     """
     try:
         _check_regular(path.stat(), path)  # first: to open a device may do something
@@ -43,10 +41,7 @@ def open_regular(path: Path) -> BufferedReader:
 def read_regular(path: Path, most: int, end: int | None = None) -> bytes:
     """All bytes of a regular file of `most` bytes at most, or the first `end` of one of any size.
 
-    Raises
-    ------
-    OddFileError
-        If it is no regular file, or larger.
+    Raises OddFileError if it is no regular file, or larger.
     """
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
@@ -72,10 +67,7 @@ def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:
 
     Its mode is `mode` less the umask.
 
-    Raises
-    ------
-    OSError
-        If it can't be written; the message names it.
+    Raises OSError if it can't be written; the message names it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{uuid4().hex}{TEMPORARY}"

@@ -15,10 +15,7 @@ def keyed_digest(signing_key: bytes, name: str, content: bytes | memoryview) -> 
 def check_key(signing_key: bytes) -> None:
     """Refuse a key that isn't bytes.
 
-    Raises
-    ------
-    TypeError
-        If it isn't.
+    Raises TypeError if it isn't.
     """
     if not isinstance(signing_key, bytes):
         raise TypeError(

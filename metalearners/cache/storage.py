@@ -35,10 +35,8 @@ class Storage(Protocol):
     def read(self, name: str, end: int | None = None, most: int = MOST_BYTES) -> bytes:
         """The bytes under a name, or the first `end` of them.
 
-        Raises
-        ------
-        OddFileError
-            If all are asked for, and are more than `most`; or if there is no regular file.
+        Raises OddFileError if all are asked for, and are more than `most`; or if there is no
+        regular file.
         """
 
     def write(self, name: str, content: bytes) -> None:

@@ -54,10 +54,7 @@ def check_dict(name: str, value: Any, content: str) -> None:
 def build(spec: EstimatorSpec, what: str, remedy: str) -> Any:
     """An estimator of a specification.
 
-    Raises
-    ------
-    ValueError
-        If its parameters don't fit its factory, or that returns no estimator.
+    Raises ValueError if its parameters don't fit its factory, or that returns no estimator.
     """
     try:
         estimator = spec.build()
@@ -83,11 +80,9 @@ def is_base_model(factory: Any) -> bool:
 def check_spec(spec: EstimatorSpec, kind: str, stage: str, method: str, weighted: bool) -> None:
     """Refuse a base model that can't play its role.
 
-    Raises
-    ------
-    ValueError
-        If there is none, it is no factory of estimators with scikit-learn's interface, its
-        parameters don't fit, it predicts something else, or it takes no weights where it must.
+    Raises ValueError if there is none, it is no factory of estimators with scikit-learn's
+    interface, its parameters don't fit, it predicts something else, or it takes no weights where it
+    must.
     """
     if spec.factory is None:
         argument = "propensity_model" if kind == "propensity_model" else "nuisance_model"

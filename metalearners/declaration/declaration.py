@@ -66,10 +66,8 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
     arms : list, optional
         Labels of the arms in `w`, the control first; None where `w` holds 0 to n_variants - 1.
 
-    Raises
-    ------
-    ValueError
-        If a needed base model is missing or of the wrong sort, or a number is out of range.
+    Raises ValueError if a needed base model is missing or of the wrong sort, or a number is out of
+    range.
     """
 
     NUISANCE_KINDS: ClassVar[tuple[str, ...]]

@@ -41,10 +41,7 @@ _NOT_IDENTITY = THREADS | {"verbose", "verbosity"}
 def digest(value: Any) -> Ref:
     """Digest of a value's content, 40 hexadecimal digits.
 
-    Raises
-    ------
-    TypeError
-        If the value's type has no digest, or something that its code reads has none.
+    Raises TypeError if the value's type has no digest, or something that its code reads has none.
     """
     walk = WALK.get()
     if walk is None:

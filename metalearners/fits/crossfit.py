@@ -44,10 +44,7 @@ class CrossFit:
         The model of the fold that a training row is in predicts it, and hasn't seen it. The model
         of all training rows predicts held-out rows. NaN where there is no such model.
 
-        Raises
-        ------
-        ValueError
-            If only the served model was kept.
+        Raises ValueError if only the served model was kept.
         """
         parts = list(zip(self.tests, self.folds, strict=True))
         if self.overall is not None and self.overall.predictions is not None:
@@ -126,10 +123,7 @@ class CrossFit:
     def check_rows(self, n_rows: int, content: str) -> None:
         """Refuse rows that aren't those fitted on, in their order.
 
-        Raises
-        ------
-        ValueError
-            If their number or their features' content differs.
+        Raises ValueError if their number or their features' content differs.
         """
         if n_rows != self.n_rows:
             raise ValueError(

@@ -54,10 +54,7 @@ _LOCAL = {
 def connect(address: str) -> Client:
     """A client of the scheduler at an address.
 
-    Raises
-    ------
-    OSError
-        If none answers there.
+    Raises OSError if none answers there.
     """
     try:
         return Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
@@ -70,10 +67,7 @@ def connect(address: str) -> Client:
 def slots(address: str) -> int:
     """Number of fits that the workers at an address run at a time.
 
-    Raises
-    ------
-    OSError
-        If no scheduler answers there.
+    Raises OSError if no scheduler answers there.
     """
     with connect(address) as client:
         return _slots(client)
@@ -207,10 +201,7 @@ def on_cluster(
 ) -> DaskWorkers:
     """The workers of a cluster that runs.
 
-    Raises
-    ------
-    OSError
-        If none answers there.
+    Raises OSError if none answers there.
     """
     return DaskWorkers(connect(address), threads, inputs, time_limit, limit)
 
@@ -254,10 +245,8 @@ class _EndsWithParent(WorkerPlugin):
 def fit_here(content: bytes, key: Ref, threads: int, topic: str | None) -> Fit:
     """Fit a pickled shipment in a worker; under a topic, if any, tell when the fit begins.
 
-    Raises
-    ------
-    RuntimeError
-        If this worker computes another key: with other versions the fit would be another.
+    Raises RuntimeError if this worker computes another key: with other versions the fit would be
+    another.
     """
     shipment = _unpacked(content)
     if _key_here(shipment.unit) != key:
