@@ -62,19 +62,11 @@ class DirectoryStore(CachedStore):
     Parameters
     ----------
     location : Path or str
-    <<<<<<< HEAD
-        A folder, made for its owner alone if it doesn't exist, or a URL.
-    refresh : bool
-        As for `CachedStore`.
-    signing_key : bytes
-        A secret; fits are valid only if they were kept with the same one.
-    =======
         A folder or a URL. A folder that doesn't exist is made, for its owner alone.
     refresh : bool
         Whether to ignore fits that other objects kept, so that every unit is fitted anew.
     signing_key : bytes
         A secret; only fits that were kept with the same secret are valid.
-    >>>>>>> b
 
     Raises
     ------
