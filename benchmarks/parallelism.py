@@ -28,7 +28,7 @@ from flows.inputs.study import Study, load_study
 from metalearners.fits.plan import Plan, plan_stage
 from metalearners.fits.store import MemoryStore
 from metalearners.fits.unit import FitUnit
-from metalearners.workers.workers import limited_blas
+from metalearners.workers.threads import limited_blas
 
 REPEATS = 5
 HOPELESS = 2.5  # times the best

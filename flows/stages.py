@@ -21,7 +21,7 @@ from metalearners.fits.execute import run_plan
 from metalearners.fits.plan import Plan
 from metalearners.fits.store import Store
 from metalearners.fits.unit import FitUnit
-from metalearners.workers.workers import InProcess
+from metalearners.workers.threads import InProcess
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from flows.server.environment import state_folder
 from metalearners.cache.folder_storage import FolderStorage
 from metalearners.cache.layout import inputs_place
 from metalearners.cache.storage import Storage
+from metalearners.workers.protocol import Workers
 from metalearners.workers.shared_inputs import SharedInputs
-from metalearners.workers.workers import Workers
 
 
 def check_cluster(asked: ParallelismConfig) -> None:

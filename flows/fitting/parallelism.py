@@ -16,8 +16,10 @@ from metalearners.fits.plan import Regression, plan_stage
 from metalearners.fits.store import MemoryStore
 from metalearners.fits.unit import FitUnit
 from metalearners.workers.auto import Batch, Work, decide, memory_takes
+from metalearners.workers.processes import Processes
+from metalearners.workers.protocol import Workers
 from metalearners.workers.shared_inputs import SharedInputs
-from metalearners.workers.workers import InProcess, Processes, Workers
+from metalearners.workers.threads import InProcess
 
 
 @dataclass(frozen=True)

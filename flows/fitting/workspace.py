@@ -21,7 +21,8 @@ from metalearners.digests.names import combine
 from metalearners.fits.store import MemoryStore, Store, obtain
 from metalearners.fits.unit import Fit, FitUnit
 from metalearners.store import CachedStore
-from metalearners.workers.workers import InProcess, Workers, limited_blas
+from metalearners.workers.protocol import Workers
+from metalearners.workers.threads import InProcess, limited_blas
 
 
 @dataclass(eq=False)

@@ -24,7 +24,7 @@ from metalearners.evaluation.ranking import Gain, Group, calibration, gain_curve
 from metalearners.evaluation.ties import rounding
 from metalearners.fits.crossfit import CrossFit
 from metalearners.metalearner import PROPENSITY_MODEL, VARIANT_OUTCOME_MODEL
-from metalearners.workers.workers import side_by_side
+from metalearners.workers.threads import side_by_side
 
 NO_HOLDOUT = (
     "evaluation.holdout is 0: every row was fitted on, and ranking or calibration on such rows "

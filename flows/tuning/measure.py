@@ -18,7 +18,8 @@ from flows.errors import FitError
 from flows.fitting.parallelism import Parallelism
 from metalearners.fits.store import Store
 from metalearners.fits.unit import FitUnit
-from metalearners.workers.workers import Workers, limited_blas
+from metalearners.workers.protocol import Workers
+from metalearners.workers.threads import limited_blas
 
 _POLL_SECONDS = 0.05
 

@@ -35,8 +35,9 @@ from threadpoolctl import threadpool_limits
 from metalearners._typing import Ref
 from metalearners.fits.store import Store
 from metalearners.fits.unit import Fit, FitUnit
+from metalearners.workers.processes import end_with
+from metalearners.workers.protocol import TimeLimitExceeded, WorkerLost
 from metalearners.workers.shared_inputs import SharedInputs, Shipment, fit_shipment, receive
-from metalearners.workers.workers import TimeLimitExceeded, WorkerLost, end_with
 
 _CONNECT_SECONDS = 8.0
 _POLL_SECONDS = 0.2

@@ -26,8 +26,8 @@ from metalearners.fits.estimator_spec import EstimatorSpec
 from metalearners.fits.store import MemoryStore
 from metalearners.fits.unit import FitUnit
 from metalearners.workers.dask import DaskWorkers, connect, fit_here, on_cluster
+from metalearners.workers.protocol import TimeLimitExceeded, WorkerLost
 from metalearners.workers.shared_inputs import SharedInputs
-from metalearners.workers.workers import TimeLimitExceeded, WorkerLost
 from tests.conftest import REPOSITORY, free_port
 from tests.faulty import NeverFits, Slow
 from tests.metalearners.workers.test_workers import Reports

@@ -16,8 +16,10 @@ from metalearners.cache.folder_storage import FolderStorage
 from metalearners.fits.estimator_spec import EstimatorSpec
 from metalearners.fits.store import MemoryStore
 from metalearners.fits.unit import FitUnit
+from metalearners.workers.processes import Processes
+from metalearners.workers.protocol import TimeLimitExceeded, WorkerLost
 from metalearners.workers.shared_inputs import SharedInputs
-from metalearners.workers.workers import Processes, TimeLimitExceeded, WorkerLost, side_by_side
+from metalearners.workers.threads import side_by_side
 from tests.faulty import CanTBeSentBack, DiesSending, Ends, NeverFits, TakesMinutes
 
 

@@ -1,4 +1,4 @@
-"""Where units are fitted: in this process, or in processes of their own."""
+"""Units are fitted in processes, each of which ends with this one."""
 
 import contextlib
 import math
@@ -7,70 +7,19 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import BrokenExecutor, ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from functools import cache
-from typing import Protocol, TypeVar
+from concurrent.futures import BrokenExecutor, wait
 
 import psutil
 from loky.backend import get_context
 from loky.process_executor import BrokenProcessPool, ProcessPoolExecutor, TerminatedWorkerError
-from threadpoolctl import ThreadpoolController
 
-from metalearners.base_models.training import limited_openmp
-from metalearners.fits.fit import fit_unit
 from metalearners.fits.store import Store
 from metalearners.fits.unit import Fit, FitUnit
+from metalearners.workers.protocol import TimeLimitExceeded, WorkerLost
 from metalearners.workers.shared_inputs import SharedInputs, Shipment, fit_shipment, receive
+from metalearners.workers.threads import thread_pools
 
 _LOOK_SECONDS = 1.0
-
-T = TypeVar("T")
-R = TypeVar("R")
-
-
-class WorkerLost(OSError):  # noqa: N818 - what happened, as the standard library has it
-    """A worker was killed or ran out of memory in the middle of a fit."""
-
-
-class TimeLimitExceeded(RuntimeError):  # noqa: N818
-    """A fit took longer than its limit, and was stopped."""
-
-
-class Workers(Protocol):
-    """Fits units, one for each thread that calls `fit`."""
-
-    concurrency: int  # threads that may call at a time
-
-    def fit(self, unit: FitUnit, store: Store) -> Fit:
-        """The fit of a unit, whose inputs are in the store.
-
-        Raises
-        ------
-        WorkerLost
-            If its worker ended.
-        TimeLimitExceeded
-            If it took longer than its limit.
-        """
-
-    def close(self) -> None:
-        """End all processes and threads that were started."""
-
-
-@dataclass(eq=False)
-class InProcess:
-    """Fits in the thread that calls `fit`."""
-
-    concurrency: int  # threads that may call at a time
-    threads: int  # inside one fit
-
-    def fit(self, unit: FitUnit, store: Store) -> Fit:
-        """The fit of a unit."""
-        return fit_unit(unit, store, self.threads)
-
-    def close(self) -> None:
-        """Nothing."""
 
 
 class Processes:
@@ -193,7 +142,7 @@ def _begin_worker(parent: int, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
     threading.Thread(target=end_with, args=(parent,), daemon=True).start()
     os.environ["LOKY_MAX_CPU_COUNT"] = str(threads)  # for what base models start themselves
-    _pools().limit(limits=threads, user_api="blas")
+    thread_pools().limit(limits=threads, user_api="blas")
 
 
 def end_with(parent: int) -> None:
@@ -204,32 +153,3 @@ def end_with(parent: int) -> None:
         with contextlib.suppress(psutil.Error):
             child.kill()
     os._exit(1)
-
-
-@contextlib.contextmanager
-def limited_blas(threads: int | None) -> Iterator[None]:
-    """Limit the threads of linear algebra in this process; None leaves them as they are.
-
-    A process has one such limit: set it around fits that run side by side, not in each of them.
-    """
-    if threads is None:
-        yield
-        return
-    with _pools().limit(limits=threads, user_api="blas"):
-        yield
-
-
-def side_by_side(call: Callable[[T], R], items: Iterable[T], n: int, threads: int) -> list[R]:
-    """What a call returns for each item: `n` calls at a time, each with so many threads."""
-
-    def limited(item: T) -> R:
-        with limited_openmp(threads):
-            return call(item)
-
-    with limited_blas(threads), ThreadPoolExecutor(n) as pool:
-        return list(pool.map(limited, items))
-
-
-@cache
-def _pools() -> ThreadpoolController:
-    return ThreadpoolController()
