@@ -13,7 +13,7 @@ from flows.config.sections import Config
 from flows.fitting.cache import check_cache
 from flows.fitting.cluster import check_cluster
 from flows.fitting.parallelism import cut_down
-from flows.inputs.source import check_allowed
+from flows.inputs.places import check_allowed
 from flows.inputs.study import Study, load_study
 
 if TYPE_CHECKING:

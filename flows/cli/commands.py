@@ -172,7 +172,7 @@ def score(
 
 @app.command()
 def init(
-    data: Annotated[str, typer.Argument(help="Parquet, CSV or Feather data.")],
+    data: Annotated[str, typer.Argument(help="CSV, Parquet, Feather or JSON lines.")],
     output: Annotated[Path, typer.Option(help="Config to write.")] = Path("uplift.yaml"),
 ) -> None:
     """Write a commented config with column roles guessed; never overwrites."""

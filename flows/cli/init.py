@@ -7,7 +7,7 @@ import pandas as pd
 
 from flows.config.yaml_text import to_yaml
 from flows.errors import InputError
-from flows.inputs.source import open_source, read_table
+from flows.inputs.source import open_source
 from metalearners.bundle import arm_name
 from metalearners.registry import REGISTRY
 
@@ -46,9 +46,8 @@ def write_config(source: str, output: Path) -> None:
     Raises InputError if the data can't be read, no treatment or outcome can be guessed, or the file
     exists.
     """
-    dataset = open_source(source)
-    names = dataset.schema.names
-    frame = read_table(dataset, names, source)
+    rows = open_source(source)
+    frame = rows.read(rows.data_names).frame
     text = _TEMPLATE.format(**_guess(frame, source))
     try:
         with output.open("x", encoding="utf-8") as file:

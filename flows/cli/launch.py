@@ -141,7 +141,7 @@ def serve_deployments(port: int) -> None:
     Runs of the deployments may read and write in the working folder only, unless the environment
     names other places.
     """
-    from flows.inputs.source import DATA_ROOTS_VARIABLE
+    from flows.inputs.places import DATA_ROOTS_VARIABLE
 
     environment.prepare()
     environment.prepare_children()

@@ -12,7 +12,8 @@ from flows.config.sections import DataConfig
 from flows.errors import InputError
 from flows.fitting.cache import KEY_VARIABLE, signing_key
 from flows.inputs.columns import known_propensity, read_strata
-from flows.inputs.source import open_source, read_table
+from flows.inputs.source import open_source
+from flows.inputs.text_files import Asked
 from flows.messages.secrets import check_address
 from metalearners._typing import Floats
 from metalearners.bundle import Bundle, BundleError, sign
@@ -65,13 +66,14 @@ def _estimates(bundle: Bundle, source: str) -> pd.DataFrame:
     if bundle.schema is None or "config" not in bundle.about:
         raise InputError("Expected the model of a run, which knows its features; found another.")
     data = parse(DataConfig, bundle.about["config"]["data"], "Expected the model of a run: data.")
-    dataset = open_source(source)
+    rows = open_source(source, Asked(**data.read.model_dump()))
     # Other learners have no use for known probabilities of new rows.
     designed = any(PROPENSITY_MODEL in learner.SERVED for learner in bundle.learners.values())
     columns = _design_columns(data) if designed else []
     wanted = [*bundle.schema.names, *columns, *([data.row_id] if data.row_id else [])]
-    present = [name for name in dict.fromkeys(wanted) if name in dataset.schema.names]
-    frame = read_table(dataset, present, source) if present else pd.DataFrame()
+    present = [name for name in dict.fromkeys(wanted) if name in rows.names]
+    texts = [f.name for f in bundle.schema.features if f.levels and isinstance(f.levels[0], str)]
+    frame = rows.read(present, data.labels, texts).frame if present else pd.DataFrame()
     absent = [name for name in columns if name not in present]
     if absent:
         kind = "strata" if absent == [data.strata] else "propensity"

@@ -1,5 +1,6 @@
 """The config of a run: one frozen object of sections, which checks itself when it is made."""
 
+import codecs
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
@@ -65,13 +66,41 @@ class _Section(BaseModel):
 _SHARED_ROLES = ({"row_id", "group"}, {"features", "strata"})
 
 
+def _known_encoding(name: str) -> str:
+    try:
+        codecs.lookup(name)
+    except LookupError:
+        raise ValueError(
+            f"expected an encoding that Python knows, such as utf-8 or cp1252; found {name!r}."
+        ) from None
+    return name
+
+
+class ReadConfig(_Section):
+    """How a text file, such as a CSV, is read: what is empty is sniffed from the file."""
+
+    separator: str | None = Field(
+        None, min_length=1, max_length=1, description="Between the fields of a row"
+    )
+    encoding: Annotated[str, AfterValidator(_known_encoding)] | None = Field(
+        None, description="Of the file's bytes, such as utf-8 or cp1252"
+    )
+    decimal: Literal[".", ","] | None = Field(None, description="Mark before decimals")
+    thousands: Literal["", ",", ".", " ", "'"] | None = Field(
+        None, description="Mark between groups of three digits"
+    )
+    missing: list[str] = Field([], description="Fields that are missing values, as empty ones are")
+    texts: list[str] = Field([], description="Columns that are texts, whatever they look like")
+
+
 class DataConfig(_Section):
     """Where the rows are, and what their columns mean."""
 
     source: Address = Field(
         min_length=1,
-        description="Parquet, CSV or Feather: a file, a folder, a glob or an fsspec URL",
+        description="CSV, Parquet, Feather or JSON lines: a file, folder, glob or fsspec URL",
     )
+    read: ReadConfig = Field(ReadConfig(), description="How a text file is read")
     outcome: str = Field(description="Column of the outcome")
     outcome_type: Literal["regression", "binary"] = Field(
         "regression", description="regression: numbers; binary: 0/1, true/false or two labels"
@@ -137,6 +166,12 @@ class DataConfig(_Section):
             columns = {arm: p for arm, p in self.propensity.items() if isinstance(p, str)}
             roles |= {f"propensity.{arm}": column for arm, column in columns.items()}
         return roles
+
+    @property
+    def labels(self) -> list[str]:
+        """Columns of labels, which stay as they are written."""
+        columns = (self.treatment, self.row_id, self.group, self.strata)
+        return [column for column in columns if column is not None]
 
     @model_validator(mode="after")
     def _one_design(self) -> Self:

@@ -8,7 +8,7 @@ from types import ModuleType
 from flows.config.sections import ParallelismConfig
 from flows.errors import InputError
 from flows.fitting.cache import inputs_folder
-from flows.inputs.source import check_allowed
+from flows.inputs.places import check_allowed
 from flows.server.environment import state_folder
 from metalearners.cache.folder_storage import FolderStorage
 from metalearners.cache.layout import inputs_place

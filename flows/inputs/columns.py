@@ -9,11 +9,13 @@ import pandas as pd
 from flows.config.problems import nearest
 from flows.config.sections import DataConfig
 from flows.errors import InputError
+from flows.messages.limits import shown
 from metalearners._typing import Array, Floats
 from metalearners.bundle import arm_name
 from metalearners.data.dataset import are_propensities
 
 _PLAIN = ("string", "integer", "floating", "boolean")
+_LARGEST_INTEGER = 2**53
 _LARGEST = 1e100  # squares of larger numbers come near the end of floats
 
 
@@ -22,7 +24,7 @@ def as_features(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
 
     Raises InputError if a column is neither.
     """
-    return pd.DataFrame({name: _as_feature(frame[name]) for name in names})
+    return pd.DataFrame({name: _as_feature(frame[name]) for name in names}, copy=False)
 
 
 def _as_feature(column: pd.Series) -> pd.Series:
@@ -38,6 +40,12 @@ def _as_feature(column: pd.Series) -> pd.Series:
         return column.astype(pd.CategoricalDtype(sorted(column.dropna().unique())))
     if kind == "boolean":
         return column.astype(float if column.isna().any() else np.int8)
+    if kind == "integer" and column.abs().max() > _LARGEST_INTEGER:
+        raise InputError(
+            f"data.features: expected integers up to 2^53 in {column.name!r}, as models take them "
+            f"as numbers with 15 digits; found {column.abs().max()}. Is it an identity? Leave it "
+            "out of features."
+        )
     if kind == "floating" and np.isinf(column).any():
         raise InputError(
             f"data.features: expected finite numbers in {column.name!r}; found infinite ones. "
@@ -118,24 +126,30 @@ def _probability(frame: pd.DataFrame, value: float | str) -> Floats:
     return _numbers(frame[value], "data.propensity")
 
 
-def choose_columns(data: DataConfig, names: list[str]) -> tuple[list[str], list[str], list[str]]:
-    """Columns to read, the features among them, and what to warn of."""
+def choose_columns(
+    data: DataConfig, names: list[str], data_names: list[str]
+) -> tuple[list[str], list[str], list[str]]:
+    """Columns to read, the features among them, and what to warn of.
+
+    `names` are all columns; `data_names` are those that no program wrote for itself.
+    """
     of_features = [("features", column) for column in data.features or []]
     for role, column in [*data.roles.items(), *of_features]:
         if column not in names:
             raise InputError(
                 f"data.{role}: expected a column of {data.source}; {column!r} is none. "
-                f"{nearest(column, names)}It has: {', '.join(names)}."
+                f"{nearest(column, names)}It has: {shown(', '.join(names), 300)}."
             )
     roles = list(dict.fromkeys(data.roles.values()))
-    features = data.features or [name for name in names if name not in roles]
+    features = data.features or [name for name in data_names if name not in roles]
     if not features:
         raise InputError(f"Expected feature columns in {data.source}; every column has a role.")
     warnings = []
     if data.features is None:
         warnings.append(
             f"data.features isn't set: every column without another role is used, "
-            f"{', '.join(features)}. A column that the treatment changes doesn't belong there."
+            f"{shown(', '.join(features), 300)}. A column that the treatment changes doesn't "
+            "belong there."
         )
     return list(dict.fromkeys(roles + features)), features, warnings
 

@@ -21,7 +21,8 @@ from flows.inputs.columns import (
     read_strata,
     read_weight,
 )
-from flows.inputs.source import open_source, read_table
+from flows.inputs.source import Table, open_source
+from flows.inputs.text_files import Asked
 from metalearners._typing import Array, Floats, Ref
 from metalearners.digests.matrices import matrix_digest
 from metalearners.evaluation.design import ArmShares
@@ -52,9 +53,11 @@ def read_rows(data: DataConfig) -> Rows:
 
     Raises InputError if the source can't be read, or a column isn't what its role needs.
     """
-    source = open_source(data.source)
-    columns, features, warnings = choose_columns(data, source.schema.names)
-    table = read_table(source, columns, data.source)
+    source = open_source(data.source, Asked(**data.read.model_dump()))
+    columns, features, warnings = choose_columns(data, source.names, source.data_names)
+    read = source.read(columns, data.labels)
+    _check_numbers(read, columns, data)
+    table = read.frame
     arms, codes, left_out = read_arms(table[data.treatment], data)
     X = as_features(table, features)
     check_design(data, arms, left_out)
@@ -81,7 +84,7 @@ def read_rows(data: DataConfig) -> Rows:
         groups=None if data.group is None else read_groups(own[data.group]),
         digest="-".join(matrix_digest(table[_digested(columns, data)])),
         left_out=left_out,
-        warnings=[*warnings, *_many_levels(X), *_strata_beside(data, features)],
+        warnings=[*read.notes, *warnings, *_many_levels(X), *_strata_beside(data, features)],
     )
 
 
@@ -97,6 +100,18 @@ def in_labels(data: DataConfig, arms: list[Any]) -> Iterator[None]:
         for code, arm in enumerate(arms):
             message = message.replace(f"in arm {code}.", f"in arm {arm!r}.")
         raise InputError(f"{data.source}: {message}") from None
+
+
+def _check_numbers(table: Table, columns: list[str], data: DataConfig) -> None:
+    """Refuse columns that are numbers but for a few texts, all in one message."""
+    faults = [f"{name!r}: {table.faults[name]}" for name in columns if name in table.faults]
+    if faults:
+        raise InputError(
+            f"Expected numbers in columns of {data.source} that are nearly all numbers; found "
+            f"fields that are none in {'; '.join(faults[:10])}. Where such a field is a missing "
+            "value, leave it empty or name it in data.read.missing; a column that is no number, "
+            "name in data.read.texts."
+        )
 
 
 def categories_of(X: pd.DataFrame) -> list[str]:

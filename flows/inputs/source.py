@@ -1,133 +1,226 @@
-"""Tabular data in: Parquet, CSV or Feather; a file, a folder, a glob or an fsspec URL."""
+"""Tabular data in: delimited text, Parquet, Feather or JSON lines, by one reader a format."""
 
 import contextlib
-import os
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any, BinaryIO, cast
 from urllib.parse import unquote
 
-import fsspec
 import pandas as pd
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.dataset
-import pyarrow.fs
-from fsspec import AbstractFileSystem
+import pyarrow.feather
+import pyarrow.json
+import pyarrow.parquet
 from fsspec.implementations.local import LocalFileSystem
 
 from flows.errors import InputError
+from flows.inputs.column_types import Column, typed
+from flows.inputs.places import Place, check_allowed, compression_of, find_files
+from flows.inputs.text_files import Asked, TextFiles, open_text_files
+from flows.messages.limits import shown
 
-DATA_ROOTS_VARIABLE = "UPLIFT_DATA_ROOTS"
-_FORMATS = {
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".csv": "csv",
-    ".feather": "feather",
-    ".arrow": "feather",
-}
+_NO_KEY = "__HIVE_DEFAULT_PARTITION__"
+_TECHNICAL = re.compile(r"^(|Unnamed: \d+|__index_level_\d+__)$")
 
 
-def open_source(source: str) -> pa.dataset.Dataset:
-    """The data set at a place, its schema read and no rows yet.
+@dataclass(frozen=True)
+class Table:
+    """Rows of a source.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        In the order of the files, and of the rows in them.
+    notes : list of str
+        What a reader should know of how they were read.
+    faults : dict
+        What is wrong, by column that is numbers but for a few texts.
+    """
+
+    frame: pd.DataFrame
+    notes: list[str] = field(default_factory=list)
+    faults: dict[str, str] = field(default_factory=dict)
+
+
+def open_source(source: str, asked: Asked | None = None) -> "Source":
+    """The data at a place: names of the columns are read, and no rows yet.
 
     Raises InputError if there is nothing that can be read, or the process may not read there.
     """
     check_allowed(source)
     with _reading(source):
-        filesystem, files = _files(source)
-        dataset = pa.dataset.dataset(
-            files,
-            format=_format(files, source),
-            filesystem=pa.fs.PyFileSystem(pa.fs.FSSpecHandler(filesystem)),
-            partitioning="hive",  # a folder named key=value is a column
-        )
-        dataset.schema.names  # noqa: B018 - fails on names that aren't UTF-8
-    return dataset
+        opened = Source(source, find_files(source), asked or Asked())
+        opened.names  # noqa: B018 - fails on a file of another format
+    return opened
 
 
-def read_table(dataset: pa.dataset.Dataset, columns: Sequence[str], source: str) -> pd.DataFrame:
-    """Some columns of all rows, in the order of the files and of the rows in them."""
-    with _reading(source):
-        _check_same_columns(dataset, columns, source)
-        table = dataset.to_table(columns=list(columns))
-    if not table.num_rows:
-        raise InputError(f"Expected rows in {source}; found none.")
-    if isinstance(dataset.format, pa.dataset.CsvFileFormat):
-        _check_encoding(table, source)
-    frame = table.to_pandas(ignore_metadata=True)
-    if isinstance(dataset.format, pa.dataset.CsvFileFormat):
-        # In a CSV an empty field is all there is to say that a value is missing.
-        texts = frame.select_dtypes("str")
-        frame = frame.assign(**{name: texts[name].mask(texts[name] == "") for name in texts})
+class Source:
+    """Files of one format, whose rows follow each other."""
+
+    def __init__(self, source: str, place: Place, asked: Asked) -> None:
+        self._source = source
+        self._place = place
+        self._asked = asked
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Names of the columns of all files; those that names of folders give come last."""
+        found = [name for names in self._names_by_file.values() for name in names]
+        return list(dict.fromkeys([*found, *self._keys]))
+
+    @property
+    def data_names(self) -> list[str]:
+        """Names of the columns but for those that a program wrote for itself, as pandas' index."""
+        return [name for name in self.names if not _TECHNICAL.match(name)]
+
+    def read(
+        self,
+        columns: Sequence[str],
+        labels: Collection[str] = (),
+        texts: Collection[str] = (),
+    ) -> Table:
+        """Columns of all rows.
+
+        Parameters
+        ----------
+        columns : sequence of str
+            Their names.
+        labels : collection of str
+            Columns of labels: in a text file, their fields are kept as they are written.
+        texts : collection of str
+            Columns that are texts, whatever they look like in a text file.
+
+        Raises
+        ------
+        InputError
+            If they can't be read, or there are no rows.
+        """
+        in_files = [
+            name for name in columns if any(name in n for n in self._names_by_file.values())
+        ]
+        self._check_each_has(in_files)
+        with _reading(self._source):
+            if self._place.format == "text":
+                found, rows = self._text.read(in_files, labels, {*texts, *self._asked.texts})
+            else:
+                found, rows = self._read_arrow(in_files)
+            found |= self._key_columns([name for name in columns if name not in in_files], rows)
+            frame = _as_frame({name: found[name].values for name in columns}, labels)
+        if not sum(rows):
+            raise InputError(f"Expected rows in {self._source}; found none.")
+        notes = [f"{name}: {found[name].note}." for name in columns if found[name].note]
+        faults = {name: found[name].fault for name in columns if found[name].fault}
+        return Table(frame, [*self._dialect_note(), *notes], faults)
+
+    @cached_property
+    def _names_by_file(self) -> dict[str, list[str]]:
+        if self._place.format == "text":
+            found = self._text.names
+        else:
+            found = {file: self._schema(file).names for file in self._place.files}
+        for file, names in found.items():
+            _check_names(file, names)
+        return found
+
+    @cached_property
+    def _text(self) -> TextFiles:
+        return open_text_files(self._place.files, self._open, self._asked)
+
+    def _open(self, file: str) -> BinaryIO:
+        stream = self._place.filesystem.open(file, "rb")
+        kind = compression_of(file)
+        return cast(BinaryIO, stream if kind is None else pa.CompressedInputStream(stream, kind))
+
+    def _schema(self, file: str) -> pa.Schema:
+        if self._place.format == "parquet":
+            return pa.parquet.read_schema(self._seekable(file))
+        if self._place.format == "feather":
+            with pa.ipc.open_file(self._seekable(file)) as reader:
+                return reader.schema
+        return self._json(file).schema
+
+    def _seekable(self, file: str) -> Any:
+        local = isinstance(self._place.filesystem, LocalFileSystem)
+        return file if local else self._place.filesystem.open(file, "rb")
+
+    def _json(self, file: str) -> pa.Table:
+        with self._open(file) as stream:
+            return pa.json.read_json(stream)
+
+    def _table(self, file: str, columns: Sequence[str]) -> pa.Table:
+        if self._place.format == "parquet":
+            return pa.parquet.ParquetFile(self._seekable(file)).read(list(columns))
+        if self._place.format == "feather":
+            return pa.feather.read_table(self._seekable(file), list(columns))
+        return self._json(file).select(list(columns))
+
+    def _read_arrow(self, columns: Sequence[str]) -> tuple[dict[str, Column], list[int]]:
+        parts = [self._table(file, columns) for file in self._place.files]
+        table = pa.concat_tables(parts, promote_options="permissive")
+        return {name: Column(table[name]) for name in columns}, [part.num_rows for part in parts]
+
+    def _check_each_has(self, columns: Sequence[str]) -> None:
+        for file, names in self._names_by_file.items():
+            absent = [name for name in columns if name not in names]
+            if absent:
+                raise InputError(
+                    f"Expected the same columns in all files of {self._source}; {file} has no "
+                    f"{', '.join(absent)}. Add them or leave the file out."
+                )
+
+    @cached_property
+    def _keys(self) -> dict[str, list[str | None]]:
+        """Values of the folders named key=value, a value a file."""
+        by_file = [_keys_in(file) for file in self._place.files]
+        names = dict.fromkeys(name for keys in by_file for name in keys)
+        return {name: [keys.get(name) for keys in by_file] for name in names}
+
+    def _key_columns(self, columns: Sequence[str], rows: Sequence[int]) -> dict[str, Column]:
+        found = {}
+        for name in columns:
+            values = typed(pa.chunked_array([pa.array(self._keys[name], pa.string())]), labels=True)
+            index = pa.array([i for i, n in enumerate(rows) for _ in range(n)], pa.int64())
+            found[name] = Column(values.values.take(index))
+        return found
+
+    def _dialect_note(self) -> list[str]:
+        if self._place.format != "text" or self._text.dialect.is_plain:
+            return []
+        return [f"{self._source} is read with {self._text.dialect}."]
+
+
+def _as_frame(columns: dict[str, pa.ChunkedArray], labels: Collection[str]) -> pd.DataFrame:
+    """Columns in pandas: decimals are numbers, and an integer label beside a gap is an integer."""
+    for name, values in columns.items():
+        if pa.types.is_decimal(values.type) and name not in labels:
+            columns[name] = values.cast(pa.float64())
+    frame = pa.table(columns).to_pandas(ignore_metadata=True, split_blocks=True)
+    for name in set(columns) & set(labels):
+        if pa.types.is_integer(columns[name].type) and columns[name].null_count:
+            frame[name] = columns[name].to_pandas(types_mapper=lambda _: pd.Int64Dtype())
     return frame
 
 
-def check_allowed(place: str) -> None:
-    """Refuse a place outside the folders and URLs that the process is limited to.
-
-    They are named by an environment variable, separated as paths are; a process that hasn't got
-    it may use what its user may.
-    """
-    # A separator is none where it begins the "://" of a URL.
-    given = re.split(f"{re.escape(os.pathsep)}(?!//)", os.environ.get(DATA_ROOTS_VARIABLE, ""))
-    roots = [root for root in given if root]
-    if not roots:
-        return
-    if "://" in place or "::" in place:
-        inside = any("://" in r and place.startswith(r.rstrip("/") + "/") for r in roots)
-        inside = inside and ".." not in unquote(place).split("/") and "::" not in place
-    else:
-        path = Path(place).resolve()
-        inside = any(path.is_relative_to(Path(r).resolve()) for r in roots if "://" not in r)
-    if not inside:
+def _check_names(file: str, names: list[str]) -> None:
+    twice = [name for name, n in Counter(names).items() if n > 1]
+    if twice or not any(names):
+        what = f"{shown(repr(twice))} more than once" if twice else "none"
         raise InputError(
-            f"Expected a place inside {', '.join(roots)}, which this deployment is limited to; "
-            f"found {place!r}. Whoever runs it can add to {DATA_ROOTS_VARIABLE}."
+            f"Expected names of columns, each once, in {file}; found {what}. Name the columns in "
+            "the first row, or where the file is made."
         )
 
 
-def _files(source: str) -> tuple[AbstractFileSystem, list[str]]:
-    filesystem, path = fsspec.core.url_to_fs(source)
-    if filesystem.isfile(path):
-        files = [path]
-    elif filesystem.isdir(path):
-        files = _shown(filesystem.find(path), path)
-    else:
-        files = _shown(filesystem.glob(path), re.split(r"[*?[]", path)[0].rpartition("/")[0])
-    if not files:
-        raise InputError(
-            f"Expected data at {source}: a file, or a folder or glob with files that end in "
-            f"{', '.join(_FORMATS)}; found none. Relative paths start from {Path.cwd()}."
-        )
-    for file in files:
-        if isinstance(filesystem, LocalFileSystem):
-            check_allowed(file)  # a link inside a folder may lead out of it
-        if filesystem.size(file) == 0:
-            raise InputError(f"Expected rows in {file}; the file is empty.")
-    return filesystem, files
-
-
-def _shown(files: Sequence[str], folder: str) -> list[str]:
-    """Files of a known format, in order, without hidden ones and those of hidden folders."""
-    known = (file for file in files if Path(file).suffix.lower() in _FORMATS)
-    return sorted(f for f in known if not re.search(r"(^|/)[._]", f.removeprefix(folder)))
-
-
-def _format(files: Sequence[str], source: str) -> "str | pa.dataset.FileFormat":
-    found = {Path(file).suffix.lower() for file in files}
-    formats = {_FORMATS.get(suffix) for suffix in found}
-    if len(formats) > 1 or None in formats:
-        raise InputError(
-            f"Expected files of one format, ending in {', '.join(_FORMATS)}, at {source}; found "
-            f"{', '.join(sorted(found)) or 'none'}."
-        )
-    (name,) = formats
-    if name != "csv":
-        return str(name)
-    # Types are inferred from the first block: a large one sees more rows than the default 1 MiB.
-    reading = pa.csv.ReadOptions(block_size=1 << 25)
-    return pa.dataset.CsvFileFormat(read_options=reading)
+def _keys_in(file: str) -> dict[str, str | None]:
+    """What folders named key=value say; those above the working folder say nothing of data."""
+    path = Path(file)
+    folders = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    pairs = (part.partition("=") for part in folders.parent.parts if "=" in part)
+    return {unquote(k): None if v == _NO_KEY else unquote(v) for k, _, v in pairs}
 
 
 @contextlib.contextmanager
@@ -141,29 +234,7 @@ def _reading(source: str) -> Iterator[None]:
         # pyarrow says three times over where it was before it says what was wrong.
         found = re.sub(r".*source '[^']*': (Invalid: )?", "", " ".join(str(error).split()))
         raise InputError(
-            f"Expected Parquet, CSV or Feather data, as its name says, at {source}; it can't be "
-            f"read: {found[:300].rstrip('.')}. Check that it is whole and of that format, and that "
-            "a column has one type throughout."
+            f"Expected data, as its name says, at {source}; it can't be read: "
+            f"{found[:300].rstrip('.')}. Check that it is whole and of that format, and that a "
+            "column has one type throughout."
         ) from None
-
-
-def _check_same_columns(dataset: pa.dataset.Dataset, columns: Sequence[str], source: str) -> None:
-    # pyarrow fills in missing values where a file lacks a column.
-    first, *others = dataset.get_fragments()
-    wanted = set(columns) & set(first.physical_schema.names)
-    for other in others:
-        absent = wanted - set(other.physical_schema.names)
-        if absent:
-            raise InputError(
-                f"Expected the same columns in all files of {source}; {other.path} has no "
-                f"{', '.join(sorted(absent))}. Add them or leave the file out."
-            )
-
-
-def _check_encoding(table: pa.Table, source: str) -> None:
-    garbled = [field.name for field in table.schema if pa.types.is_binary(field.type)]
-    if garbled:
-        raise InputError(
-            f"Expected UTF-8 text in {source}; found other bytes in {', '.join(garbled)}. "
-            "Save the file as UTF-8."
-        )

@@ -438,7 +438,7 @@ def write(path, frame=None, **more):
     frame = rows() if frame is None else frame
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".csv":
+    if ".csv" in path.name or ".tsv" in path.name:
         frame.to_csv(path, index=False, **more)
     else:
         frame.to_parquet(path, **more)
@@ -496,7 +496,10 @@ SOURCES = {
     "missing": (lambda: "nowhere.parquet", "Expected data at nowhere.parquet.*found none"),
     "no match": (lambda: write("a.parquet") and "*.csv", "found none"),
     "empty": (lambda: with_content("a.parquet", b""), "Expected rows .*the file is empty"),
-    "blank CSV": (lambda: with_content("a.csv", "\n\n"), "can't be read: .*Empty CSV"),
+    "blank CSV": (
+        lambda: with_content("a.csv", "\n\n"),
+        "names of columns, .*; found none",
+    ),
     "truncated Parquet": (lambda: half_of("a.parquet"), "can't be read.*whole"),
     "truncated Feather": (
         lambda: with_content("b.feather", Path(feather("a.feather")).read_bytes()[:900]),
@@ -508,7 +511,7 @@ SOURCES = {
         "can't be read",
     ),
     "Arrow stream": (stream_instead_of_file, "Not an Arrow file"),
-    "compressed CSV": (lambda: with_content("a.csv.gz", b"x"), "ending in .*found .gz"),
+    "compressed CSV": (lambda: with_content("a.csv.gz", b"x"), "can't be read: .*whole"),
     "Excel": (lambda: with_content("a.xlsx", b"PK"), "ending in .*found .xlsx"),
     "no ending": (lambda: with_content("a", b"x"), "ending in .*found none"),
     "no rows": (lambda: write("a.parquet", rows().head(0)), "Expected rows in a.parquet"),
@@ -516,22 +519,17 @@ SOURCES = {
     "long row": (lambda: csv_with(50, lambda t: t + ",9"), "Row #51: Expected 11 columns, got 12"),
     "short row": (lambda: csv_with(50, lambda t: t[:9]), "Row #51: Expected 11 columns"),
     "open quote": (lambda: csv_with(-1, lambda t: '1,"' + t), "can't be read"),
-    "CSV column twice": (lambda: csv_with(0, lambda t: t.replace("n,", "x,")), "named x"),
-    "Parquet column twice": (lambda: twice_named("a.parquet"), "duplicate field names"),
-    "Latin-1 text": (
-        lambda: with_content("a.csv", "y,w,x,n\n1,a,1,é\n2,b,2,é\n".encode("latin-1")),
-        "Expected UTF-8 text in a.csv; found other bytes in n",
+    "CSV column twice": (
+        lambda: csv_with(0, lambda t: t.replace("n,", "x,")),
+        "found .*x.* more than once",
     ),
-    "Latin-1 header": (
-        lambda: with_content("a.csv", "y,w,x,n,é\n1,a,1,1,1\n".encode("latin-1")),
-        "can't be read: 'utf-8'",
+    "Parquet column twice": (
+        lambda: twice_named("a.parquet"),
+        "found .* more than once",
     ),
-    "UTF-16": (lambda: write("a.csv", encoding="utf-16"), "can't be read"),
-    "semicolons": (lambda: write("a.csv", sep=";"), "data.outcome: .*It has: y;yes;w"),
-    "late type": (late_type, "invalid value '1.5'.*one type throughout"),
     "folder of other files": (
-        lambda: Path("folder").mkdir() or (with_content("folder/a.txt", "x") and "folder"),
-        "found none",
+        lambda: Path("folder").mkdir() or (with_content("folder/a.md", "x") and "folder"),
+        "at folder; found .md",
     ),
     "folder of two formats": (
         lambda: folder(("a.parquet", None), ("b.csv", None)),
@@ -570,6 +568,11 @@ def test_source_is_refused(make, match):
 
 TAKEN_SOURCES = {
     "CSV": lambda: write("a.csv"),
+    "UTF-16": lambda: write("a.csv", encoding="utf-16"),
+    "Latin-1": lambda: write("a.csv", rows().assign(site="Zürich"), encoding="latin-1"),
+    "semicolons": lambda: write("a.csv", sep=";"),
+    "tabs": lambda: write("a.tsv", sep="\t"),
+    "compressed CSV": lambda: write("a.csv.gz"),
     "CSV with a byte order mark": lambda: write("a.csv", encoding="utf-8-sig"),
     "CSV with an empty line": lambda: csv_with(50, lambda line: "\n" + line),
     "Latin-1 in a column not read": lambda: with_content(
@@ -637,7 +640,6 @@ COLUMNS = {
     "one outcome missing": ({"y": [np.nan, *range(119)]}, {}, "found 1 missing and 0 infinite"),
     "infinite outcome": ({"y": [np.inf, *range(119)]}, {}, "found 0 missing and 1 infinite"),
     "date outcome": ({"y": pd.Timestamp("2020-01-01")}, {}, "found datetime64"),
-    "decimal outcome": ({"y": decimal.Decimal(1)}, {}, "found decimal"),
     "a mark for missing": (
         {"y": [1.7e308, *range(119)]},
         {},
@@ -747,7 +749,6 @@ COLUMNS = {
     "times with a zone": ({"x": pd.Timestamp("2020-01-01", tz="UTC")}, {}, "found datetime64"),
     "dates": ({"x": [datetime.date(2020, 1, 1)] * N}, {}, "found date"),
     "durations": ({"x": pd.Timedelta("1D")}, {}, "found timedelta64"),
-    "decimals": ({"x": decimal.Decimal(1)}, {}, "found decimal"),
     "lists": ({"x": [[1.0]] * N}, {}, "found mixed"),
     "structs": ({"x": [{"a": 1}] * N}, {}, "found mixed"),
     "bytes": ({"x": [b"a"] * N}, {}, "found bytes"),
@@ -858,7 +859,7 @@ TAKEN_COLUMNS = {
     "an empty label": ({"w": ["", "b"] * 60}, data(control="")),
     "nullable numbers": ({"x": pd.array([1, None] * 60, dtype="Int64")}, {}),
     "half precision": ({"x": np.arange(N, dtype="float16")}, {}),
-    "large numbers": ({"x": np.arange(N, dtype="uint64") + 2**63}, {}),
+    "decimals": ({"x": decimal.Decimal(1), "y": [decimal.Decimal(i) for i in range(N)]}, {}),
     "texts with missing ones": ({"x": ["u", None] * 60}, {}),
     "numbers as categories": ({"x": pd.Categorical([1, 2] * 60)}, {}),
     "ids twice": ({"id": [1, 2] * 60}, data(row_id="id")),

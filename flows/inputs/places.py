@@ -1,0 +1,138 @@
+"""Places of data: which of them this process may use, and which files lie there."""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
+
+import fsspec
+from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
+
+from flows.errors import InputError
+
+DATA_ROOTS_VARIABLE = "UPLIFT_DATA_ROOTS"
+
+# What a file is, by the end of its name.
+FORMATS = {
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".csv": "text",
+    ".tsv": "text",
+    ".txt": "text",
+    ".feather": "feather",
+    ".arrow": "feather",
+    ".jsonl": "json lines",
+    ".ndjson": "json lines",
+}
+# Ends of compressed texts, with pyarrow's names of the compressions.
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
+_TEXTS = ("text", "json lines")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Files of one format, in order.
+
+    Parameters
+    ----------
+    filesystem : AbstractFileSystem
+        Where they lie.
+    files : sequence of str
+        Their paths.
+    format : str
+        One of the values of `FORMATS`.
+    """
+
+    filesystem: AbstractFileSystem
+    files: Sequence[str]
+    format: str
+
+
+def check_allowed(place: str) -> None:
+    """Refuse a place outside the folders and URLs that the process is limited to.
+
+    They are named by an environment variable, separated as paths are; a process that hasn't got
+    it may use what its user may.
+
+    Raises
+    ------
+    InputError
+        If the place lies outside.
+    """
+    # A separator is none where it begins the "://" of a URL.
+    named = re.split(f"{re.escape(os.pathsep)}(?!//)", os.environ.get(DATA_ROOTS_VARIABLE, ""))
+    roots = [root for root in named if root]
+    if not roots:
+        return
+    if "://" in place or "::" in place:
+        inside = any("://" in r and place.startswith(r.rstrip("/") + "/") for r in roots)
+        inside = inside and ".." not in unquote(place).split("/") and "::" not in place
+    else:
+        path = Path(place).resolve()
+        inside = any(path.is_relative_to(Path(r).resolve()) for r in roots if "://" not in r)
+    if not inside:
+        raise InputError(
+            f"Expected a place inside {', '.join(roots)}, which this deployment is limited to; "
+            f"found {place!r}. Whoever runs it can add to {DATA_ROOTS_VARIABLE}."
+        )
+
+
+def find_files(source: str) -> Place:
+    """The files at a place: one, those of a folder, or those that a glob names.
+
+    Raises
+    ------
+    InputError
+        If there is none, one is empty, or they aren't of one format that can be read.
+    """
+    filesystem, path = fsspec.core.url_to_fs(source)
+    if filesystem.isfile(path):
+        files = [path]
+    elif filesystem.isdir(path):
+        files = _without_hidden(filesystem.find(path), path)
+    else:
+        matches = [file for file in filesystem.glob(path) if filesystem.isfile(file)]
+        files = _without_hidden(matches, re.split(r"[*?[]", path)[0].rpartition("/")[0])
+    if not files:
+        raise InputError(
+            f"Expected data at {source}: a file, or a folder or glob with files that end in "
+            f"{', '.join(FORMATS)}; found none. Relative paths start from {Path.cwd()}."
+        )
+    for file in files:
+        if isinstance(filesystem, LocalFileSystem):
+            check_allowed(file)  # a link inside a folder may lead out of it
+        if filesystem.size(file) == 0:
+            raise InputError(f"Expected rows in {file}; the file is empty.")
+    return Place(filesystem, files, _format_of(files, source))
+
+
+def compression_of(file: str) -> str | None:
+    """How a file is compressed, by the end of its name; None for not at all."""
+    return COMPRESSIONS.get(PurePosixPath(file).suffix.lower())
+
+
+def _without_hidden(files: Sequence[str], folder: str) -> list[str]:
+    """Files in order, without those that begin with . or _, and those of such folders."""
+    return sorted(f for f in files if not re.search(r"(^|/)[._]", f.removeprefix(folder)))
+
+
+def _format_of(files: Sequence[str], source: str) -> str:
+    endings = {file: _ending(file) for file in files}
+    formats = {FORMATS.get(ending) for ending in endings.values()}
+    (first,) = formats if len(formats) == 1 else (None,)
+    if first is None or (first not in _TEXTS and any(map(compression_of, files))):
+        found = sorted({"".join(PurePosixPath(file).suffixes[-2:]) or "none" for file in files})
+        raise InputError(
+            f"Expected files of one format, ending in {', '.join(FORMATS)}, texts also compressed "
+            f"({', '.join(COMPRESSIONS)}), at {source}; found {', '.join(found[:10])}. "
+            "Name those to read by a glob, such as folder/*.csv."
+        )
+    return first
+
+
+def _ending(file: str) -> str:
+    path = PurePosixPath(file)
+    return (path.with_suffix("") if compression_of(file) else path).suffix.lower()

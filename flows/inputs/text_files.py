@@ -1,0 +1,225 @@
+"""Delimited text, such as CSV: its dialect is sniffed, its columns are read in their types.
+
+pyarrow's reader does the work. Types are taken from the beginning of the first file, and all rows
+are read with them. Columns of labels, which must stay as they are written, are read as text, and so
+is every column if a later row has another type. What was read as text gets its type from all rows.
+"""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.csv
+
+from flows.inputs.column_types import POINT, Column, Marks, marks_of, typed
+
+Open = Callable[[str], BinaryIO]
+
+_HEAD_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 24
+_SEPARATORS = (",", ";", "\t", "|")
+_BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+_WINDOWS = "cp1252"  # of bytes that are no UTF-8: it has the letters of Latin-1
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a config says of a dialect; None for what is to be sniffed."""
+
+    separator: str | None = None
+    encoding: str | None = None
+    decimal: str | None = None
+    thousands: str | None = None
+    missing: Sequence[str] = ()
+    texts: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a text file is written.
+
+    Parameters
+    ----------
+    separator : str
+        Between the fields of a row.
+    encoding : str
+        Of its bytes.
+    marks : Marks
+        Of its numbers.
+    missing : sequence of str
+        Fields that are missing values, as empty ones are.
+    """
+
+    separator: str = ","
+    encoding: str = "utf-8"
+    marks: Marks = POINT
+    missing: Sequence[str] = ()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is what a reader of CSV expects."""
+        return self == Dialect(self.separator, missing=self.missing) and self.separator in ",\t"
+
+    def __str__(self) -> str:
+        parts = {"separator": self.separator, "encoding": self.encoding, **vars(self.marks)}
+        return ", ".join(f"{name} {value!r}" for name, value in parts.items() if value)
+
+
+@dataclass(frozen=True)
+class TextFiles:
+    """Files of one dialect whose rows follow each other.
+
+    Parameters
+    ----------
+    open : callable
+        Opens one of them for reading bytes.
+    dialect : Dialect
+        How they are written.
+    names : dict
+        Names of the columns by file.
+    """
+
+    open: Open
+    dialect: Dialect
+    names: dict[str, list[str]]
+
+    def read(
+        self,
+        columns: Sequence[str],
+        labels: Collection[str] = (),
+        texts: Collection[str] = (),
+    ) -> tuple[dict[str, Column], list[int]]:
+        """Columns of all rows, each in one type, and the number of rows of each file.
+
+        Parameters
+        ----------
+        columns : sequence of str
+            Their names.
+        labels : collection of str
+            Columns whose fields are labels, which are kept as they are written.
+        texts : collection of str
+            Columns that are texts, whatever they look like.
+        """
+        kept = {*labels, *texts}
+        types = {n: type for n, type in self._types_of_head(columns).items() if n not in kept}
+        try:
+            parts = self._read(columns, types)
+        except pa.ArrowInvalid:  # a later row has another type, or the bytes aren't what they seem
+            parts = self._read(columns, {})  # in one thread: messages name the row
+        table = pa.concat_tables(parts)
+        found = {
+            name: Column(table[name]) if name in texts else self._typed(table[name], name in labels)
+            for name in columns
+        }
+        return found, [part.num_rows for part in parts]
+
+    def _typed(self, values: pa.ChunkedArray, is_label: bool) -> Column:
+        if not pa.types.is_string(values.type):
+            return Column(values)
+        return typed(values, POINT if is_label else self.dialect.marks, is_label)
+
+    def _types_of_head(self, columns: Sequence[str]) -> dict[str, pa.DataType]:
+        first = next(iter(self.names))
+        head = _parse(io.BytesIO(_head_of(self.open, first)), self.dialect, columns, {})
+        types = {n: self._typed(head[n], is_label=False).values.type for n in columns}
+        # pyarrow's own conversion knows no mark between thousands.
+        grouped = bool(self.dialect.marks.thousands)
+        return {n: t for n, t in types.items() if not (grouped and pa.types.is_floating(t))}
+
+    def _read(self, columns: Sequence[str], types: dict[str, pa.DataType]) -> list[pa.Table]:
+        parts = []
+        for file in self.names:
+            with self.open(file) as stream:
+                parts.append(_parse(stream, self.dialect, columns, types))
+        return parts
+
+
+def open_text_files(files: Sequence[str], open: Open, asked: Asked | None = None) -> TextFiles:
+    """Text files; what isn't asked for is sniffed from the beginning of the first with rows."""
+    heads = {file: _head_of(open, file) for file in files}
+    head = next((h for h in heads.values() if h.count(b"\n") > 1), heads[files[0]])
+    dialect = dialect_of(head, asked or Asked())
+    return TextFiles(open, dialect, {file: _names(head, dialect) for file, head in heads.items()})
+
+
+def _names(head: bytes, dialect: Dialect) -> list[str]:
+    return next(csv.reader(_decoded(head, dialect.encoding), delimiter=dialect.separator), [])
+
+
+def dialect_of(head: bytes, asked: Asked) -> Dialect:
+    """The dialect of a file by its beginning."""
+    encoding = asked.encoding or _encoding_of(head)
+    text = _decoded(head, encoding).read()
+    separator = asked.separator or _separator_of(text)
+    rows = [row for row in csv.reader(io.StringIO(text), delimiter=separator) if row]
+    width = len(rows[0]) if rows else 0
+    columns = zip(*(row for row in rows[1:] if len(row) == width), strict=True)
+    fields = [pa.chunked_array([pa.array([f for f in column if f])]) for column in columns]
+    marks = marks_of([f for f in fields if len(f)])
+    decimal = marks.decimal if asked.decimal is None else asked.decimal
+    thousands = marks.thousands if asked.thousands is None else asked.thousands
+    if decimal == thousands:  # one of them was asked for
+        decimal, thousands = asked.decimal or ",", asked.thousands or ""
+    return Dialect(separator, encoding, Marks(decimal, thousands), asked.missing)
+
+
+def _encoding_of(head: bytes) -> str:
+    for mark, encoding in _BYTE_ORDER_MARKS.items():
+        if head.startswith(mark):
+            return encoding
+    try:
+        head.decode()
+    except UnicodeDecodeError:
+        return _WINDOWS
+    return "utf-8"
+
+
+def _separator_of(text: str) -> str:
+    """The separator that gives most rows the same number of fields, and more than one."""
+
+    def score(separator: str) -> tuple[float, int]:
+        widths = [len(row) for row in csv.reader(io.StringIO(text), delimiter=separator) if row]
+        if not widths:
+            return 0.0, 0
+        width, rows = Counter(widths).most_common(1)[0]
+        return (rows / len(widths), width) if width > 1 else (0.0, 1)
+
+    return max(_SEPARATORS, key=score)
+
+
+def _head_of(open: Open, file: str) -> bytes:
+    """The beginning of a file, without a line that may be cut."""
+    with open(file) as stream:
+        head = stream.read(_HEAD_BYTES)
+    return head if len(head) < _HEAD_BYTES else head[: head.rfind(b"\n") + 1]
+
+
+def _decoded(head: bytes, encoding: str) -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(head), encoding, errors="replace", newline="")
+
+
+def _parse(
+    stream: BinaryIO, dialect: Dialect, columns: Sequence[str], types: dict[str, pa.DataType]
+) -> pa.Table:
+    return pyarrow.csv.read_csv(
+        stream,
+        read_options=pyarrow.csv.ReadOptions(
+            use_threads=bool(types), block_size=_BLOCK_BYTES, encoding=dialect.encoding
+        ),
+        parse_options=pyarrow.csv.ParseOptions(
+            delimiter=dialect.separator, newlines_in_values=True
+        ),
+        convert_options=pyarrow.csv.ConvertOptions(
+            include_columns=list(columns),
+            column_types={name: types.get(name, pa.string()) for name in columns},
+            null_values=["", *dialect.missing],
+            strings_can_be_null=True,
+            true_values=["true", "True", "TRUE"],
+            false_values=["false", "False", "FALSE"],
+            decimal_point=dialect.marks.decimal,
+        ),
+    )

@@ -1,0 +1,263 @@
+"""Rules of reading: what stands in files of any kind reaches the run as it is, or is refused."""
+
+import datetime
+import decimal
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flows.errors import InputError
+from flows.inputs.source import open_source
+from flows.inputs.text_files import Asked
+
+TABLE = pd.DataFrame(
+    {
+        "y": [0.5, 1.25, -3.0, 7.5],
+        "arm": ["control", "mail", "mail", "control"],
+        "id": ["00001", "00002", "A3", "12345678901234567890"],
+        "n": [1, 2, 3, 2**40],
+        "city": ["Zürich", "Genève, centre", 'say "Basel"', "two\nlines"],
+        "known": [True, False, True, True],
+    }
+)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def read(source, labels=("arm", "id"), **asked):
+    opened = open_source(str(source), Asked(**asked))
+    return opened.read(opened.data_names, labels)
+
+
+def refused(match, source, **asked):
+    with pytest.raises(InputError, match=match):
+        read(source, **asked)
+
+
+def zipped(frame):
+    with gzip.open("a.csv.gz", "wt", encoding="utf-8", newline="") as file:
+        frame.to_csv(file, index=False)
+    return "a.csv.gz"
+
+
+def in_parts(frame):
+    for i, part in enumerate((frame.head(0), frame.head(1), frame.tail(3))):
+        Path("parts").mkdir(exist_ok=True)
+        part.to_csv(f"parts/{i}.csv", index=False)
+    Path("parts/_SUCCESS").touch()
+    return "parts"
+
+
+def parquet_in_parts(frame):
+    Path("parts").mkdir()
+    frame.head(0).to_parquet("parts/0.parquet")  # of no types, as texts go
+    frame.head(1).astype({"n": "int8"}).to_parquet("parts/1.parquet")
+    frame.tail(3).to_parquet("parts/2.parquet")
+    return "parts"
+
+
+def by_arm(frame):
+    for arm, part in frame.groupby("arm", sort=True):
+        Path(f"by_arm/arm={arm}").mkdir(parents=True)
+        part.drop(columns="arm").to_parquet(f"by_arm/arm={arm}/0.parquet", index=False)
+    return "by_arm"
+
+
+def to(path, write, **how):
+    write(path, **how)
+    return path
+
+
+FILES = {
+    "pandas CSV": lambda t: to("a.csv", t.to_csv, index=False),
+    "pandas CSV with its index": lambda t: to("a.csv", t.to_csv),
+    "semicolons": lambda t: to("a.csv", t.to_csv, index=False, sep=";"),
+    "semicolons and decimal commas": lambda t: to(
+        "a.csv", t.to_csv, index=False, sep=";", decimal=","
+    ),
+    "tabs": lambda t: to("a.tsv", t.to_csv, index=False, sep="\t"),
+    "bars": lambda t: to("a.txt", t.to_csv, index=False, sep="|"),
+    "byte-order mark": lambda t: to("a.csv", t.to_csv, index=False, encoding="utf-8-sig"),
+    "Latin-1": lambda t: to("a.csv", t.to_csv, index=False, encoding="latin-1"),
+    "UTF-16": lambda t: to("a.csv", t.to_csv, index=False, encoding="utf-16"),
+    "line ends of Windows": lambda t: to("a.csv", t.to_csv, index=False, lineterminator="\r\n"),
+    "all quoted": lambda t: to("a.csv", t.to_csv, index=False, quoting=1),
+    "gzip": zipped,
+    "CSV in parts": in_parts,
+    "polars CSV": lambda t: to("a.csv", pl.from_pandas(t).write_csv),
+    "Parquet": lambda t: to("a.parquet", t.to_parquet),
+    "Parquet with its index": lambda t: to("a.parquet", t.set_index("y", drop=False).to_parquet),
+    "Parquet in parts": parquet_in_parts,
+    "polars Parquet": lambda t: to("a.parquet", pl.from_pandas(t).write_parquet),
+    "hive": by_arm,
+    "Feather": lambda t: to("a.feather", t.to_feather),
+    "Arrow": lambda t: to("a.arrow", pl.from_pandas(t).write_ipc),
+    "JSON lines": lambda t: to("a.jsonl", t.to_json, orient="records", lines=True),
+    "polars JSON lines": lambda t: to("a.ndjson", pl.from_pandas(t).write_ndjson),
+}
+
+
+@pytest.mark.parametrize("write", FILES.values(), ids=list(FILES))
+def test_files_of_any_kind_give_the_same_typed_table(write):
+    found = read(write(TABLE)).frame[list(TABLE.columns)]
+
+    found = found.sort_values("n", ignore_index=True).astype({"arm": "str", "id": "str"})
+    pd.testing.assert_frame_equal(
+        found.astype({"city": "str", "known": "bool"}),
+        TABLE.astype({"arm": "str", "id": "str", "city": "str"}),
+        check_dtype=False,
+    )
+    assert [found[c].dtype.kind for c in ("y", "n")] == ["f", "i"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1)), min_size=1, max_size=8).filter(
+        any
+    )
+)
+def test_integer_labels_stay_integers_beside_missing_ones(labels):
+    column = pa.array(labels, pa.int64())
+    pa.parquet.write_table(pa.table({"id": column, "x": [0.5] * len(labels)}), "l.parquet")
+    pa.feather.write_feather(pa.table({"id": column, "x": [0.5] * len(labels)}), "l.feather")
+    Path("l.csv").write_text("id,x\n" + "".join(f"{'' if i is None else i},0.5\n" for i in labels))
+    for source in ("l.parquet", "l.feather", "l.csv"):
+        found = read(source).frame["id"]
+        assert [None if pd.isna(one) else int(one) for one in found] == labels
+
+
+def test_an_identity_is_one_thing_over_all_parts():
+    Path("d").mkdir()
+    Path("d/0.csv").write_text("id,x\n1,2\n")
+    Path("d/1.csv").write_text("id,x\n01,2\n")
+
+    assert read("d").frame["id"].tolist() == ["1", "01"]
+
+
+def test_a_column_of_a_file_comes_before_the_name_of_its_folder():
+    Path("d/site=u").mkdir(parents=True)
+    Path("d/site=u/0.csv").write_text("site,x\nv,1\nu,2\n")
+
+    assert read("d").frame["site"].tolist() == ["v", "u"]
+
+
+def test_folders_above_the_working_folder_say_nothing_of_data(monkeypatch):
+    Path("run=7").mkdir()
+    monkeypatch.chdir("run=7")
+    Path("d.csv").write_text("x,z\n1,2\n")
+
+    assert list(read("d.csv").frame) == ["x", "z"]
+
+
+def test_keys_of_folders_are_columns_with_missing_ones():
+    for i, key in enumerate(("1", "2", "__HIVE_DEFAULT_PARTITION__")):
+        Path(f"d/week={key}").mkdir(parents=True)
+        Path(f"d/week={key}/0.csv").write_text(f"x,z\n{i},2\n")
+
+    weeks = read("d").frame["week"]
+    assert weeks[:2].tolist() == [1, 2]
+    assert pd.isna(weeks[2])
+
+
+def test_what_a_program_wrote_for_itself_is_no_data():
+    TABLE.set_index("n", drop=False).rename_axis(None).to_csv("a.csv")
+    TABLE.iloc[[0, 2]].to_parquet("a.parquet")
+
+    for source in ("a.csv", "a.parquet"):
+        assert open_source(source).data_names == list(TABLE)
+
+
+def test_decimals_are_numbers_and_dates_stay_dates():
+    frame = pd.DataFrame(
+        {
+            "price": [decimal.Decimal("1.25"), decimal.Decimal("2.50")],
+            "day": [datetime.date(2024, 1, 1), datetime.date(2024, 2, 1)],
+        }
+    )
+    frame.to_parquet("a.parquet")
+    found = read("a.parquet").frame
+
+    assert found["price"].tolist() == [1.25, 2.5]
+    assert found["price"].dtype == np.float64
+    assert found["day"].tolist() == frame["day"].tolist()
+
+
+SKIPPED = {
+    "another ending": ("notes.docx", "found .csv, .docx"),
+    "an unknown compression": ("1.csv.rar", "found .csv, .csv.rar"),
+    "no ending": ("README", "found .csv, none"),
+    "another format": ("1.parquet", "found .csv, .parquet"),
+}
+
+
+@pytest.mark.parametrize(("name", "match"), SKIPPED.values(), ids=list(SKIPPED))
+def test_no_file_of_a_folder_is_skipped_in_silence(name, match):
+    Path("d").mkdir()
+    Path("d/0.csv").write_text("a,b\n1,2\n")
+    Path("d", name).write_bytes(b"x")
+
+    refused(match, "d")
+    assert read("d/*.csv").frame["a"].tolist() == [1]
+
+
+def test_a_column_that_only_a_later_part_has_is_refused():
+    Path("d").mkdir()
+    Path("d/0.csv").write_text("a,b\n1,2\n")
+    Path("d/1.csv").write_text("a,b,c\n1,2,3\n")
+
+    refused("same columns in all files of d; .*0.csv has no c", "d")
+
+
+def test_parts_of_other_types_are_refused_by_name():
+    Path("d").mkdir()
+    pd.DataFrame({"a": [1]}).to_parquet("d/0.parquet")
+    pd.DataFrame({"a": ["x"]}).to_parquet("d/1.parquet")
+
+    refused("can't be read: .*one type throughout", "d")
+
+
+def test_what_a_config_asks_for_is_not_sniffed():
+    Path("a.csv").write_bytes("a,b\n1,5;é\n2,5;none\n".encode("cp850"))
+    asked = {"separator": ";", "decimal": ",", "encoding": "cp850", "missing": ["none"]}
+
+    found = open_source("a.csv", Asked(**asked))
+    assert found.names == ["a,b"]
+
+    Path("b.csv").write_bytes(b"zip;x\n10115;1,5\n20095;-\n")
+    frame = read("b.csv", decimal=",", missing=["-"], texts=["zip"]).frame
+    assert frame["zip"].tolist() == ["10115", "20095"]
+    assert frame["x"][0] == 1.5
+    assert pd.isna(frame["x"][1])
+
+
+def test_what_was_sniffed_is_said_once():
+    Path("a.csv").write_bytes("a;b\n1,5;é\n2,5;x\n".encode("cp1252"))
+    notes = read("a.csv").notes
+
+    assert notes == [
+        "a.csv is read with separator ';', encoding 'cp1252', decimal ',', thousands '.'."
+    ]
+    assert read(to("b.csv", TABLE.to_csv, index=False)).notes == []
+
+
+def test_json_lines_keep_what_they_say():
+    lines = [{"id": "007", "x": 1.5, "z": None}, {"id": "8", "x": 2, "z": "t"}]
+    Path("a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = read("a.jsonl").frame
+
+    assert found["id"].tolist() == ["007", "8"]
+    assert found["x"].tolist() == [1.5, 2.0]
+    assert found["z"].isna().tolist() == [True, False]
