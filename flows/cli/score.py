@@ -18,6 +18,7 @@ from flows.messages.secrets import check_address
 from metalearners._typing import Floats
 from metalearners.bundle import Bundle, BundleError, sign
 from metalearners.cache.regular_files import write_whole
+from metalearners.data.schema import Feature
 from metalearners.evaluation.design import ArmShares
 from metalearners.metalearner import PROPENSITY_MODEL
 
@@ -72,8 +73,8 @@ def _estimates(bundle: Bundle, source: str) -> pd.DataFrame:
     columns = _design_columns(data) if designed else []
     wanted = [*bundle.schema.names, *columns, *([data.row_id] if data.row_id else [])]
     present = [name for name in dict.fromkeys(wanted) if name in rows.names]
-    texts = [f.name for f in bundle.schema.features if f.levels and isinstance(f.levels[0], str)]
-    frame = rows.read(present, data.labels, texts).frame if present else pd.DataFrame()
+    types = {f.name: "text" for f in bundle.schema.features if _is_text(f)}
+    frame = rows.read(present, data.labels, types).frame if present else pd.DataFrame()
     absent = [name for name in columns if name not in present]
     if absent:
         kind = "strata" if absent == [data.strata] else "propensity"
@@ -85,6 +86,11 @@ def _estimates(bundle: Bundle, source: str) -> pd.DataFrame:
     else:
         estimates.insert(0, "row", range(len(frame)))
     return estimates
+
+
+def _is_text(feature: Feature) -> bool:
+    """Whether a feature's values are texts, even if those of new rows look like numbers."""
+    return feature.levels is not None and isinstance(next(iter(feature.levels), None), str)
 
 
 def _design_columns(data: DataConfig) -> list[str]:

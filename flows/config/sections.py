@@ -90,7 +90,9 @@ class ReadConfig(_Section):
         None, description="Mark between groups of three digits"
     )
     missing: list[str] = Field([], description="Fields that are missing values, as empty ones are")
-    texts: list[str] = Field([], description="Columns that are texts, whatever they look like")
+    types: dict[str, Literal["text", "number"]] = Field(
+        {}, description="text or number, by column whose type isn't to be sniffed"
+    )
 
 
 class DataConfig(_Section):

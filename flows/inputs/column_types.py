@@ -88,6 +88,17 @@ def typed(texts: pa.ChunkedArray, marks: Marks = POINT, labels: bool = False) ->
     return Column(fields) if labels else _nearly_numbers(fields, marks)
 
 
+def as_number(texts: pa.ChunkedArray, marks: Marks = POINT) -> Column:
+    """A column of texts as numbers, whatever they look like; a fault names what is none."""
+    values = _numbers(texts, marks, identities=True)
+    if values is not None:
+        return Column(values)
+    found = _nearly_numbers(texts, marks)
+    if found.note or found.fault:
+        return found
+    return Column(texts, fault="data.read.types says that they are numbers; most are none")
+
+
 def marks_of(columns: list[pa.ChunkedArray]) -> Marks:
     """How the numbers of a file are written: not with a point, where a column shows it."""
     texts = [column for column in columns if pc.any(pc.match_substring(column, ",")).as_py()]
@@ -125,7 +136,9 @@ def _integers(fields: pa.ChunkedArray) -> pa.ChunkedArray | None:
     return whole
 
 
-def _numbers(fields: pa.ChunkedArray, marks: Marks) -> pa.ChunkedArray | None:
+def _numbers(
+    fields: pa.ChunkedArray, marks: Marks, identities: bool = False
+) -> pa.ChunkedArray | None:
     if marks != POINT:
         plain = marks.plain(fields)
         if plain is None:
@@ -135,9 +148,9 @@ def _numbers(fields: pa.ChunkedArray, marks: Marks) -> pa.ChunkedArray | None:
     if numbers is None:
         fields = pc.utf8_trim_whitespace(fields)
         numbers = _cast(fields, pa.float64())
-    if numbers is None or pc.any(pc.match_substring_regex(fields, _IDENTITY)).as_py():
-        return None
-    return numbers
+    if numbers is None or identities:
+        return numbers
+    return None if pc.any(pc.match_substring_regex(fields, _IDENTITY)).as_py() else numbers
 
 
 def _booleans(fields: pa.ChunkedArray) -> pa.ChunkedArray | None:

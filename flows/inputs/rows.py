@@ -109,8 +109,8 @@ def _check_numbers(table: Table, columns: list[str], data: DataConfig) -> None:
         raise InputError(
             f"Expected numbers in columns of {data.source} that are nearly all numbers; found "
             f"fields that are none in {'; '.join(faults[:10])}. Where such a field is a missing "
-            "value, leave it empty or name it in data.read.missing; a column that is no number, "
-            "name in data.read.texts."
+            "value, leave it empty or name it in data.read.missing; where a column is no number, "
+            "say so in data.read.types."
         )
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -81,7 +81,7 @@ class Source:
         self,
         columns: Sequence[str],
         labels: Collection[str] = (),
-        texts: Collection[str] = (),
+        types: Mapping[str, str] | None = None,
     ) -> Table:
         """Columns of all rows.
 
@@ -91,8 +91,8 @@ class Source:
             Their names.
         labels : collection of str
             Columns of labels: in a text file, their fields are kept as they are written.
-        texts : collection of str
-            Columns that are texts, whatever they look like in a text file.
+        types : mapping
+            ``text`` or ``number``, by column of a text file that is one, whatever it looks like.
 
         Raises
         ------
@@ -105,7 +105,9 @@ class Source:
         self._check_each_has(in_files)
         with _reading(self._source):
             if self._place.format == "text":
-                found, rows = self._text.read(in_files, labels, {*texts, *self._asked.texts})
+                found, rows = self._text.read(
+                    in_files, labels, {**self._asked.types, **(types or {})}
+                )
             else:
                 found, rows = self._read_arrow(in_files)
             found |= self._key_columns([name for name in columns if name not in in_files], rows)

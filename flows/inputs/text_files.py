@@ -8,14 +8,14 @@ is every column if a later row has another type. What was read as text gets its 
 import csv
 import io
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.csv
 
-from flows.inputs.column_types import POINT, Column, Marks, marks_of, typed
+from flows.inputs.column_types import POINT, Column, Marks, as_number, marks_of, typed
 
 Open = Callable[[str], BinaryIO]
 
@@ -35,7 +35,7 @@ class Asked:
     decimal: str | None = None
     thousands: str | None = None
     missing: Sequence[str] = ()
-    texts: Sequence[str] = ()
+    types: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class TextFiles:
         self,
         columns: Sequence[str],
         labels: Collection[str] = (),
-        texts: Collection[str] = (),
+        types: Mapping[str, str] | None = None,
     ) -> tuple[dict[str, Column], list[int]]:
         """Columns of all rows, each in one type, and the number of rows of each file.
 
@@ -101,21 +101,27 @@ class TextFiles:
             Their names.
         labels : collection of str
             Columns whose fields are labels, which are kept as they are written.
-        texts : collection of str
-            Columns that are texts, whatever they look like.
+        types : mapping
+            ``text`` or ``number``, by column that is one, whatever it looks like.
         """
-        kept = {*labels, *texts}
-        types = {n: type for n, type in self._types_of_head(columns).items() if n not in kept}
+        asked = types or {}
+        kept = {*labels, *asked}
+        of_head = {n: type for n, type in self._types_of_head(columns).items() if n not in kept}
         try:
-            parts = self._read(columns, types)
+            parts = self._read(columns, of_head)
         except pa.ArrowInvalid:  # a later row has another type, or the bytes aren't what they seem
             parts = self._read(columns, {})  # in one thread: messages name the row
         table = pa.concat_tables(parts)
         found = {
-            name: Column(table[name]) if name in texts else self._typed(table[name], name in labels)
+            name: self._asked(table[name], asked[name])
+            if name in asked
+            else self._typed(table[name], name in labels)
             for name in columns
         }
         return found, [part.num_rows for part in parts]
+
+    def _asked(self, values: pa.ChunkedArray, type: str) -> Column:
+        return Column(values) if type == "text" else as_number(values, self.dialect.marks)
 
     def _typed(self, values: pa.ChunkedArray, is_label: bool) -> Column:
         if not pa.types.is_string(values.type):

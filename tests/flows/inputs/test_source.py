@@ -237,10 +237,18 @@ def test_what_a_config_asks_for_is_not_sniffed():
     assert found.names == ["a,b"]
 
     Path("b.csv").write_bytes(b"zip;x\n10115;1,5\n20095;-\n")
-    frame = read("b.csv", decimal=",", missing=["-"], texts=["zip"]).frame
+    frame = read("b.csv", decimal=",", missing=["-"], types={"zip": "text"}).frame
     assert frame["zip"].tolist() == ["10115", "20095"]
     assert frame["x"][0] == 1.5
     assert pd.isna(frame["x"][1])
+
+
+def test_a_type_that_is_asked_for_is_taken_or_a_fault():
+    Path("b.csv").write_text("code,x\n007,1\n010,?\n010,abc\n")
+
+    assert read("b.csv", types={"code": "number"}).frame["code"].tolist() == [7, 10, 10]
+    found = read("b.csv", types={"x": "number"})
+    assert found.faults == {"x": "data.read.types says that they are numbers; most are none"}
 
 
 def test_what_was_sniffed_is_said_once():
