@@ -84,11 +84,23 @@ class Bundle:
         schema = Schema.of(X) if named else None
         return cls({type(learner).__name__: learner}, arms, schema, {"versions": versions()})
 
-    def predict(self, X: Matrix, propensity: Floats | None = None) -> pd.DataFrame:
+    def predict(
+        self, X: Matrix, propensity: Floats | None = None, unseen_missing: bool = False
+    ) -> pd.DataFrame:
         """CATE estimates of new rows, a column ``cate.<learner>.<arm>`` for each treatment arm.
 
         Of two classes other than 0 and 1, effects are on the second, and the name ends with it:
         ``cate.<learner>.<arm>.<class>``.
+
+        Parameters
+        ----------
+        X : matrix of n rows
+            Features of new rows.
+        propensity : array of shape (n, K), optional
+            Known probabilities of the arms.
+        unseen_missing : bool
+            Whether levels that the model hasn't seen count as missing, with a warning, or are
+            refused.
 
         Raises
         ------
@@ -100,7 +112,7 @@ class Bundle:
                 "Expected a pandas DataFrame, as the model was fitted on; found "
                 f"{type(X).__module__}.{type(X).__qualname__}. Convert it, as with .to_pandas()."
             )
-        features = X if self.schema is None else self.schema.conform(X)
+        features = X if self.schema is None else self.schema.conform(X, unseen_missing)
         columns: dict[str, Floats] = {}
         for name, learner in self.learners.items():
             estimates = learner.predict(features, is_oos=True, propensity=propensity)

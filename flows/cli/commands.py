@@ -158,14 +158,17 @@ def tune(
 def score(
     model: Annotated[str, typer.Option(help="A run's name, its folder, or latest.")],
     input: Annotated[str, typer.Option(help="Rows to score.")],
-    output: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    output: Annotated[Path, typer.Option(help="Parquet, CSV, Feather or JSON lines to write.")],
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Refuse levels that the model hasn't seen.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Estimate the effects for new rows with a stored model."""
     with _exit_status():
         from flows.cli.score import score_file
 
-        n_rows = score_file(find_run(model, Path(DEFAULT_OUTPUT)) / "model", input, output)
+        n_rows = score_file(find_run(model, Path(DEFAULT_OUTPUT)) / "model", input, output, strict)
         if not quiet:
             show(f"{n_rows:,} rows scored: {output}")
 

@@ -1,10 +1,11 @@
 """Scores new rows with a stored model, and signs models."""
 
+import io
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
 
 from flows.config.files import check_file
 from flows.config.reading import parse
@@ -22,9 +23,19 @@ from metalearners.data.schema import Feature
 from metalearners.evaluation.design import ArmShares
 from metalearners.metalearner import PROPENSITY_MODEL
 
+# By the end of the file's name.
+_WRITERS: dict[str, Callable[[pd.DataFrame, io.BytesIO], object]] = {
+    ".parquet": lambda frame, file: frame.to_parquet(file, index=False),
+    ".csv": lambda frame, file: frame.to_csv(file, index=False),
+    ".feather": lambda frame, file: frame.to_feather(file),
+    ".jsonl": lambda frame, file: frame.to_json(file, orient="records", lines=True),
+}
 
-def score_file(model: Path, source: str, output: Path) -> int:
-    """Write the estimates for the rows of a source to a Parquet file, which appears whole.
+
+def score_file(model: Path, source: str, output: Path, strict: bool = False) -> int:
+    """Write the estimates for the rows of a source to a file, which appears whole.
+
+    Levels of features that the model hasn't seen count as missing; if strict, they are refused.
 
     Returns
     -------
@@ -34,6 +45,11 @@ def score_file(model: Path, source: str, output: Path) -> int:
     Raises InputError if the model is damaged, the rows don't fit it, or the file can't be written.
     """
     check_file(output, "--output")
+    write = _WRITERS.get(output.suffix.lower())
+    if write is None:
+        raise InputError(
+            f"--output: expected a file whose name ends in {', '.join(_WRITERS)}; found {output}."
+        )
     try:
         check_address(source)
     except ValueError as error:
@@ -42,14 +58,14 @@ def score_file(model: Path, source: str, output: Path) -> int:
         raise InputError(f"--output: expected another file than the rows to score; found {source}.")
     try:
         bundle = Bundle.load(model, signing_key())
-        estimates = _estimates(bundle, source)
+        estimates = _estimates(bundle, source, strict)
     except InputError:
         raise
     except ValueError as error:  # of the bundle, the schema, or a model without missing values
         raise InputError(f"{source} can't be scored: {error}") from None
-    sink = pa.BufferOutputStream()
-    estimates.to_parquet(sink, index=False)
-    write_whole(output, sink.getvalue().to_pybytes())
+    content = io.BytesIO()
+    write(estimates, content)
+    write_whole(output, content.getvalue())
     return len(estimates)
 
 
@@ -63,7 +79,7 @@ def sign_model(model: Path) -> None:
         raise InputError(str(error)) from None
 
 
-def _estimates(bundle: Bundle, source: str) -> pd.DataFrame:
+def _estimates(bundle: Bundle, source: str, strict: bool) -> pd.DataFrame:
     if bundle.schema is None or "config" not in bundle.about:
         raise InputError("Expected the model of a run, which knows its features; found another.")
     data = parse(DataConfig, bundle.about["config"]["data"], "Expected the model of a run: data.")
@@ -80,7 +96,7 @@ def _estimates(bundle: Bundle, source: str) -> pd.DataFrame:
         kind = "strata" if absent == [data.strata] else "propensity"
         raise InputError(f"Expected the {kind} columns {absent} in {source}; add them.")
     propensity = _known(bundle, frame, data) if designed else None
-    estimates = bundle.predict(frame, propensity)
+    estimates = bundle.predict(frame, propensity, unseen_missing=not strict)
     if data.row_id in present:
         estimates.insert(0, str(data.row_id), frame[data.row_id])
     else:

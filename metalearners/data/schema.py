@@ -1,5 +1,6 @@
 """The features of a fitted model: names, types, category levels."""
 
+import warnings
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -47,20 +48,30 @@ class Schema:
         """Names of the features."""
         return [feature.name for feature in self.features]
 
-    def conform(self, X: pd.DataFrame) -> pd.DataFrame:
+    def conform(self, X: pd.DataFrame, unseen_missing: bool = False) -> pd.DataFrame:
         """The features of new rows, with the types and levels that the model was fitted with.
+
+        Parameters
+        ----------
+        X : DataFrame
+            The rows; columns may be in any order, and there may be others.
+        unseen_missing : bool
+            Whether a level that the model hasn't seen counts as missing. A warning says which.
 
         Raises
         ------
         SchemaError
-            If a feature is absent, of another type, or has a level that the model hasn't seen.
+            If a feature is absent, of another type, or has a level that the model hasn't seen and
+            that doesn't count as missing.
         """
         absent = [name for name in self.names if name not in X.columns]
         if absent:
             raise SchemaError(
                 f"Expected the features {self.names}; not found: {absent}. Add or rename columns."
             )
-        return pd.DataFrame({f.name: _conformed(X[f.name], f) for f in self.features})
+        return pd.DataFrame(
+            {f.name: _conformed(X[f.name], f, unseen_missing) for f in self.features}
+        )
 
 
 def _feature(column: pd.Series) -> Feature:
@@ -70,7 +81,7 @@ def _feature(column: pd.Series) -> Feature:
     return Feature(str(column.name), str(column.dtype))
 
 
-def _conformed(column: pd.Series, feature: Feature) -> pd.Series:
+def _conformed(column: pd.Series, feature: Feature, unseen_missing: bool) -> pd.Series:
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.cat.categories.dtype)
     kind = pd.api.types.infer_dtype(column, skipna=True)
@@ -80,7 +91,9 @@ def _conformed(column: pd.Series, feature: Feature) -> pd.Series:
             f"Expected {'numbers' if feature.levels is None else 'texts'} in feature "
             f"{feature.name!r}, as the model was fitted on; found {kind}. Convert the column."
         )
-    return _as_numbers(column, feature) if feature.levels is None else _as_levels(column, feature)
+    if feature.levels is None:
+        return _as_numbers(column, feature)
+    return _as_levels(column, feature, unseen_missing)
 
 
 def _as_numbers(column: pd.Series, feature: Feature) -> pd.Series:
@@ -93,11 +106,18 @@ def _as_numbers(column: pd.Series, feature: Feature) -> pd.Series:
     return column
 
 
-def _as_levels(column: pd.Series, feature: Feature) -> pd.Series:
+def _as_levels(column: pd.Series, feature: Feature, unseen_missing: bool) -> pd.Series:
     known = pd.CategoricalDtype(list(feature.levels or ()), feature.ordered)
     codes = known.categories.get_indexer(column)
-    unseen = column[(codes == -1) & column.notna()].unique().tolist()
-    if unseen:
+    unknown = column[(codes == -1) & column.notna()]
+    unseen = unknown.unique().tolist()
+    if unseen and unseen_missing:
+        warnings.warn(
+            f"{len(unknown)} of {len(column)} rows have levels of {feature.name!r} that the model "
+            f"hasn't seen, such as {unseen[:5]}: they count as missing.",
+            stacklevel=4,
+        )
+    elif unseen:
         raise SchemaError(
             f"Expected levels of {feature.name!r} among {known.categories[:20].tolist()}; found "
             f"{unseen[:10]}, which the model has not seen. Map them to known levels, leave those "

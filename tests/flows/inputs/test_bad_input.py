@@ -30,6 +30,7 @@ from flows.config.reading import load_config, parse_config
 from flows.config.sections import ModelSpec
 from flows.errors import InputError
 from flows.inputs.models import resolve
+from flows.inputs.source import open_source
 from flows.loading import load
 from flows.runs import find_run
 from metalearners.bundle import Bundle
@@ -1381,9 +1382,9 @@ def store(run, changes, frame=None):
     return run / "model"
 
 
-def scored(model, **columns):
+def scored(model, strict=True, **columns):
     rows().assign(**columns).to_parquet("new.parquet")
-    score_file(model, "new.parquet", Path("scores.parquet"))
+    score_file(model, "new.parquet", Path("scores.parquet"), strict)
     return pd.read_parquet("scores.parquet").iloc[:, -1].to_numpy()
 
 
@@ -1404,6 +1405,29 @@ def test_row_that_the_model_does_not_know_is_refused(stored, columns, match):
     with pytest.raises(InputError, match=match):
         scored(stored, **columns)
     assert not Path("scores.parquet").exists()
+
+
+def test_levels_that_the_model_has_not_seen_are_missing_and_counted(stored):
+    missing = scored(stored, site=[None, *["u"] * (N - 1)])
+    with pytest.warns(UserWarning, match=r"1 of 120 rows have levels of 'site'.*\['q'\]"):
+        found = scored(stored, strict=False, site=["q", *["u"] * (N - 1)])
+
+    assert found.tolist() == missing.tolist()
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv", "feather", "jsonl"])
+def test_scores_are_written_in_the_format_that_their_name_says(stored, ending):
+    estimates = scored(stored)
+    score_file(stored, "new.parquet", Path(f"scores.{ending}"))
+
+    opened = open_source(f"scores.{ending}")
+    found = opened.read(opened.names).frame.iloc[:, -1]
+    assert found.tolist() == pytest.approx(estimates.tolist(), rel=1e-9)
+
+
+def test_a_format_that_cannot_be_written_is_refused(stored):
+    with pytest.raises(InputError, match=r"--output: .*ends in .parquet, .*found scores.xlsx"):
+        score_file(stored, write("new.parquet"), Path("scores.xlsx"))
 
 
 TAKEN_ROWS = {
@@ -1446,11 +1470,11 @@ def test_missing_values_that_the_model_cannot_take_are_refused(here):
         scored(store(here / "run", linear), x=np.nan)
 
 
-@pytest.mark.parametrize("output", ["file/x.parquet", "/proc/x.parquet", "folder", "pipe"])
+@pytest.mark.parametrize("output", ["file/x.parquet", "/proc/x.parquet", "folder.csv", "pipe.csv"])
 def test_scores_that_cannot_be_written_are_refused(stored, output):
     Path("file").touch()
-    Path("folder").mkdir()
-    os.mkfifo("pipe")
+    Path("folder.csv").mkdir()
+    os.mkfifo("pipe.csv")
     with pytest.raises(InputError, match="--output: expected"):
         score_file(stored, write("new.parquet"), Path(output))
 
