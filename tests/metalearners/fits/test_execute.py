@@ -27,7 +27,7 @@ from metalearners.fits.fit import fit_unit
 from metalearners.fits.plan import Regression, plan_stage
 from metalearners.fits.store import MemoryStore
 from metalearners.fits.unit import Fit
-from metalearners.metalearner import _pool
+from metalearners.metalearner import _n_workers
 from metalearners.store import DirectoryStore
 from tests.simulate import (
     EXACT,
@@ -163,13 +163,13 @@ def test_base_models_get_their_share_of_the_cores_where_fits_run_side_by_side(
     assert {fit.model.n_jobs for fit in fitted.folds} == {expected}
 
 
-def test_two_levels_of_jobs_are_one_pool():
-    assert _pool(None, None) is None
-    assert _pool(2, None) == _pool(None, 2) == _pool(1, 2) == 2
+def test_two_levels_of_jobs_are_one_n_workers():
+    assert _n_workers(None, None) is None
+    assert _n_workers(2, None) == _n_workers(None, 2) == _n_workers(1, 2) == 2
     cores = cpu_count()
-    assert _pool(2, 3) == min(6, max(3, cores))  # together no more than the cores
-    assert _pool(3, None) == _pool(3, 1) == 3  # one level may ask for more
-    assert _pool(-1) == _pool(-1, 1) >= 1
+    assert _n_workers(2, 3) == min(6, max(3, cores))  # together no more than the cores
+    assert _n_workers(3, None) == _n_workers(3, 1) == 3  # one level may ask for more
+    assert _n_workers(-1) == _n_workers(-1, 1) >= 1
 
 
 def test_equal_units_are_executed_once():
