@@ -102,7 +102,6 @@ class DataConfig(_Section):
         min_length=1,
         description="CSV, Parquet, Feather or JSON lines: a file, folder, glob or fsspec URL",
     )
-    read: ReadConfig = Field(ReadConfig(), description="How a text file is read")
     outcome: str = Field(description="Column of the outcome")
     outcome_type: Literal["regression", "binary"] = Field(
         "regression", description="regression: numbers; binary: 0/1, true/false or two labels"
@@ -133,6 +132,7 @@ class DataConfig(_Section):
     propensity: Number | dict[Label, Number | str] | None = Field(
         None, description="Known probabilities: of the treated arm, by arm, or columns by arm"
     )
+    read: ReadConfig = Field(ReadConfig(), description="How a text file is read")
 
     @field_validator("time")
     @classmethod
