@@ -60,6 +60,8 @@ def connect(port: int | None = None) -> str:
         return address
     folder = state_folder()
     users = open_lock(folder / "server.users")
+    if port is not None:
+        _wait_for_end_of_unused(folder, users, port)
     # Where the last server was killed and has no users, a new one may take any port.
     if try_lock(users) and not is_locked(folder / "server.alive"):
         (folder / "server.json").unlink(missing_ok=True)
@@ -133,6 +135,17 @@ def _keep_running(folder: Path, address: str) -> None:
             time.sleep(_POLL_SECONDS)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _wait_for_end_of_unused(folder: Path, users: int, port: int) -> None:
+    """Wait while a server at another port has no users; it sees so within a second, and ends."""
+    deadline = time.monotonic() + _START_SECONDS
+    while is_locked(folder / "server.alive") and try_lock(users) and time.monotonic() < deadline:
+        address = recorded_address(folder)
+        fcntl.flock(users, fcntl.LOCK_UN)
+        if address and urlsplit(address).port == port:
+            break
+        time.sleep(_POLL_SECONDS / 10)
 
 
 def _running_or_new(folder: Path, port: int | None) -> str:
