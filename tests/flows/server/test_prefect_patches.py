@@ -202,6 +202,25 @@ def test_client_retries(both):
     assert (tries, more) == (10, 90)
 
 
+TWO_CLIENTS = """
+from prefect.client.orchestration import SyncPrefectClient
+def seconds():
+    begun = time.monotonic()
+    SyncPrefectClient("http://127.0.0.1:9/api")
+    return time.monotonic() - begun
+seconds()
+print(json.dumps(sorted(seconds() for _ in range(9))[4]))
+"""
+
+
+@pytest.mark.slow
+def test_tls_contexts(both):
+    without, own = both("tls_contexts", TWO_CLIENTS)
+    print("seconds of a client:", without, own)
+
+    assert own < without / 3
+
+
 EPHEMERAL = """
 from prefect.server.api.server import SubprocessASGIServer
 class WouldStart(Exception):
