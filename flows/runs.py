@@ -266,19 +266,23 @@ def _is_run(folder: Path) -> bool:
 
 
 def find_run(name: str, output: Path) -> Path:
-    """Folder of a finished run, by its name, its folder or ``latest``.
+    """Folder of a finished run, by its name or a part of that, its folder or ``latest``.
 
-    Raises InputError if there is none.
+    Raises InputError if there is none, or the part is of several names.
     """
     for folder in (output / name, Path(name)):
         with contextlib.suppress(OSError, ValueError):  # a name too long to be one, or with a NUL
             if (folder / "summary.json").is_file():
                 return folder
     names = [run["run_name"] for run in list_runs(output) if run["status"] == "done"]
-    known = ", ".join(shown(run) for run in names[-5:]) or "none"
+    of_part = [run for run in names if name and name in run]
+    if len(of_part) == 1:
+        return output / of_part[0]
+    known = ", ".join(shown(run) for run in (of_part or names)[-5:]) or "none"
     raise InputError(
-        "Expected a finished run: its name, its folder or latest; found none for "
-        f"{shown(repr(name))} in {output}. Finished runs there: {known}."
+        "Expected a finished run: its name or a part of that, its folder or latest; found "
+        f"{len(of_part) or 'none'} for {shown(repr(name))} in {output}. Finished runs there: "
+        f"{known}."
     )
 
 

@@ -34,3 +34,7 @@ def __getattr__(name: str) -> Any:
     if name in REGISTRY:
         return REGISTRY[name].load()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -111,16 +111,11 @@ def run(
 ) -> None:
     """Run uplift learners once: fit, evaluate, report, store the model."""
     with _exit_status(json_file), interruption.handled():
-        from flows.cli.launch import launch
-
         if json_file is not None:
             check_file(json_file, "--json")
-        with progress_display(quiet):
-            folder = launch(config, changes or [], output, refresh, quiet)
+        folder = _run(config, changes, output, refresh, quiet)
         if json_file is not None:
             write_json(json_file, read_json(folder / "summary.json"))
-        if not quiet:
-            _show_end(folder)
 
 
 @app.command()
@@ -177,13 +172,18 @@ def score(
 def init(
     data: Annotated[str, typer.Argument(help="CSV, Parquet, Feather or JSON lines.")],
     output: Annotated[Path, typer.Option(help="Config to write.")] = Path("uplift.yaml"),
+    and_run: Annotated[bool, typer.Option("--run", help="Run the config too.")] = False,
 ) -> None:
     """Write a commented config with column roles guessed; never overwrites."""
-    with _exit_status():
+    with _exit_status(), interruption.handled():
         from flows.cli.init import write_config
 
         write_config(data, output)
-        show(f"{output} written. Check the roles it guessed, then: uplift run {output}")
+        if not and_run:
+            show(f"{output} written. Check the roles it guessed, then: uplift run {output}")
+            return
+        say(f"{output} written. The run takes the roles that it guessed: check them.")
+        _run(output)
 
 
 @app.command()
@@ -341,6 +341,23 @@ def _end(status: int, message: str) -> NoReturn:
 
 def _terminate(number: int, frame: Any) -> NoReturn:
     raise KeyboardInterrupt
+
+
+def _run(
+    config: Path,
+    changes: list[str] | None = None,
+    output: str | None = None,
+    refresh: bool = False,
+    quiet: bool = False,
+) -> Path:
+    """Run a config and show how it ended; its folder."""
+    from flows.cli.launch import launch
+
+    with progress_display(quiet):
+        folder = launch(config, changes or [], output, refresh, quiet)
+    if not quiet:
+        _show_end(folder)
+    return folder
 
 
 def _show_end(folder: Path) -> None:

@@ -111,7 +111,11 @@ def test_init_writes_a_config_that_runs_and_never_overwrites(api, settings):
     assert second.returncode == 2
     assert "nothing is overwritten" in second.stderr
     assert Path("new.yaml").read_text() == text
-    assert uplift("run", "new.yaml", "--set", "evaluation.bootstrap=0").returncode == 0
+    ran = uplift("init", "data.parquet", "--output", "other.yaml", "--run")
+    assert ran.returncode == 0, ran.stderr
+    assert Path("other.yaml").read_text() == text
+    assert "effect of" in ran.stdout
+    assert len(finished_runs()) == 1
 
 
 def test_help_tells_every_command():

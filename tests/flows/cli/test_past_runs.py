@@ -183,6 +183,7 @@ def test_a_renamed_run_is_listed_by_the_name_that_finds_it(runs):
 
     assert set(listed(runs)) == {"baseline"}
     assert find_run("baseline", runs) == runs / "baseline"
+    assert find_run("base", runs) == runs / "baseline"
 
 
 def test_a_folder_named_latest_fails_no_run(runs):

@@ -1,0 +1,156 @@
+"""`uplift init` on data as users have them: a config that runs, with no leaking column."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from flows.cli.init import write_config
+from flows.config.reading import load_config
+from flows.inputs.study import load_study
+
+N = 1200
+
+
+def email(rng):
+    """An e-mail experiment whose clicks come after it."""
+    w = rng.permutation(np.arange(N) % 2)
+    clicked = (rng.random(N) < 0.05 + 0.4 * w).astype(int)
+    return pd.DataFrame(
+        {
+            "customer_id": [f"{i:06d}" for i in range(N)],
+            "treatment": np.where(w, "mail", "no mail"),
+            "signup": pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 900, N), "D"),
+            "channel": rng.choice(["web", "shop"], N),
+            "recency": rng.integers(1, 13, N),
+            "age": rng.normal(45, 9, N),
+            "history": rng.gamma(2, 100, N),
+            "newbie": rng.integers(0, 2, N),
+            "clicks": clicked,
+            "country": "DE",
+            "note": [f"written by {i}" for i in rng.permutation(N)],
+            "visit": np.where(rng.random(N) < 0.2 + 0.1 * w, "yes", "no"),
+        }
+    )
+
+
+def shop(rng):
+    """Revenue, a total that holds it, and another name of the arm."""
+    w = rng.permutation(np.arange(N) % 2)
+    revenue = rng.gamma(2, 20, N) + 3 * w
+    return pd.DataFrame(
+        {
+            "row": np.arange(N),
+            "treated": w,
+            "voucher": np.where(w, "V10", None),
+            "basket": rng.gamma(2, 10, N),
+            "visits_before": rng.poisson(3, N),
+            "revenue": revenue,
+            "revenue_cents": (100 * revenue).round(),
+            "post_visits": rng.poisson(3 + w, N),
+        }
+    )
+
+
+def clinic(rng):
+    """A trial with sites, missing values and families."""
+    w = rng.permutation(np.arange(N) % 2)
+    return pd.DataFrame(
+        {
+            "patient_id": rng.permutation(N) + 10_000,
+            "arm": np.where(w, "treated", "control"),
+            "household": rng.integers(0, 400, N),
+            "site": rng.choice(["A", "B", "C"], N),
+            "bmi": np.where(rng.random(N) < 0.1, np.nan, rng.normal(27, 4, N)),
+            "sex": rng.choice(["f", "m"], N),
+            "outcome": rng.normal(size=N) + 0.5 * w,
+        }
+    )
+
+
+def panel(rng):
+    """Weights, and known probabilities of the treatment."""
+    propensity = rng.choice([0.3, 0.6], N)
+    w = (rng.random(N) < propensity).astype(int)
+    return pd.DataFrame(
+        {
+            "treated": w,
+            "propensity": propensity,
+            "sample_weight": rng.uniform(0.5, 2, N),
+            "cluster": rng.integers(0, 100, N),
+            "income": rng.lognormal(10, 0.5, N),
+            "y": rng.normal(size=N) + w,
+        }
+    )
+
+
+def five_arms(rng):
+    """Five arms by number; the control is 0."""
+    w = rng.permutation(np.arange(N) % 5)
+    return pd.DataFrame(
+        {
+            "variant": w,
+            "price": np.array([9.0, 8, 7, 6, 5])[w],
+            "tenure": rng.exponential(3, N),
+            "segment_name": rng.choice(["a", "b", "c"], N),
+            "target": rng.normal(size=N) + 0.2 * w,
+        }
+    )
+
+
+BAD = {
+    email: {"customer_id", "signup", "clicks", "country", "note"},
+    shop: {"row", "voucher", "revenue_cents", "post_visits"},
+    clinic: {"patient_id", "household"},
+    panel: {"propensity", "sample_weight", "cluster"},
+    five_arms: {"price"},
+}
+ROLES = {
+    email: {"treatment": "treatment", "outcome": "visit", "positive": "yes", "control": "no mail"},
+    shop: {"treatment": "treated", "outcome": "revenue", "outcome_type": "regression"},
+    clinic: {"row_id": "patient_id", "group": "household", "control": "control"},
+    panel: {"weight": "sample_weight", "group": "cluster", "propensity": {1: "propensity"}},
+    five_arms: {"treatment": "variant", "control": 0, "outcome": "target"},
+}
+
+
+@pytest.mark.parametrize("make", BAD, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("ending", ["parquet", "csv"])
+def test_a_config_is_written_that_runs_without_leaking_columns(make, ending, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    frame = make(np.random.default_rng(1))
+    getattr(frame, f"to_{ending}")(f"data.{ending}", index=False)
+    write_config(f"data.{ending}", tmp_path / "uplift.yaml")
+    config = load_config(tmp_path / "uplift.yaml")
+    study = load_study(config)
+
+    found = config.data.model_dump()
+    assert {name: found[name] for name in ROLES[make]} == ROLES[make]
+    roles = {found[name] for name in ("treatment", "outcome", "row_id", "weight", "group")}
+    features = set(frame) - BAD[make] - roles
+    assert set(config.data.features) == features
+    assert len(study.dataset) == N
+
+
+def test_a_column_that_is_left_out_is_named_with_the_reason(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    email(np.random.default_rng(1)).to_parquet("data.parquet")
+    write_config("data.parquet", tmp_path / "uplift.yaml")
+    text = (tmp_path / "uplift.yaml").read_text()
+
+    for name in BAD[email] - {"customer_id"}:
+        assert f"# - {name}    # left out: " in text
+    assert yaml.safe_load(text)["data"]["positive"] == "yes"
+
+
+def test_columns_that_chance_alone_moves_stay(tmp_path, monkeypatch):
+    """Of 40 trials whose columns the treatment can't touch, none loses a feature."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        columns = {f"x{j}": rng.normal(size=200) for j in range(6)}
+        arms = {"treated": rng.permutation(np.arange(200) % 2), "y": rng.normal(size=200)}
+        pd.DataFrame(columns | arms).to_parquet("data.parquet")
+        write_config("data.parquet", tmp_path / "uplift.yaml")
+        assert load_config(tmp_path / "uplift.yaml").data.features == list(columns)
+        (tmp_path / "uplift.yaml").unlink()
