@@ -19,6 +19,12 @@ from metalearners.cache.ownership import UntrustedError, UntrustedWarning, check
 from metalearners.cache.regular_files import MOST_BYTES, OddFileError, read_regular, write_whole
 from metalearners.cache.signing import check_key, keyed_digest
 from metalearners.data.containers import check_matrix, column_names
+from metalearners.data.estimate_columns import (
+    arm_name,
+    estimate_columns,
+    named_columns,
+    percentile,
+)
 from metalearners.data.schema import Schema, SchemaError
 from metalearners.metalearner import MetaLearner
 
@@ -85,12 +91,21 @@ class Bundle:
         return cls({type(learner).__name__: learner}, arms, schema, {"versions": versions()})
 
     def predict(
-        self, X: Matrix, propensity: Floats | None = None, unseen_missing: bool = False
+        self,
+        X: Matrix,
+        propensity: Floats | None = None,
+        unseen_missing: bool = False,
+        details: bool = False,
     ) -> pd.DataFrame:
         """CATE estimates of new rows, a column ``cate.<learner>.<arm>`` for each treatment arm.
 
         Of two classes other than 0 and 1, effects are on the second, and the name ends with it:
         ``cate.<learner>.<arm>.<class>``.
+
+        With details, ``percentile.<learner>.<arm>`` is the share of the training rows, from 0 to
+        100, whose estimate is lower, equal ones counted half, where the bundle knows their
+        quantiles. ``outcome.<learner>.<arm>`` is the expected outcome under each arm, the control
+        too, of learners that predict by models of the outcome.
 
         Parameters
         ----------
@@ -101,6 +116,8 @@ class Bundle:
         unseen_missing : bool
             Whether levels that the model hasn't seen count as missing, with a warning, or are
             refused.
+        details : bool
+            Whether percentiles and outcomes follow the estimates.
 
         Raises
         ------
@@ -114,6 +131,7 @@ class Bundle:
             )
         features = X if self.schema is None else self.schema.conform(X, unseen_missing)
         columns: dict[str, Floats] = {}
+        more: dict[str, Floats] = {}
         for name, learner in self.learners.items():
             estimates = learner.predict(features, is_oos=True, propensity=propensity)
             if estimates.shape[2] > 2:
@@ -122,8 +140,31 @@ class Bundle:
                     f"{estimates.shape[2]} classes. Call its own predict."
                 )
             effects, on_class = estimates[:, :, -1], _class_name(learner)
-            columns |= estimate_columns(name, self.arms, effects, on_class)
-        return pd.DataFrame(columns, index=X.index if isinstance(X, pd.DataFrame) else None)
+            own = estimate_columns(name, self.arms, effects, on_class)
+            columns |= own
+            if details:
+                more |= self._percentiles(own) | self._outcomes(name, features, propensity)
+        index = X.index if isinstance(X, pd.DataFrame) else None
+        return pd.DataFrame({**columns, **more}, index=index)
+
+    def _percentiles(self, estimates: Mapping[str, Floats]) -> dict[str, Floats]:
+        known = self.about.get("quantiles", {})
+        return {
+            f"percentile.{name.removeprefix('cate.')}": percentile(values, known[name])
+            for name, values in estimates.items()
+            if name in known
+        }
+
+    def _outcomes(
+        self, name: str, features: Matrix, propensity: Floats | None
+    ) -> dict[str, Floats]:
+        learner = self.learners[name]
+        if not set(learner.NUISANCE_KINDS) <= learner.SERVED:
+            return {}  # its models of outcomes aren't stored
+        means = learner.predict_conditional_average_outcomes(
+            features, is_oos=True, propensity=propensity
+        )
+        return named_columns("outcome", name, self.arms, means[:, :, -1], _class_name(learner))
 
     def save(self, folder: str | Path, signing_key: bytes = b"") -> None:
         """Write the bundle: models first, then a manifest with a digest of each file and itself.
@@ -333,22 +374,6 @@ def _class_name(learner: MetaLearner) -> str:
     classes = learner.classes_
     plain = classes is None or classes.tolist() == [0, 1]
     return "" if plain else arm_name(_plain(classes[-1]))  # type: ignore[index]
-
-
-def estimate_columns(
-    learner: str, arms: list[Any], estimates: Floats, of_class: str = ""
-) -> dict[str, Floats]:
-    """(n, K-1) estimates as named columns; names end with the class that effects are on, if any."""
-    end = f".{of_class}" if of_class else ""
-    names = (f"cate.{learner}.{arm_name(arm)}{end}" for arm in arms[1:])
-    return dict(zip(names, estimates.T, strict=True))
-
-
-def arm_name(label: Any) -> str:
-    """An arm's label in names of columns: integer-valued floats without ``.0``."""
-    if isinstance(label, float) and label.is_integer():
-        return str(int(label))
-    return str(label)
 
 
 def _verified(path: Path, file: str, manifest: Mapping[str, Any]) -> bytes:

@@ -96,7 +96,7 @@ def _estimates(bundle: Bundle, source: str, strict: bool) -> pd.DataFrame:
         kind = "strata" if absent == [data.strata] else "propensity"
         raise InputError(f"Expected the {kind} columns {absent} in {source}; add them.")
     propensity = _known(bundle, frame, data) if designed else None
-    estimates = bundle.predict(frame, propensity, unseen_missing=not strict)
+    estimates = bundle.predict(frame, propensity, unseen_missing=not strict, details=True)
     if data.row_id in present:
         estimates.insert(0, str(data.row_id), frame[data.row_id])
     else:

@@ -155,7 +155,7 @@ class DataConfig(_Section):
     @field_serializer("propensity", when_used="json")
     def _keys_as_text(self, value: Any) -> Any:
         # JSON needs texts as keys: those that name arms in columns.
-        from metalearners.bundle import arm_name
+        from metalearners.data.estimate_columns import arm_name
 
         return {arm_name(k): v for k, v in value.items()} if isinstance(value, dict) else value
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from flows.fitting.stand_ins import Column, stand_ins
 from flows.inputs.study import Study
 from metalearners._typing import Name
-from metalearners.bundle import arm_name
+from metalearners.data.estimate_columns import arm_name
 from metalearners.fits.plan import Regression
 from metalearners.metalearner import MetaLearner
 

@@ -11,8 +11,8 @@ from flows.config.sections import DataConfig
 from flows.errors import InputError
 from flows.messages.limits import shown
 from metalearners._typing import Array, Floats
-from metalearners.bundle import arm_name
 from metalearners.data.dataset import are_propensities
+from metalearners.data.estimate_columns import arm_name
 
 _PLAIN = ("string", "integer", "floating", "boolean")
 _LARGEST_INTEGER = 2**53

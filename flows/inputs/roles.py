@@ -13,7 +13,7 @@ from sklearn.model_selection import cross_val_score
 from sklearn.tree import DecisionTreeRegressor
 
 from flows.inputs.source import Table
-from metalearners.bundle import arm_name
+from metalearners.data.estimate_columns import arm_name
 
 _TREATMENTS = ("treatment", "treated", "arm", "variant", "segment", "plan", "group", "w", "t")
 _OUTCOMES = ("outcome", "y", "target", "visit", "conversion", "converted", "spend", "revenue")

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from flows.inputs.study import Study
 from flows.report import plots
-from metalearners.bundle import arm_name
+from metalearners.data.estimate_columns import arm_name
 
 
 @dataclass(frozen=True)

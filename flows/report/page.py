@@ -12,7 +12,7 @@ from flows.inputs.study import Study
 from flows.report import data_sections, effect_sections, plots
 from flows.report.elements import Table, arm_labels, legend, number, share, spoken, who
 from flows.report.results import NO_HOLDOUT, ArmResult, Results
-from metalearners.bundle import arm_name
+from metalearners.data.estimate_columns import arm_name
 from metalearners.evaluation.findings import claims_ranking
 
 _STAGES = {

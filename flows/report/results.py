@@ -11,8 +11,9 @@ from flows.fitting.parallelism import Parallelism
 from flows.fitting.regressions import EVALUATION, JUDGING
 from flows.inputs.study import Study
 from metalearners._typing import Array, Floats, Name
-from metalearners.bundle import Bundle, arm_name, estimate_columns
+from metalearners.bundle import Bundle
 from metalearners.data.dataset import Dataset
+from metalearners.data.estimate_columns import arm_name, estimate_columns, quantiles
 from metalearners.evaluation.average_effects import average_effects, difference_in_means
 from metalearners.evaluation.balance import Balance, balance
 from metalearners.evaluation.design import DesignFit, arm_shares, compare_with_shares
@@ -129,6 +130,13 @@ def _bundle(study: Study, versions: dict[str, str]) -> Bundle:
     about: dict[str, Any] = {"versions": versions, "data": study.digest, "config": config}
     if study.shares is not None:
         about["shares"] = study.shares.to_json()
+    about["quantiles"] = {
+        column: quantiles(values[study.dataset.train])
+        for name, learner in study.learners.items()
+        for column, values in estimate_columns(
+            name, study.arms, learner.in_sample_[:, :, -1]
+        ).items()
+    }
     return Bundle(study.learners, study.arms, study.schema, about)
 
 

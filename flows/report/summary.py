@@ -4,7 +4,7 @@ from typing import Any
 
 from flows.inputs.study import Study
 from flows.report.results import NO_HOLDOUT, LearnerResult, Results
-from metalearners.bundle import arm_name
+from metalearners.data.estimate_columns import arm_name
 from metalearners.evaluation.means import Estimate
 
 

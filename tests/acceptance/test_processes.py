@@ -75,7 +75,8 @@ def test_run_show_list_and_score_as_a_user_would(api, settings):
         "score", "--model", "latest", "--input", "data.parquet", "--output", "scores.parquet"
     )
     assert scored.returncode == 0, scored.stderr
-    assert list(pd.read_parquet("scores.parquet")) == ["row", "cate.DRLearner.1"]
+    columns = ["row", "cate.DRLearner.1", "percentile.DRLearner.1"]
+    assert list(pd.read_parquet("scores.parquet")) == columns
 
 
 def test_quiet_says_nothing(api, settings):

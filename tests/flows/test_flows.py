@@ -307,8 +307,21 @@ def test_scores_of_held_out_rows_equal_their_estimates(run, settings, frame, tmp
     expected = ran.estimates[held_out].drop(columns="held_out").reset_index(drop=True)
     assert held_out.sum() == ran.summary["data"]["rows_held_out"] == 150
     assert ran.summary["data"]["share_held_out"] == 0.25
-    pd.testing.assert_frame_equal(scores, expected, check_exact=True)
-    assert len(scores.columns) == 1 + 5 * 2
+    estimated = scores[list(expected)]
+    pd.testing.assert_frame_equal(estimated, expected, check_exact=True)
+    assert len(estimated.columns) == 1 + 5 * 2
+    train = ran.estimates[~held_out]
+    for column in estimated.columns[1:]:
+        own, others = scores[column].to_numpy()[:, None], train[column].to_numpy()[None, :]
+        lower = (others < own).mean(axis=1) + (others == own).mean(axis=1) / 2
+        percentiles = scores[column.replace("cate.", "percentile.")]
+        np.testing.assert_allclose(percentiles, 100 * lower, atol=100 / len(train))
+    for name in ("SLearner", "TLearner"):
+        means = scores.filter(like=f"outcome.{name}.")
+        assert [column.rpartition(".")[2] for column in means] == ["none", "call", "mail"]
+        effects = means.iloc[:, 1:].to_numpy() - means.iloc[:, [0]].to_numpy()
+        np.testing.assert_allclose(effects, scores.filter(like=f"cate.{name}."), atol=1e-12)
+    assert len(scores.columns) == 1 + 2 * 5 * 2 + 2 * 3
 
 
 def test_rows_of_other_arms_are_left_out_counted_and_still_estimated(run, settings, frame):
