@@ -84,7 +84,14 @@ def read_rows(data: DataConfig) -> Rows:
         groups=None if data.group is None else read_groups(own[data.group]),
         digest="-".join(matrix_digest(table[_digested(columns, data)])),
         left_out=left_out,
-        warnings=[*read.notes, *warnings, *_many_levels(X), *_strata_beside(data, features)],
+        warnings=[
+            *read.notes,
+            *warnings,
+            *_repeated_ids(table, data),
+            *_constants(X),
+            *_many_levels(X),
+            *_strata_beside(data, features),
+        ],
     )
 
 
@@ -122,6 +129,27 @@ def categories_of(X: pd.DataFrame) -> list[str]:
 def _digested(columns: list[str], data: DataConfig) -> list[str]:
     # Identities shape nothing, and may be of any type.
     return [name for name in columns if name != data.row_id or name == data.group]
+
+
+def _repeated_ids(table: pd.DataFrame, data: DataConfig) -> list[str]:
+    if data.row_id in (None, data.group):  # rows of one cluster share its identity
+        return []
+    repeated = int(table[data.row_id].duplicated(keep=False).sum())
+    if not repeated:
+        return []
+    return [
+        f"data.row_id: {repeated} of {len(table)} rows share their {data.row_id!r} with another "
+        "row. If rows were joined twice, drop the copies; if an identity has several rows, name it "
+        "as data.group, else intervals are too short."
+    ]
+
+
+def _constants(X: pd.DataFrame) -> list[str]:
+    return [
+        f"Feature {name} has one value, so no effect can vary with it: leave it out."
+        for name in X
+        if (X[name] == X[name].iloc[0]).all()
+    ]
 
 
 def _many_levels(X: pd.DataFrame) -> list[str]:

@@ -939,6 +939,22 @@ def test_many_texts_are_warned_of():
     assert "Feature x has 120 different texts" in found.warnings[-1]
 
 
+def test_rows_that_share_an_identity_are_warned_of():
+    frame = put("id", [*range(N - 2), 0, 0])
+    shared = f"3 of {N} rows share their 'id' with another row"
+
+    assert any(shared in line for line in study(data(row_id="id"), frame).warnings)
+    in_clusters = study(data(row_id="id", group="id"), frame)
+    assert not any("share their" in line for line in in_clusters.warnings)
+
+
+@pytest.mark.parametrize("value", [1, "a", True])
+def test_a_feature_with_one_value_is_warned_of(value):
+    found = study(data(features=["x", "same"]), put("same", [value] * N))
+    lines = [line for line in found.warnings if "has one value" in line]
+    assert lines == ["Feature same has one value, so no effect can vary with it: leave it out."]
+
+
 # Base models
 
 LINEAR = "sklearn.linear_model.LinearRegression"
