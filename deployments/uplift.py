@@ -1,32 +1,50 @@
-"""The deployments that `uplift serve` brings up; their parameters are the ready configs."""
+"""The deployments that `uplift serve` brings up; their parameters are configs."""
 
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 
 from prefect.deployments.runner import RunnerDeployment
-from prefect.schedules import Cron
+from prefect.schedules import Cron, Schedule
 from prefect.types.entrypoint import EntrypointType
 
 from flows import uplift_run, uplift_tune
 from flows.config.reading import load_config
+from flows.config.sections import Config
 
 CONFIGS = Path(str(files("deployments"))) / "configs"
 
 
-def deployments() -> list[RunnerDeployment]:
-    """The main job, daily at five in the morning, and its tuning; with any parameters any time."""
+def deployments(configs: Iterable[Path] = (), schedules: bool = False) -> list[RunnerDeployment]:
+    """The main job and its tuning, and a deployment of each config, named by its file.
+
+    Parameters
+    ----------
+    configs : iterable of Path
+        Config files of the user.
+    schedules : bool
+        Whether the main job runs daily at five in the morning. Otherwise its schedule is off.
+    """
     config = load_config(CONFIGS / "rand_hie.yaml")
-    main = uplift_run.to_deployment(
-        name="uplift-run",
-        description="Uplift learners on the RAND Health Insurance Experiment, or on your data.",
-        parameters=config.model_dump(mode="json"),
-        schedule=Cron("0 5 * * *", timezone="UTC"),
-        entrypoint_type=EntrypointType.MODULE_PATH,
-    )
     tune = uplift_tune.to_deployment(
         name="uplift-tune",
         description="Measures how the fits of such runs are spread best over this machine's cores.",
         parameters={**config.model_dump(mode="json"), "budget_seconds": 120.0},
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
-    return [main, tune]
+    daily = Cron("0 5 * * *", timezone="UTC", active=schedules)
+    about = "Uplift learners on the RAND Health Insurance Experiment, or on your data."
+    users = [_of(path.stem, load_config(path), f"The config {path.name}.") for path in configs]
+    return [_of("uplift-run", config, about, daily), tune, *users]
+
+
+def _of(
+    name: str, config: Config, about: str, schedule: Schedule | None = None
+) -> RunnerDeployment:
+    return uplift_run.to_deployment(
+        name=name,
+        description=about,
+        parameters=config.model_dump(mode="json"),
+        schedule=schedule,
+        entrypoint_type=EntrypointType.MODULE_PATH,
+    )

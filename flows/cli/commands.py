@@ -188,13 +188,19 @@ def init(
 
 @app.command()
 def serve(
+    configs: Annotated[
+        list[Path] | None, typer.Argument(metavar="[CONFIG]...", help="Configs to serve too.")
+    ] = None,
     port: Annotated[int, typer.Option(help="Port of server and UI.", min=1, max=65535)] = 4200,
+    schedules: Annotated[
+        bool, typer.Option("--schedules", help="Run the bundled example daily at 5:00 UTC.")
+    ] = False,
 ) -> None:
-    """Bring up server, UI and the scheduled deployments, on loopback."""
+    """Bring up server, UI and the deployments, on loopback."""
     with _exit_status():
         from flows.cli.launch import serve_deployments
 
-        serve_deployments(port)
+        serve_deployments(port, configs or [], schedules)
 
 
 # The contract names this command, which isn't built yet.

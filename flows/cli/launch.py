@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
@@ -135,14 +135,15 @@ def parameters(config: Config) -> dict[str, object]:
     return {name: getattr(config, name) for name in Config.model_fields}
 
 
-def serve_deployments(port: int) -> None:
-    """Bring up server and UI, and serve the deployments until interrupted.
+def serve_deployments(port: int, configs: Sequence[Path] = (), schedules: bool = False) -> None:
+    """Bring up server and UI, and serve the deployments, of configs too, until interrupted.
 
     Runs of the deployments may read and write in the working folder only, unless the environment
     names other places.
     """
     from flows.inputs.places import DATA_ROOTS_VARIABLE
 
+    _check_served(configs)
     environment.prepare()
     environment.prepare_children()
     os.environ.setdefault(DATA_ROOTS_VARIABLE, str(Path.cwd()))
@@ -165,10 +166,23 @@ def serve_deployments(port: int) -> None:
     from deployments.uplift import deployments
 
     prefect_patches.apply("serve")
-    served = deployments()
+    served = deployments(configs, schedules)
     print(f"UI: {ui_address(api)}  (state in {state_folder()}; Ctrl-C ends it)")
     print("Runs on demand: from the UI, or with the command")
     for each in served:
         print(f"  PREFECT_API_URL={api} prefect deployment run {each.full_name}")
     sys.stdout.flush()
     serve(*served, limit=1, print_starting_message=False)
+
+
+def _check_served(configs: Sequence[Path]) -> None:
+    """Refuse wrong configs, and two deployments of one name, before a server starts."""
+    names = ["uplift-run", "uplift-tune"]
+    for path in configs:
+        load_config(path)
+        if path.stem in names:
+            raise InputError(
+                f"Expected configs whose file names differ, as they name deployments; found "
+                f"{path.stem!r} again in {path}. Rename the file."
+            )
+        names.append(path.stem)

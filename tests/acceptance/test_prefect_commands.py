@@ -79,4 +79,4 @@ def test_calls_of_the_client_may_leave_filters_out(served):
     called = prefect(served, "-c", CALLS)
 
     assert called.returncode == 0, called.stderr
-    assert "deployments 2" in called.stdout
+    assert "deployments 3" in called.stdout

@@ -10,7 +10,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 
+from flows.cli.launch import serve_deployments
+from flows.errors import InputError
+from tests.acceptance.test_processes import wait_for
 from tests.conftest import REPOSITORY, Ran, free_port
 
 pytestmark = pytest.mark.slow
@@ -61,10 +65,13 @@ class Served:
 def served(tmp_path_factory):
     folder = tmp_path_factory.mktemp("served")
     shutil.copytree(REPOSITORY / "data", folder / "data")
+    mine = yaml.safe_load((REPOSITORY / "deployments/configs/rand_hie.yaml").read_text())
+    (folder / "mine.yaml").write_text(yaml.safe_dump(mine | {"learners": ["TLearner"]}))
     environment, port = _without_server(), free_port()
+    command = [sys.executable, "-m", "flows.cli", "serve", "mine.yaml", "--schedules"]
     with (folder / "serve.log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", "serve", "--port", str(port)],
+            [*command, "--port", str(port)],
             cwd=folder,
             env=environment,
             stdout=log,
@@ -115,6 +122,37 @@ def test_deployment_has_the_main_job_as_defaults_and_a_daily_schedule(served):
     assert schedule["schedule"]["cron"] == "0 5 * * *"
     assert deployment["parameters"]["data"]["treatment"] == "plan"
     assert not deployment["paused"]
+
+
+def test_a_config_of_the_user_has_a_deployment_without_a_schedule(served):
+    path = "deployments/name/uplift-run/mine"
+    wait_for(lambda: "id" in served.get(path))  # Prefect makes one deployment after the other
+    deployment = served.get(path)
+
+    assert deployment["parameters"]["learners"] == ["TLearner"]
+    assert deployment["schedules"] == []
+    command = f"PREFECT_API_URL={served.api} prefect deployment run uplift-run/mine\n"
+    assert command in (served.folder / "serve.log").read_text()
+
+
+def test_the_schedule_is_off_without_the_option():
+    from deployments.uplift import deployments
+
+    main, *others = deployments()
+
+    assert [schedule.active for schedule in main.schedules] == [False]
+    assert not any(deployment.schedules for deployment in others)
+
+
+@pytest.mark.parametrize(
+    ("names", "why"), [(["a/same.yaml", "b/same.yaml"], "differ"), (["uplift-run.yaml"], "differ")]
+)
+def test_two_deployments_of_one_name_are_refused(names, why, tmp_path):
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(REPOSITORY / "deployments/configs/rand_hie.yaml", tmp_path / name)
+    with pytest.raises(InputError, match=why):
+        serve_deployments(4200, [tmp_path / name for name in names])
 
 
 def test_schedule_fires_in_the_server(served):
