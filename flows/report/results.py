@@ -14,7 +14,11 @@ from metalearners._typing import Array, Floats, Name
 from metalearners.bundle import Bundle
 from metalearners.data.dataset import Dataset
 from metalearners.data.estimate_columns import arm_name, estimate_columns, quantiles
-from metalearners.evaluation.average_effects import average_effects, difference_in_means
+from metalearners.evaluation.average_effects import (
+    adjustment,
+    average_effects,
+    difference_in_means,
+)
 from metalearners.evaluation.balance import Balance, balance
 from metalearners.evaluation.design import DesignFit, arm_shares, compare_with_shares
 from metalearners.evaluation.drivers import effect_drivers
@@ -27,6 +31,8 @@ from metalearners.fits.crossfit import CrossFit
 from metalearners.metalearner import PROPENSITY_MODEL, VARIANT_OUTCOME_MODEL
 from metalearners.workers.threads import side_by_side
 
+_SURPRISE = 0.01  # probability of a warning where chance drew the arms
+_ROUNDING = 1e-6  # of a standard error
 NO_HOLDOUT = (
     "evaluation.holdout is 0: every row was fitted on, and ranking or calibration on such rows "
     "would flatter"
@@ -103,11 +109,13 @@ def evaluate(
     propensity = study.reference.with_known(shared, d.propensity)[PROPENSITY_MODEL, "0"]
     clip = study.reference.clip_of(d)
     carried = overlap(propensity, clip, d.w, d.weight)
+    arms = _arm_results(study, scores, carried)
+    study.warnings.extend(_adjusted_away(study, scores, arms))
     design, bundle = _design_fit(study, clip.apply(propensity)), _bundle(study, versions)
     # A propensity model without the strata can't match their shares.
     sees_strata = study.config.data.strata in (None, *study.schema.names)
     return Results(
-        arms=_arm_results(study, scores, carried),
+        arms=arms,
         learners=_learner_results(study, scores, fitted, spread),
         propensity=propensity,
         clip=clip,
@@ -172,6 +180,24 @@ def _arm_results(study: Study, scores: Floats, found: Overlap) -> list[ArmResult
         )
         for k, (label, one) in enumerate(zip(study.arms[1:], effects, strict=True), start=1)
     ]
+
+
+def _adjusted_away(study: Study, scores: Floats, arms: list[ArmResult]) -> list[str]:
+    """A warning for each arm whose adjusted effect is another than the raw one, beyond chance."""
+    if study.config.data.design == "observational":
+        return []  # there, that is what adjustment is for
+    d, told = study.dataset, []
+    for k, arm in enumerate(arms, start=1):
+        change = adjustment(scores, d.y, d.w, k, d.weight, d.groups, 1 - _SURPRISE / len(arms))
+        beyond_chance = not change.ci_low <= 0 <= change.ci_high
+        if beyond_chance and abs(change.estimate) > _ROUNDING * arm.difference.std_error:
+            told.append(
+                f"Adjustment changes the effect of {arm_name(arm.label)} by {change.estimate:.3g} "
+                f"(standard error {change.std_error:.2g}), more than chance does: its rows and the "
+                "control's differ in the features. If chance drew the arms, a feature may come "
+                "after the treatment; leave that out. If not, declare data.design: observational."
+            )
+    return told
 
 
 def _doubt(study: Study, found: Overlap, k: int) -> str:

@@ -105,14 +105,64 @@ def difference_in_means(
     check_same_rows(y=y, w=w, weight=weight, groups=groups)
     y, w = as_array(y), as_array(w)
     used = (w == arm) | (w == 0)
-    y, treated = y[used], w[used] == arm
+    y, w = y[used], w[used]
     v = np.ones(len(y)) if weight is None else as_array(weight)[used]
+    clusters = None if groups is None else np.asarray(groups)[used]
+    made = Means.of(_raw_scores(y, w, arm, v)[:, None], v, clusters, w == arm, by_arm=True)
+    return made.estimates(0.95)[0]
+
+
+def adjustment(
+    scores: Floats,
+    y: Array,
+    w: Array,
+    arm: int,
+    weight: Floats | None = None,
+    groups: Array | None = None,
+    level: float = 0.95,
+) -> Estimate:
+    r"""What adjustment changes: an arm's doubly robust effect minus the difference in means.
+
+    Where chance drew the arms, both estimate the same, and this is 0 but for chance. Its error is
+    that of the mean of the rows' differences,
+
+    .. math:: \Gamma_k - \Gamma_0 - \hat\Delta
+        - \frac{1[W = k] (Y - \bar Y_k)}{n_k / n} + \frac{1[W = 0] (Y - \bar Y_0)}{n_0 / n}
+
+    Parameters
+    ----------
+    scores : (n, K) array
+        Doubly robust scores by arm, the control first.
+    y, w : (n,) array
+        Outcome and arm codes.
+    arm : int
+        The arm's code.
+    weight, groups, level
+        As for `mean_with_error`.
+
+    Raises
+    ------
+    ValueError
+        As for `mean_with_error`.
+
+    References
+    ----------
+    Hausman (1978), Econometrica 46(6), pp. 1251-1271: the comparison of two estimators that agree
+    under the null.
+    """
+    check_same_rows(scores=scores, y=y, w=w, weight=weight, groups=groups)
+    scores, y, w = map(as_array, (scores, y, w))
+    v = np.ones(len(y)) if weight is None else as_array(weight)
+    own = scores[:, arm] - scores[:, 0] - _raw_scores(y, w, arm, v)
+    return Means.checked(own[:, None], weight, groups, w).estimates(level)[0]
+
+
+def _raw_scores(y: Array, w: Array, arm: int, v: Floats) -> Floats:
+    """(n,) scores whose weighted mean is the difference of an arm's mean and the control's."""
     scores = np.zeros(len(y))
     difference = 0.0
-    for rows, sign in ((treated, 1.0), (~treated, -1.0)):
+    for rows, sign in ((w == arm, 1.0), (w == 0, -1.0)):
         mean = float(np.average(y[rows], weights=v[rows]))
         difference += sign * mean
         scores[rows] = sign * (y[rows] - mean) * v.sum() / v[rows].sum()
-    clusters = None if groups is None else np.asarray(groups)[used]
-    made = Means.of((difference + scores)[:, None], v, clusters, treated, by_arm=True)
-    return made.estimates(0.95)[0]
+    return difference + scores

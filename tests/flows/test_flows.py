@@ -324,6 +324,18 @@ def test_scores_of_held_out_rows_equal_their_estimates(run, settings, frame, tmp
     assert len(scores.columns) == 1 + 2 * 5 * 2 + 2 * 3
 
 
+@pytest.mark.parametrize("design", ["auto", "observational"])
+def test_an_effect_that_adjustment_changes_is_warned_of(run, settings, frame, design):
+    """Rows with a large `a` are treated more often, unless that is how they were said to be."""
+    frame["w"] = (frame["a"] + np.random.default_rng(0).normal(size=600) > 0).astype(int)
+    frame["y"] = 3 * frame["a"] + frame["w"]
+    frame.to_parquet("data.parquet")
+    settings["data"]["design"] = design
+    told = [line for line in run(settings).summary["warnings"] if "Adjustment changes" in line]
+
+    assert len(told) == (design == "auto")
+
+
 def test_rows_of_other_arms_are_left_out_counted_and_still_estimated(run, settings, frame):
     frame["w"] = frame["w"].where(np.arange(600) % 4 != 0, 7)
     frame.to_parquet("data.parquet")

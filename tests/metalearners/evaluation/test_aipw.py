@@ -6,6 +6,7 @@ import statsmodels.api as sm
 from scipy import stats
 
 from metalearners.evaluation.average_effects import (
+    adjustment,
     aipw_scores,
     average_effects,
     difference_in_means,
@@ -272,6 +273,36 @@ def test_constant_nuisances_make_aipw_the_difference_in_means(clustered, weighte
             [(p * 300 / 299) ** 2 / ((s.w == k).sum() - 1) for k, p in enumerate(parts)]
         )
         assert found.effect.degrees == pytest.approx(freedom)
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_adjustment_is_what_the_raw_difference_lacks(clustered, weighted):
+    s = draw(300, three_outcomes, three_propensities)
+    _, weight, groups = sample(300)
+    weight, groups = weight if weighted else None, groups if clustered else None
+    scores = aipw_scores(s.y, s.w, s.mu, s.e)
+    adjusted = average_effects(scores, s.w, weight, groups)
+
+    for k in (1, 2):
+        raw = difference_in_means(s.y, s.w, k, weight, groups)
+        change = adjustment(scores, s.y, s.w, k, weight, groups)
+        assert change.estimate == pytest.approx(adjusted[k - 1].effect.estimate - raw.estimate)
+
+
+def test_adjustment_is_beyond_chance_as_often_as_its_level_says():
+    """An experiment whose outcome depends on a feature, adjusted by regressions of each arm."""
+    beyond, seed = 0, np.random.default_rng(0)
+    for rng in seed.spawn(600):
+        x, w = rng.normal(size=200), rng.permutation(np.arange(200) % 2)
+        y = 2 * x + w + rng.normal(size=200)
+        fits = [np.polyfit(x[w == k], y[w == k], 1) for k in (0, 1)]
+        mu = np.column_stack([np.polyval(fit, x) for fit in fits])
+        scores = aipw_scores(y, w, mu, np.full((200, 2), 0.5))
+        change = adjustment(scores, y, w, 1)
+        beyond += not change.ci_low <= 0 <= change.ci_high
+
+    assert 0.03 <= beyond / 600 <= 0.075
 
 
 def test_arms_with_few_clusters_have_few_degrees():
