@@ -67,6 +67,12 @@ def _filled(source: str) -> str:
     if roles.treatment is None or roles.outcome is None:
         missing = "treatment (2 to 10 values)" if roles.treatment is None else "outcome (numbers)"
         raise InputError(f"Expected a column that could be the {missing} in {source}; found none.")
+    if not roles.features:
+        why = "; ".join(f"{name}: {reason}" for name, reason in roles.left_out.items())
+        raise InputError(
+            f"Expected a column that could be a feature in {source}; found none. "
+            f"{why and f'Left out are {why}. '}Add columns that were known before the treatment."
+        )
     propensity = roles.propensity and {_treated(roles): roles.propensity}
     of_role = {name: _yaml(getattr(roles, name)) for name in _WRITTEN}
     return _TEMPLATE.format(

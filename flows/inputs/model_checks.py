@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Collection
 from typing import Any
 
 import pandas as pd
@@ -39,6 +40,13 @@ def check_model(who: str, kind: str, learner: MetaLearner, X: pd.DataFrame, weig
         )
 
 
+def odd_names(names: Collection[str]) -> list[str]:
+    """Names of features that LightGBM takes not, or not beside others."""
+    # It keeps names in a line of its model, with spaces as underscores.
+    kept = Counter(name.replace(" ", "_") for name in names)
+    return [name for name in names if _ODD.search(name) or kept[name.replace(" ", "_")] > 1]
+
+
 def _check_features(estimator: Any, X: pd.DataFrame, who: str) -> None:
     missing = [name for name in X if X[name].isna().any()]
     if missing and not takes_missing(estimator):
@@ -52,9 +60,7 @@ def _check_features(estimator: Any, X: pd.DataFrame, who: str) -> None:
             f"Expected numbers in {', '.join(categories)}: {who} can't take categories. "
             "Name a sklearn.pipeline.Pipeline with an encoder, or a model that can."
         )
-    # LightGBM keeps names in a line of its model, with spaces as underscores.
-    kept = Counter(name.replace(" ", "_") for name in X)
-    odd = [name for name in X if _ODD.search(name) or kept[name.replace(" ", "_")] > 1]
+    odd = odd_names(X)
     if odd and type(estimator).__module__.startswith("lightgbm."):
         raise InputError(
             f'Expected other names than {odd}: {who} takes none with , : " [ ] {{ }} or line '

@@ -12,6 +12,9 @@ from sklearn.feature_selection import f_classif
 from sklearn.model_selection import cross_val_score
 from sklearn.tree import DecisionTreeRegressor
 
+from flows.errors import InputError
+from flows.inputs.columns import as_features
+from flows.inputs.model_checks import odd_names
 from flows.inputs.source import Table
 from metalearners.data.estimate_columns import arm_name
 
@@ -68,9 +71,9 @@ def guess_roles(table: Table) -> Roles:
     labels = sorted(frame[treatment].dropna().unique().tolist(), key=arm_name)
     binary, positive = _binary(frame[outcome])
     roles = {
-        "row_id": _named(rest, _IDS, lambda c: frame[c].is_unique)
-        or next((c for c in rest if _is_identity(c) and frame[c].is_unique), None),
-        "weight": _named(rest, _WEIGHTS, lambda c: _between(frame[c], 0, np.inf)),
+        "row_id": _named(rest, _IDS, lambda c: _distinct(frame[c]) == len(frame))
+        or next((c for c in rest if _is_identity(c) and _distinct(frame[c]) == len(frame)), None),
+        "weight": _named(rest, _WEIGHTS, lambda c: _are_weights(frame[c])),
         "group": _named(rest, _GROUPS, lambda c: _distinct(frame[c]) > 1),
         "propensity": _named(rest, _PROPENSITIES, lambda c: _between(frame[c], 0, 1))
         if len(labels) == 2
@@ -98,6 +101,8 @@ def _reasons(
     frame = table.frame
     alone = {name: table.faults.get(name) or _alone(name, frame[name]) for name in names}
     reasons = {name: why for name, why in alone.items() if why}
+    odd = odd_names([name for name in names if name not in reasons])
+    reasons |= dict.fromkeys(odd, "LightGBM, the default base model, takes no such name")
     known = frame[frame[treatment].notna() & frame[outcome].notna()]
     known = known.sample(min(len(known), _MOST_ROWS), random_state=0)
     left = [name for name in names if name not in reasons]
@@ -120,6 +125,7 @@ def _alone(name: str, column: pd.Series) -> str:
     texts = not types.is_numeric_dtype(column.dtype)
     named = not types.is_float_dtype(column.dtype) and _is_identity(name)
     reasons = {
+        "its values are no numbers and no texts": distinct == 0 < rows,
         "it has one value": distinct < 2,
         "a date": types.is_datetime64_any_dtype(column.dtype) or (texts and _is_date(column)),
         "it looks like another outcome": lower in _OUTCOMES,
@@ -129,7 +135,16 @@ def _alone(name: str, column: pd.Series) -> str:
         "most of its texts stand in one row only": texts and distinct > max(20, rows * _TEXTS),
         "it numbers the rows": distinct == rows > 20 and _counts_up(column),
     }
-    return next((reason for reason, holds in reasons.items() if holds), "")
+    return next((reason for reason, holds in reasons.items() if holds), "") or _refusal(column)
+
+
+def _refusal(column: pd.Series) -> str:
+    """Why a run would refuse a column as a feature; empty if it wouldn't."""
+    try:
+        as_features(column.to_frame(), [column.name])
+    except InputError as error:
+        return str(error).removeprefix("data.features: ").partition(". ")[0]
+    return ""
 
 
 def _counts_up(column: pd.Series) -> bool:
@@ -218,6 +233,10 @@ def _distinct(column: pd.Series) -> int:
 
 def _between(column: pd.Series, least: float, most: float) -> bool:
     return types.is_numeric_dtype(column.dtype) and bool(((column > least) & (column < most)).all())
+
+
+def _are_weights(column: pd.Series) -> bool:
+    return types.is_numeric_dtype(column.dtype) and bool((column >= 0).all() and column.any())
 
 
 def _is_identity(name: str) -> bool:

@@ -7,6 +7,7 @@ import yaml
 
 from flows.cli.init import write_config
 from flows.config.reading import load_config
+from flows.errors import InputError
 from flows.inputs.study import load_study
 
 N = 1200
@@ -141,6 +142,39 @@ def test_a_column_that_is_left_out_is_named_with_the_reason(tmp_path, monkeypatc
     for name in BAD[email] - {"customer_id"}:
         assert f"# - {name}    # left out: " in text
     assert yaml.safe_load(text)["data"]["positive"] == "yes"
+
+
+ODD = {
+    "lists": [[1, 2]] * N,
+    "infinite": np.where(np.arange(N) % 50, np.arange(N) / 2, np.inf),
+    "large": np.arange(N)[::-1] + 2**60,
+    "empty": [None] * N,
+    "a: b": np.arange(N)[::-1] / 3,
+    "days": pd.to_timedelta(np.arange(N) % 9, "D"),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_column_that_a_run_would_refuse_is_left_out(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    clinic(np.random.default_rng(1)).assign(**{name: ODD[name]}).to_parquet("data.parquet")
+    write_config("data.parquet", tmp_path / "uplift.yaml")
+
+    config = load_config(tmp_path / "uplift.yaml")
+    assert name not in config.data.features
+    load_study(config)
+
+
+@pytest.mark.parametrize(
+    ("columns", "lacking"),
+    [({"treated": [0, 1] * 50}, "outcome"), ({"y": range(100)}, "treatment"),
+     ({"treated": [0, 1] * 50, "y": range(100)}, "feature")],
+)  # fmt: skip
+def test_data_without_a_column_for_a_role_are_refused(columns, lacking, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pd.DataFrame(columns).to_parquet("data.parquet")
+    with pytest.raises(InputError, match=f"a column that could be (the|a) {lacking}"):
+        write_config("data.parquet", tmp_path / "uplift.yaml")
 
 
 def test_columns_that_chance_alone_moves_stay(tmp_path, monkeypatch):
