@@ -39,7 +39,8 @@ def test_a_learner_of_the_registry_can_be_chosen_everywhere(entry, tmp_path):
     assert made is entry.load() is metalearner_factory(entry.prefix) is type(learner)
     assert parse_config(settings) == Config.model_validate(config.model_dump())
     assert type(learner_style(entry.name)).__name__ == "Style"
-    pd.DataFrame({"w": [0, 1], "y": [1.0, 2.0]}).to_csv(tmp_path / "data.csv")
+    rows = pd.DataFrame({"w": [0, 1, 0], "x": [3.0, 5.0, 4.0], "y": [1.0, 2.0, 2.5]})
+    rows.to_csv(tmp_path / "data.csv")
     write_config(str(tmp_path / "data.csv"), tmp_path / "mine.yaml")
     assert entry.name in (tmp_path / "mine.yaml").read_text()
 
