@@ -165,6 +165,8 @@ class DaskWorkers:
         """The result of a future that is done; with a timeout, as a closed client never answers."""
         seconds = _RESULT_SECONDS
         while True:
+            if self._closed.is_set():
+                raise RuntimeError("These workers were closed.")
             try:
                 return self._call(partial(future.result, seconds))
             except TimeoutError:
