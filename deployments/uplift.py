@@ -1,6 +1,6 @@
 """The deployments that `uplift serve` brings up; their parameters are configs."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -15,13 +15,15 @@ from flows.config.sections import Config
 CONFIGS = Path(str(files("deployments"))) / "configs"
 
 
-def deployments(configs: Iterable[Path] = (), schedules: bool = False) -> list[RunnerDeployment]:
-    """The main job and its tuning, and a deployment of each config, named by its file.
+def deployments(
+    configs: Mapping[str, Config] | None = None, schedules: bool = False
+) -> list[RunnerDeployment]:
+    """The main job and its tuning, and a deployment of each config of the user.
 
     Parameters
     ----------
-    configs : iterable of Path
-        Config files of the user.
+    configs : mapping of Config, optional
+        By the deployment's name.
     schedules : bool
         Whether the main job runs daily at five in the morning. Otherwise its schedule is off.
     """
@@ -34,7 +36,7 @@ def deployments(configs: Iterable[Path] = (), schedules: bool = False) -> list[R
     )
     daily = Cron("0 5 * * *", timezone="UTC", active=schedules)
     about = "Uplift learners on the RAND Health Insurance Experiment, or on your data."
-    users = [_of(path.stem, load_config(path), f"The config {path.name}.") for path in configs]
+    users = [_of(name, own, f"The config {name}.") for name, own in (configs or {}).items()]
     return [_of("uplift-run", config, about, daily), tune, *users]
 
 

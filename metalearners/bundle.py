@@ -52,7 +52,8 @@ class Bundle:
         The features, where they are columns of a pandas data frame.
     about : dict
         Plain values for a reader of the model. When a bundle is loaded, its ``versions`` are
-        compared with the installed ones.
+        compared with the installed ones; ``quantiles`` of the training estimates, by column, are
+        what percentiles go by.
     """
 
     learners: Mapping[str, MetaLearner]

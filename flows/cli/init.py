@@ -62,8 +62,7 @@ def write_config(source: str, output: Path) -> None:
 
 def _filled(source: str) -> str:
     """The config's text for a source."""
-    rows = open_source(source)
-    roles = guess_roles(rows.read(rows.data_names))
+    roles = guess_roles(open_source(source))
     if roles.treatment is None or roles.outcome is None:
         missing = "treatment (2 to 10 values)" if roles.treatment is None else "outcome (numbers)"
         raise InputError(f"Expected a column that could be the {missing} in {source}; found none.")

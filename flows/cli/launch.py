@@ -143,7 +143,7 @@ def serve_deployments(port: int, configs: Sequence[Path] = (), schedules: bool =
     """
     from flows.inputs.places import DATA_ROOTS_VARIABLE
 
-    _check_served(configs)
+    named = _by_name(configs)
     environment.prepare()
     environment.prepare_children()
     os.environ.setdefault(DATA_ROOTS_VARIABLE, str(Path.cwd()))
@@ -166,7 +166,7 @@ def serve_deployments(port: int, configs: Sequence[Path] = (), schedules: bool =
     from deployments.uplift import deployments
 
     prefect_patches.apply("serve")
-    served = deployments(configs, schedules)
+    served = deployments(named, schedules)
     print(f"UI: {ui_address(api)}  (state in {state_folder()}; Ctrl-C ends it)")
     print("Runs on demand: from the UI, or with the command")
     for each in served:
@@ -175,14 +175,14 @@ def serve_deployments(port: int, configs: Sequence[Path] = (), schedules: bool =
     serve(*served, limit=1, print_starting_message=False)
 
 
-def _check_served(configs: Sequence[Path]) -> None:
-    """Refuse wrong configs, and two deployments of one name, before a server starts."""
-    names = ["uplift-run", "uplift-tune"]
+def _by_name(configs: Sequence[Path]) -> dict[str, Config]:
+    """Configs by their files' names, which name deployments; an InputError where two are one."""
+    named: dict[str, Config] = {}
     for path in configs:
-        load_config(path)
-        if path.stem in names:
+        if path.stem in (*named, "uplift-run", "uplift-tune"):
             raise InputError(
                 f"Expected configs whose file names differ, as they name deployments; found "
                 f"{path.stem!r} again in {path}. Rename the file."
             )
-        names.append(path.stem)
+        named[path.stem] = load_config(path)
+    return named

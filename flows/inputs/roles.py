@@ -5,18 +5,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from pandas.api import types
-from sklearn.feature_selection import f_classif
-from sklearn.model_selection import cross_val_score
-from sklearn.tree import DecisionTreeRegressor
 
 from flows.errors import InputError
 from flows.inputs.columns import as_features
 from flows.inputs.model_checks import odd_names
-from flows.inputs.source import Table
+from flows.inputs.source import Source, Table
 from metalearners.data.estimate_columns import arm_name
+from metalearners.data.leaks import as_codes, explains, out_of_balance, tells_arm
 
 _TREATMENTS = ("treatment", "treated", "arm", "variant", "segment", "plan", "group", "w", "t")
 _OUTCOMES = ("outcome", "y", "target", "visit", "conversion", "converted", "spend", "revenue")
@@ -31,11 +28,8 @@ _AFTER = re.compile(
 )
 _IDENTITY = re.compile(r"(^|[_ .-])(id|uuid|guid|key|email|phone)$")
 _MOST_ARMS = 10
-_MOST_ROWS = 20_000  # that relations between columns are looked for in
+_MOST_ROWS = 5_000  # that relations between columns are looked for in
 _LEAST_ROWS = 50
-_PREDICTS = 0.9  # share of a variance, out of fold, by one column
-_UNLIKELY = 1e-8  # a p-value for the same distribution in all arms
-_TRIAL = 0.9  # share of columns that chance gave alike to all arms
 _TEXTS = 0.5  # distinct texts by row
 
 
@@ -57,8 +51,9 @@ class Roles:
     left_out: dict[str, str] = field(default_factory=dict)  # why, by column
 
 
-def guess_roles(table: Table) -> Roles:
-    """Roles of a table's columns, from their names and values."""
+def guess_roles(source: Source) -> Roles:
+    """Roles of a source's columns, from their names and values."""
+    table = source.read(source.data_names)
     frame = table.frame
     names = [str(name) for name in frame]
     treatment = _named(names, _TREATMENTS, lambda c: _distinct(frame[c]) >= 2) or _few(frame)
@@ -68,7 +63,8 @@ def guess_roles(table: Table) -> Roles:
     if treatment is None or outcome is None:
         return Roles(treatment, outcome)
     rest = [name for name in rest if name != outcome]
-    labels = sorted(frame[treatment].dropna().unique().tolist(), key=arm_name)
+    arms = source.read([treatment], [treatment]).frame[treatment]  # labels as they are written
+    labels = sorted(arms.dropna().unique().tolist(), key=arm_name)
     binary, positive = _binary(frame[outcome])
     roles = {
         "row_id": _named(rest, _IDS, lambda c: _distinct(frame[c]) == len(frame))
@@ -80,7 +76,10 @@ def guess_roles(table: Table) -> Roles:
         else None,
     }
     free = [name for name in rest if name not in roles.values()]
-    left_out = _reasons(table, free, treatment, outcome, positive)
+    y = (frame[outcome] if positive is None else frame[outcome] == positive).astype(float)
+    # Clusters and known propensities move columns between arms that are assigned before.
+    independent = roles["group"] is None and roles["propensity"] is None
+    left_out = _reasons(table, free, arms, y.where(frame[outcome].notna()), independent)
     return Roles(
         treatment,
         outcome,
@@ -95,7 +94,7 @@ def guess_roles(table: Table) -> Roles:
 
 
 def _reasons(
-    table: Table, names: list[str], treatment: str, outcome: str, positive: Any
+    table: Table, names: list[str], arms: pd.Series, y: pd.Series, independent: bool
 ) -> dict[str, str]:
     """Why columns should be no features, by name."""
     frame = table.frame
@@ -103,20 +102,29 @@ def _reasons(
     reasons = {name: why for name, why in alone.items() if why}
     odd = odd_names([name for name in names if name not in reasons])
     reasons |= dict.fromkeys(odd, "LightGBM, the default base model, takes no such name")
-    known = frame[frame[treatment].notna() & frame[outcome].notna()]
-    known = known.sample(min(len(known), _MOST_ROWS), random_state=0)
-    left = [name for name in names if name not in reasons]
+    return reasons | _relations(frame[[n for n in names if n not in reasons]], arms, y, independent)
+
+
+def _relations(
+    frame: pd.DataFrame, arms: pd.Series, y: pd.Series, independent: bool
+) -> dict[str, str]:
+    """Why columns should be no features, from what they say of arm and outcome."""
+    known = frame.index[arms.notna() & y.notna()]
     if len(known) < _LEAST_ROWS:
-        return reasons
-    y = (known[outcome] if positive is None else known[outcome] == positive).astype(float)
-    codes = pd.DataFrame({name: _codes(known[name]) for name in left}, index=known.index)
-    for name in left:
-        if _tells_arm(codes[name], known[treatment]):
+        return {}
+    rows = known.to_series().sample(min(len(known), _MOST_ROWS), random_state=0).index
+    arms, y = arms[rows], y[rows]
+    codes = pd.DataFrame({name: as_codes(frame.loc[rows, name]) for name in frame}, index=rows)
+    reasons = {}
+    for name in codes:
+        if tells_arm(codes[name], arms):
             reasons[name] = "it tells the arm"
-        elif _explains(codes[name], y):
+        elif explains(codes[name], y):
             reasons[name] = "it tells the outcome, so it may come after the treatment"
-    left = [name for name in left if name not in reasons]
-    return reasons | _imbalanced(codes[left], known[treatment])
+    left = codes.drop(columns=list(reasons))
+    moved = out_of_balance(left, arms) if independent else []
+    why = "it differs between the arms and other columns don't, as if it came after them"
+    return reasons | dict.fromkeys(moved, why)
 
 
 def _alone(name: str, column: pd.Series) -> str:
@@ -152,38 +160,6 @@ def _counts_up(column: pd.Series) -> bool:
     return bool(whole and column.max() - column.min() < 2 * len(column))
 
 
-def _imbalanced(codes: pd.DataFrame, arms: pd.Series) -> dict[str, str]:
-    """Columns that differ between arms, where chance seems to have drawn the arms of the others."""
-    if codes.shape[1] < 4:
-        return {}
-    with np.errstate(divide="ignore", invalid="ignore"):  # a column may be constant in each arm
-        _, p_values = f_classif(codes.fillna(codes.median()), arms.astype(str))
-    alike = (p_values > 0.05 / codes.shape[1]).mean()
-    if alike < min(_TRIAL, 1 - 1.5 / codes.shape[1]):
-        return {}
-    reason = "it differs between the arms and other columns don't, as if it came after them"
-    return {name: reason for name, p in zip(codes, p_values, strict=True) if p < _UNLIKELY}
-
-
-def _tells_arm(codes: pd.Series, arms: pd.Series) -> bool:
-    """Whether one column tells whether rows are of some arm."""
-    return any(_explains(codes, (arms == arm).astype(float)) for arm in arms.unique())
-
-
-def _explains(codes: pd.Series, target: pd.Series) -> bool:
-    """Whether one column predicts nearly all of a target's variance on other rows."""
-    tree = DecisionTreeRegressor(max_leaf_nodes=64, min_samples_leaf=5, random_state=0)
-    scores = cross_val_score(tree, codes.to_frame().to_numpy(), target, cv=3, scoring="r2")
-    return bool(np.median(scores) > _PREDICTS)
-
-
-def _codes(column: pd.Series) -> pd.Series:
-    """A column as numbers: of texts and the like, the ranks of their frequencies."""
-    if types.is_numeric_dtype(column.dtype):
-        return column.astype(float)
-    return column.map(column.value_counts().rank(method="first")).astype(float)
-
-
 def _binary(outcome: pd.Series) -> tuple[bool, Any]:
     """Whether an outcome has two values, and, of two labels, the one that counts as 1."""
     values = outcome.dropna().unique().tolist()
@@ -217,9 +193,7 @@ def _last_number(frame: pd.DataFrame, treatment: str) -> str | None:
     known = frame[frame[treatment].notna()].head(_MOST_ROWS)
     for name in reversed([str(name) for name in frame if name != treatment]):
         numbers = types.is_numeric_dtype(frame[name].dtype) and not _alone(name, frame[name])
-        if numbers and not (
-            len(known) >= _LEAST_ROWS and _tells_arm(known[name], known[treatment])
-        ):
+        if numbers and not (len(known) >= _LEAST_ROWS and tells_arm(known[name], known[treatment])):
             return name
     return None
 

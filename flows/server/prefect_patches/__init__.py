@@ -14,12 +14,8 @@ Process = Literal["any", "flows", "server", "serve"]
 # Which kind of process needs which changes.
 APPLIED: dict[Process, tuple[str, ...]] = {
     "any": ("settings_files",),  # before it imports Prefect
-    "flows": (
-        "client_retries",
-        "heartbeats",
-        "ephemeral",
-        "tls_contexts",
-    ),  # where the flows are imported
+    # Where the flows are imported.
+    "flows": ("client_retries", "heartbeats", "ephemeral", "tls_contexts"),
     "server": ("sqlite_writers",),  # the embedded server
     "serve": ("engine_command",),  # `uplift serve`, which starts a process for each run
 }

@@ -144,6 +144,35 @@ def test_a_column_that_is_left_out_is_named_with_the_reason(tmp_path, monkeypatc
     assert yaml.safe_load(text)["data"]["positive"] == "yes"
 
 
+@pytest.mark.parametrize("labels", [("007", "008"), ("Control", "x, y"), (10, 20)])
+def test_labels_of_arms_stay_as_they_are_written(labels, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    frame = five_arms(np.random.default_rng(1)).drop(columns="price")
+    frame["variant"] = np.array(labels)[frame["variant"] % 2]
+    frame.to_csv("data.csv", index=False)
+    write_config("data.csv", tmp_path / "uplift.yaml")
+    config = load_config(tmp_path / "uplift.yaml")
+
+    assert config.data.control == labels[0]
+    assert load_study(config).arms == list(labels)
+
+
+def test_a_column_that_differs_between_arms_of_clusters_stays(tmp_path, monkeypatch):
+    """Few clusters differ in much that was there before the treatment."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(1)
+    cluster = rng.integers(0, 12, N)
+    columns = {f"x{j}": rng.normal(size=N) for j in range(5)} | {
+        "size": cluster % 2 + rng.random(N)
+    }
+    roles = {"cluster": cluster, "treated": cluster % 4 // 2, "y": rng.normal(size=N)}
+    roles["treated"] = np.where(cluster % 2 == 1, 1, roles["treated"])
+    pd.DataFrame(columns | roles).to_parquet("data.parquet")
+    write_config("data.parquet", tmp_path / "uplift.yaml")
+
+    assert load_config(tmp_path / "uplift.yaml").data.features == list(columns)
+
+
 ODD = {
     "lists": [[1, 2]] * N,
     "infinite": np.where(np.arange(N) % 50, np.arange(N) / 2, np.inf),

@@ -294,8 +294,6 @@ def test_a_worker_that_joins_late_gets_work(workers, folder, cluster):
 
 
 @pytest.mark.slow
-# Dask drops the question of a thread that asks while the client is being closed.
-@pytest.mark.filterwarnings("ignore:coroutine 'Future._result' was never awaited")
 def test_a_unit_over_its_time_fails_the_run_by_its_label(
     run, settings, cluster, folder, monkeypatch
 ):

@@ -1,0 +1,46 @@
+"""Columns that say too much of arm or outcome to be features: hints from the data alone."""
+
+import numpy as np
+import pandas as pd
+from sklearn.feature_selection import f_classif
+from sklearn.model_selection import cross_val_score
+from sklearn.tree import DecisionTreeRegressor
+
+_PREDICTS = 0.9  # share of a variance on other rows
+_UNLIKELY = 1e-8  # a p-value for equal means in all arms
+_ALIKE = 0.9  # share of columns whose means are alike, where chance drew the arms
+_LEAST_COLUMNS = 4
+
+
+def explains(codes: pd.Series, target: pd.Series) -> bool:
+    """Whether one column predicts 90 % of a target's variance, by a tree on other rows."""
+    tree = DecisionTreeRegressor(max_leaf_nodes=64, min_samples_leaf=5, random_state=0)
+    scores = cross_val_score(tree, codes.to_frame().to_numpy(), target, cv=3, scoring="r2")
+    return bool(np.median(scores) > _PREDICTS)
+
+
+def tells_arm(codes: pd.Series, arms: pd.Series) -> bool:
+    """Whether one column tells of some arm which rows it has."""
+    return any(explains(codes, (arms == arm).astype(float)) for arm in arms.unique())
+
+
+def out_of_balance(codes: pd.DataFrame, arms: pd.Series) -> list[str]:
+    """Columns whose means differ between the arms, where those of nearly all others don't.
+
+    The rows must be independent, with the same probabilities of the arms. Tests are F tests.
+    """
+    if codes.shape[1] < _LEAST_COLUMNS:
+        return []
+    with np.errstate(divide="ignore", invalid="ignore"):  # a column may be constant in each arm
+        _, p_values = f_classif(codes.fillna(codes.median()), arms.astype(str))
+    alike = (p_values > 0.05 / codes.shape[1]).mean()
+    if alike < min(_ALIKE, 1 - 1.5 / codes.shape[1]):  # one of few may differ
+        return []
+    return [name for name, p in zip(codes, p_values, strict=True) if p < _UNLIKELY]
+
+
+def as_codes(column: pd.Series) -> pd.Series:
+    """A column as numbers: of texts and the like, the ranks of their frequencies."""
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return column.astype(float)
+    return column.map(column.value_counts().rank(method="first")).astype(float)
