@@ -23,9 +23,11 @@ def test_orchestration_stays_cheap():
     assert runs["fits"]["unique"] == runs["fits"]["executed"] == 53
     assert runs["stages of fits"] == 100
     assert runs["waits"] <= 1
-    assert runs["seconds"]["median"] <= 3
+    # In times of the library's own for the same fits, .47 s on a quiet machine: the machine's speed
+    # varies by half. These are 3 s of a run, and 1.8 s more than the library.
+    library = found["small"]["library"]["min"]
+    assert runs["seconds"]["median"] <= 6.4 * library
     assert found["stage"]["median"] <= 0.25
     assert found["task"]["median"] <= 8
     # The best of nine pairs: what runs beside a pair on a shared machine only adds to it.
-    # Nine sub-flows, as each learner has its own: 1.1 to 1.2 s at best.
-    assert found["small"]["difference"]["min"] <= 1.5
+    assert found["small"]["difference"]["min"] <= 3.8 * library
