@@ -121,8 +121,8 @@ def _workers() -> int:
 
 def _run(refresh: bool = True, **config: Any) -> dict[str, Any]:
     from flows import uplift_run
-    from flows.cli.launch import parameters
     from flows.config.reading import parse_config
+    from flows.launch.start import parameters
 
     folder = uplift_run(**parameters(parse_config(_config(**config))), refresh=refresh)
     summary: dict[str, Any] = json.loads(Path(folder, "summary.json").read_text())

@@ -82,8 +82,8 @@ def run(api: str) -> Callable[..., Ran]:
 
     def run_settings(settings: Settings, refresh: bool = False) -> Ran:
         from flows import uplift_run
-        from flows.cli.launch import parameters
         from flows.config.reading import parse_config
+        from flows.launch.start import parameters
 
         folder = uplift_run(**parameters(parse_config(settings)), refresh=refresh)
         return Ran(Path(folder))

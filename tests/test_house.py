@@ -23,7 +23,7 @@ ORDER = {
     ),
     "flows": (
         *("messages", "errors", "config", "server", "inputs", "fitting", "report", "tuning"),
-        *("top", "cli"),
+        *("top", "launch", "cli"),
     ),
 }
 BESIDE = {"evaluation": "cache"}  # on one floor: neither knows the other

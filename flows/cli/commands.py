@@ -14,9 +14,9 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from flows.cli.display import progress_display
 from flows.config.files import check_file, read_json, write_json
 from flows.errors import InputError
+from flows.launch.display import progress_display
 from flows.messages.output import check_output, make_lossy, say, show
 from flows.messages.secrets import without_secrets
 from flows.runs import LATEST, cache_warning, find_run, interrupted, list_runs, outcome_lines
@@ -131,8 +131,8 @@ def tune(
 ) -> None:
     """Measure how a config's fits are spread best over the cores, for later runs of its shape."""
     with _exit_status(json_file, kept="Nothing was kept."), interruption.handled():
-        from flows.cli.display import settings_table
-        from flows.cli.launch import launch_tune
+        from flows.launch.display import settings_table
+        from flows.launch.start import launch_tune
 
         for file, option in ((json_file, "--json"), (output, "--output")):
             if file is not None:
@@ -161,7 +161,7 @@ def score(
 ) -> None:
     """Estimate the effects for new rows with a stored model."""
     with _exit_status():
-        from flows.cli.score import score_file
+        from flows.scoring import score_file
 
         n_rows = score_file(find_run(model, Path(DEFAULT_OUTPUT)) / "model", input, output, strict)
         if not quiet:
@@ -198,7 +198,7 @@ def serve(
 ) -> None:
     """Bring up server, UI and the deployments, on loopback."""
     with _exit_status():
-        from flows.cli.launch import serve_deployments
+        from flows.launch.start import serve_deployments
 
         serve_deployments(port, configs or [], schedules)
 
@@ -219,8 +219,8 @@ def cache_list(
 ) -> None:
     """List kept fits, oldest first: what they are of, and how often they were reused."""
     with _exit_status(prints=True):
-        from flows.cli.display import cache_table
         from flows.fitting.cache import entry_facts, list_entries, open_existing
+        from flows.launch.display import cache_table
 
         entries = list_entries(open_existing(storage))
         if as_json:
@@ -233,8 +233,8 @@ def cache_list(
 def cache_verify(storage: CachePlace = DEFAULT_CACHE) -> None:
     """Check that every kept fit is whole; exit status 1 if one isn't."""
     with _exit_status(prints=True):
-        from flows.cli.display import cache_table
         from flows.fitting.cache import damaged_entries, open_existing
+        from flows.launch.display import cache_table
 
         damaged = damaged_entries(open_existing(storage))
         if not damaged:
@@ -271,7 +271,7 @@ def cache_prune(
 def runs_list(output: RunsFolder = Path(DEFAULT_OUTPUT)) -> None:
     """List past runs, oldest first."""
     with _exit_status(prints=True):
-        from flows.cli.display import runs_table
+        from flows.launch.display import runs_table
 
         runs_table(list_runs(output))
 
@@ -299,7 +299,7 @@ def runs_show(name: RunName, output: RunsFolder = Path(DEFAULT_OUTPUT)) -> None:
 def runs_sign(name: RunName, output: RunsFolder = Path(DEFAULT_OUTPUT)) -> None:
     """Sign a run's model with UPLIFT_CACHE_KEY, if you know who made it: models are code."""
     with _exit_status():
-        from flows.cli.score import sign_model
+        from flows.scoring import sign_model
 
         folder = find_run(name, output) / "model"
         sign_model(folder)
@@ -357,7 +357,7 @@ def _run(
     quiet: bool = False,
 ) -> Path:
     """Run a config and show how it ended; its folder."""
-    from flows.cli.launch import launch
+    from flows.launch.start import launch
 
     with progress_display(quiet):
         folder = launch(config, changes or [], output, refresh, quiet)

@@ -12,8 +12,8 @@ import httpx
 import pytest
 import yaml
 
-from flows.cli.launch import serve_deployments
 from flows.errors import InputError
+from flows.launch.start import serve_deployments
 from tests.acceptance.test_processes import wait_for
 from tests.conftest import REPOSITORY, Ran, free_port
 

@@ -289,7 +289,7 @@ def test_a_finished_runs_config_is_the_same_run_again(run, settings):
 
 
 def test_scores_of_held_out_rows_equal_their_estimates(run, settings, frame, tmp_path):
-    from flows.cli.score import score_file
+    from flows.scoring import score_file
 
     frame["id"] = [f"customer {i}" for i in range(len(frame))]
     frame["c"] = pd.cut(frame["c"], 3, labels=["low", "mid", "high"]).astype(str)

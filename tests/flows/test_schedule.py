@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from flows import uplift
-from flows.cli.launch import parameters
 from flows.config.reading import parse_config
 from flows.errors import LearnersFailedError
 from flows.fitting.sharing import Sharing
+from flows.launch.start import parameters
 from flows.server.prefect_patches.prompt_task_runner import PromptTaskRunner
 from tests.conftest import Ran
 from tests.faulty import Together

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from flows.cli.display import runs_table
+from flows.launch.display import runs_table
 from flows.runs import Run, find_run, list_runs, whole_folder
 
 NAME = "20260101-000000-x"

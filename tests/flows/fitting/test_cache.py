@@ -1017,7 +1017,7 @@ import fsspec, json
 from pathlib import Path
 from flows import uplift_run
 from flows.config.reading import load_config
-from flows.cli.launch import parameters
+from flows.launch.start import parameters
 config = load_config(Path("config.yaml"))
 def run():
     print(uplift_run(**parameters(config)))

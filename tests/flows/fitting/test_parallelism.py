@@ -31,11 +31,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 from threadpoolctl import threadpool_info
 
-from flows.cli.display import settings_table
 from flows.config.reading import parse_config
 from flows.config.sections import ParallelismConfig
 from flows.fitting.parallelism import Parallelism, as_asked, choose, cut_down, work_of
 from flows.fitting.profiles import find_profile, keep_profile, path_of, shape_of
+from flows.launch.display import settings_table
 from flows.loading import load
 from flows.tuning.measure import Measured
 from flows.tuning.sample import on_rows

@@ -24,7 +24,6 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from flows.cli.score import score_file
 from flows.config.files import check_file
 from flows.config.reading import load_config, parse_config
 from flows.config.sections import ModelSpec
@@ -33,6 +32,7 @@ from flows.inputs.models import resolve
 from flows.inputs.source import open_source
 from flows.loading import load
 from flows.runs import find_run
+from flows.scoring import score_file
 from metalearners.bundle import Bundle
 
 CONFIG = {

@@ -53,7 +53,7 @@ CODE = """
 from flows.messages.output import make_lossy
 make_lossy()
 import logging, os, sys, warnings
-from flows.cli.display import progress_display
+from flows.launch.display import progress_display
 from flows.messages.output import say, show
 from flows.messages.progress import advance, end, tell
 for _ in range(300):

@@ -346,7 +346,7 @@ WAITS = """
 from pathlib import Path
 from flows import uplift_run
 from flows.config.reading import load_config
-from flows.cli.launch import parameters
+from flows.launch.start import parameters
 uplift_run(**parameters(load_config(Path("config.yaml"))))
 """
 

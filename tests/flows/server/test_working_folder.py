@@ -186,7 +186,7 @@ SCRIPT = """
 import os, sys
 from flows import uplift_run
 from flows.config.reading import load_config
-from flows.cli.launch import parameters
+from flows.launch.start import parameters
 from pathlib import Path
 uplift_run(**parameters(load_config(Path("config.yaml"))))
 print(os.environ["PREFECT_API_URL"])

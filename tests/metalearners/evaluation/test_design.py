@@ -11,11 +11,11 @@ from lightgbm import LGBMClassifier
 from scipy.special import expit
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from flows.cli.score import score_file
 from flows.config.reading import load_config, parse_config
 from flows.errors import InputError
 from flows.fitting.regressions import ask_nuisances
 from flows.loading import load
+from flows.scoring import score_file
 from metalearners import DRLearner, RLearner
 from metalearners.bundle import Bundle
 from metalearners.declaration.defaults import lightgbm_params
