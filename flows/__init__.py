@@ -1,21 +1,42 @@
-"""Uplift runs as Prefect flows.
+"""Uplift runs from Python: as a call that returns its result, or as Prefect flows.
 
-``uplift_run`` and ``uplift_tune`` are ordinary flows, imported when they are first asked for:
-reading configs and data needs no Prefect.
+``run`` is what the command ``uplift run`` does, for a data frame in memory too, and ``load`` finds
+an earlier run. ``uplift_run`` and ``uplift_tune`` are ordinary flows. All are imported when they
+are first asked for: reading configs and data needs no Prefect.
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows.server.environment import prepare as _prepare
 
-__all__ = ["uplift_run", "uplift_tune"]
+# For type checkers only.
+if TYPE_CHECKING:
+    from flows.launch.python import run as run
+    from flows.launch.result import RunResult as RunResult
+    from flows.launch.result import load as load
 
-_MODULES = {"uplift_run": "flows.uplift", "uplift_tune": "flows.tune"}
+    uplift_run: Any
+    uplift_tune: Any
+
+__all__ = ["RunResult", "load", "run", "uplift_run", "uplift_tune"]
+
+_FLOWS = {"uplift_run": "flows.uplift", "uplift_tune": "flows.tune"}
+_MODULES = {
+    "RunResult": "flows.launch.result",
+    "load": "flows.launch.result",
+    "run": "flows.launch.python",
+    **_FLOWS,
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
+    if name in _FLOWS:  # their modules import Prefect
         _prepare()
+    if name in _MODULES:
         return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -4,7 +4,7 @@ import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from joblib import cpu_count
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from prefect import Flow  # which reads its settings when it is imported: not yet
 
 
-def load(config: Config) -> Study:
-    """Read a config's data, and prove that it can be run here.
+def load(config: Config, frame: Any = None) -> Study:
+    """Read a config's data, which may be a data frame in memory, and prove that it can be run here.
 
     Raises InputError if the data, the config, the two together, or what the config names here are
     wrong.
     """
     if config.parallelism != "auto" and config.parallelism.runner == "dask":
         check_cluster(config.parallelism)
-    study = load_study(config)
+    study = load_study(config, frame)
     study.warnings.extend(cut_down(config.parallelism, cpu_count()))
     # Last, so that refused input leaves no folders behind.
     study.warnings.extend(check_folders(config))
@@ -66,10 +66,10 @@ class Prepared:
         return time.perf_counter() - self.begun - self.waited
 
 
-def prepare(config: Config) -> Prepared:
-    """Load a run's study."""
+def prepare(config: Config, frame: Any = None) -> Prepared:
+    """Load a run's study, from a data frame in memory where there is one."""
     begun = time.perf_counter()
-    return Prepared(load(config), begun)
+    return Prepared(load(config, frame), begun)
 
 
 def with_body(flow: "Flow[..., str]", body: Callable[[], str]) -> "Flow[..., str]":

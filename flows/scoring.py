@@ -4,6 +4,7 @@ import io
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -13,7 +14,7 @@ from flows.config.sections import DataConfig
 from flows.errors import InputError
 from flows.fitting.cache import KEY_VARIABLE, signing_key
 from flows.inputs.columns import known_propensity, read_strata
-from flows.inputs.source import open_source
+from flows.inputs.source import IN_MEMORY, open_source
 from flows.inputs.text_files import Asked
 from flows.messages.secrets import check_address
 from metalearners._typing import Floats
@@ -50,23 +51,34 @@ def score_file(model: Path, source: str, output: Path, strict: bool = False) -> 
         raise InputError(
             f"--output: expected a file whose name ends in {', '.join(_WRITERS)}; found {output}."
         )
-    try:
-        check_address(source)
-    except ValueError as error:
-        raise InputError(f"--input: {error}") from None
     if output.resolve() == Path(source).resolve():
         raise InputError(f"--output: expected another file than the rows to score; found {source}.")
-    try:
-        bundle = Bundle.load(model, signing_key())
-        estimates = _estimates(bundle, source, strict)
-    except InputError:
-        raise
-    except ValueError as error:  # of the bundle, the schema, or a model without missing values
-        raise InputError(f"{source} can't be scored: {error}") from None
+    estimates = score_rows(model, source, strict)
     content = io.BytesIO()
     write(estimates, content)
     write_whole(output, content.getvalue())
     return len(estimates)
+
+
+def score_rows(model: Path, rows: Any, strict: bool = False) -> pd.DataFrame:
+    """The estimates for the rows of a source, or of a data frame in memory, as `score_file`.
+
+    Those for a pandas data frame have its index.
+    """
+    is_place = isinstance(rows, (str, Path))
+    source = str(rows) if is_place else IN_MEMORY
+    try:
+        check_address(source)
+    except ValueError as error:
+        raise InputError(f"--input: {error}") from None
+    try:
+        bundle = Bundle.load(model, signing_key())
+        estimates = _estimates(bundle, source, strict, None if is_place else rows)
+    except InputError:
+        raise
+    except ValueError as error:  # of the bundle, the schema, or a model without missing values
+        raise InputError(f"{source} can't be scored: {error}") from None
+    return estimates.set_axis(rows.index) if isinstance(rows, pd.DataFrame) else estimates
 
 
 def sign_model(model: Path) -> None:
@@ -79,11 +91,11 @@ def sign_model(model: Path) -> None:
         raise InputError(str(error)) from None
 
 
-def _estimates(bundle: Bundle, source: str, strict: bool) -> pd.DataFrame:
+def _estimates(bundle: Bundle, source: str, strict: bool, table: Any = None) -> pd.DataFrame:
     if bundle.schema is None or "config" not in bundle.about:
         raise InputError("Expected the model of a run, which knows its features; found another.")
     data = parse(DataConfig, bundle.about["config"]["data"], "Expected the model of a run: data.")
-    rows = open_source(source, Asked(**data.read.model_dump()))
+    rows = open_source(source, Asked(**data.read.model_dump()), table)
     # Other learners have no use for known probabilities of new rows.
     designed = any(PROPENSITY_MODEL in learner.SERVED for learner in bundle.learners.values())
     columns = _design_columns(data) if designed else []

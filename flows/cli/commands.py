@@ -15,12 +15,13 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from flows.config.files import check_file, read_json, write_json
+from flows.config.reading import load_config
 from flows.errors import InputError
 from flows.launch.display import progress_display
 from flows.messages.output import check_output, make_lossy, say, show
 from flows.messages.secrets import without_secrets
 from flows.runs import LATEST, cache_warning, find_run, interrupted, list_runs, outcome_lines
-from flows.server import interruption
+from flows.server import environment, interruption
 from metalearners.cache.regular_files import write_whole
 
 DEFAULT_OUTPUT = "runs"
@@ -52,6 +53,7 @@ CachePlace = Annotated[str, typer.Option("--storage", help="Folder or fsspec URL
 def main() -> None:
     """Run the command and end the process with its exit status."""
     make_lossy()
+    environment.prepare_children()
     signal.signal(signal.SIGTERM, _terminate)
     warnings.showwarning = _show_warning  # type: ignore[assignment] # always called by position
     status = 1
@@ -138,7 +140,7 @@ def tune(
             if file is not None:
                 check_file(file, option)
         with progress_display(quiet):
-            profile = launch_tune(config, changes or [], budget, quiet)
+            profile = launch_tune(load_config(config, changes or []), budget, quiet)
         found = read_json(profile)
         if json_file is not None:
             write_json(json_file, {"status": "done", "profile": str(profile), **found})
@@ -360,7 +362,7 @@ def _run(
     from flows.launch.start import launch
 
     with progress_display(quiet):
-        folder = launch(config, changes or [], output, refresh, quiet)
+        folder = launch(load_config(config, changes or [], output), refresh, quiet)
     if not quiet:
         _show_end(folder)
     return folder

@@ -29,7 +29,7 @@ def load_config(path: Path, changes: Iterable[str] = (), output: str | None = No
 
     Raises InputError if the file or anything in it is wrong.
     """
-    content = _mapping(path)
+    content = read_mapping(path)
     for change in changes:
         _apply(content, change)
     if output is not None:
@@ -68,7 +68,8 @@ def parse(model: type[M], content: Any, prefix: str) -> M:
         raise InputError(prefix + "\n".join([*lines, *more])) from None
 
 
-def _mapping(path: Path) -> dict[str, Any]:
+def read_mapping(path: Path) -> dict[str, Any]:
+    """The content of a config file, before it is checked."""
     try:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)

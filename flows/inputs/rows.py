@@ -48,12 +48,12 @@ class Rows:
     warnings: list[str]  # what a reader should know
 
 
-def read_rows(data: DataConfig) -> Rows:
-    """Read the columns that a config names.
+def read_rows(data: DataConfig, frame: Any = None) -> Rows:
+    """Read the columns that a config names, of its source or of a data frame in memory.
 
     Raises InputError if the source can't be read, or a column isn't what its role needs.
     """
-    source = open_source(data.source, Asked(**data.read.model_dump()))
+    source = open_source(data.source, Asked(**data.read.model_dump()), frame)
     columns, features, warnings = choose_columns(data, source.names, source.data_names)
     read = source.read(columns, data.labels)
     _check_numbers(read, columns, data)

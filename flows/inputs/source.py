@@ -1,7 +1,8 @@
-"""Tabular data in: delimited text, Parquet, Feather or JSON lines, by one reader a format."""
+"""Tabular data in: files, by one reader a format, and data frames in memory."""
 
 import contextlib
 import re
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 from urllib.parse import unquote
 
+import narwhals.stable.v2 as nw
 import pandas as pd
 import pyarrow as pa
 import pyarrow.feather
@@ -22,6 +24,9 @@ from flows.inputs.column_types import Column, typed
 from flows.inputs.places import Place, check_allowed, compression_of, find_files
 from flows.inputs.text_files import Asked, TextFiles, open_text_files
 from flows.messages.limits import shown
+
+# The source of a config whose rows are a data frame of the process.
+IN_MEMORY = "a data frame in memory"
 
 _NO_KEY = "__HIVE_DEFAULT_PARTITION__"
 _TECHNICAL = re.compile(r"^(|Unnamed: \d+|__index_level_\d+__)$")
@@ -46,31 +51,47 @@ class Table:
     faults: dict[str, str] = field(default_factory=dict)
 
 
-def open_source(source: str, asked: Asked | None = None) -> "Source":
-    """The data at a place: names of the columns are read, and no rows yet.
+def open_source(source: str, asked: Asked | None = None, frame: Any = None) -> "Source":
+    """The data at a place, or of a frame: names of the columns are read, and no rows yet.
 
-    Raises InputError if there is nothing that can be read, or the process may not read there.
+    Parameters
+    ----------
+    source : str
+        A file, folder, glob or URL.
+    asked : Asked, optional
+        How text files are read.
+    frame : DataFrame, optional
+        Of pandas, polars or pyarrow; the source then.
+
+    Raises
+    ------
+    InputError
+        If there is nothing that can be read, or the process may not read there.
     """
+    if frame is not None:
+        return FrameSource(frame)
+    if source == IN_MEMORY:
+        raise InputError(
+            f"data.source: expected a place of data; the config is of a run on {IN_MEMORY}, which "
+            "no file has. Name a file that has its rows, or run the config from Python: "
+            "flows.run(config, source=frame)."
+        )
     check_allowed(source)
     with _reading(source):
-        opened = Source(source, find_files(source), asked or Asked())
+        opened = FileSource(source, find_files(source), asked or Asked())
         opened.names  # noqa: B018 - fails on a file of another format
     return opened
 
 
-class Source:
-    """Files of one format, whose rows follow each other."""
+class Source(ABC):
+    """Rows of columns, which have names and are read when they are asked for."""
 
-    def __init__(self, source: str, place: Place, asked: Asked) -> None:
-        self._source = source
-        self._place = place
-        self._asked = asked
+    _source: str  # what it is called in messages
 
-    @cached_property
+    @property
+    @abstractmethod
     def names(self) -> list[str]:
-        """Names of the columns of all files; those that names of folders give come last."""
-        found = [name for names in self._names_by_file.values() for name in names]
-        return list(dict.fromkeys([*found, *self._keys]))
+        """Names of the columns."""
 
     @property
     def data_names(self) -> list[str]:
@@ -99,24 +120,50 @@ class Source:
         InputError
             If they can't be read, or there are no rows.
         """
+        with _reading(self._source):
+            found = self._columns(columns, labels, types or {})
+            frame = _as_frame({name: found[name].values for name in columns}, labels)
+        if not len(frame):
+            raise InputError(f"Expected rows in {self._source}; found none.")
+        notes = [f"{name}: {found[name].note}." for name in columns if found[name].note]
+        faults = {name: found[name].fault for name in columns if found[name].fault}
+        return Table(frame, [*self._notes(), *notes], faults)
+
+    @abstractmethod
+    def _columns(
+        self, columns: Sequence[str], labels: Collection[str], types: Mapping[str, str]
+    ) -> dict[str, Column]: ...
+
+    def _notes(self) -> list[str]:
+        return []
+
+
+class FileSource(Source):
+    """Files of one format, whose rows follow each other."""
+
+    def __init__(self, source: str, place: Place, asked: Asked) -> None:
+        self._source = source
+        self._place = place
+        self._asked = asked
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Names of the columns of all files; those that names of folders give come last."""
+        found = [name for names in self._names_by_file.values() for name in names]
+        return list(dict.fromkeys([*found, *self._keys]))
+
+    def _columns(
+        self, columns: Sequence[str], labels: Collection[str], types: Mapping[str, str]
+    ) -> dict[str, Column]:
         in_files = [
             name for name in columns if any(name in n for n in self._names_by_file.values())
         ]
         self._check_each_has(in_files)
-        with _reading(self._source):
-            if self._place.format == "text":
-                found, rows = self._text.read(
-                    in_files, labels, {**self._asked.types, **(types or {})}
-                )
-            else:
-                found, rows = self._read_arrow(in_files)
-            found |= self._key_columns([name for name in columns if name not in in_files], rows)
-            frame = _as_frame({name: found[name].values for name in columns}, labels)
-        if not sum(rows):
-            raise InputError(f"Expected rows in {self._source}; found none.")
-        notes = [f"{name}: {found[name].note}." for name in columns if found[name].note]
-        faults = {name: found[name].fault for name in columns if found[name].fault}
-        return Table(frame, [*self._dialect_note(), *notes], faults)
+        if self._place.format == "text":
+            found, rows = self._text.read(in_files, labels, {**self._asked.types, **types})
+        else:
+            found, rows = self._read_arrow(in_files)
+        return found | self._key_columns([n for n in columns if n not in in_files], rows)
 
     @cached_property
     def _names_by_file(self) -> dict[str, list[str]]:
@@ -189,10 +236,57 @@ class Source:
             found[name] = Column(values.values.take(index))
         return found
 
-    def _dialect_note(self) -> list[str]:
+    def _notes(self) -> list[str]:
         if self._place.format != "text" or self._text.dialect.is_plain:
             return []
         return [f"{self._source} is read with {self._text.dialect}."]
+
+
+class FrameSource(Source):
+    """A data frame of pandas, polars or pyarrow; only the columns that are read are converted."""
+
+    def __init__(self, frame: Any) -> None:
+        names = frame.column_names if isinstance(frame, pa.Table) else list(frame.columns)
+        _check_texts(names)
+        _check_names(IN_MEMORY, names)
+        self._source = IN_MEMORY
+        found = nw.from_native(frame, eager_only=True)
+        self._values = {name: found[name] for name in names}
+        index = getattr(frame, "index", pd.Index([]))
+        levels = {name: index.get_level_values(i) for i, name in enumerate(index.names)}
+        self._index = {name: level for name, level in levels.items() if isinstance(name, str)}
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Names of the columns; those that pandas' index has come last."""
+        return list(dict.fromkeys([*self._values, *self._index]))
+
+    @property
+    def data_names(self) -> list[str]:
+        """Names of the columns, without the index."""
+        return [name for name in self._values if not _TECHNICAL.match(name)]
+
+    def _columns(
+        self, columns: Sequence[str], labels: Collection[str], types: Mapping[str, str]
+    ) -> dict[str, Column]:
+        found, faults = {}, []
+        for name in columns:
+            try:
+                found[name] = Column(pa.chunked_array([self._array(name)]))
+            except (pa.ArrowException, TypeError, ValueError) as error:
+                faults.append(f"{name!r}: {shown(str(error))}")
+        if faults:
+            raise InputError(
+                f"Expected columns of one plain type each in {IN_MEMORY}; found others: "
+                f"{shown('; '.join(faults), 500)}. Convert them, as with .astype(str), or leave "
+                "them out of the columns that the run uses."
+            )
+        return found
+
+    def _array(self, name: str) -> pa.Array:
+        if name in self._values:
+            return self._values[name].to_arrow()
+        return pa.array(self._index[name], from_pandas=True)
 
 
 def _as_frame(columns: dict[str, pa.ChunkedArray], labels: Collection[str]) -> pd.DataFrame:
@@ -207,13 +301,23 @@ def _as_frame(columns: dict[str, pa.ChunkedArray], labels: Collection[str]) -> p
     return frame
 
 
-def _check_names(file: str, names: list[str]) -> None:
+def _check_texts(names: Sequence[Any]) -> None:
+    odd = [name for name in names if not isinstance(name, str)]
+    if odd:
+        raise InputError(
+            f"Expected texts as names of the columns of {IN_MEMORY}; found {shown(repr(odd))}. "
+            "Name them anew, as with frame.rename(columns=str), or where names have levels with "
+            "frame.columns = ['_'.join(map(str, name)) for name in frame.columns]."
+        )
+
+
+def _check_names(file: str, names: Sequence[str]) -> None:
     twice = [name for name, n in Counter(names).items() if n > 1]
     if twice or not any(names):
         what = f"{shown(repr(twice))} more than once" if twice else "none"
         raise InputError(
-            f"Expected names of columns, each once, in {file}; found {what}. Name the columns in "
-            "the first row, or where the file is made."
+            f"Expected names of columns, each once, in {file}; found {what}. Name the columns "
+            "where the data are made, for a text file in its first row."
         )
 
 

@@ -57,13 +57,13 @@ class Study(Rows):
         return Schema.of(self.features)
 
 
-def load_study(config: Config) -> Study:
-    """Read a config's data and prove that it can be run.
+def load_study(config: Config, frame: Any = None) -> Study:
+    """Read a config's data, which may be a data frame in memory, and prove that it can be run.
 
     Raises InputError if the data, the config or the two together are wrong.
     """
     learners_of(config, n_variants=2)  # wrong base models are refused before data are read
-    rows = read_rows(config.data)
+    rows = read_rows(config.data, frame)
     held_out = _draw_held_out(rows, config)
     _check_weighted(rows)
     with in_labels(config.data, rows.arms):

@@ -1,10 +1,11 @@
 """Starts a run or a tuning in this process, or the server with its deployments."""
 
 import contextlib
+import logging
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
@@ -17,7 +18,7 @@ from flows.config.sections import Config
 from flows.errors import InputError
 from flows.messages.output import say
 from flows.runs import interrupted, record_failure
-from flows.server import environment, prefect_patches
+from flows.server import environment, interruption, prefect_patches
 from flows.server.connection import answers, connect, ui_address, wait_for
 from flows.server.environment import STATE_FOLDER, state_folder
 from flows.server.running import mark_crashed, mark_crashed_soon
@@ -29,10 +30,17 @@ if TYPE_CHECKING:
     from flows.inputs.study import Study
 
 
-def launch(
-    path: Path, changes: Iterable[str], output: str | None, refresh: bool, quiet: bool = False
-) -> Path:
+def launch(config: Config, refresh: bool, quiet: bool = False, frame: Any = None) -> Path:
     """Run a config.
+
+    Parameters
+    ----------
+    refresh : bool
+        Whether to fit again what the cache has.
+    quiet : bool
+        Whether to print no warnings.
+    frame : DataFrame, optional
+        The rows, where they are in memory.
 
     Returns
     -------
@@ -41,44 +49,67 @@ def launch(
 
     Raises InputError if the config or the data are wrong; nothing was fitted.
     """
-    config = load_config(path, changes, output)
     try:
-        return _run(config, "flows.uplift", quiet, refresh=refresh)
+        return _run(config, "flows.uplift", quiet, frame, refresh=refresh)
     except BaseException as error:
         if not interrupted(error):
             record_failure(config.output, error)
         raise
 
 
-def launch_tune(
-    path: Path, changes: Iterable[str], budget_seconds: float, quiet: bool = False
-) -> Path:
+def launch_tune(config: Config, budget_seconds: float, quiet: bool = False) -> Path:
     """Measure how the fits of a config use the cores best, as `launch`; the profile's file."""
-    config = load_config(path, changes)
     return _run(config, "flows.tune", quiet, budget_seconds=budget_seconds)
 
 
-def _run(config: Config, module: str, quiet: bool, **arguments: Any) -> Path:
+def _run(config: Config, module: str, quiet: bool, frame: Any = None, **arguments: Any) -> Path:
     """Run a flow on a config; a new server starts while its data are loaded and checked."""
     with _full_disk_named(config):
         environment.prepare()
-        environment.prepare_children()
+        within = _within_another_flow()
         with ThreadPoolExecutor(1) as aside:
-            address = aside.submit(connect)
+            address = aside.submit(lambda: None if within else connect())
             import flows.report.page  # noqa: F401 - slow, so before the clock of a run starts
             from flows.loading import prepare
 
-            prepared = prepare(config)
+            prepared = prepare(config, frame)
         if not quiet:
             _warn(config, prepared.study)
         try:
             prepared.waited = _wait_for_server(address.result(), module, quiet)
             run = import_module(module).with_study(prepared, **arguments)
-            return Path(run(**parameters(config), **arguments))
+            with _prefect_unheard():
+                return Path(run(**parameters(config), **arguments))
         except BaseException as error:
-            if interrupted(error):
+            if interrupted(error) and interruption.ends_process():
                 _report_interruption()
             raise
+
+
+def _within_another_flow() -> bool:
+    """Whether a flow or a task of Prefect's makes this call; its server serves this run too."""
+    context = sys.modules.get("prefect.context")
+    if context is None:
+        return False
+    return bool(context.FlowRunContext.get() or context.TaskRunContext.get())
+
+
+@contextlib.contextmanager
+def _prefect_unheard() -> Iterator[None]:
+    """Keep Prefect's log lines off the console; a run is told in our words, and the UI has them."""
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return not record.name.startswith("prefect.")
+
+    handlers = logging.getLogger().handlers
+    consoles = [each for each in handlers if type(each).__module__.startswith("prefect.")]
+    for console in consoles:
+        console.addFilter(is_other)
+    try:
+        yield
+    finally:
+        for console in consoles:
+            console.removeFilter(is_other)
 
 
 @contextlib.contextmanager
@@ -117,16 +148,17 @@ def _report_interruption() -> None:
     mark_crashed_soon(state_folder(), os.environ["PREFECT_API_URL"], _RECORDING_SECONDS)
 
 
-def _wait_for_server(address: str, module: str, quiet: bool) -> float:
+def _wait_for_server(address: str | None, module: str, quiet: bool) -> float:
     """Seconds until the server at an address was ready, a flow's module imported meanwhile."""
     begun = time.perf_counter()
-    ready = answers(address)
-    # The command prints errors once, in our words; the server keeps Prefect's logs for the UI.
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    ready = address is None or answers(address)
+    if interruption.ends_process():  # a command, where other packages' logs stay away too
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     import_module(module)  # with Prefect, which reads its settings when it is imported
-    if not ready:
-        wait_for(address, quiet)
-    mark_crashed(state_folder(), address)
+    if address is not None:
+        if not ready:
+            wait_for(address, quiet)
+        mark_crashed(state_folder(), address)
     return 0.0 if ready else time.perf_counter() - begun
 
 
@@ -145,7 +177,6 @@ def serve_deployments(port: int, configs: Sequence[Path] = (), schedules: bool =
 
     named = _by_name(configs)
     environment.prepare()
-    environment.prepare_children()
     os.environ.setdefault(DATA_ROOTS_VARIABLE, str(Path.cwd()))
     # Two would end badly: the first to end pauses the deployments of both.
     if not try_lock(open_lock(state_folder() / "serve.lock")):  # until the process ends

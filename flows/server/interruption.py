@@ -36,6 +36,11 @@ def handled() -> Iterator[None]:
         signal.signal(number, handler)
 
 
+def ends_process() -> bool:
+    """Whether an interruption ends this process, as that of a command."""
+    return _is_a_command.is_set()
+
+
 def _interrupt(number: int, frame: Any) -> None:
     if not begun.is_set():
         begin()

@@ -1,0 +1,186 @@
+"""Runs from Python code: of a data frame, a file or a config, with keywords for a config's keys."""
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import narwhals.stable.v2 as nw
+import numpy as np
+from pydantic import BaseModel
+
+from flows.config.problems import nearest
+from flows.config.reading import parse_config, read_mapping
+from flows.config.sections import Config, DataConfig
+from flows.errors import InputError
+from flows.inputs.source import IN_MEMORY
+from flows.launch.display import progress_display
+from flows.launch.result import RunResult
+from flows.launch.start import launch
+from flows.messages.limits import shown
+
+_OF_DATA, _AT_TOP = DataConfig.model_fields, Config.model_fields
+_KEYS = [*_OF_DATA, *_AT_TOP]
+
+
+def run(
+    first: Any = None, /, *, refresh: bool = False, quiet: bool = False, **keys: Any
+) -> RunResult:
+    """Run uplift learners once, as the command `uplift run` does: fit, evaluate, report.
+
+    Parameters
+    ----------
+    first : DataFrame, str, Path, mapping or Config
+        A data frame in memory (of pandas, polars or pyarrow), a data file, or a config: its file
+        (``.yaml``), the content of one, or a validated one. ``data=`` may name rows too.
+    refresh : bool
+        Whether to fit again what the cache has.
+    quiet : bool
+        Whether to print neither progress nor warnings.
+    **keys
+        Keys of a config, which override those of `first`: all keys of its section ``data`` by name
+        (``outcome``, ``treatment`` and ``control``, which every run needs, and ``features``,
+        ``arms``, ``weight``, ``group``, ``row_id``, ...), and those beside it (``learners``,
+        ``models``, ``folds``, ``evaluation``, ``output``, ...). Of a section such as ``folds``, a
+        mapping overrides the keys that it has. ``source`` may be a data frame, for a config that
+        was run on one.
+
+    Returns
+    -------
+    RunResult
+        What the run wrote.
+
+    Raises
+    ------
+    InputError
+        If the data, the config or a keyword are wrong; nothing has been fitted then.
+    LearnersFailedError
+        If some learners failed; the folder, which the message names, has the others' results.
+
+    Notes
+    -----
+    A data frame is read by the rules of a file. A Parquet file with the same values and types
+    gives the same estimates, and reuses the same fits.
+    """
+    config, frame = _config(first, keys)
+    with progress_display(quiet):
+        folder = launch(config, refresh, quiet, frame)
+    return RunResult(folder.absolute(), getattr(frame, "index", None))
+
+
+# For the help and the completion of notebooks: the keys stand in the models of a config alone.
+run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+    [
+        inspect.Parameter("first", inspect.Parameter.POSITIONAL_ONLY, default=None),
+        *(inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY) for key in _KEYS),
+        *(
+            inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY, default=False)
+            for option in ("refresh", "quiet")
+        ),
+    ],
+    return_annotation=RunResult,
+)
+
+
+def _config(first: Any, keys: Mapping[str, Any]) -> tuple[Config, Any]:
+    """The config of a call, and the data frame that is its source, if one is."""
+    _check_keys(keys)
+    content, where = _content(first)
+    at_top = {key: value for key, value in keys.items() if key in _AT_TOP}
+    of_data = {key: value for key, value in keys.items() if key not in _AT_TOP}
+    if not isinstance(keys.get("data", {}), Mapping):
+        of_data = {"source": at_top.pop("data"), **of_data}
+    if "source" in of_data and _is_rows(first):
+        raise InputError("flows.run: expected the data once; found them twice. Leave one out.")
+    content = _merged(_merged(content, at_top), {"data": of_data} if of_data else {})
+    frame, data = None, content.get("data")
+    if isinstance(data, Mapping) and _is_frame(data.get("source")):
+        frame, content = data["source"], _merged(content, {"data": {"source": IN_MEMORY}})
+    return parse_config(_plain(content), where), frame
+
+
+def _content(first: Any) -> tuple[Mapping[str, Any], str]:
+    """What the first argument says, as a config's content, and how messages call it."""
+    if first is None:
+        return {}, "flows.run"
+    if isinstance(first, Config):
+        return first.model_dump(), "flows.run"
+    if isinstance(first, Mapping):
+        return first, "flows.run"
+    if _is_rows(first):
+        return {"data": {"source": first}}, "flows.run"
+    if isinstance(first, (str, Path)):
+        return read_mapping(Path(first)), str(first)
+    raise InputError(
+        "flows.run: expected a data frame (pandas, polars or pyarrow), a data file, or a config; "
+        f"found {type(first).__module__}.{type(first).__qualname__}. Convert it, as with "
+        "pandas.DataFrame(...) or, of a lazy frame, .collect()."
+    )
+
+
+def _is_rows(first: Any) -> bool:
+    """Whether an argument is rows, or the place of some."""
+    if isinstance(first, (str, Path)):
+        return Path(first).suffix.lower() not in (".yaml", ".yml")
+    return _is_frame(first)
+
+
+def _check_keys(keys: Mapping[str, Any]) -> None:
+    unknown = [key for key in keys if key not in _KEYS]
+    if unknown:
+        raise InputError(
+            f"flows.run: {'; '.join(_about_unknown(key) for key in unknown)}. Valid here: "
+            f"{', '.join(_KEYS)}, refresh, quiet."
+        )
+
+
+def _about_unknown(key: str) -> str:
+    owners = [name for name, model in _SECTIONS.items() if key in model.model_fields]
+    hint = nearest(key, _KEYS).rstrip("? ")
+    if owners:
+        hint = f"It is a key of {owners[0]}: {owners[0]}={{{key!r}: ...}}"
+    return f"unknown keyword {shown(repr(key))}{hint and f'. {hint}'}"
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """The section that is one form of a key's value."""
+    forms = (annotation, *get_args(annotation))
+    models = (form for form in forms if isinstance(form, type) and issubclass(form, BaseModel))
+    return next(models, None)
+
+
+_SECTIONS = {
+    key: section
+    for key, field in {**_OF_DATA, **_AT_TOP}.items()
+    if (section := _section(field.annotation)) is not None
+}
+
+
+def _merged(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A config's content with changes, section by section."""
+    merged = {**content, **changes}
+    for key in _SECTIONS.keys() & content.keys() & changes.keys():
+        if isinstance(content[key], Mapping) and isinstance(changes[key], Mapping):
+            merged[key] = _merged(content[key], changes[key])
+    return merged
+
+
+def _is_frame(value: Any) -> bool:
+    found = nw.from_native(value, eager_only=True, pass_through=True)
+    return isinstance(found, nw.DataFrame)
+
+
+def _plain(value: Any) -> Any:
+    """A value as a file of YAML would hold it: arrays are lists, and their items Python's own."""
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    for method in ("tolist", "to_list"):  # of numpy, pandas, pyarrow and polars
+        if hasattr(value, method):
+            return _plain(getattr(value, method)())
+    return value

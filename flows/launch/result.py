@@ -1,0 +1,138 @@
+"""What a finished run wrote, for Python code."""
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from flows.config.files import read_json
+from flows.config.reading import load_config
+from flows.config.sections import Config
+from flows.fitting.cache import signing_key
+from flows.messages.output import plain
+from flows.runs import find_run, outcome_lines
+from flows.scoring import score_rows
+from metalearners.bundle import Bundle
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RunResult:
+    """A finished run, whose files are read when they are asked for.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    index : Index, optional
+        Index of the pandas data frame that was run. `estimates` then has it too, so that pandas
+        puts an estimate beside its own row.
+    """
+
+    folder: Path
+    index: pd.Index | None = None
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """The content of `summary.json`."""
+        return read_json(self.folder / "summary.json")
+
+    @cached_property
+    def estimates(self) -> pd.DataFrame:
+        """Estimated effects, a row for each row of the data, in their order."""
+        found = pd.read_parquet(self.folder / "estimates.parquet")
+        return found if self.index is None else found.set_axis(self.index)
+
+    @cached_property
+    def effects(self) -> pd.DataFrame:
+        """Average effects, a row for each arm other than the control.
+
+        The columns are the average effect with its standard error and its 95 % interval (``low``
+        and ``high``), the joint interval of all arms, whether the run claims an effect, and for
+        each learner the mean of its estimates, ``mean_cate.<learner>``.
+        """
+        joint = {arm["arm"]: arm for arm in self.summary["ate_joint"]}
+        rows = {
+            ate["arm"]: {
+                "effect": ate["estimate"],
+                "std_error": ate["std_error"],
+                "low": ate["ci_low"],
+                "high": ate["ci_high"],
+                "joint_low": joint[ate["arm"]]["ci_low"],
+                "joint_high": joint[ate["arm"]]["ci_high"],
+                "claimed": joint[ate["arm"]]["claimed"],
+            }
+            for ate in self.summary["ate"]
+        }
+        for name, learner in self.summary["learners"].items():
+            for mean in learner.get("mean_cate", []):  # none of a learner that failed
+                rows[mean["arm"]][f"mean_cate.{name}"] = mean["value"]
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("arm")
+
+    @cached_property
+    def config(self) -> Config:
+        """The run's config, every default filled in."""
+        return load_config(self.folder / "config.yaml")
+
+    @property
+    def report(self) -> Path:
+        """The report, a page for a browser."""
+        return self.folder / "report.html"
+
+    def bundle(self) -> Bundle:
+        """The run's model, which is code: load only what you or people you trust have run."""
+        return Bundle.load(self.folder / "model", signing_key())
+
+    def score(self, rows: Any, strict: bool = False) -> pd.DataFrame:
+        """Estimated effects for new rows, as `uplift score` writes them.
+
+        Parameters
+        ----------
+        rows : DataFrame, str or Path
+            A data frame of pandas, polars or pyarrow, or a data file.
+        strict : bool
+            Whether levels of features that the model hasn't seen are refused; they count as
+            missing otherwise.
+
+        Returns
+        -------
+        DataFrame
+            A row for each of the new rows, with the index that a pandas data frame has.
+
+        Raises
+        ------
+        InputError
+            If the model is damaged, or the rows don't fit it.
+        """
+        return score_rows(self.folder / "model", rows, strict)
+
+    def __repr__(self) -> str:
+        folder = self.folder
+        if folder.is_relative_to(Path.cwd()):
+            folder = Path(os.path.relpath(folder))
+        return plain("\n".join(outcome_lines({**self.summary, "folder": str(folder)})))
+
+
+def load(run: str | Path = "latest", output: str | Path = "runs") -> RunResult:
+    """An earlier run.
+
+    Parameters
+    ----------
+    run : str or Path
+        Its name or a part of that, its folder, or ``latest``.
+    output : str or Path
+        Folder of all runs.
+
+    Returns
+    -------
+    RunResult
+        What the run wrote.
+
+    Raises
+    ------
+    InputError
+        If there is no such run, or the part is of several names.
+    """
+    return RunResult(find_run(str(run), Path(output)).resolve())
