@@ -71,8 +71,9 @@ def plain(text: str) -> str:
 
 
 def say(message: str) -> None:
-    """Print to standard error."""
-    print(plain(message), file=sys.stderr)
+    """Print to standard error, also in a flow of the user's whose prints Prefect logs."""
+    if sys.stderr is not None:
+        sys.stderr.write(f"{plain(message)}\n")
 
 
 def show(message: str) -> None:

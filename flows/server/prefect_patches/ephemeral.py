@@ -11,7 +11,7 @@ Until: Prefect can be told how to start such a server.
 from typing import Any
 from urllib.parse import urlsplit
 
-from flows.server.connection import connect, wait_for
+from flows.server.connection import answers, connect, wait_for
 from flows.server.prefect_patches.import_hook import when_imported
 
 
@@ -29,6 +29,7 @@ def _use_folder_server(self: Any, timeout: int | None = None) -> None:
     if self.running:
         return
     address = connect()
-    wait_for(address)
+    if not answers(address):
+        wait_for(address)
     self.port, self.running = urlsplit(address).port, True
     self.server_process = self  # Prefect asks only whether there is one
