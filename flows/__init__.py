@@ -6,18 +6,9 @@ are first asked for: reading configs and data needs no Prefect.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flows.server.environment import prepare as _prepare
-
-# For type checkers only.
-if TYPE_CHECKING:
-    from flows.launch.python import run as run
-    from flows.launch.result import RunResult as RunResult
-    from flows.launch.result import load as load
-
-    uplift_run: Any
-    uplift_tune: Any
 
 __all__ = ["RunResult", "load", "run", "uplift_run", "uplift_tune"]
 

@@ -22,6 +22,20 @@ from tests import simulate
 # Arguments in their order; behind a star, those that go by name only. Nothing for other values.
 NAMES = {
     "flows": {
+        "RunResult": "folder index",
+        "RunResult.bundle": "",
+        "RunResult.config": "",
+        "RunResult.effects": "",
+        "RunResult.estimates": "",
+        "RunResult.report": "",
+        "RunResult.score": "rows strict",
+        "RunResult.summary": "",
+        "load": "run output",
+        "run": (
+            "* source outcome outcome_type positive treatment control arms features row_id weight "
+            "group strata time design propensity read data learners models clip folds parallelism "
+            "cache evaluation output refresh quiet"
+        ),
         "uplift_run": "data learners models clip folds parallelism cache evaluation output refresh",
         "uplift_tune": (
             "data learners models clip folds parallelism cache evaluation output budget_seconds"

@@ -62,7 +62,7 @@ def run(
     A data frame is read by the rules of a file. A Parquet file with the same values and types
     gives the same estimates, and reuses the same fits.
     """
-    config, frame = _config(first, keys)
+    config, frame = config_and_frame(first, keys)
     with progress_display(quiet):
         folder = launch(config, refresh, quiet, frame)
     return RunResult(folder.absolute(), getattr(frame, "index", None))
@@ -82,16 +82,17 @@ run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
 )
 
 
-def _config(first: Any, keys: Mapping[str, Any]) -> tuple[Config, Any]:
+def config_and_frame(first: Any, keys: Mapping[str, Any]) -> tuple[Config, Any]:
     """The config of a call, and the data frame that is its source, if one is."""
     _check_keys(keys)
     content, where = _content(first)
     at_top = {key: value for key, value in keys.items() if key in _AT_TOP}
     of_data = {key: value for key, value in keys.items() if key not in _AT_TOP}
-    if not isinstance(keys.get("data", {}), Mapping):
-        of_data = {"source": at_top.pop("data"), **of_data}
-    if "source" in of_data and _is_rows(first):
+    rows_as_data = not isinstance(keys.get("data", {}), Mapping)
+    if _is_rows(first) + rows_as_data + ("source" in keys) > 1:
         raise InputError("flows.run: expected the data once; found them twice. Leave one out.")
+    if rows_as_data:
+        of_data["source"] = at_top.pop("data")
     content = _merged(_merged(content, at_top), {"data": of_data} if of_data else {})
     frame, data = None, content.get("data")
     if isinstance(data, Mapping) and _is_frame(data.get("source")):

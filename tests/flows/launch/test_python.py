@@ -1,0 +1,207 @@
+"""Runs from Python: what the arguments mean, and that a call is what the command does."""
+
+import asyncio
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from prefect import flow
+
+import flows
+from flows.config.reading import parse_config
+from flows.config.sections import Config, DataConfig
+from flows.errors import InputError
+from flows.inputs.source import IN_MEMORY
+from flows.launch.python import config_and_frame
+from tests.conftest import write_config
+
+ROLES = {"outcome": "y", "treatment": "w", "control": 0}
+
+
+def config_of(first=None, /, **keys):
+    return config_and_frame(first, keys)[0]
+
+
+def test_a_frame_a_file_a_config_and_its_content_say_the_same(frame, settings):
+    (path := write_config(settings)).rename("config.yml")
+    config = parse_config(settings)
+    others = {key: value for key, value in settings.items() if key != "data"}
+
+    assert config_of(settings) == config_of(config) == config_of(path.with_suffix(".yml")) == config
+    assert config_of("data.parquet", **ROLES, **others) == config
+    assert config_of(data=Path("data.parquet"), **ROLES, **others) == config
+    assert config_of(source="data.parquet", **ROLES, **others) == config
+    for first, keys in (frame, ROLES), (None, ROLES | {"data": frame}):
+        found, rows = config_and_frame(first, keys | others)
+        assert rows is frame
+        assert found.data == DataConfig(source=IN_MEMORY, **ROLES)
+    again, rows = config_and_frame(found, {"source": pl.from_pandas(frame)})
+    assert again == found
+    assert isinstance(rows, pl.DataFrame)
+
+
+def test_keywords_override_a_config_and_of_its_sections_the_keys_that_they_have(settings):
+    settings["folds"] = {"n_folds": 3, "seed": 7}
+    settings["data"]["read"] = {"separator": ";", "decimal": ","}
+    ridge = {"estimator": "sklearn.linear_model.Ridge"}
+    config = config_of(
+        settings,
+        outcome="b",
+        arms=np.array([0, 1]),
+        control=np.int64(1),
+        features=pd.Index(["a"]),
+        folds={"seed": 8},
+        read={"decimal": "."},
+        models={"outcome": ridge},
+        output=Path("elsewhere"),
+    )
+
+    assert (
+        config.data.model_dump()
+        == DataConfig(
+            source="data.parquet",
+            outcome="b",
+            treatment="w",
+            control=1,
+            arms=[0, 1],
+            features=["a"],
+            read={"separator": ";", "decimal": "."},
+        ).model_dump()
+    )
+    assert type(config.data.control) is int
+    assert config.folds.model_dump() == {"n_folds": 3, "seed": 8}
+    assert config.models.outcome.model_dump() == ridge | {"params": {}}
+    assert config.models.propensity == parse_config(settings).models.propensity
+    assert config.output == "elsewhere"
+
+
+def test_every_key_of_a_config_is_a_keyword_that_help_and_completion_show():
+    keys = [*DataConfig.model_fields, *Config.model_fields]
+    shown = list(inspect.signature(flows.run).parameters)
+
+    assert len(set(keys)) == len(keys)
+    assert shown == ["first", *keys, "refresh", "quiet"]
+
+
+@pytest.mark.parametrize(
+    ("first", "keys", "found"),
+    [
+        ("x.csv", {"outcom": "y"}, r"unknown keyword 'outcom'\. Did you mean 'outcome'\. Valid"),
+        ("x.csv", {"seed": 1, "x": 2}, r"'seed'\. It is a key of folds: folds={'seed': \.\.\.}; u"),
+        ("x.csv", {"source": "y.csv"}, "the data once; found them twice"),
+        (None, {"source": "y.csv", "data": "x.csv"}, "the data once; found them twice"),
+        ("x.csv", {}, r"(?s)flows.run: data.outcome: expected a value.*data.control: expected"),
+        ("x.csv", ROLES | {"learners": ["T"]}, r"learners.0: expected 'SLearner'.*found 'T'\."),
+        (None, ROLES, "data.source: expected a value"),
+        ([1, 2], ROLES, r"expected a data frame .*found builtins.list\. Convert it"),
+        (pl.LazyFrame(), ROLES, r"found polars.*LazyFrame\. .*\.collect\(\)"),
+        ("none.yaml", {}, "config file; none.yaml doesn't exist"),
+        (ROLES, {}, "outcome: unknown key"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_anything_begins(
+    first, keys, found, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=found):
+        flows.run(first, **keys)
+
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_the_names_are_there_before_prefect_is_and_leave_nothing_in_the_folder(tmp_path):
+    code = """if True:
+        import flows, sys
+        print(*sys.modules)
+        print(*dir(flows))
+        flows.load, flows.run
+        print(*sys.modules)"""
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+
+    light, names, loaded = (set(line.split()) for line in ran.stdout.splitlines())
+    assert not {"prefect", "pandas", "pydantic", "httpx"} & light
+    assert {"RunResult", "load", "run", "uplift_run", "uplift_tune"} <= names
+    assert "prefect" not in loaded
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def customers(frame):
+    """The frame with texts, categories and gaps; rows that a filter and a shuffle left."""
+    frame["w"] = np.where(frame["w"] == 1, "e-mail", "no mail")
+    frame["city"] = pd.Categorical(frame["c"].gt(0).map({True: "Bonn", False: "Köln"}))
+    frame["visits"] = pd.array(np.where(frame["c"] > 1, None, 3), dtype="Int64")
+    frame["name"] = frame["a"].gt(0).map({True: "x", False: None})
+    return frame.sample(frac=1, random_state=0).set_index(pd.Index(range(7, 607)))
+
+
+@pytest.mark.slow
+def test_a_frame_in_memory_and_its_file_are_the_same_run(
+    api, settings, run, customers, capfd, monkeypatch
+):
+    roles = ROLES | {"control": "no mail"}
+    keys = {key: value for key, value in settings.items() if key != "data"}
+    result = flows.run(customers, **keys | roles | {"learners": ["TLearner", "DRLearner"]})
+    told = capfd.readouterr()
+    customers.to_parquet("customers.parquet", index=False)
+    config = result.config.model_dump() | {"data": roles | {"source": "customers.parquet"}}
+    of_file = run(config)
+
+    assert of_file.fits["executed"] == 0
+    estimates = result.estimates.reset_index(drop=True)
+    pd.testing.assert_frame_equal(estimates, of_file.estimates, check_exact=True)
+    data = of_file.summary["data"] | {"source": IN_MEMORY}
+    assert result.summary["data"] == data
+    assert "nuisance: " in told.err
+    assert told.out == ""
+    monkeypatch.chdir("runs")
+    check_result(result, customers)
+    assert flows.load(result.folder.name[:-1], output=".").folder == result.folder
+
+
+def check_result(result, rows):
+    """A result has what the run wrote, each estimate beside its own row."""
+    assert result.estimates.index.equals(rows.index)
+    assert "effect of e-mail: " in repr(result)
+    assert f"{result.folder.name}/report.html" in repr(result)
+    assert "<html" in result.report.read_text()
+    assert result.config.data.control == "no mail"
+    (ate,) = result.summary["ate"]
+    effect = result.effects.loc["e-mail"]
+    assert [effect[name] for name in ("effect", "low", "high")] == [
+        ate[name] for name in ("estimate", "ci_low", "ci_high")
+    ]
+    for learner, found in result.summary["learners"].items():
+        assert effect[f"mean_cate.{learner}"] == found["mean_cate"][0]["value"]
+    held_out = rows[result.estimates["held_out"].to_numpy()]
+    scores = result.score(held_out.drop(columns=["y", "w"]))
+    expected = result.estimates.loc[held_out.index].filter(like="cate.")
+    pd.testing.assert_frame_equal(scores[list(expected)], expected, check_exact=True)
+    assert list(result.bundle().learners) == ["TLearner", "DRLearner"]
+
+
+@pytest.mark.slow
+def test_calls_work_in_an_event_loop_and_in_another_flow(api, settings, frame, capfd):
+    keys = {key: value for key, value in settings.items() if key != "data"} | ROLES
+
+    async def cell():
+        return flows.run(frame, **keys)
+
+    @flow(log_prints=True)
+    def outer():
+        return flows.run(frame, **keys)
+
+    first, second = asyncio.run(cell()), outer()
+
+    assert first.summary["fits"]["executed"] == second.summary["fits"]["reused"] > 0
+    assert capfd.readouterr().err.count("nuisance: ") == 2
+    assert flows.run(frame, **keys, quiet=True).folder != second.folder
+    assert capfd.readouterr() == ("", "")
