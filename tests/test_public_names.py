@@ -22,9 +22,12 @@ from tests import simulate
 # Arguments in their order; behind a star, those that go by name only. Nothing for other values.
 NAMES = {
     "flows": {
-        "uplift_run": "data learners models clip folds parallelism cache evaluation output refresh",
+        "uplift_run": (
+            "data learners models clip folds parallelism cache evaluation output refresh name"
+        ),
         "uplift_tune": (
-            "data learners models clip folds parallelism cache evaluation output budget_seconds"
+            "data learners models clip folds parallelism cache evaluation output budget_seconds "
+            "name"
         ),
     },
     "flows.cli": {

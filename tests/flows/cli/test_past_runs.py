@@ -14,6 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from flows.cli.display import runs_table
+from flows.errors import InputError
 from flows.runs import Run, find_run, list_runs, whole_folder
 
 NAME = "20260101-000000-x"
@@ -186,14 +187,114 @@ def test_a_renamed_run_is_listed_by_the_name_that_finds_it(runs):
     assert find_run("base", runs) == runs / "baseline"
 
 
-def test_a_folder_named_latest_fails_no_run(runs):
-    (runs / "latest").mkdir()
-    run = Run(runs, "new")
-    with whole_folder(run) as folder:
-        (folder / "summary.json").write_text(json.dumps({**GOOD, "run_name": "new"}))
+# Links to the latest runs
+
+
+def end(runs, name, config_name="shop", example=False, **more):
+    """Have a run end as runs do."""
+    run = Run(runs, name, config_name, example=example)
+    with whole_folder(run, **more) as folder:
+        (folder / "summary.json").write_text(json.dumps({**GOOD, **run.facts()}))
+
+
+def links(runs):
+    """Each link's path, and the run that it shows."""
+    found = [path for path in runs.rglob("latest") if path.is_symlink()]
+    assert all(path.parent.joinpath(path.readlink()).samefile(path.resolve()) for path in found)
+    assert not any(path.readlink().is_absolute() for path in found)
+    return {str(path.relative_to(runs)): path.resolve().name for path in found}
+
+
+def test_a_run_moves_the_links_of_all_and_of_its_name(runs):
+    end(runs, "1")
+    end(runs, "2", "mail")
+
+    assert links(runs) == {
+        "latest": "2",
+        "by-name/shop/latest": "1",
+        "by-name/mail/latest": "2",
+    }
+    runs.rename(runs.with_name("moved"))
+    assert links(runs.with_name("moved"))["by-name/shop/latest"] == "1"
+
+
+def test_a_run_of_the_example_s_schedule_moves_its_name_s_link_alone(runs):
+    end(runs, "1")
+    end(runs, "2", "rand_hie", example=True)
+
+    assert links(runs) == {
+        "latest": "1",
+        "by-name/shop/latest": "1",
+        "by-name/rand_hie/latest": "2",
+    }
+
+
+def test_a_run_that_is_not_whole_moves_no_link(runs):
+    end(runs, "1")
+    end(runs, "2", latest=False)
+    with pytest.raises(ZeroDivisionError), whole_folder(Run(runs, "3", "shop")):
+        1 / 0  # noqa: B018
+
+    assert links(runs) == {"latest": "1", "by-name/shop/latest": "1"}
+
+
+@pytest.mark.parametrize("odd", ["latest", "by-name/shop/latest", "by-name/shop", "by-name"])
+@pytest.mark.parametrize("make", [as_folder, Path.touch], ids=["folder", "file"])
+def test_what_lies_in_a_link_s_place_fails_no_run(runs, odd, make):
+    (runs / odd).parent.mkdir(parents=True, exist_ok=True)
+    make(runs / odd)
+    end(runs, "new")
 
     assert set(listed(runs)) == {NAME, "new"}
-    assert not list(runs.glob(".latest*"))
+    assert "new" in links(runs).values()
+    assert not list(runs.rglob(".latest*"))
+
+
+def test_the_folder_of_links_is_no_run_whatever_configs_are_named(runs):
+    end(runs, "1", "summary.json")
+    end(runs, "2", "by-name")
+
+    assert set(listed(runs)) == {NAME, "1", "2"}
+    assert find_run("by-name", runs) == runs / "by-name/by-name/latest"
+
+
+def test_a_run_is_found_by_names_in_their_order(runs, tmp_path):
+    for number, name in enumerate(["shop", "mail", "tea-shop", "rand", "run-2"]):
+        end(runs, f"run-{number}", name)
+    put(runs, "mail", {**GOOD, "run_name": "mail"})
+    put(tmp_path, "rand", {**GOOD, "run_name": "rand"})
+    found = {
+        "latest": "run-4",
+        "run-2": "run-2",  # before the config of that name
+        "mail": "mail",  # a run that was renamed, before the config
+        "rand": tmp_path / "rand",  # a run's folder, before the config
+        "shop": "run-0",  # a config, and a part of another config's name
+        "tea-shop": "run-2",
+        "n-3": "run-3",
+        "runs/run-1": "run-1",
+        "runs/by-name/mail/latest": "run-1",
+    }
+
+    assert {name: find_run(name, Path("runs")).resolve() for name in found} == {
+        name: (runs / run).resolve() for name, run in found.items()
+    }
+    with pytest.raises(InputError, match=r"found 5 for 'run-' in .*run-0, run-1, .*run-4\.$"):
+        find_run("run-", runs)
+
+
+def test_a_name_whose_latest_run_is_gone_means_no_other_run(runs):
+    end(runs, "crow-1", "crow")
+    (runs / "crow-1").rename(runs.with_name("elsewhere"))
+    end(runs, "funny-crow", "shop")
+
+    with pytest.raises(InputError, match=r"the latest of crow, points to \.\./\.\./crow-1, which"):
+        find_run("crow", runs)
+
+
+def test_a_folder_of_runs_behind_a_link_is_one(runs, tmp_path):
+    (tmp_path / "link").symlink_to("runs")
+    with pytest.raises(InputError, match="found none for 'nothing!'"):
+        find_run("nothing!", tmp_path / "link")
 
 
 def uplift(*arguments):
