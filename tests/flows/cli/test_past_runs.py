@@ -1,10 +1,15 @@
 """The folder of runs may hold any file: each run is still listed, and each odd one as damaged."""
 
 import copy
+import fcntl
 import json
 import os
+import pty
+import re
+import struct
 import subprocess
 import sys
+import termios
 import threading
 from pathlib import Path
 
@@ -297,10 +302,66 @@ def test_a_folder_of_runs_behind_a_link_is_one(runs, tmp_path):
         find_run("nothing!", tmp_path / "link")
 
 
-def uplift(*arguments):
+# What the list shows
+
+LONG = "s3://warehouse/exports/" + "marketing/" * 8 + "customers.parquet"
+FACTS = {
+    "name": "shop-mail",
+    "data": {"source": LONG, "outcome": "revenue"},
+    "learners": {"TLearner": {}, "DRLearner": {}, "XLearner": {"error": "no"}},
+}
+
+
+@pytest.fixture
+def three(runs):
+    put(runs, "20260102-000000-golden-retriever", {**GOOD, **FACTS})
+    why = "DRLearner treatment_model arm 1 fold 2/5 failed: ValueError: can't be fitted; " * 2
+    record = {**GOOD, **FACTS, "status": "failed", "error": why, "run_name": "20260103-000000-z"}
+    record |= {"fits": {}, "ate": []}
+    (runs / ".records").mkdir()
+    (runs / ".records" / "20260103-000000-z.json").write_text(json.dumps(record))
+    return why
+
+
+def test_a_pipe_gets_a_run_s_facts_in_one_line(runs, three, capsys):
+    runs_table(list_runs(runs))
+    header, old, done, failed = capsys.readouterr().out.splitlines()
+
+    assert header.split()[:5] == ["run", "status", "seconds", "executed", "reused"]
+    assert old.split() == [NAME, "done", "1.5", "3", "0", "b", "0.25,", "2", "-1"]
+    learners = "TLearner, DRLearner, XLearner (failed)"
+    for line in (done, failed):
+        assert re.search(rf" shop-mail +revenue +{re.escape(LONG)} +{re.escape(learners)} ", line)
+    assert three.strip() in failed
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_terminal_gets_lines_that_fit_it(runs, three, width):
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
+    assert uplift("runs", "list", stdout=theirs).returncode == 0
+    os.close(theirs)
+    lines = re.sub(r"\x1b\[\d*m", "", os.read(ours, 1 << 16).decode()).splitlines()
+    os.close(ours)
+
+    assert max(map(len, lines)) <= width
+    assert [line.split()[:2] for line in lines if not line.startswith(" ")] == [
+        [NAME, "done"],
+        ["20260102-000000-golden-retriever", "done"],
+        ["20260103-000000-z", "failed"],
+    ]
+    text = " ".join(" ".join(lines).split())
+    about = f"shop-mail; revenue in ...{LONG[-40:]}; TLearner, DRLearner, XLearner (failed)"
+    assert text.count(about) == 2
+    assert "b 0.25, 2 -1" in text
+    assert " ".join(three.split()) in text
+
+
+def uplift(*arguments, stdout=subprocess.PIPE):
     return subprocess.run(
         [sys.executable, "-m", "flows.cli", *arguments],
-        capture_output=True,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
         text=True,
         errors="surrogateescape",
         timeout=60,
