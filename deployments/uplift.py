@@ -11,6 +11,7 @@ from prefect.types.entrypoint import EntrypointType
 from flows import uplift_run, uplift_tune
 from flows.config.reading import load_config
 from flows.config.sections import Config
+from flows.uplift import EXAMPLE
 
 CONFIGS = Path(str(files("deployments"))) / "configs"
 
@@ -37,16 +38,21 @@ def deployments(
     daily = Cron("0 5 * * *", timezone="UTC", active=schedules)
     about = "Uplift learners on the RAND Health Insurance Experiment, or on your data."
     users = [_of(name, own, f"The config {name}.") for name, own in (configs or {}).items()]
-    return [_of("uplift-run", config, about, daily), tune, *users]
+    return [_of("uplift-run", config, about, daily, tags=[EXAMPLE]), tune, *users]
 
 
 def _of(
-    name: str, config: Config, about: str, schedule: Schedule | None = None
+    name: str,
+    config: Config,
+    about: str,
+    schedule: Schedule | None = None,
+    tags: list[str] | None = None,
 ) -> RunnerDeployment:
     return uplift_run.to_deployment(
         name=name,
         description=about,
         parameters=config.model_dump(mode="json"),
         schedule=schedule,
+        tags=tags,
         entrypoint_type=EntrypointType.MODULE_PATH,
     )

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from flows.config.files import write_json
+from flows.config.names import DEFAULT_NAME, LATEST, is_name
+from flows.config.sections import Config
 from flows.errors import InputError
 from flows.messages import progress
 from flows.messages.limits import shown
@@ -23,7 +25,7 @@ from flows.server import interruption
 from metalearners.cache.file_locks import is_locked
 
 FORMAT_VERSION = 1
-LATEST = "latest"
+BY_NAME = "by-name"  # folder of the links to configs' latest runs
 COUNTS = ("planned", "unique", "executed", "reused", "retried")
 _RECORDS = ".records"
 
@@ -34,6 +36,9 @@ class Run:
 
     output: Path  # folder of all runs
     name: str
+    config_name: str = DEFAULT_NAME
+    asked: dict[str, Any] = field(default_factory=dict)  # by its config, as in a summary
+    example: bool = False  # whether a schedule of the bundled example made it
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     earlier: float = 0.0  # seconds that loading took before the run began here
     stages: list[dict[str, Any]] = field(default_factory=list)  # those that have ended
@@ -70,23 +75,24 @@ class Run:
         return {
             "format_version": FORMAT_VERSION,
             "run_name": self.name,
+            "name": self.config_name,
             "folder": str(self.folder),
             "started": self.started.isoformat(timespec="seconds"),
         }
 
 
 @contextlib.contextmanager
-def recorded(output: str, prefect_name: str) -> Iterator[Run]:
+def recorded(config: Config, prefect_name: str, example: bool = False) -> Iterator[Run]:
     """A run that `uplift runs list` shows from its beginning, however it ends.
 
     A file beside its record stays locked while the run's process lives.
     """
-    run = Run(Path(output), _name(prefect_name))
+    run = _run(config, prefect_name, example)
     record = run.output / _RECORDS / f"{run.name}.json"
     record.parent.mkdir(parents=True, exist_ok=True)
     with record.with_suffix(".lock").open("x") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        write_json(record, {**run.facts(), "status": "running"})
+        write_json(record, {**run.facts(), **run.asked, "status": "running"})
 
         def record_interruption() -> None:
             write_json(record, failure(run, KeyboardInterrupt()))
@@ -104,18 +110,21 @@ def recorded(output: str, prefect_name: str) -> Iterator[Run]:
         record.with_suffix(".lock").unlink(missing_ok=True)
 
 
-def record_failure(output: str, error: BaseException) -> None:
+def record_failure(config: Config, error: BaseException) -> None:
     """Record a run that failed before it began its own record, or after it ended it."""
     if hasattr(error, "run_record") or isinstance(error, InputError):
         return
     with contextlib.suppress(OSError):
-        run = Run(Path(output), _name("not-begun"))
+        run = _run(config, "not-begun")
         write_json(run.output / _RECORDS / f"{run.name}.json", failure(run, error))
 
 
-def _name(prefect_name: str) -> str:
+def _run(config: Config, prefect_name: str, example: bool = False) -> Run:
     slug = re.sub(r"[^A-Za-z0-9_-]+", "-", prefect_name).strip("-")[:60]
-    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{slug}"
+    name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{slug}"
+    data = {"source": config.data.source, "outcome": config.data.outcome}
+    asked = {"data": data, "learners": {learner: {} for learner in config.learners}}
+    return Run(Path(config.output), name, config.name, asked, example)
 
 
 def failure(run: Run, error: BaseException) -> dict[str, Any]:
@@ -124,7 +133,7 @@ def failure(run: Run, error: BaseException) -> dict[str, Any]:
     if interrupted(error):
         message = "interrupted"
     ended = {"status": "failed", "seconds": run.seconds, "error": message}
-    return {**run.facts(), **ended, "stages": run.stages}
+    return {**run.facts(), **run.asked, **ended, "stages": run.stages}
 
 
 def interrupted(error: BaseException) -> bool:
@@ -199,7 +208,7 @@ def whole_folder(run: Run, latest: bool = True) -> Iterator[Path]:
     Parameters
     ----------
     latest : bool
-        Whether it becomes the latest run.
+        Whether it becomes the latest run, to which links point.
     """
     staging = run.output / f".{run.name}.tmp"
     try:
@@ -218,13 +227,25 @@ def whole_folder(run: Run, latest: bool = True) -> Iterator[Path]:
 
 
 def _point_latest(run: Run) -> None:
-    temporary = run.output / f".{LATEST}.{run.name}"
-    try:
-        temporary.symlink_to(run.name)
-        temporary.replace(run.output / LATEST)
-    except OSError as error:  # such as a folder of that name; the run itself is whole
-        temporary.unlink(missing_ok=True)
-        progress.tell(f"{run.output / LATEST} still shows an earlier run: {error.strerror}.")
+    """Move the links to the latest run of all, unless it is the example's, and of its config."""
+    links = {link_of(run.config_name, run.output): f"../../{run.name}"}
+    if not run.example:
+        links[run.output / LATEST] = run.name
+    for link, target in links.items():
+        temporary = link.with_name(f".{LATEST}.{run.name}")
+        try:
+            link.parent.mkdir(parents=True, exist_ok=True)
+            temporary.symlink_to(target)
+            temporary.replace(link)
+        except OSError as error:  # such as a folder of that name; the run itself is whole
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            progress.tell(f"{link} still shows an earlier run: {error.strerror}.")
+
+
+def link_of(config_name: str, output: Path) -> Path:
+    """The link to a config's latest run."""
+    return output / BY_NAME / config_name / LATEST
 
 
 def list_runs(output: Path) -> list[dict[str, Any]]:
@@ -262,27 +283,40 @@ def _is_run(folder: Path) -> bool:
         os.path.lexists(folder / "summary.json")  # first, as it never raises
         and not folder.is_symlink()
         and not folder.name.startswith(".")
+        and folder.name != BY_NAME  # a config may be named summary.json
     )
 
 
 def find_run(name: str, output: Path) -> Path:
-    """Folder of a finished run, by its name or a part of that, its folder or ``latest``.
+    """Folder of a finished run.
+
+    Parameters
+    ----------
+    name : str
+        In the order of looking: ``latest`` or the run's name, its folder, its config's name, which
+        means that config's latest run, or a part of the run's name.
 
     Raises InputError if there is none, or the part is of several names.
     """
-    for folder in (output / name, Path(name)):
+    own = link_of(name, output) if is_name(name) else None
+    for folder in filter(None, (output / name, Path(name), own)):
         with contextlib.suppress(OSError, ValueError):  # a name too long to be one, or with a NUL
             if (folder / "summary.json").is_file():
                 return folder
+    if own and own.is_symlink():
+        raise InputError(
+            f"Expected a finished run; {own}, the latest of {name}, points to "
+            f"{shown(str(own.readlink()))}, which is none. Name another run, or run {name} again."
+        )
     names = [run["run_name"] for run in list_runs(output) if run["status"] == "done"]
     of_part = [run for run in names if name and name in run]
     if len(of_part) == 1:
         return output / of_part[0]
     known = ", ".join(shown(run) for run in (of_part or names)[-5:]) or "none"
     raise InputError(
-        "Expected a finished run: its name or a part of that, its folder or latest; found "
-        f"{len(of_part) or 'none'} for {shown(repr(name))} in {output}. Finished runs there: "
-        f"{known}."
+        "Expected a finished run: its name or a part of that, its config's name, its folder or "
+        f"latest; found {len(of_part) or 'none'} for {shown(repr(name))} in {output}. Finished "
+        f"runs there: {known}."
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from prefect import Flow, flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from flows.config.names import DEFAULT_NAME
 from flows.config.reading import config_among
 from flows.config.sections import (
     CacheConfig,
@@ -46,6 +47,7 @@ def uplift_tune(
     evaluation: EvaluationConfig = EvaluationConfig(),
     output: str = "runs",
     budget_seconds: float = 120.0,
+    name: str = DEFAULT_NAME,
 ) -> str:
     """Measure which setting of runner, workers and threads fits a run best; later runs use it.
 
@@ -53,8 +55,8 @@ def uplift_tune(
 
     Parameters
     ----------
-    data, learners, models, clip, folds, parallelism, cache, evaluation, output : as of `uplift_run`
-        The run's config. What it says under `parallelism` changes nothing here.
+    data, learners, models, clip, folds, parallelism, cache, evaluation, output, name
+        The run's config, as of `uplift_run`. `parallelism` and `name` change nothing here.
     budget_seconds : float
         Seconds that measuring may take.
 

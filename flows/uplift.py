@@ -9,6 +9,7 @@ from prefect import Flow, flow, get_run_logger, runtime
 
 from flows.artifacts import run_page
 from flows.config.files import write_json
+from flows.config.names import DEFAULT_NAME
 from flows.config.reading import config_among
 from flows.config.sections import (
     CacheConfig,
@@ -38,6 +39,8 @@ from flows.server import prefect_patches
 from flows.server.cancellation import interruptible
 from flows.server.running import tracked
 
+EXAMPLE = "example"  # tag of the bundled example's deployment
+_OF_ITS_SCHEDULE = {EXAMPLE, "auto-scheduled"}  # Prefect adds a tag where a schedule makes a run
 _PACKAGES = ("prefect", "lightgbm", "scikit-learn", "numpy", "pandas", "pyarrow")
 
 # Here, as whoever has the flows run imports this module: scripts, and workers of Prefect's too.
@@ -57,6 +60,7 @@ def uplift_run(
     evaluation: EvaluationConfig = EvaluationConfig(),
     output: str = "runs",
     refresh: bool = False,
+    name: str = DEFAULT_NAME,
 ) -> str:
     """Estimate what a treatment does to whom: fit learners, judge them, write a run's folder.
 
@@ -80,6 +84,8 @@ def uplift_run(
         Folder of all runs.
     refresh : bool
         Whether to fit again what the cache has.
+    name : str
+        Name of the job that repeats. `<output>/by-name/<name>/latest` is its latest run.
 
     Returns
     -------
@@ -104,10 +110,10 @@ def with_study(prepared: Prepared, refresh: bool) -> Flow[..., str]:
 
 
 def _run(config: Config, refresh: bool, prepared: Prepared | None = None) -> str:
-    name = str(runtime.flow_run.name)
+    name, tags = str(runtime.flow_run.name), set(runtime.flow_run.tags)
     with (
         interruptible(),
-        recorded(config.output, name) as run,
+        recorded(config, name, example=tags >= _OF_ITS_SCHEDULE) as run,
         run_page(run),
         workspace(config.cache, refresh, f"the run {name}") as place,
     ):

@@ -34,11 +34,14 @@ NAMES = {
         "run": (
             "* source outcome outcome_type positive treatment control arms features row_id weight "
             "group strata time design propensity read data learners models clip folds parallelism "
-            "cache evaluation output refresh quiet"
+            "cache evaluation output name refresh quiet"
         ),
-        "uplift_run": "data learners models clip folds parallelism cache evaluation output refresh",
+        "uplift_run": (
+            "data learners models clip folds parallelism cache evaluation output refresh name"
+        ),
         "uplift_tune": (
-            "data learners models clip folds parallelism cache evaluation output budget_seconds"
+            "data learners models clip folds parallelism cache evaluation output budget_seconds "
+            "name"
         ),
     },
     "flows.cli": {

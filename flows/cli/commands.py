@@ -15,12 +15,20 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from flows.config.files import check_file, read_json, write_json
+from flows.config.names import LATEST
 from flows.config.reading import load_config
 from flows.errors import InputError
 from flows.launch.display import progress_display
 from flows.messages.output import check_output, make_lossy, say, show
 from flows.messages.secrets import without_secrets
-from flows.runs import LATEST, cache_warning, find_run, interrupted, list_runs, outcome_lines
+from flows.runs import (
+    cache_warning,
+    find_run,
+    interrupted,
+    link_of,
+    list_runs,
+    outcome_lines,
+)
 from flows.server import environment, interruption
 from metalearners.cache.regular_files import write_whole
 
@@ -45,7 +53,8 @@ Changes = Annotated[
     typer.Option("--set", help="key.path=value, the value read as YAML; repeatable."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")]
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="A name, a folder, or latest.")]
+_WHICH_RUN = "A run's name or a part of it, a config's name, a folder, or latest."
+RunName = Annotated[str, typer.Argument(metavar="RUN", help=_WHICH_RUN)]
 RunsFolder = Annotated[Path, typer.Option("--output", help="Folder of all runs.")]
 CachePlace = Annotated[str, typer.Option("--storage", help="Folder or fsspec URL of the fits.")]
 
@@ -154,7 +163,7 @@ def tune(
 
 @app.command()
 def score(
-    model: Annotated[str, typer.Option(help="A run's name, its folder, or latest.")],
+    model: Annotated[str, typer.Option(help=_WHICH_RUN)],
     input: Annotated[str, typer.Option(help="Rows to score.")],
     output: Annotated[Path, typer.Option(help="Parquet, CSV, Feather or JSON lines to write.")],
     strict: Annotated[
@@ -375,4 +384,5 @@ def _show_end(folder: Path) -> None:
     warning = cache_warning(summary["cache"])
     if warning:
         say(f"Warning: {warning}")
-    show(f"  the same through {folder.parent / LATEST}; server and UI: uplift serve")
+    links = f"{folder.parent / LATEST} and {link_of(summary['name'], folder.parent)}"
+    show(f"  the same through {links}; server and UI: uplift serve")

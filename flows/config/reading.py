@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from flows.config.names import name_of_file
 from flows.config.problems import explain, place_of
 from flows.config.sections import Config
 from flows.config.yaml_text import read_yaml
@@ -18,7 +19,7 @@ _MOST_LINES = 50
 
 
 def load_config(path: Path, changes: Iterable[str] = (), output: str | None = None) -> Config:
-    """The config in a YAML file.
+    """The config in a YAML file, which names it where its `name` doesn't.
 
     Parameters
     ----------
@@ -34,6 +35,8 @@ def load_config(path: Path, changes: Iterable[str] = (), output: str | None = No
         _apply(content, change)
     if output is not None:
         content["output"] = output
+    if content.get("name") is None:
+        content["name"] = name_of_file(path.stem)
     return parse_config(content, str(path))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     Strict,
@@ -17,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from flows.config.names import DEFAULT_NAME, check_name
 from flows.config.yaml_text import to_yaml
 from flows.messages.limits import check_size, shown
 from flows.messages.secrets import check_address
@@ -350,6 +352,7 @@ class EvaluationConfig(_Section):
 class Config(_Section):
     """Everything that decides a run."""
 
+    name: Annotated[str, BeforeValidator(check_name)] = DEFAULT_NAME
     data: DataConfig
     learners: list[LearnerName] = ["DRLearner"]
     models: ModelsConfig = ModelsConfig()

@@ -3,10 +3,12 @@
 import contextlib
 import sys
 from collections.abc import Iterable, Iterator
+from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
 from rich import filesize
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -25,6 +27,8 @@ from flows.messages.progress import describe, listening
 
 if TYPE_CHECKING:  # else the command's help would wait for the library
     from metalearners.cache.fit_cache import Entry
+
+_MOST_OF_SOURCE = 40  # letters, in a list on a terminal
 
 
 @contextlib.contextmanager
@@ -86,21 +90,60 @@ class _LineListener:
 
 
 def runs_table(runs: list[dict[str, Any]]) -> None:
-    """Print a line for each past run; a pipe gets long lines whole."""
-    table = Table("run", "status", "seconds", "executed", "reused", "effects", "error", box=None)
-    for run in runs:
-        fits = run.get("fits", {})
-        cells = (
-            run["run_name"],
-            run["status"],
-            f"{run['seconds']:.1f}" if "seconds" in run else "",
-            str(fits.get("executed", "")),
-            str(fits.get("reused", "")),
-            ", ".join(map(_effect, run.get("ate", []))),
-            run.get("error", "").partition("\n")[0],
-        )
-        _add_row(table, cells)
-    _print(table if runs else "No runs yet.")
+    """Print past runs: a few lines for each on a terminal, one whole line for each in a pipe."""
+    rows = [{key: _cell(fact) for key, fact in _facts_of(run).items()} for run in runs]
+    if not rows:
+        _print("No runs yet.")
+    elif sys.stdout.isatty():
+        longest = max(len(row["run"]) for row in rows)
+        for row in rows:
+            _print_block(row, longest)
+    else:
+        table = Table(*rows[0], box=None)
+        for row in rows:
+            _add_row(table, row.values())
+        _print(table)
+
+
+def _facts_of(run: dict[str, Any]) -> dict[str, str]:
+    """What a list says of a run."""
+    fits, data = run.get("fits", {}), run.get("data", {})
+    return {
+        "run": run["run_name"],
+        "status": run["status"],
+        "seconds": f"{run['seconds']:.1f}" if "seconds" in run else "",
+        "executed": str(fits.get("executed", "")),
+        "reused": str(fits.get("reused", "")),
+        "name": run.get("name", ""),
+        "outcome": data.get("outcome", ""),
+        "data": data.get("source", ""),
+        "learners": ", ".join(starmap(_learner, run.get("learners", {}).items())),
+        "effects": ", ".join(map(_effect, run.get("ate", []))),
+        "error": run.get("error", "").partition("\n")[0],
+    }
+
+
+def _print_block(facts: dict[str, str], longest: int) -> None:
+    """Print a run's facts in a few lines, as wide as the terminal."""
+    head = [facts["run"].ljust(longest), facts["status"].ljust(7)]
+    if facts["seconds"]:
+        head.append(f"{facts['seconds']:>7} s")
+    if facts["executed"]:
+        head.append(f"{facts['executed']} executed, {facts['reused']} reused")
+    source = facts["data"]
+    if len(source) > _MOST_OF_SOURCE:  # its end says most; `runs show` has it whole
+        source = f"...{source[-_MOST_OF_SOURCE:]}"
+    rows_of = " in ".join(filter(None, (facts["outcome"], source)))
+    about = "; ".join(filter(None, (facts["name"], rows_of, facts["learners"])))
+    console = Console()
+    console.print(Text("  ".join(head).rstrip(), "bold"))
+    for line in filter(None, (about, facts["effects"], facts["error"])):
+        console.print(Padding(Text(line), (0, 0, 0, 2), expand=False))
+
+
+def _learner(name: str, found: Any) -> str:
+    failed = isinstance(found, dict) and "error" in found
+    return f"{name} (failed)" if failed else name
 
 
 def _effect(row: dict[str, Any]) -> str:
@@ -108,9 +151,13 @@ def _effect(row: dict[str, Any]) -> str:
     return f"{row['arm']} {estimate}"
 
 
+def _cell(fact: str) -> str:
+    """A fact in one line, without what would control the terminal."""
+    return plain(shown(fact, 500)).replace("\n", "\\n")
+
+
 def _add_row(table: Table, cells: Iterable[str]) -> None:
-    # As text: brackets are no markup, and line ends don't break the table.
-    table.add_row(*(Text(plain(shown(cell, 500)).replace("\n", "\\n")) for cell in cells))
+    table.add_row(*(Text(_cell(cell)) for cell in cells))  # as text: brackets are no markup
 
 
 def cache_table(entries: list["Entry"]) -> None:

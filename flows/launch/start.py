@@ -53,7 +53,7 @@ def launch(config: Config, refresh: bool, quiet: bool = False, frame: Any = None
         return _run(config, "flows.uplift", quiet, frame, refresh=refresh)
     except BaseException as error:
         if not interrupted(error):
-            record_failure(config.output, error)
+            record_failure(config, error)
         raise
 
 
@@ -207,13 +207,14 @@ def serve_deployments(port: int, configs: Sequence[Path] = (), schedules: bool =
 
 
 def _by_name(configs: Sequence[Path]) -> dict[str, Config]:
-    """Configs by their files' names, which name deployments; an InputError where two are one."""
+    """Configs by their names, which name deployments too; an InputError where two are one."""
     named: dict[str, Config] = {}
     for path in configs:
-        if path.stem in (*named, "uplift-run", "uplift-tune"):
+        config = load_config(path)
+        if config.name in (*named, "uplift-run", "uplift-tune"):
             raise InputError(
-                f"Expected configs whose file names differ, as they name deployments; found "
-                f"{path.stem!r} again in {path}. Rename the file."
+                f"Expected configs whose names differ, as they name deployments; found "
+                f"{config.name!r} again in {path}. Give it another `name:`."
             )
-        named[path.stem] = load_config(path)
+        named[config.name] = config
     return named

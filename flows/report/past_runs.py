@@ -29,13 +29,21 @@ class _Effect(_Read):
     estimate: Finite | None
 
 
+class _Data(_Read):
+    source: str = ""
+    outcome: str = ""
+
+
 class _Summary(_Read):
     run_name: str
+    name: str = ""
     started: str
     status: str
     seconds: Annotated[float, Field(ge=0, lt=1e12)] = 0.0
     fits: _Fits = _Fits()
     ate: list[_Effect] = []
+    data: _Data = _Data()
+    learners: dict[str, Any] = {}
     error: str = ""
 
 

@@ -14,6 +14,7 @@ def summary_of(study: Study, results: Results) -> dict[str, Any]:
     return {
         "data": {
             "source": study.config.data.source,
+            "outcome": study.config.data.outcome,
             "rows": len(d),
             "rows_by_arm": {arm_name(a): int((d.w == k).sum()) for k, a in enumerate(study.arms)},
             "rows_left_out": study.left_out,

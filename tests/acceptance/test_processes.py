@@ -71,8 +71,10 @@ def test_run_show_list_and_score_as_a_user_would(api, settings):
     assert "clip: 0.02" in Path("runs/latest/config.yaml").read_text()
     assert summary["run_name"] in uplift("runs", "list").stdout
     assert json.loads(uplift("runs", "show", "latest").stdout) == summary
+    assert "runs/by-name/config/latest" in done.stdout
+    assert json.loads(uplift("runs", "show", "config").stdout) == summary
     scored = uplift(
-        "score", "--model", "latest", "--input", "data.parquet", "--output", "scores.parquet"
+        "score", "--model", "config", "--input", "data.parquet", "--output", "scores.parquet"
     )
     assert scored.returncode == 0, scored.stderr
     columns = ["row", "cate.DRLearner.1", "percentile.DRLearner.1"]
@@ -175,6 +177,7 @@ def test_killed_run_goes_on_from_its_finished_fits(api, slow_settings):
     pd.testing.assert_frame_equal(found, expected, check_exact=True)
     assert {path.name for path in Path("runs").iterdir()} == {
         ".records",
+        "by-name",
         "latest",
         finished.name,
     }

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -49,6 +50,12 @@ class Served:
 
     def stages(self, run):
         query = {"flow_runs": {"parent_flow_run_id": {"any_": [run["id"]]}}}
+        return self.post("flow_runs/filter", query).json()
+
+    def scheduled(self):
+        """Runs that the schedule made for later."""
+        query = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
+        wait_for(lambda: self.post("flow_runs/filter", query).json(), 90)  # it looks once a minute
         return self.post("flow_runs/filter", query).json()
 
     def tasks(self, run):
@@ -157,11 +164,7 @@ def test_two_deployments_of_one_name_are_refused(names, why, tmp_path):
 
 def test_schedule_fires_in_the_server(served):
     """A schedule on record is not enough: its runs must come to be."""
-    deadline = time.monotonic() + 90  # the scheduler looks once a minute
-    query = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}}
-    while not (scheduled := served.post("flow_runs/filter", query).json()):
-        assert time.monotonic() < deadline
-        time.sleep(1)
+    scheduled = served.scheduled()
 
     assert all(run["expected_start_time"][11:16] == "05:00" for run in scheduled)
     assert " ERROR " not in (served.folder / ".uplift" / "server.log").read_text()
@@ -217,6 +220,21 @@ def test_command_and_deployment_share_cache_and_run_folders(served):
     subprocess.run(command, cwd=served.folder, env=environment, check=True, timeout=120)
 
     assert Ran(served.folder / "runs" / "latest").fits["executed"] == 0
+
+
+def test_a_run_that_the_schedule_made_moves_the_link_of_its_name_alone(served):
+    of_all, of_name = (served.folder / "runs" / link for link in ("latest", "by-name/mine/latest"))
+    mine = served.ran(served.trigger(name="mine")).folder.name
+    assert of_all.resolve().name == of_name.resolve().name == mine
+    run = served.scheduled()[0]
+    now = {"scheduled_time": datetime.now(UTC).isoformat()}
+    state = {"type": "SCHEDULED", "name": "Scheduled", "state_details": now}
+    served.post(f"flow_runs/{run['id']}/set_state", {"state": state, "force": True})
+    assert served.wait(run["id"])["state_type"] == "COMPLETED"
+
+    assert of_all.resolve().name == of_name.resolve().name == mine
+    of_example = served.folder / "runs" / "by-name" / "rand_hie" / "latest"
+    assert of_example.resolve() == served.ran(run).folder.resolve()
 
 
 @pytest.mark.parametrize(

@@ -194,6 +194,9 @@ def test_a_lasting_fault_fails_the_run_at_once_and_keeps_what_was_fitted(
     assert failed["status"] == "failed"
     assert "can't be fitted" in failed["error"]
     assert [stage["name"] for stage in failed["stages"]] == ["load", "nuisance"]
+    assert failed["name"] == "uplift"
+    assert failed["data"] == {"source": "data.parquet", "outcome": "y"}
+    assert failed["learners"] == {"DRLearner": {}}
     assert not list(tmp_path.glob("runs/2*"))
     settings["models"]["treatment"] = good
     assert run(settings).stages["nuisance"]["executed"] == 0
@@ -241,6 +244,7 @@ def test_nothing_is_left_open_when_a_run_ends(run, settings, tmp_path):
     assert not list(tmp_path.rglob("*.tmp"))
     assert {path.name for path in (tmp_path / "runs").iterdir()} == {
         ".records",
+        "by-name",
         "latest",
         (tmp_path / "runs" / "latest").resolve().name,
     }
@@ -276,15 +280,20 @@ def test_run_folder_holds_what_the_contract_says(run, settings):
         "pyarrow",
         "project",
     }
-    assert (ran.folder.parent / "latest").readlink().name == ran.folder.name
+    assert summary["name"] == "uplift"
+    assert summary["data"]["outcome"] == "y"
+    for link in ("latest", "by-name/uplift/latest"):
+        assert (ran.folder.parent / link).resolve() == ran.folder.resolve()
     assert summary["peak_rss_bytes"] > 50e6
 
 
 def test_a_finished_runs_config_is_the_same_run_again(run, settings):
-    first = run(settings)
-    again = run(yaml.safe_load((first.folder / "config.yaml").read_text()))
+    first = run(settings | {"name": "mine"})
+    config = yaml.safe_load((first.folder / "config.yaml").read_text())
+    again = run(config)
 
-    assert again.fits["executed"] == 0
+    assert again.summary["name"] == config["name"] == "mine"
+    assert again.fits["executed"] == run(settings).fits["executed"] == 0
     pd.testing.assert_frame_equal(first.estimates, again.estimates, check_exact=True)
 
 

@@ -99,7 +99,8 @@ def test_a_learner_that_fails_leaves_the_others_whole(run, broken, api, tmp_path
     others = [name for name in FIVE if name != "XLearner"]
     assert all("error" not in ran.summary["learners"][name] for name in others)
     pd.testing.assert_frame_equal(ran.estimates, whole.estimates, check_exact=True)
-    assert (tmp_path / "runs" / "latest").resolve() == whole.folder.resolve()
+    for link in ("latest", "by-name/uplift/latest"):
+        assert (tmp_path / "runs" / link).resolve() == whole.folder.resolve()
     assert "XLearner could not be fitted" in (folder / "report.html").read_text()
     parent, stages = stages_of(api, ran)
     assert parent["state_type"] == "FAILED"

@@ -1,10 +1,15 @@
 """The folder of runs may hold any file: each run is still listed, and each odd one as damaged."""
 
 import copy
+import fcntl
 import json
 import os
+import pty
+import re
+import struct
 import subprocess
 import sys
+import termios
 import threading
 from pathlib import Path
 
@@ -13,6 +18,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from flows.errors import InputError
 from flows.launch.display import runs_table
 from flows.runs import Run, find_run, list_runs, whole_folder
 
@@ -186,20 +192,176 @@ def test_a_renamed_run_is_listed_by_the_name_that_finds_it(runs):
     assert find_run("base", runs) == runs / "baseline"
 
 
-def test_a_folder_named_latest_fails_no_run(runs):
-    (runs / "latest").mkdir()
-    run = Run(runs, "new")
-    with whole_folder(run) as folder:
-        (folder / "summary.json").write_text(json.dumps({**GOOD, "run_name": "new"}))
+# Links to the latest runs
+
+
+def end(runs, name, config_name="shop", example=False, **more):
+    """Have a run end as runs do."""
+    run = Run(runs, name, config_name, example=example)
+    with whole_folder(run, **more) as folder:
+        (folder / "summary.json").write_text(json.dumps({**GOOD, **run.facts()}))
+
+
+def links(runs):
+    """Each link's path, and the run that it shows."""
+    found = [path for path in runs.rglob("latest") if path.is_symlink()]
+    assert all(path.parent.joinpath(path.readlink()).samefile(path.resolve()) for path in found)
+    assert not any(path.readlink().is_absolute() for path in found)
+    return {str(path.relative_to(runs)): path.resolve().name for path in found}
+
+
+def test_a_run_moves_the_links_of_all_and_of_its_name(runs):
+    end(runs, "1")
+    end(runs, "2", "mail")
+
+    assert links(runs) == {
+        "latest": "2",
+        "by-name/shop/latest": "1",
+        "by-name/mail/latest": "2",
+    }
+    runs.rename(runs.with_name("moved"))
+    assert links(runs.with_name("moved"))["by-name/shop/latest"] == "1"
+
+
+def test_a_run_of_the_example_s_schedule_moves_its_name_s_link_alone(runs):
+    end(runs, "1")
+    end(runs, "2", "rand_hie", example=True)
+
+    assert links(runs) == {
+        "latest": "1",
+        "by-name/shop/latest": "1",
+        "by-name/rand_hie/latest": "2",
+    }
+
+
+def test_a_run_that_is_not_whole_moves_no_link(runs):
+    end(runs, "1")
+    end(runs, "2", latest=False)
+    with pytest.raises(ZeroDivisionError), whole_folder(Run(runs, "3", "shop")):
+        1 / 0  # noqa: B018
+
+    assert links(runs) == {"latest": "1", "by-name/shop/latest": "1"}
+
+
+@pytest.mark.parametrize("odd", ["latest", "by-name/shop/latest", "by-name/shop", "by-name"])
+@pytest.mark.parametrize("make", [as_folder, Path.touch], ids=["folder", "file"])
+def test_what_lies_in_a_link_s_place_fails_no_run(runs, odd, make):
+    (runs / odd).parent.mkdir(parents=True, exist_ok=True)
+    make(runs / odd)
+    end(runs, "new")
 
     assert set(listed(runs)) == {NAME, "new"}
-    assert not list(runs.glob(".latest*"))
+    assert "new" in links(runs).values()
+    assert not list(runs.rglob(".latest*"))
 
 
-def uplift(*arguments):
+def test_the_folder_of_links_is_no_run_whatever_configs_are_named(runs):
+    end(runs, "1", "summary.json")
+    end(runs, "2", "by-name")
+
+    assert set(listed(runs)) == {NAME, "1", "2"}
+    assert find_run("by-name", runs) == runs / "by-name/by-name/latest"
+
+
+def test_a_run_is_found_by_names_in_their_order(runs, tmp_path):
+    for number, name in enumerate(["shop", "mail", "tea-shop", "rand", "run-2"]):
+        end(runs, f"run-{number}", name)
+    put(runs, "mail", {**GOOD, "run_name": "mail"})
+    put(tmp_path, "rand", {**GOOD, "run_name": "rand"})
+    found = {
+        "latest": "run-4",
+        "run-2": "run-2",  # before the config of that name
+        "mail": "mail",  # a run that was renamed, before the config
+        "rand": tmp_path / "rand",  # a run's folder, before the config
+        "shop": "run-0",  # a config, and a part of another config's name
+        "tea-shop": "run-2",
+        "n-3": "run-3",
+        "runs/run-1": "run-1",
+        "runs/by-name/mail/latest": "run-1",
+    }
+
+    assert {name: find_run(name, Path("runs")).resolve() for name in found} == {
+        name: (runs / run).resolve() for name, run in found.items()
+    }
+    with pytest.raises(InputError, match=r"found 5 for 'run-' in .*run-0, run-1, .*run-4\.$"):
+        find_run("run-", runs)
+
+
+def test_a_name_whose_latest_run_is_gone_means_no_other_run(runs):
+    end(runs, "crow-1", "crow")
+    (runs / "crow-1").rename(runs.with_name("elsewhere"))
+    end(runs, "funny-crow", "shop")
+
+    with pytest.raises(InputError, match=r"the latest of crow, points to \.\./\.\./crow-1, which"):
+        find_run("crow", runs)
+
+
+def test_a_folder_of_runs_behind_a_link_is_one(runs, tmp_path):
+    (tmp_path / "link").symlink_to("runs")
+    with pytest.raises(InputError, match="found none for 'nothing!'"):
+        find_run("nothing!", tmp_path / "link")
+
+
+# What the list shows
+
+LONG = "s3://warehouse/exports/" + "marketing/" * 8 + "customers.parquet"
+FACTS = {
+    "name": "shop-mail",
+    "data": {"source": LONG, "outcome": "revenue"},
+    "learners": {"TLearner": {}, "DRLearner": {}, "XLearner": {"error": "no"}},
+}
+
+
+@pytest.fixture
+def three(runs):
+    put(runs, "20260102-000000-golden-retriever", {**GOOD, **FACTS})
+    why = "DRLearner treatment_model arm 1 fold 2/5 failed: ValueError: can't be fitted; " * 2
+    record = {**GOOD, **FACTS, "status": "failed", "error": why, "run_name": "20260103-000000-z"}
+    record |= {"fits": {}, "ate": []}
+    (runs / ".records").mkdir()
+    (runs / ".records" / "20260103-000000-z.json").write_text(json.dumps(record))
+    return why
+
+
+def test_a_pipe_gets_a_run_s_facts_in_one_line(runs, three, capsys):
+    runs_table(list_runs(runs))
+    header, old, done, failed = capsys.readouterr().out.splitlines()
+
+    assert header.split()[:5] == ["run", "status", "seconds", "executed", "reused"]
+    assert old.split() == [NAME, "done", "1.5", "3", "0", "b", "0.25,", "2", "-1"]
+    learners = "TLearner, DRLearner, XLearner (failed)"
+    for line in (done, failed):
+        assert re.search(rf" shop-mail +revenue +{re.escape(LONG)} +{re.escape(learners)} ", line)
+    assert three.strip() in failed
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_terminal_gets_lines_that_fit_it(runs, three, width):
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, width, 0, 0))
+    assert uplift("runs", "list", stdout=theirs).returncode == 0
+    os.close(theirs)
+    lines = re.sub(r"\x1b\[\d*m", "", os.read(ours, 1 << 16).decode()).splitlines()
+    os.close(ours)
+
+    assert max(map(len, lines)) <= width
+    assert [line.split()[:2] for line in lines if not line.startswith(" ")] == [
+        [NAME, "done"],
+        ["20260102-000000-golden-retriever", "done"],
+        ["20260103-000000-z", "failed"],
+    ]
+    text = " ".join(" ".join(lines).split())
+    about = f"shop-mail; revenue in ...{LONG[-40:]}; TLearner, DRLearner, XLearner (failed)"
+    assert text.count(about) == 2
+    assert "b 0.25, 2 -1" in text
+    assert " ".join(three.split()) in text
+
+
+def uplift(*arguments, stdout=subprocess.PIPE):
     return subprocess.run(
         [sys.executable, "-m", "flows.cli", *arguments],
-        capture_output=True,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
         text=True,
         errors="surrogateescape",
         timeout=60,
