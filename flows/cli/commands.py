@@ -17,6 +17,7 @@ import typer
 from flows.cli.display import progress_display
 from flows.config.files import check_file, read_json, write_json
 from flows.errors import InputError
+from flows.messages import progress
 from flows.messages.output import check_output, make_lossy, say, show
 from flows.messages.secrets import without_secrets
 from flows.runs import LATEST, cache_warning, find_run, interrupted, list_runs, outcome_lines
@@ -161,9 +162,12 @@ def score(
 ) -> None:
     """Estimate the effects for new rows with a stored model."""
     with _exit_status():
-        from flows.cli.score import score_file
+        with progress_display(quiet):
+            progress.begin("score")
+            from flows.cli.score import score_file
 
-        n_rows = score_file(find_run(model, Path(DEFAULT_OUTPUT)) / "model", input, output, strict)
+            folder = find_run(model, Path(DEFAULT_OUTPUT)) / "model"
+            n_rows = score_file(folder, input, output, strict)
         if not quiet:
             show(f"{n_rows:,} rows scored: {output}")
 
@@ -176,9 +180,11 @@ def init(
 ) -> None:
     """Write a commented config with column roles guessed; never overwrites."""
     with _exit_status(), interruption.handled():
-        from flows.cli.init import write_config
+        with progress_display(quiet=False):
+            progress.begin("init")
+            from flows.cli.init import write_config
 
-        write_config(data, output)
+            write_config(data, output)
         if not and_run:
             show(f"{output} written. Check the roles it guessed, then: uplift run {output}")
             return

@@ -15,6 +15,7 @@ from flows.config.files import is_full
 from flows.config.reading import load_config
 from flows.config.sections import Config
 from flows.errors import InputError
+from flows.messages import progress
 from flows.messages.output import say
 from flows.runs import interrupted, record_failure
 from flows.server import environment, prefect_patches
@@ -60,6 +61,7 @@ def launch_tune(
 
 def _run(config: Config, module: str, quiet: bool, **arguments: Any) -> Path:
     """Run a flow on a config; a new server starts while its data are loaded and checked."""
+    progress.begin("load")
     with _full_disk_named(config):
         environment.prepare()
         environment.prepare_children()
@@ -120,11 +122,14 @@ def _report_interruption() -> None:
 def _wait_for_server(address: str, module: str, quiet: bool) -> float:
     """Seconds until the server at an address was ready, a flow's module imported meanwhile."""
     begun = time.perf_counter()
+    progress.begin("server")
     ready = answers(address)
     # The command prints errors once, in our words; the server keeps Prefect's logs for the UI.
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     import_module(module)  # with Prefect, which reads its settings when it is imported
-    if not ready:
+    if ready:
+        progress.advance("server", 1, 1)
+    else:
         wait_for(address, quiet)
     mark_crashed(state_folder(), address)
     return 0.0 if ready else time.perf_counter() - begun
