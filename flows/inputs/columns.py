@@ -13,6 +13,7 @@ from flows.messages.limits import shown
 from metalearners._typing import Array, Floats
 from metalearners.data.dataset import are_propensities
 from metalearners.data.estimate_columns import arm_name
+from metalearners.data.schema import as_days, is_date
 
 _PLAIN = ("string", "integer", "floating", "boolean")
 _LARGEST_INTEGER = 2**53
@@ -20,7 +21,7 @@ _LARGEST = 1e100  # squares of larger numbers come near the end of floats
 
 
 def as_features(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """Feature columns as base models take them: numbers stay, texts become categories.
+    """Feature columns as base models take them: texts become categories, dates become days.
 
     Raises InputError if a column is neither.
     """
@@ -29,10 +30,12 @@ def as_features(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
 
 def _as_feature(column: pd.Series) -> pd.Series:
     kind = _kind(column)
+    if is_date(kind):
+        return as_days(column)
     if kind not in _PLAIN:
         raise InputError(
-            f"data.features: expected numbers, true/false or texts in {column.name!r}; found "
-            f"{kind}. Convert it or leave it out of features."
+            f"data.features: expected numbers, true/false, texts or dates in {column.name!r}; "
+            f"found {kind}. Convert it or leave it out of features."
         )
     if isinstance(column.dtype, pd.CategoricalDtype):
         return column
@@ -52,6 +55,11 @@ def _as_feature(column: pd.Series) -> pd.Series:
             "Replace them, by missing values for instance."
         )
     return column
+
+
+def dates_of(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """Names of the feature columns that hold dates or times."""
+    return [name for name in names if is_date(_kind(frame[name]))]
 
 
 def _kind(column: pd.Series) -> str:

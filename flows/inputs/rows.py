@@ -13,6 +13,7 @@ from flows.inputs.columns import (
     as_features,
     check_design,
     choose_columns,
+    dates_of,
     known_propensity,
     read_arms,
     read_groups,
@@ -34,6 +35,7 @@ class Rows:
 
     arms: list[Any]  # labels, the control first
     features: pd.DataFrame  # (N, p)
+    dates: list[str]  # names of the features that held dates
     used: Array  # (N,) whether a row's arm takes part
     row_ids: pd.Series  # (N,)
     propensity: Floats | None  # (N, K) known probabilities; None where they are estimated
@@ -59,7 +61,7 @@ def read_rows(data: DataConfig) -> Rows:
     _check_numbers(read, columns, data)
     table = read.frame
     arms, codes, left_out = read_arms(table[data.treatment], data)
-    X = as_features(table, features)
+    X, dates = as_features(table, features), dates_of(table, features)
     check_design(data, arms, left_out)
     propensity = known_propensity(table, data, arms)
     used = codes >= 0
@@ -73,6 +75,7 @@ def read_rows(data: DataConfig) -> Rows:
     return Rows(
         arms=arms,
         features=X,
+        dates=dates,
         used=used,
         row_ids=read_row_ids(table, data),
         propensity=propensity,
@@ -88,6 +91,7 @@ def read_rows(data: DataConfig) -> Rows:
             *read.notes,
             *warnings,
             *_repeated_ids(table, data),
+            *_dates(dates),
             *_constants(X),
             *_many_levels(X),
             *_strata_beside(data, features),
@@ -142,6 +146,12 @@ def _repeated_ids(table: pd.DataFrame, data: DataConfig) -> list[str]:
         "row. If rows were joined twice, drop the copies; if an identity has several rows, name it "
         "as data.group, else intervals are too short."
     ]
+
+
+def _dates(names: list[str]) -> list[str]:
+    if not names:
+        return []
+    return [f"Dates are features as days since 1970-01-01, in UTC: {', '.join(names)}."]
 
 
 def _constants(X: pd.DataFrame) -> list[str]:

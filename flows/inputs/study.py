@@ -10,6 +10,7 @@ import pandas as pd
 
 from flows.config.sections import Config
 from flows.errors import InputError
+from flows.inputs.encoders import with_encoders
 from flows.inputs.model_checks import check_model
 from flows.inputs.models import learners_of, make_learner, with_defaults
 from flows.inputs.rows import Rows, in_labels, read_rows
@@ -55,7 +56,7 @@ class Study(Rows):
     @property
     def schema(self) -> Schema:
         """Names and types of the features."""
-        return Schema.of(self.features)
+        return Schema.of(self.features, self.dates)
 
 
 def load_study(config: Config) -> Study:
@@ -84,11 +85,13 @@ def load_study(config: Config) -> Study:
 def _study_of(rows: Rows, dataset: Dataset, config: Config) -> Study:
     n_variants = len(rows.arms)
     config = with_defaults(config, int(dataset.train.sum()), n_variants)
+    config, encoders = with_encoders(config, dataset.X)
     judging = _judging(dataset, config)
     learners = learners_of(config, n_variants)
     reference = cast(DRLearner, make_learner("DRLearner", config, n_variants, own_models=False))
     warnings = [
         *rows.warnings,
+        *encoders,
         *_few_groups(dataset, rows.arms),
         *_few_held_out(dataset, judging),
         *_concerns([*learners.values(), reference], dataset),
