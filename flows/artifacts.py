@@ -44,6 +44,9 @@ class _Page:
         self._updated = 0.0
         self._shares: dict[str, float] = {}
 
+    def begin(self, stage: str) -> None:
+        pass
+
     def advance(self, stage: str, done: int, total: int) -> None:
         if stage not in _FITTING or not total:
             return

@@ -59,7 +59,7 @@ class Run:
         """Time a stage, whose body may add to its entry."""
         entry: dict[str, Any] = {"name": name, "seconds": 0.0, **dict.fromkeys(COUNTS, 0)}
         begun = time.perf_counter()
-        progress.advance(name, 0, 1)
+        progress.begin(name)
         yield entry
         entry["seconds"] += time.perf_counter() - begun
         self.stages.append(entry)

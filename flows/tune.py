@@ -27,6 +27,7 @@ from flows.config.sections import (
 from flows.errors import InputError
 from flows.fitting.profiles import keep_profile, shape_of
 from flows.loading import Prepared, load, with_body
+from flows.messages import progress
 from flows.report import plots
 from flows.server.cancellation import interruptible
 from flows.server.running import tracked
@@ -88,6 +89,7 @@ def _tune(config: Config, budget_seconds: float, prepared: Prepared | None = Non
     with interruptible():
         study = load(config) if prepared is None else prepared.study
         begun = time.monotonic()
+        progress.begin("tune")
         found = tune(study, begun + budget_seconds)
         found["measured"] = datetime.now(UTC).isoformat(timespec="seconds")
         found["seconds"] = time.monotonic() - begun

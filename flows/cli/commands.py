@@ -19,6 +19,7 @@ from flows.config.names import LATEST
 from flows.config.reading import load_config
 from flows.errors import InputError
 from flows.launch.display import progress_display
+from flows.messages import progress
 from flows.messages.output import check_output, make_lossy, say, show
 from flows.messages.secrets import without_secrets
 from flows.runs import (
@@ -173,9 +174,12 @@ def score(
 ) -> None:
     """Estimate the effects for new rows with a stored model."""
     with _exit_status():
-        from flows.scoring import score_file
+        with progress_display(quiet):
+            progress.begin("score")
+            from flows.scoring import score_file
 
-        n_rows = score_file(find_run(model, Path(DEFAULT_OUTPUT)) / "model", input, output, strict)
+            folder = find_run(model, Path(DEFAULT_OUTPUT)) / "model"
+            n_rows = score_file(folder, input, output, strict)
         if not quiet:
             show(f"{n_rows:,} rows scored: {output}")
 
@@ -188,9 +192,11 @@ def init(
 ) -> None:
     """Write a commented config with column roles guessed; never overwrites."""
     with _exit_status(), interruption.handled():
-        from flows.cli.init import write_config
+        with progress_display(quiet=False):
+            progress.begin("init")
+            from flows.cli.init import write_config
 
-        write_config(data, output)
+            write_config(data, output)
         if not and_run:
             show(f"{output} written. Check the roles it guessed, then: uplift run {output}")
             return

@@ -12,6 +12,7 @@ from flows.errors import InputError
 from flows.inputs.columns import as_features
 from flows.inputs.model_checks import odd_names
 from flows.inputs.source import Source, Table
+from flows.messages.progress import Steps
 from metalearners.data.estimate_columns import arm_name
 from metalearners.data.leaks import as_codes, explains, out_of_balance, tells_arm
 
@@ -103,16 +104,19 @@ def _reasons(
     table: Table, names: list[str], arms: pd.Series, y: pd.Series, independent: bool
 ) -> dict[str, str]:
     """Why columns should be no features, by name."""
-    frame = table.frame
-    alone = {name: table.faults.get(name) or _alone(name, frame[name]) for name in names}
+    frame, alone, steps = table.frame, {}, Steps("init", 2 * len(names))
+    for name in names:
+        alone[name] = table.faults.get(name) or _alone(name, frame[name])
+        steps.count()
     reasons = {name: why for name, why in alone.items() if why}
     odd = odd_names([name for name in names if name not in reasons])
     reasons |= dict.fromkeys(odd, "LightGBM, the default base model, takes no such name")
-    return reasons | _relations(frame[[n for n in names if n not in reasons]], arms, y, independent)
+    left = frame[[name for name in names if name not in reasons]]
+    return reasons | _relations(left, arms, y, independent, steps)
 
 
 def _relations(
-    frame: pd.DataFrame, arms: pd.Series, y: pd.Series, independent: bool
+    frame: pd.DataFrame, arms: pd.Series, y: pd.Series, independent: bool, steps: Steps
 ) -> dict[str, str]:
     """Why columns should be no features, from what they say of arm and outcome."""
     known = frame.index[arms.notna() & y.notna()]
@@ -127,6 +131,7 @@ def _relations(
             reasons[name] = "it tells the arm"
         elif explains(codes[name], y):
             reasons[name] = "it tells the outcome, so it may come after the treatment"
+        steps.count()
     left = codes.drop(columns=list(reasons))
     moved = out_of_balance(left, arms) if independent else []
     why = "it differs between the arms and other columns don't, as if it came after them"

@@ -14,6 +14,7 @@ from flows.inputs.encoders import with_encoders
 from flows.inputs.model_checks import check_model
 from flows.inputs.models import learners_of, make_learner, with_defaults
 from flows.inputs.rows import Rows, in_labels, read_rows
+from flows.messages.progress import Steps
 from flows.messages.secrets import without_secrets
 from metalearners._typing import Array
 from metalearners.data.dataset import Dataset
@@ -63,16 +64,21 @@ def load_study(config: Config, frame: Any = None) -> Study:
 
     Raises InputError if the data, the config or the two together are wrong.
     """
+    steps = Steps("load", 4)
     learners_of(config, n_variants=2)  # wrong base models are refused before data are read
     rows = read_rows(config.data, frame)
+    steps.count()
     held_out = _draw_held_out(rows, config)
     _check_weighted(rows)
     with in_labels(config.data, rows.arms):
         study = _study_of(rows, _dataset(rows, held_out, config), config)
         for learner in (*study.learners.values(), study.reference):
             learner.check(study.dataset)
+    steps.count()
     _check_models(study)
+    steps.count()
     _try_models(study)
+    steps.count()
     return study
 
 

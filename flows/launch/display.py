@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from itertools import starmap
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,9 @@ from rich.text import Text
 from flows.messages.limits import shown
 from flows.messages.output import plain, say
 from flows.messages.progress import describe, listening
+
+_FIRST_LINE = 5.0  # seconds after which a stage that goes on has its first line
+_LATER_LINES = 60.0  # seconds between two lines of a stage, at most
 
 if TYPE_CHECKING:  # else the command's help would wait for the library
     from metalearners.cache.fit_cache import Entry
@@ -53,6 +57,7 @@ def _bars() -> Progress:
         TextColumn("left"),
         TimeRemainingColumn(),
         console=Console(stderr=True),
+        speed_estimate_period=3600,  # steps may be minutes apart
     )
 
 
@@ -62,14 +67,20 @@ class _BarListener:
     def __init__(self, bars: Progress) -> None:
         self.bars = bars
         self.tasks: dict[str, TaskID] = {}
+        self.totals: dict[str, int] = {}
+
+    def begin(self, stage: str) -> None:
+        if stage not in self.tasks:
+            self.advance(stage, 0, 1)
 
     def advance(self, stage: str, done: int, total: int) -> None:
         if stage not in self.tasks:
             self.tasks[stage] = self.bars.add_task(stage, total=total)
+        self.totals[stage] = total
         self.bars.update(self.tasks[stage], completed=done, total=total)
 
     def end(self, stage: str, seconds: float, executed: int, reused: int) -> None:
-        total = max(1, executed + reused)
+        total = self.totals.get(stage, 1)
         self.advance(stage, total, total)
 
     def tell(self, message: str) -> None:
@@ -77,10 +88,23 @@ class _BarListener:
 
 
 class _LineListener:
-    """Prints a line when a stage ends."""
+    """Prints a line when a stage ends, and before that ever fewer of one that takes long."""
+
+    def __init__(self) -> None:
+        self.begun: dict[str, float] = {}
+        self.due: dict[str, float] = {}  # seconds from a stage's beginning to its next line
+
+    def begin(self, stage: str) -> None:
+        self.begun.setdefault(stage, time.monotonic())
+        self.due.setdefault(stage, _FIRST_LINE)
 
     def advance(self, stage: str, done: int, total: int) -> None:
-        pass
+        self.begin(stage)
+        seconds = time.monotonic() - self.begun[stage]
+        if seconds >= self.due[stage] and 0 < done < total:
+            self.due[stage] = seconds + min(seconds, _LATER_LINES)
+            left = seconds * (total - done) / done
+            say(f"{stage}: {done} of {total}, {seconds:.0f} s, about {left:.0f} s left")
 
     def end(self, stage: str, seconds: float, executed: int, reused: int) -> None:
         say(describe(stage, seconds, executed, reused))

@@ -16,6 +16,7 @@ from flows.config.files import is_full
 from flows.config.reading import load_config
 from flows.config.sections import Config
 from flows.errors import InputError
+from flows.messages import progress
 from flows.messages.output import say
 from flows.runs import interrupted, record_failure
 from flows.server import environment, interruption, prefect_patches
@@ -64,6 +65,7 @@ def launch_tune(config: Config, budget_seconds: float, quiet: bool = False) -> P
 
 def _run(config: Config, module: str, quiet: bool, frame: Any = None, **arguments: Any) -> Path:
     """Run a flow on a config; a new server starts while its data are loaded and checked."""
+    progress.begin("load")
     with _full_disk_named(config):
         environment.prepare()
         within = _within_another_flow()
@@ -151,13 +153,16 @@ def _report_interruption() -> None:
 def _wait_for_server(address: str | None, module: str, quiet: bool) -> float:
     """Seconds until the server at an address was ready, a flow's module imported meanwhile."""
     begun = time.perf_counter()
+    progress.begin("server")
     ready = address is None or answers(address)
     if interruption.ends_process():  # a command, where other packages' logs stay away too
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     import_module(module)  # with Prefect, which reads its settings when it is imported
+    if address is not None and not ready:
+        wait_for(address, quiet)
+    else:
+        progress.advance("server", 1, 1)
     if address is not None:
-        if not ready:
-            wait_for(address, quiet)
         mark_crashed(state_folder(), address)
     return 0.0 if ready else time.perf_counter() - begun
 

@@ -1,6 +1,7 @@
 """Tells the listeners of a run, such as a terminal, how far it is."""
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Protocol
@@ -8,6 +9,9 @@ from typing import Protocol
 
 class Listener(Protocol):
     """Hears of a run's progress."""
+
+    def begin(self, stage: str) -> None:
+        """A stage begins, or goes on."""
 
     def advance(self, stage: str, done: int, total: int) -> None:
         """Some steps of a stage are done."""
@@ -39,10 +43,45 @@ def listening(listener: Listener) -> Iterator[None]:
         _listeners.reset(before)
 
 
+def begin(stage: str) -> None:
+    """Tell the listeners that a stage begins, or goes on, before its steps are known."""
+    for listener in _listeners.get():
+        listener.begin(stage)
+
+
 def advance(stage: str, done: int, total: int) -> None:
     """Tell the listeners how many steps of a stage are done."""
     for listener in _listeners.get():
         listener.advance(stage, done, total)
+
+
+class Steps:
+    """Counts the steps of a stage, in any thread, for those who listen where it is made.
+
+    Parameters
+    ----------
+    stage : str
+        Name of the stage.
+    total : int
+        Number of its steps.
+    unit : int
+        How many of them count as one that is told.
+    """
+
+    def __init__(self, stage: str, total: int, unit: int = 1) -> None:
+        self._stage, self._total, self._unit = stage, total // unit, unit
+        self._done = 0
+        self._lock = threading.Lock()  # held while it is told, so that numbers come in order
+        self._listeners = _listeners.get() if self._total else ()
+        self.count(0)
+
+    def count(self, steps: int = 1) -> None:
+        """Some more are done."""
+        with self._lock:
+            self._done += steps
+            done = min(self._done // self._unit, self._total)
+            for listener in self._listeners:
+                listener.advance(self._stage, done, self._total)
 
 
 def end(stage: str, seconds: float, executed: int, reused: int) -> None:

@@ -9,12 +9,23 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from flows.inputs.study import Study
+from flows.messages.progress import Steps
 from flows.report import data_sections, effect_sections, plots
 from flows.report.elements import Table, arm_labels, legend, number, share, spoken, who
 from flows.report.results import NO_HOLDOUT, ArmResult, Results
 from metalearners.data.estimate_columns import arm_name
 from metalearners.evaluation.findings import claims_ranking
 
+_SECTIONS = {
+    "design": data_sections.design,
+    "data": data_sections.data,
+    "overlap": data_sections.overlap,
+    "effects": effect_sections.effects,
+    "cates": effect_sections.cates,
+    "gains": effect_sections.gains,
+    "calibration": effect_sections.calibration,
+    "drivers": effect_sections.drivers,
+}
 _STAGES = {
     "load": "Loading the data",
     "nuisance": "Nuisance models",
@@ -45,6 +56,7 @@ def render(study: Study, results: Results, run: Mapping[str, Any]) -> str:
         ``parallelism`` and ``versions``, as in `summary.json`.
     """
     return _template().render(
+        _sections(study, results),
         labels=arm_labels(study),
         outcome=study.config.data.outcome,
         config=study.config,
@@ -54,16 +66,17 @@ def render(study: Study, results: Results, run: Mapping[str, Any]) -> str:
         legend_keys=legend(study),
         reason=NO_HOLDOUT,
         noise=_noise(study, results),
-        design=data_sections.design(study, results),
-        data=data_sections.data(study, results),
-        overlap=data_sections.overlap(study, results),
-        effects=effect_sections.effects(study, results),
-        cates=effect_sections.cates(study, results),
-        gains=effect_sections.gains(study, results),
-        calibration=effect_sections.calibration(study, results),
-        drivers=effect_sections.drivers(study, results),
         course=_course(study, results, run),
     )
+
+
+def _sections(study: Study, results: Results) -> dict[str, Any]:
+    """What each section of the template shows, by its name."""
+    steps, shown = Steps("report", len(_SECTIONS)), {}
+    for name, section in _SECTIONS.items():
+        shown[name] = section(study, results)
+        steps.count()
+    return shown
 
 
 @lru_cache(maxsize=1)

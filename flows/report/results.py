@@ -10,6 +10,7 @@ import pandas as pd
 from flows.fitting.parallelism import Parallelism
 from flows.fitting.regressions import EVALUATION, JUDGING
 from flows.inputs.study import Study
+from flows.messages.progress import Steps
 from metalearners._typing import Array, Floats, Name
 from metalearners.bundle import Bundle
 from metalearners.data.dataset import Dataset
@@ -100,6 +101,7 @@ def evaluate(
         How many learners are judged at a time, and with how many threads each.
     """
     d = study.dataset
+    steps = Steps("evaluate", 3 + len(study.learners) * d.n_variants)
     for name, learner in study.learners.items():
         own = {key[1:]: fits for key, fits in fitted.items() if key[0] == name}
         nuisances = {key: f for key, f in own.items() if key[0] in learner.NUISANCE_KINDS}
@@ -111,19 +113,24 @@ def evaluate(
     carried = overlap(propensity, clip, d.w, d.weight)
     arms = _arm_results(study, scores, carried)
     study.warnings.extend(_adjusted_away(study, scores, arms))
+    steps.count()
     design, bundle = _design_fit(study, clip.apply(propensity)), _bundle(study, versions)
+    estimates = _estimates(study, bundle)
+    steps.count()
+    balanced = balance(d.X, d.w, d.n_variants, d.weight, d.groups)
+    steps.count()
     # A propensity model without the strata can't match their shares.
     sees_strata = study.config.data.strata in (None, *study.schema.names)
     return Results(
         arms=arms,
-        learners=_learner_results(study, scores, fitted, spread),
+        learners=_learner_results(study, scores, fitted, spread, steps),
         propensity=propensity,
         clip=clip,
         overlap=carried,
         design=design,
-        balance=balance(d.X, d.w, d.n_variants, d.weight, d.groups),
+        balance=balanced,
         losses=[_loss(d, k, shared) for k in range(d.n_variants)],
-        estimates=_estimates(study, bundle),
+        estimates=estimates,
         bundle=bundle,
         looks_randomised=design is not None and design.looks_randomised and sees_strata,
     )
@@ -213,10 +220,10 @@ def _doubt(study: Study, found: Overlap, k: int) -> str:
 
 
 def _learner_results(
-    study: Study, scores: Floats, fitted: dict[Name, CrossFit], spread: Parallelism
+    study: Study, scores: Floats, fitted: dict[Name, CrossFit], spread: Parallelism, steps: Steps
 ) -> dict[str, LearnerResult]:
     """Learners by name, judged side by side; rankings are tested over all of them."""
-    judge = partial(_learner_result, study, _judging_scores(study, scores, fitted), fitted)
+    judge = partial(_learner_result, study, _judging_scores(study, scores, fitted), fitted, steps)
     judged = side_by_side(judge, study.learners, *spread.on_this_machine)
     learners = dict(zip(study.learners, judged, strict=True))
     adjusted = ranking_p_values({name: own.gains for name, own in learners.items()})
@@ -224,7 +231,7 @@ def _learner_results(
 
 
 def _learner_result(
-    study: Study, scores: Floats, fitted: dict[Name, CrossFit], name: str
+    study: Study, scores: Floats, fitted: dict[Name, CrossFit], steps: Steps, name: str
 ) -> LearnerResult:
     d = study.dataset
     cate = study.learners[name].in_sample_[:, :, -1]
@@ -232,18 +239,19 @@ def _learner_result(
     columns = [column for key, column in own.items() if key[0] != PROPENSITY_MODEL]
     tolerance = rounding(cate, *columns)  # equal estimates differ by no more
     judged = []
-    if d.held_out is not None:
-        judged = [
-            _judged(study, cate[:, k - 1], scores[:, k] - scores[:, 0], tolerance)
-            for k in range(1, d.n_variants)
-        ]
+    for k in range(1, d.n_variants):
+        if d.held_out is not None:
+            judged.append(_judged(study, cate[:, k - 1], scores[:, k] - scores[:, 0], tolerance))
+        steps.count()
+    drivers = _drivers(study, name, tolerance)
+    steps.count()
     return LearnerResult(
         cate=cate,
         mean_cate=np.average(cate, axis=0, weights=d.weight).tolist(),
         gains=[gain for gain, _ in judged],
         ranking=[],
         groups=[groups for _, groups in judged],
-        drivers=_drivers(study, name, tolerance),
+        drivers=drivers,
     )
 
 

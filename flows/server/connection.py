@@ -84,7 +84,7 @@ def wait_for(address: str, quiet: bool = False) -> None:
     A RuntimeError means that it has ended, or didn't answer within two minutes.
     """
     begun = time.monotonic()
-    progress.advance("server", 0, 1)
+    progress.begin("server")
     while not answers(address):
         ended = _started and all(process.poll() is not None for process in _started)
         none_left = ended and not is_locked(state_folder() / "server.alive")
