@@ -32,7 +32,7 @@ def deployments(
     tune = uplift_tune.to_deployment(
         name="uplift-tune",
         description="Measures how the fits of such runs are spread best over this machine's cores.",
-        parameters={**config.model_dump(mode="json"), "budget_seconds": 120.0},
+        parameters={**config.model_dump(mode="json", exclude_none=True), "budget_seconds": 120.0},
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
     daily = Cron("0 5 * * *", timezone="UTC", active=schedules)
@@ -51,7 +51,7 @@ def _of(
     return uplift_run.to_deployment(
         name=name,
         description=about,
-        parameters=config.model_dump(mode="json"),
+        parameters=config.model_dump(mode="json", exclude_none=True),
         schedule=schedule,
         tags=tags,
         entrypoint_type=EntrypointType.MODULE_PATH,

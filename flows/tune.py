@@ -6,24 +6,25 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
 
 from prefect import Flow, flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from flows.config.form import described
 from flows.config.names import DEFAULT_NAME
 from flows.config.reading import config_among
 from flows.config.sections import (
     CacheConfig,
-    ClipRule,
     Config,
     DataConfig,
     EvaluationConfig,
     FoldsConfig,
-    LearnerName,
+    Learners,
     ModelsConfig,
-    ParallelismConfig,
+    ParallelismRule,
 )
+from flows.config.values import ClipRule
 from flows.errors import InputError
 from flows.fitting.profiles import keep_profile, shape_of
 from flows.loading import Prepared, load, with_body
@@ -39,16 +40,16 @@ from metalearners.cache.regular_files import write_whole
 @flow(name="uplift-tune")
 def uplift_tune(
     data: DataConfig,
-    learners: list[LearnerName] = ["DRLearner"],  # noqa: B006 - never changed
+    learners: Learners = ["DRLearner"],  # noqa: B006 - never changed
     models: ModelsConfig = ModelsConfig(),
     clip: ClipRule = "auto",
     folds: FoldsConfig = FoldsConfig(),
-    parallelism: Literal["auto"] | ParallelismConfig = "auto",
+    parallelism: ParallelismRule = "auto",
     cache: CacheConfig = CacheConfig(),
     evaluation: EvaluationConfig = EvaluationConfig(),
-    output: str = "runs",
-    budget_seconds: float = 120.0,
-    name: str = DEFAULT_NAME,
+    output: Annotated[str, described("Folder of all runs")] = "runs",
+    budget_seconds: Annotated[float, described("Seconds that measuring may take")] = 120.0,
+    name: Annotated[str, described("Name of the job that repeats")] = DEFAULT_NAME,
 ) -> str:
     """Measure which setting of runner, workers and threads fits a run best; later runs use it.
 

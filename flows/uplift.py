@@ -3,25 +3,26 @@
 import platform
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any
 
 from prefect import Flow, flow, get_run_logger, runtime
 
 from flows.artifacts import run_page
 from flows.config.files import write_json
+from flows.config.form import described
 from flows.config.names import DEFAULT_NAME
 from flows.config.reading import config_among
 from flows.config.sections import (
     CacheConfig,
-    ClipRule,
     Config,
     DataConfig,
     EvaluationConfig,
     FoldsConfig,
-    LearnerName,
+    Learners,
     ModelsConfig,
-    ParallelismConfig,
+    ParallelismRule,
 )
+from flows.config.values import ClipRule
 from flows.errors import LearnersFailedError
 from flows.fitting.cache import cache_facts, signing_key
 from flows.fitting.parallelism import Parallelism, choose, work_of
@@ -51,16 +52,16 @@ prefect_patches.apply("flows")
 @flow(name="uplift-run")
 def uplift_run(
     data: DataConfig,
-    learners: list[LearnerName] = ["DRLearner"],  # noqa: B006 - never changed
+    learners: Learners = ["DRLearner"],  # noqa: B006 - never changed
     models: ModelsConfig = ModelsConfig(),
     clip: ClipRule = "auto",
     folds: FoldsConfig = FoldsConfig(),
-    parallelism: Literal["auto"] | ParallelismConfig = "auto",
+    parallelism: ParallelismRule = "auto",
     cache: CacheConfig = CacheConfig(),
     evaluation: EvaluationConfig = EvaluationConfig(),
-    output: str = "runs",
-    refresh: bool = False,
-    name: str = DEFAULT_NAME,
+    output: Annotated[str, described("Folder of all runs")] = "runs",
+    refresh: Annotated[bool, described("Fit again what the cache has")] = False,
+    name: Annotated[str, described("Name of the job that repeats")] = DEFAULT_NAME,
 ) -> str:
     """Estimate what a treatment does to whom: fit learners, judge them, write a run's folder.
 

@@ -35,6 +35,12 @@ class Entry:
         learner: type[MetaLearner] = getattr(import_module(self.module), self.name)
         return learner
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The learner's model kinds, those of nuisance models first."""
+        learner = self.load()
+        return learner.NUISANCE_KINDS + learner.TREATMENT_KINDS
+
 
 _ENTRIES = (
     Entry("S", "#882255", "v", "1.5 1.5"),

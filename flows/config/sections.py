@@ -11,51 +11,40 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    Strict,
     create_model,
     field_serializer,
     field_validator,
     model_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
 
+from flows.config.form import AUTO, BY_ARM, MARK, as_form, described
 from flows.config.names import DEFAULT_NAME, check_name
+from flows.config.values import (
+    Address,
+    ClipRule,
+    Flag,
+    Folder,
+    Label,
+    Number,
+    Place,
+    ShownLabel,
+    Whole,
+)
 from flows.config.yaml_text import to_yaml
 from flows.messages.limits import check_size, shown
-from flows.messages.secrets import check_address
 from metalearners.registry import REGISTRY
 
 LEARNERS = tuple(REGISTRY)
-Label = bool | int | float | str
-
-# Strict, as true would be 1 otherwise, and no would be 0.
-Whole = Annotated[int, Strict()]
-Number = Annotated[float, Strict()]
-Flag = Annotated[bool, Strict()]
-# The number first, as messages name the forms in this order.
-ClipRule = Annotated[float, Strict(), Field(ge=0, lt=0.5)] | Literal["auto"]
-
-
-def _local(folder: str) -> str:
-    if "://" in folder or folder.startswith("~") or "\0" in folder or not folder.strip():
-        raise ValueError(
-            f"expected a folder of this machine, written out; found {shown(repr(folder))}."
-        )
-    return folder
-
-
-Folder = Annotated[str, AfterValidator(_local)]
-
-
-def _folder_or_url(location: str) -> str:
-    return check_address(location) if "://" in location else _local(location)
-
-
-Place = Annotated[str, AfterValidator(_folder_or_url)]
-Address = Annotated[str, AfterValidator(check_address)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra=as_form,
+        field_title_generator=lambda key, _: key,
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -88,7 +77,7 @@ class ReadConfig(_Section):
         None, description="Of the file's bytes, such as utf-8 or cp1252"
     )
     decimal: Literal[".", ","] | None = Field(None, description="Mark before decimals")
-    thousands: Literal["", ",", ".", " ", "'"] | None = Field(
+    thousands: Annotated[Literal["", ",", ".", " ", "'"], MARK] | None = Field(
         None, description="Mark between groups of three digits"
     )
     missing: list[str] = Field([], description="Fields that are missing values, as empty ones are")
@@ -108,16 +97,16 @@ class DataConfig(_Section):
     outcome_type: Literal["regression", "binary"] = Field(
         "regression", description="regression: numbers; binary: 0/1, true/false or two labels"
     )
-    positive: Label | None = Field(
+    positive: ShownLabel | None = Field(
         None, description="Of a binary outcome given as two labels, the one that counts as 1"
     )
     treatment: str = Field(description="Column of the treatment: two or more arms")
-    control: Label = Field(description="Label of the arm that others are compared with")
-    arms: list[Label] | None = Field(
-        None, description="Labels to use, the control among them; empty for every label"
+    control: ShownLabel = Field(description="Label of the arm that others are compared with")
+    arms: list[ShownLabel] | None = Field(
+        None, description="Labels to use, the control among them; omit for every label"
     )
     features: list[str] | None = Field(
-        None, description="Columns known before treatment; empty for every column without a role"
+        None, description="Columns known before treatment; omit for every column without a role"
     )
     row_id: str | None = Field(None, description="Column carried through to the estimates")
     weight: str | None = Field(None, description="Column of sampling weights")
@@ -125,16 +114,22 @@ class DataConfig(_Section):
         None, description="Column of clusters: folds keep them whole, errors allow for them"
     )
     strata: str | None = Field(None, description="Column within which arms were drawn at random")
-    time: str | None = Field(None, description="Not available yet")
+    time: SkipJsonSchema[str | None] = None
     design: Literal["auto", "randomised", "observational"] = Field(
         "auto",
         description="randomised: the arms' shares, by strata, are the propensities; auto and "
         "observational: they are estimated, and auto says whether the data look randomised",
     )
-    propensity: Number | dict[Label, Number | str] | None = Field(
+    propensity: (
+        Annotated[Number, Field(title="number")]
+        | Annotated[dict[Label, Number | str], BY_ARM]
+        | None
+    ) = Field(
         None, description="Known probabilities: of the treated arm, by arm, or columns by arm"
     )
-    read: ReadConfig = Field(ReadConfig(), description="How a text file is read")
+    read: ReadConfig = Field(
+        ReadConfig(), description="How a text file is read; what is empty is sniffed from it"
+    )
 
     @field_validator("time")
     @classmethod
@@ -219,7 +214,7 @@ class ModelSpec(_Section):
     """A base model: its class by import path, and its parameters."""
 
     estimator: str = Field(description="Import path, such as lightgbm.LGBMRegressor")
-    params: dict[str, Any] = Field(default_factory=dict, description="Arguments of the class")
+    params: dict[str, Any] = Field({}, description="Arguments of the class")
 
     @field_validator("params")
     @classmethod
@@ -327,7 +322,7 @@ class ParallelismConfig(_Section):
 class CacheConfig(_Section):
     """Where the cache keeps fits for later runs."""
 
-    enabled: Flag = True
+    enabled: Flag = Field(True, description="Whether fits are kept, and used again")
     storage: Place = Field(".uplift/cache", description="Folder or fsspec URL of the fits")
     max_age_days: Number | None = Field(
         None, gt=0, description="Older fits are not used; empty for any age"
@@ -349,16 +344,25 @@ class EvaluationConfig(_Section):
     )
 
 
+Learners = Annotated[
+    list[LearnerName], described("Metalearners to fit. What they share is fitted once")
+]
+ParallelismRule = Annotated[
+    Annotated[Literal["auto"], AUTO] | Annotated[ParallelismConfig, Field(title="by hand")],
+    described("How the fits use the cores; auto: as measured on this machine, or by a rule"),
+]
+
+
 class Config(_Section):
     """Everything that decides a run."""
 
     name: Annotated[str, BeforeValidator(check_name)] = DEFAULT_NAME
     data: DataConfig
-    learners: list[LearnerName] = ["DRLearner"]
+    learners: Learners = ["DRLearner"]
     models: ModelsConfig = ModelsConfig()
     clip: ClipRule = "auto"
     folds: FoldsConfig = FoldsConfig()
-    parallelism: Literal["auto"] | ParallelismConfig = "auto"
+    parallelism: ParallelismRule = "auto"
     cache: CacheConfig = CacheConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     output: Folder = "runs"

@@ -30,7 +30,7 @@ def learners_of(config: Config, n_variants: int) -> dict[str, MetaLearner]:
     Raises InputError if a base model can't be used as said.
     """
     for name, entry in REGISTRY.items():
-        kinds = _kinds(entry.load())
+        kinds = entry.kinds
         for kind in set(getattr(config.models, name)) - set(kinds):
             raise InputError(
                 f"models.{name}: expected model kinds among {', '.join(kinds)}; found {kind!r}. "
@@ -46,7 +46,7 @@ def make_learner(
     config = with_defaults(config, 0, n_variants)  # where none was chosen for the data's rows
     own = getattr(config.models, name) if own_models else {}
     learner = REGISTRY[name].load()
-    specs = {kind: _spec_of(kind, learner, own, config) for kind in _kinds(learner)}
+    specs = {kind: _spec_of(kind, learner, own, config) for kind in REGISTRY[name].kinds}
     nuisance = {k: specs[k] for k in learner.NUISANCE_KINDS if k != "propensity_model"}
     treatment = {k: specs[k] for k in learner.TREATMENT_KINDS}
     propensity = specs.get("propensity_model", EstimatorSpec(None))  # type: ignore[arg-type]
@@ -91,10 +91,6 @@ def default_model(role: Role, binary: bool, n_rows: int, n_variants: int) -> Mod
         estimator=f"lightgbm.LGBM{'Classifier' if classifier else 'Regressor'}",
         params=lightgbm_params(role, n_rows, n_variants),
     )
-
-
-def _kinds(learner: type[MetaLearner]) -> tuple[str, ...]:
-    return learner.NUISANCE_KINDS + learner.TREATMENT_KINDS
 
 
 def _spec_of(

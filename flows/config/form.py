@@ -1,0 +1,84 @@
+"""The schema of a config as a form: Prefect's UI draws its fields from it, its API checks by it.
+
+Prefect 3.9.1's UI draws a tab for each form of a value. The tab of null is a line that says so.
+Here an optional field is one that may be left empty. Prefect's API takes null for it all the same,
+where it finds a field with a type and without a default.
+"""
+
+from typing import Any
+
+from pydantic import Field, WithJsonSchema
+from pydantic.fields import FieldInfo
+
+from metalearners.registry import REGISTRY
+
+_NULL = {"type": "null"}
+
+LABEL = WithJsonSchema(
+    {
+        "anyOf": [
+            {"title": "text", "type": "string"},
+            {"title": "number", "type": "number"},
+            {"title": "true or false", "type": "boolean"},
+        ]
+    }
+)
+"""A label is what it is in the data: the tab says whether 25 is a text or a number."""
+
+# The UI draws an editor of JSON for a map of any keys where it is the whole field, or in `allOf`.
+BY_ARM = WithJsonSchema({"title": "by arm", "type": "object", "allOf": [{"type": "object"}]})
+AUTO = WithJsonSchema({"title": "auto", "const": "auto", "enum": ["auto"], "type": "string"})
+MARK = WithJsonSchema({"type": "string", "pattern": "^[,. ']?$"})  # no list shows a space
+
+
+def described(text: str) -> FieldInfo:
+    """Words for a flow's parameter, whose own description Prefect takes from a docstring."""
+    field: FieldInfo = Field(description=text, json_schema_extra={"description": text})
+    return field
+
+
+def as_form(schema: dict[str, Any], section: type[Any]) -> None:
+    """Turn the schema of a section of the config into one that a form shows well."""
+    fields = schema["properties"]
+    for name, field in fields.items():
+        fields[name] = _by_kind(name, field) if name in REGISTRY else _optional(field)
+        if isinstance(field.get("default"), dict):
+            fields[name]["default"] = _filled(field["default"])
+    # Keys that no run can have yet are no fields, though their null is no mistake.
+    hidden = section.model_fields.keys() - fields.keys()
+    if hidden:
+        schema["patternProperties"] = {f"^{name}$": _NULL for name in sorted(hidden)}
+
+
+def _filled(values: dict[str, Any]) -> dict[str, Any]:
+    """Values that a form has fields for."""
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _optional(field: dict[str, Any]) -> dict[str, Any]:
+    """A field that may be left empty, if it may be null."""
+    forms = field.get("anyOf", [])
+    if _NULL not in forms:
+        return field
+    about = {key: value for key, value in field.items() if key not in ("anyOf", "default")}
+    forms = [form for shown in forms if shown != _NULL for form in shown.get("anyOf", [shown])]
+    if "$ref" in forms[0]:
+        return {**about, **_own(forms[0])}
+    if forms[0]["type"] == "array":
+        about["minItems"] = 1  # null, and no list without items, stands for all
+    if len(forms) == 1:
+        return {**forms[0], **about}
+    return {**about, "anyOf": forms, "type": [form["type"] for form in forms]}
+
+
+def _own(model: dict[str, Any]) -> dict[str, Any]:
+    """The choice between the default, which the UI shows as an empty tab, and one's own model."""
+    default = {"title": "default", "type": "object", "maxProperties": 0}
+    return {"anyOf": [default, {**model, "title": "own"}], "type": "object"}
+
+
+def _by_kind(learner: str, field: dict[str, Any]) -> dict[str, Any]:
+    """A learner's own models: a field for each of its model kinds, in place of a map."""
+    model = _own(field["additionalProperties"])
+    models = {kind: {"title": kind, **model} for kind in REGISTRY[learner].kinds}
+    return {**field, "properties": models, "additionalProperties": False}

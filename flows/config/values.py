@@ -1,0 +1,44 @@
+"""Values of a config's keys: types that check themselves."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, Strict
+
+from flows.config.form import AUTO, LABEL, described
+from flows.messages.limits import shown
+from flows.messages.secrets import check_address
+
+Label = bool | int | float | str
+ShownLabel = Annotated[Label, LABEL]
+
+# Strict, as true would be 1 otherwise, and no would be 0.
+Whole = Annotated[int, Strict()]
+Number = Annotated[float, Strict()]
+Flag = Annotated[bool, Strict()]
+# The number first, as messages name the forms in this order.
+ClipRule = Annotated[
+    Annotated[float, Strict(), Field(title="number", ge=0, lt=0.5)]
+    | Annotated[Literal["auto"], AUTO],
+    described(
+        "Bound of estimated propensities; auto: a tenth of each arm's share; a number c: [c, 1 - c]"
+    ),
+]
+
+
+def _local(folder: str) -> str:
+    if "://" in folder or folder.startswith("~") or "\0" in folder or not folder.strip():
+        raise ValueError(
+            f"expected a folder of this machine, written out; found {shown(repr(folder))}."
+        )
+    return folder
+
+
+Folder = Annotated[str, AfterValidator(_local)]
+
+
+def _folder_or_url(location: str) -> str:
+    return check_address(location) if "://" in location else _local(location)
+
+
+Place = Annotated[str, AfterValidator(_folder_or_url)]
+Address = Annotated[str, AfterValidator(check_address)]
