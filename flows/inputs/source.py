@@ -52,29 +52,16 @@ class Table:
 
 
 def open_source(source: str, asked: Asked | None = None, frame: Any = None) -> "Source":
-    """The data at a place, or of a frame: names of the columns are read, and no rows yet.
+    """The data at a place, or of a data frame: names of columns are read, and no rows yet.
 
-    Parameters
-    ----------
-    source : str
-        A file, folder, glob or URL.
-    asked : Asked, optional
-        How text files are read.
-    frame : DataFrame, optional
-        Of pandas, polars or pyarrow; the source then.
-
-    Raises
-    ------
-    InputError
-        If there is nothing that can be read, or the process may not read there.
+    Raises InputError if there is nothing that can be read, or the process may not read there.
     """
     if frame is not None:
         return FrameSource(frame)
     if source == IN_MEMORY:
         raise InputError(
             f"data.source: expected a place of data; the config is of a run on {IN_MEMORY}, which "
-            "no file has. Name a file that has its rows, or run the config from Python: "
-            "flows.run(config, source=frame)."
+            "no file has. Name a file with its rows, or call flows.run(config, source=frame)."
         )
     check_allowed(source)
     with _reading(source):
@@ -306,7 +293,7 @@ def _check_texts(names: Sequence[Any]) -> None:
     if odd:
         raise InputError(
             f"Expected texts as names of the columns of {IN_MEMORY}; found {shown(repr(odd))}. "
-            "Name them anew, as with frame.rename(columns=str), or where names have levels with "
+            "Name them, as with frame.rename(columns=str), or where they have levels with "
             "frame.columns = ['_'.join(map(str, name)) for name in frame.columns]."
         )
 

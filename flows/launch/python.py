@@ -127,20 +127,18 @@ def _is_rows(first: Any) -> bool:
 
 
 def _check_keys(keys: Mapping[str, Any]) -> None:
-    unknown = [key for key in keys if key not in _KEYS]
-    if unknown:
-        raise InputError(
-            f"flows.run: {'; '.join(_about_unknown(key) for key in unknown)}. Valid here: "
-            f"{', '.join(_KEYS)}, refresh, quiet."
-        )
+    lines = [_about_unknown(key) for key in keys if key not in _KEYS]
+    if lines:
+        valid = f"Valid here: {', '.join(_KEYS)}, refresh, quiet."
+        raise InputError("flows.run: " + "\n".join([*lines, valid]))
 
 
 def _about_unknown(key: str) -> str:
-    owners = [name for name, model in _SECTIONS.items() if key in model.model_fields]
-    hint = nearest(key, _KEYS).rstrip("? ")
-    if owners:
-        hint = f"It is a key of {owners[0]}: {owners[0]}={{{key!r}: ...}}"
-    return f"unknown keyword {shown(repr(key))}{hint and f'. {hint}'}"
+    owner = next((name for name, model in _SECTIONS.items() if key in model.model_fields), None)
+    hint = nearest(key, _KEYS).rstrip()
+    if owner is not None:
+        hint = f"It is a key of {owner}: {owner}={{{key!r}: ...}}."
+    return f"unknown keyword {shown(repr(key))}. {hint}".rstrip()
 
 
 def _section(annotation: Any) -> type[BaseModel] | None:

@@ -29,12 +29,26 @@ each_page = pytest.mark.parametrize(
 
 
 def test_python_example_runs():
-    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    _, code = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     names = {}
     exec(code, names)
 
     assert names["effects"].shape == (1000, 1, 1)
     assert names["effects"].mean() == pytest.approx(1, abs=0.4)
+
+
+@pytest.mark.slow
+def test_the_run_from_python_runs(api, tmp_path, monkeypatch, capsys):
+    code, _ = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    shutil.copytree(REPOSITORY / "data", tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(code, names)
+
+    assert "  effect of 25: -0." in capsys.readouterr().out
+    assert list(names["effects"].index) == ["25", "95", "deductible"]
+    assert names["people"].filter(like="cate.").notna().all(axis=None)
+    assert list(names["scores"].index) == list(names["people"].index[:5])
 
 
 def test_the_library_s_page_runs():

@@ -91,8 +91,12 @@ def test_every_key_of_a_config_is_a_keyword_that_help_and_completion_show():
 @pytest.mark.parametrize(
     ("first", "keys", "found"),
     [
-        ("x.csv", {"outcom": "y"}, r"unknown keyword 'outcom'\. Did you mean 'outcome'\. Valid"),
-        ("x.csv", {"seed": 1, "x": 2}, r"'seed'\. It is a key of folds: folds={'seed': \.\.\.}; u"),
+        ("x.csv", {"outcom": "y"}, r"unknown keyword 'outcom'\. Did you mean 'outcome'\?\nValid"),
+        (
+            "x.csv",
+            {"seed": 1, "x": 2},
+            r"'seed'\. It is a key of folds: folds={'seed': \.\.\.}\.\nu",
+        ),
         ("x.csv", {"source": "y.csv"}, "the data once; found them twice"),
         (None, {"source": "y.csv", "data": "x.csv"}, "the data once; found them twice"),
         ("x.csv", {}, r"(?s)flows.run: data.outcome: expected a value.*data.control: expected"),
