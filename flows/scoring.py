@@ -3,6 +3,7 @@
 import io
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from flows.fitting.cache import KEY_VARIABLE, signing_key
 from flows.inputs.columns import known_propensity, read_strata
 from flows.inputs.source import IN_MEMORY, open_source
 from flows.inputs.text_files import Asked
+from flows.messages.progress import Steps
 from flows.messages.secrets import check_address
 from metalearners._typing import Floats
 from metalearners.bundle import Bundle, BundleError, sign
@@ -24,12 +26,32 @@ from metalearners.data.schema import Feature
 from metalearners.evaluation.design import ArmShares
 from metalearners.metalearner import PROPENSITY_MODEL
 
+_BLOCK = 200_000  # rows that are scored at a time
+
+
+def _in_blocks(write: Callable[..., object], frame: pd.DataFrame, file: io.BytesIO) -> None:
+    """Write rows as text, which takes a while; they are counted for those who listen."""
+    steps = Steps("write", len(frame))
+    for begin in range(0, len(frame), _BLOCK):
+        part = frame[begin : begin + _BLOCK]
+        write(part, file, begin == 0)
+        steps.count(len(part))
+
+
+def _write_csv(part: pd.DataFrame, file: io.BytesIO, is_first: bool) -> None:
+    part.to_csv(file, index=False, header=is_first)
+
+
+def _write_json(part: pd.DataFrame, file: io.BytesIO, is_first: bool) -> None:
+    part.to_json(file, orient="records", lines=True)
+
+
 # By the end of the file's name.
 _WRITERS: dict[str, Callable[[pd.DataFrame, io.BytesIO], object]] = {
     ".parquet": lambda frame, file: frame.to_parquet(file, index=False),
-    ".csv": lambda frame, file: frame.to_csv(file, index=False),
+    ".csv": partial(_in_blocks, _write_csv),
     ".feather": lambda frame, file: frame.to_feather(file),
-    ".jsonl": lambda frame, file: frame.to_json(file, orient="records", lines=True),
+    ".jsonl": partial(_in_blocks, _write_json),
 }
 
 
@@ -108,12 +130,24 @@ def _estimates(bundle: Bundle, source: str, strict: bool, table: Any = None) -> 
         kind = "strata" if absent == [data.strata] else "propensity"
         raise InputError(f"Expected the {kind} columns {absent} in {source}; add them.")
     propensity = _known(bundle, frame, data) if designed else None
-    estimates = bundle.predict(frame, propensity, unseen_missing=not strict, details=True)
+    features = bundle.schema.conform(frame, unseen_missing=not strict)
+    estimates = _by_blocks(bundle, features, propensity)
     if data.row_id in present:
         estimates.insert(0, str(data.row_id), frame[data.row_id])
     else:
         estimates.insert(0, "row", range(len(frame)))
     return estimates
+
+
+def _by_blocks(bundle: Bundle, features: pd.DataFrame, propensity: Floats | None) -> pd.DataFrame:
+    """Estimates of rows, which are counted for those who listen."""
+    steps, parts = Steps("score", len(features)), []
+    for begin in range(0, len(features), _BLOCK):
+        rows = slice(begin, begin + _BLOCK)
+        known = None if propensity is None else propensity[rows]
+        parts.append(bundle.predict(features[rows], known, details=True))
+        steps.count(len(parts[-1]))
+    return pd.concat(parts)
 
 
 def _is_text(feature: Feature) -> bool:

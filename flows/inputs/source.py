@@ -4,7 +4,7 @@ import contextlib
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ from flows.inputs.column_types import Column, typed
 from flows.inputs.places import Place, check_allowed, compression_of, find_files
 from flows.inputs.text_files import Asked, TextFiles, open_text_files
 from flows.messages.limits import shown
+from flows.messages.progress import Steps
 
 # The source of a config whose rows are a data frame of the process.
 IN_MEMORY = "a data frame in memory"
@@ -164,10 +165,23 @@ class FileSource(Source):
 
     @cached_property
     def _text(self) -> TextFiles:
-        return open_text_files(self._place.files, self._open, self._asked)
+        return open_text_files(self._place.files, self._open, self._asked, self._open_all)
 
-    def _open(self, file: str) -> BinaryIO:
+    def _size(self, file: str) -> int:
+        return self._place.filesystem.size(file) or 0  # None where a server doesn't say
+
+    def _steps(self) -> Steps:
+        """Counts the bytes of all files."""
+        return Steps("read (MB)", sum(map(self._size, self._place.files)), unit=1_000_000)
+
+    def _open_all(self) -> Callable[[str], BinaryIO]:
+        """Begin to read all files, whose bytes are counted for those who listen."""
+        steps = self._steps()
+        return lambda file: self._open(file, steps)
+
+    def _open(self, file: str, steps: Steps | None = None) -> BinaryIO:
         stream = self._place.filesystem.open(file, "rb")
+        stream = stream if steps is None else _Counted(stream, steps)
         kind = compression_of(file)
         return cast(BinaryIO, stream if kind is None else pa.CompressedInputStream(stream, kind))
 
@@ -187,15 +201,27 @@ class FileSource(Source):
         with self._open(file) as stream:
             return pa.json.read_json(stream)
 
-    def _table(self, file: str, columns: Sequence[str]) -> pa.Table:
+    def _table(self, file: str, columns: Sequence[str], steps: Steps) -> pa.Table:
         if self._place.format == "parquet":
-            return pa.parquet.ParquetFile(self._seekable(file)).read(list(columns))
+            return self._row_groups(file, columns, steps)
         if self._place.format == "feather":
-            return pa.feather.read_table(self._seekable(file), list(columns))
-        return self._json(file).select(list(columns))
+            table = pa.feather.read_table(self._seekable(file), list(columns))
+        else:
+            table = self._json(file).select(list(columns))
+        steps.count(self._size(file))
+        return table
+
+    def _row_groups(self, file: str, columns: Sequence[str], steps: Steps) -> pa.Table:
+        opened = pa.parquet.ParquetFile(self._seekable(file))
+        parts, n = [], opened.num_row_groups
+        for number in range(n):
+            parts.append(opened.read_row_group(number, list(columns)))
+            steps.count(self._size(file) // n)
+        return pa.concat_tables(parts) if parts else opened.read(list(columns))
 
     def _read_arrow(self, columns: Sequence[str]) -> tuple[dict[str, Column], list[int]]:
-        parts = [self._table(file, columns) for file in self._place.files]
+        steps = self._steps()
+        parts = [self._table(file, columns, steps) for file in self._place.files]
         table = pa.concat_tables(parts, promote_options="permissive")
         return {name: Column(table[name]) for name in columns}, [part.num_rows for part in parts]
 
@@ -274,6 +300,31 @@ class FrameSource(Source):
         if name in self._values:
             return self._values[name].to_arrow()
         return pa.array(self._index[name], from_pandas=True)
+
+
+class _Counted:
+    """A stream whose bytes are counted as they are read."""
+
+    closed = False
+
+    def __init__(self, stream: BinaryIO, steps: Steps) -> None:
+        self._stream = stream
+        self._steps = steps
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self._steps.count(len(data))
+        return data
+
+    def close(self) -> None:
+        self.closed = True
+        self._stream.close()
+
+    def __enter__(self) -> "_Counted":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
 
 def _as_frame(columns: dict[str, pa.ChunkedArray], labels: Collection[str]) -> pd.DataFrame:

@@ -77,6 +77,8 @@ class TextFiles:
     ----------
     open : callable
         Opens one of them for reading bytes.
+    open_all : callable
+        Begins to read all of them: returns what opens one.
     dialect : Dialect
         How they are written.
     names : dict
@@ -84,6 +86,7 @@ class TextFiles:
     """
 
     open: Open
+    open_all: Callable[[], Open]
     dialect: Dialect
     names: dict[str, list[str]]
 
@@ -137,19 +140,25 @@ class TextFiles:
         return {n: t for n, t in types.items() if not (grouped and pa.types.is_floating(t))}
 
     def _read(self, columns: Sequence[str], types: dict[str, pa.DataType]) -> list[pa.Table]:
-        parts = []
+        parts, open_next = [], self.open_all()
         for file in self.names:
-            with self.open(file) as stream:
+            with open_next(file) as stream:
                 parts.append(_parse(stream, self.dialect, columns, types))
         return parts
 
 
-def open_text_files(files: Sequence[str], open: Open, asked: Asked | None = None) -> TextFiles:
+def open_text_files(
+    files: Sequence[str],
+    open: Open,
+    asked: Asked | None = None,
+    open_all: Callable[[], Open] | None = None,
+) -> TextFiles:
     """Text files; what isn't asked for is sniffed from the beginning of the first with rows."""
     heads = {file: _head_of(open, file) for file in files}
     head = next((h for h in heads.values() if h.count(b"\n") > 1), heads[files[0]])
     dialect = dialect_of(head, asked or Asked())
-    return TextFiles(open, dialect, {file: _names(head, dialect) for file, head in heads.items()})
+    names = {file: _names(head, dialect) for file, head in heads.items()}
+    return TextFiles(open, open_all or (lambda: open), dialect, names)
 
 
 def _names(head: bytes, dialect: Dialect) -> list[str]:

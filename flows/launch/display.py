@@ -14,6 +14,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
@@ -26,8 +27,9 @@ from flows.messages.limits import shown
 from flows.messages.output import plain, say
 from flows.messages.progress import describe, listening
 
-_FIRST_LINE = 5.0  # seconds after which a stage that goes on has its first line
+_FIRST_LINE = 30.0  # seconds after which a stage that goes on has its first line
 _LATER_LINES = 60.0  # seconds between two lines of a stage, at most
+_ALIKE = 8  # a stage of fewer steps has unlike ones, which don't say how long the rest takes
 
 if TYPE_CHECKING:  # else the command's help would wait for the library
     from metalearners.cache.fit_cache import Entry
@@ -55,10 +57,18 @@ def _bars() -> Progress:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
-        TimeRemainingColumn(),
+        _TimeLeft(),
         console=Console(stderr=True),
         speed_estimate_period=3600,  # steps may be minutes apart
     )
+
+
+class _TimeLeft(TimeRemainingColumn):
+    """Time left, where the steps that are done say so."""
+
+    def render(self, task: Task) -> Text:
+        unlike = task.total is None or task.total < _ALIKE
+        return Text("-:--:--", style="progress.remaining") if unlike else super().render(task)
 
 
 class _BarListener:
@@ -104,7 +114,8 @@ class _LineListener:
         if seconds >= self.due[stage] and 0 < done < total:
             self.due[stage] = seconds + min(seconds, _LATER_LINES)
             left = seconds * (total - done) / done
-            say(f"{stage}: {done} of {total}, {seconds:.0f} s, about {left:.0f} s left")
+            told = f", about {left:.0f} s left" if total >= _ALIKE else ""
+            say(f"{stage}: {done} of {total}, {seconds:.0f} s{told}")
 
     def end(self, stage: str, seconds: float, executed: int, reused: int) -> None:
         say(describe(stage, seconds, executed, reused))
