@@ -22,7 +22,7 @@ from flows.config.sections import (
     ParallelismRule,
 )
 from flows.config.values import ClipRule
-from flows.errors import LearnersFailedError
+from flows.errors import InputError, LearnersFailedError
 from flows.fitting.cache import cache_facts, signing_key
 from flows.fitting.parallelism import Parallelism, choose, work_of
 from flows.fitting.profiles import Profile, find_profile
@@ -30,6 +30,7 @@ from flows.fitting.regressions import expected
 from flows.fitting.workspace import Workspace, workspace
 from flows.inputs.study import Study
 from flows.loading import Prepared, check_folders, load, with_body
+from flows.messages.limits import shown
 from flows.report.page import render
 from flows.report.results import Results, evaluate
 from flows.report.summary import summary_of
@@ -46,7 +47,7 @@ prefect_patches.apply("flows")
 
 
 @tracked
-@flow(name="uplift-run")
+@flow(name="uplift-run", validate_parameters=False)  # `config_among` does it, and says what to do
 def uplift_run(
     data: DataConfig,
     learners: Learners = ["DRLearner"],  # noqa: B006 - never changed
@@ -95,6 +96,8 @@ def uplift_run(
         If some learners failed; the folder, which the message names, has the others' results.
     """
     config = config_among(locals())
+    if not isinstance(refresh, bool):
+        raise InputError(f"refresh: expected true or false; found {shown(repr(refresh))}.")
     check_folders(config)
     return _run(config, refresh)
 
