@@ -35,8 +35,8 @@ class Finding:
     doubt: str
 
 
-def render(study: Study, results: Results, run: Mapping[str, Any]) -> str:
-    """The report as HTML.
+def sections_of(study: Study, results: Results, run: Mapping[str, Any]) -> dict[str, Any]:
+    """What the report shows, by the names that its template has for it.
 
     Parameters
     ----------
@@ -44,26 +44,31 @@ def render(study: Study, results: Results, run: Mapping[str, Any]) -> str:
         Facts of the run itself: ``run_name``, ``started``, ``seconds``, ``stages``, ``fits``,
         ``parallelism`` and ``versions``, as in `summary.json`.
     """
-    return _template().render(
-        labels=arm_labels(study),
-        outcome=study.config.data.outcome,
-        config=study.config,
-        study=study,
-        run=run,
-        findings=[_finding(arm) for arm in results.arms],
-        legend_keys=legend(study),
-        reason=NO_HOLDOUT,
-        noise=_noise(study, results),
-        design=data_sections.design(study, results),
-        data=data_sections.data(study, results),
-        overlap=data_sections.overlap(study, results),
-        effects=effect_sections.effects(study, results),
-        cates=effect_sections.cates(study, results),
-        gains=effect_sections.gains(study, results),
-        calibration=effect_sections.calibration(study, results),
-        drivers=effect_sections.drivers(study, results),
-        course=_course(study, results, run),
-    )
+    return {
+        "labels": arm_labels(study),
+        "outcome": study.config.data.outcome,
+        "config": study.config,
+        "study": study,
+        "run": run,
+        "findings": [_finding(arm) for arm in results.arms],
+        "legend_keys": legend(study),
+        "reason": NO_HOLDOUT,
+        "noise": _noise(study, results),
+        "design": data_sections.design(study, results),
+        "data": data_sections.data(study, results),
+        "overlap": data_sections.overlap(study, results),
+        "effects": effect_sections.effects(study, results),
+        "cates": effect_sections.cates(study, results),
+        "gains": effect_sections.gains(study, results),
+        "calibration": effect_sections.calibration(study, results),
+        "drivers": effect_sections.drivers(study, results),
+        "course": _course(study, results, run),
+    }
+
+
+def render(sections: Mapping[str, Any]) -> str:
+    """The report as HTML."""
+    return _template().render(sections)
 
 
 @lru_cache(maxsize=1)

@@ -52,11 +52,13 @@ def _is_told(record: logging.LogRecord) -> bool:
 
 
 def _within_model(raised: BaseException) -> TracebackType | None:
-    """The traceback of what a base model raised, from the first line that isn't ours on."""
-    trace = raised.__traceback__
-    while trace and trace.tb_next and _package(trace) in _BEFORE_MODEL:
+    """The traceback of what a base model raised, after the last line that is ours."""
+    within = trace = raised.__traceback__
+    while trace:
+        if _package(trace) in _BEFORE_MODEL:
+            within = trace.tb_next or trace
         trace = trace.tb_next
-    return trace
+    return within
 
 
 def _package(trace: TracebackType) -> str:
