@@ -1,4 +1,4 @@
-"""The page of a run in the UI: a progress bar, a log line for each stage, a table."""
+"""The page of a run in the UI: a progress bar, a log line for each stage, tables, pictures."""
 
 import contextlib
 import json
@@ -9,6 +9,7 @@ from uuid import UUID
 
 from prefect import get_client, get_run_logger
 from prefect.artifacts import (
+    create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
     update_progress_artifact,
@@ -23,18 +24,18 @@ _FITTING = ("nuisance", "treatment")
 
 
 @contextlib.contextmanager
-def run_page(run: Run) -> Iterator[None]:
+def run_page(run: Run) -> Iterator["_Page"]:
     """Keep the page of the parent flow's run up to date within the context."""
     page = _Page(run)
     try:
         with listening(page):
-            yield
+            yield page
     finally:
         page.show_stages()
 
 
 class _Page:
-    """A bar for all stages of fits, and a table of the stages that have ended."""
+    """A bar for all stages of fits, a table of the stages that have ended, and the results."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -80,6 +81,15 @@ class _Page:
             elif self._table is not None:
                 with get_client(sync_client=True) as client:
                     client.update_artifact(self._table, ArtifactUpdate(data=json.dumps(rows)))
+
+    def show_results(self, effects: list[dict[str, str]], pictures: str) -> None:
+        """A table of the effects, and where the report is, with its main pictures."""
+        folder = self._run.folder.resolve()
+        place = f"The report of {self._run.name}, on the machine of the run:"
+        files = f"{place}\n\n    {folder / 'report.html'}"
+        with _no_reason_to_fail():
+            create_table_artifact(effects, "uplift-effects", f"Effects of the run {self._run.name}")
+            create_markdown_artifact(f"{files}\n\n{pictures}", "uplift-report", place)
 
     def _show(self, percent: float, description: str) -> None:
         with _no_reason_to_fail():

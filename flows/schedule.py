@@ -119,7 +119,8 @@ class _Course:
                 self._go_on(name)
         except Exception as error:
             if name == EVALUATION:
-                raise (self._ending or error) from None
+                ending = self._ending or error
+                raise ending from ending.__cause__
             self.failed[name] = error
             if kind == self._phase:  # else the record of the run would lack the phase under way
                 self._check_some_left()

@@ -29,6 +29,7 @@ from flows.errors import InputError
 from flows.fitting.profiles import keep_profile, shape_of
 from flows.loading import Prepared, load, with_body
 from flows.messages import progress
+from flows.messages.limits import shown
 from flows.report import plots
 from flows.server.cancellation import interruptible
 from flows.server.running import tracked
@@ -37,7 +38,7 @@ from metalearners.cache.regular_files import write_whole
 
 
 @tracked
-@flow(name="uplift-tune")
+@flow(name="uplift-tune", validate_parameters=False)  # `config_among` does it
 def uplift_tune(
     data: DataConfig,
     learners: Learners = ["DRLearner"],  # noqa: B006 - never changed
@@ -73,10 +74,10 @@ def uplift_tune(
         If the data or the config are wrong. Nothing has been fitted then.
     """
     config = config_among(locals())
-    if not 0 < budget_seconds < inf:
+    if not isinstance(budget_seconds, int | float) or not 0 < budget_seconds < inf:
         raise InputError(
-            f"budget_seconds: expected a number above 0; found {budget_seconds}. Allow some "
-            "seconds."
+            f"budget_seconds: expected a number above 0; found {shown(repr(budget_seconds))}. "
+            "Allow some seconds."
         )
     return _tune(config, budget_seconds)
 

@@ -23,7 +23,7 @@ from flows.config.sections import (
     ParallelismRule,
 )
 from flows.config.values import ClipRule
-from flows.errors import LearnersFailedError
+from flows.errors import InputError, LearnersFailedError
 from flows.fitting.cache import cache_facts, signing_key
 from flows.fitting.parallelism import Parallelism, choose, work_of
 from flows.fitting.profiles import Profile, find_profile
@@ -31,7 +31,9 @@ from flows.fitting.regressions import expected
 from flows.fitting.workspace import Workspace, workspace
 from flows.inputs.study import Study
 from flows.loading import Prepared, check_folders, load, with_body
-from flows.report.page import render
+from flows.messages.limits import shown
+from flows.report.digest import effect_rows, pictures
+from flows.report.page import render, sections_of
 from flows.report.results import Results, evaluate
 from flows.report.summary import summary_of
 from flows.runs import Run, cache_warning, outcome_lines, peak_rss_bytes, recorded, whole_folder
@@ -49,7 +51,7 @@ prefect_patches.apply("flows")
 
 
 @tracked
-@flow(name="uplift-run")
+@flow(name="uplift-run", validate_parameters=False)  # `config_among` does it, and says what to do
 def uplift_run(
     data: DataConfig,
     learners: Learners = ["DRLearner"],  # noqa: B006 - never changed
@@ -101,6 +103,8 @@ def uplift_run(
         If some learners failed; the folder, which the message names, has the others' results.
     """
     config = config_among(locals())
+    if not isinstance(refresh, bool):
+        raise InputError(f"refresh: expected true or false; found {shown(repr(refresh))}.")
     check_folders(config)
     return _run(config, refresh)
 
@@ -115,7 +119,7 @@ def _run(config: Config, refresh: bool, prepared: Prepared | None = None) -> str
     with (
         interruptible(),
         recorded(config, name, example=tags >= _OF_ITS_SCHEDULE) as run,
-        run_page(run),
+        run_page(run) as page,
         workspace(config.cache, refresh, f"the run {name}") as place,
     ):
         with run.stage("load") as stage:
@@ -130,9 +134,10 @@ def _run(config: Config, refresh: bool, prepared: Prepared | None = None) -> str
                 stage |= vars(fitted.judging)
         with whole_folder(run, latest=not study.failed) as folder:
             with run.stage("report"):
-                write_files(folder, run, study, results, chosen)
+                sections = write_files(folder, run, study, results, chosen)
             summary = summarize(run, study, results, chosen, place)
             write_json(folder / "summary.json", summary)
+        page.show_results(effect_rows(study, results, sections), pictures(study, sections))
     warning = cache_warning(summary["cache"])
     if warning:
         get_run_logger().warning(warning)
@@ -152,13 +157,15 @@ def _chosen(study: Study) -> Parallelism:
 
 def write_files(
     folder: Path, run: Run, study: Study, results: Results, chosen: Parallelism
-) -> None:
-    """A run's files but its summary."""
+) -> dict[str, Any]:
+    """Write a run's files but its summary; what the report shows."""
     results.estimates.to_parquet(folder / "estimates.parquet", index=False)
     (folder / "config.yaml").write_text(study.config.to_yaml(), encoding="utf-8")
     results.bundle.save(folder / "model", signing_key())
     facts = {**run.facts(), **_measured(run, chosen)}
-    (folder / "report.html").write_text(render(study, results, facts), encoding="utf-8")
+    sections = sections_of(study, results, facts)
+    (folder / "report.html").write_text(render(sections), encoding="utf-8")
+    return sections
 
 
 def summarize(

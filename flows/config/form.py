@@ -74,7 +74,8 @@ def _optional(field: dict[str, Any]) -> dict[str, Any]:
 def _own(model: dict[str, Any]) -> dict[str, Any]:
     """The choice between the default, which the UI shows as an empty tab, and one's own model."""
     default = {"title": "default", "type": "object", "maxProperties": 0}
-    return {"anyOf": [default, {**model, "title": "own"}], "type": "object"}
+    check = {"if": {"type": "object", "minProperties": 1}, "then": model}  # in the form
+    return {"anyOf": [default, {**model, "title": "own"}], "type": "object", **check}
 
 
 def _by_kind(learner: str, field: dict[str, Any]) -> dict[str, Any]:

@@ -46,8 +46,8 @@ class Finding:
     doubt: str
 
 
-def render(study: Study, results: Results, run: Mapping[str, Any]) -> str:
-    """The report as HTML.
+def sections_of(study: Study, results: Results, run: Mapping[str, Any]) -> dict[str, Any]:
+    """What the report shows, by the names that its template has for it.
 
     Parameters
     ----------
@@ -55,19 +55,24 @@ def render(study: Study, results: Results, run: Mapping[str, Any]) -> str:
         Facts of the run itself: ``run_name``, ``started``, ``seconds``, ``stages``, ``fits``,
         ``parallelism`` and ``versions``, as in `summary.json`.
     """
-    return _template().render(
-        _sections(study, results),
-        labels=arm_labels(study),
-        outcome=study.config.data.outcome,
-        config=study.config,
-        study=study,
-        run=run,
-        findings=[_finding(arm) for arm in results.arms],
-        legend_keys=legend(study),
-        reason=NO_HOLDOUT,
-        noise=_noise(study, results),
-        course=_course(study, results, run),
-    )
+    return {
+        **_sections(study, results),
+        "labels": arm_labels(study),
+        "outcome": study.config.data.outcome,
+        "config": study.config,
+        "study": study,
+        "run": run,
+        "findings": [_finding(arm) for arm in results.arms],
+        "legend_keys": legend(study),
+        "reason": NO_HOLDOUT,
+        "noise": _noise(study, results),
+        "course": _course(study, results, run),
+    }
+
+
+def render(sections: Mapping[str, Any]) -> str:
+    """The report as HTML."""
+    return _template().render(sections)
 
 
 def _sections(study: Study, results: Results) -> dict[str, Any]:

@@ -15,7 +15,10 @@ Process = Literal["any", "flows", "server", "serve"]
 APPLIED: dict[Process, tuple[str, ...]] = {
     "any": ("settings_files",),  # before it imports Prefect
     # Where the flows are imported.
-    "flows": ("client_retries", "heartbeats", "ephemeral", "tls_contexts"),
+    "flows": (
+        *("client_retries", "heartbeats", "ephemeral", "tls_contexts"),
+        "own_messages",
+    ),
     "server": ("sqlite_writers",),  # the embedded server
     "serve": ("engine_command",),  # `uplift serve`, which starts a process for each run
 }

@@ -1,0 +1,44 @@
+"""What the page of a run in the UI shows of its report: effects, and the main pictures."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from markupsafe import Markup
+
+from flows.inputs.study import Study
+from flows.report.elements import Panel, arm_labels, number, spoken, typical
+from flows.report.results import Results
+
+
+def effect_rows(
+    study: Study, results: Results, sections: Mapping[str, Any]
+) -> list[dict[str, str]]:
+    """Average effects by arm, with intervals, and each learner's mean estimate."""
+    table = sections["effects"]["table"]
+    scale = typical(arm.ate.std_error for arm in results.arms)
+    averages = [dict(zip(table.head, row, strict=True)) for row in table.rows]
+    means = [
+        {"Arm": arm, "Method": f"{name}, mean estimate", "Estimate": number(mean, scale)}
+        for name, own in results.learners.items()
+        for arm, mean in zip(arm_labels(study)[1:], own.mean_cate, strict=True)
+    ]
+    empty = dict.fromkeys(table.head, "")
+    return [empty | row for row in (*averages, *means)]
+
+
+def pictures(study: Study, sections: Mapping[str, Any]) -> str:
+    """The main pictures as Markdown that names no address.
+
+    Lines of HTML, as Markdown would take a label such as ``![](http://host)`` for a picture.
+    """
+    against = f"Average effects against {spoken(arm_labels(study)[0])}"
+    shown = [Panel(against, sections["effects"]["plot"])]
+    for kind, name in (("Estimated effects of", "cates"), ("Gain curves of", "gains")):
+        panels = (sections[name] or {"panels": []})["panels"]
+        shown += [Panel(f"{kind} {spoken(panel.title)}", panel.image) for panel in panels]
+    return "\n\n".join(_figure(panel) for panel in shown)
+
+
+def _figure(panel: Panel) -> str:
+    figure = Markup("<div><p><strong>{}</strong></p>{}</div>").format(panel.title, panel.image)
+    return " ".join(figure.split())  # a blank line would end the HTML
