@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from flows.config.files import is_full
-from flows.config.reading import load_config
+from flows.config.reading import ConfigError, load_config
 from flows.config.sections import Config
 from flows.errors import InputError
 from flows.messages.output import say
@@ -41,7 +41,7 @@ def launch(
 
     Raises InputError if the config or the data are wrong; nothing was fitted.
     """
-    config = load_config(path, changes, output)
+    config = _load(path, changes, output)
     try:
         return _run(config, "flows.uplift", quiet, refresh=refresh)
     except BaseException as error:
@@ -50,11 +50,21 @@ def launch(
         raise
 
 
+def _load(path: Path, changes: Iterable[str], output: str | None = None) -> Config:
+    """A config; the faults of its data too where it is refused."""
+    try:
+        return load_config(path, changes, output)
+    except ConfigError as refused:
+        from flows.loading import told_with_data  # slow, as it reads data
+
+        raise told_with_data(refused) from None
+
+
 def launch_tune(
     path: Path, changes: Iterable[str], budget_seconds: float, quiet: bool = False
 ) -> Path:
     """Measure how the fits of a config use the cores best, as `launch`; the profile's file."""
-    config = load_config(path, changes)
+    config = _load(path, changes)
     return _run(config, "flows.tune", quiet, budget_seconds=budget_seconds)
 
 

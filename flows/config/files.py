@@ -1,8 +1,10 @@
 """Checks of folders and files to write to, before there is anything to write; JSON files."""
 
+import contextlib
 import errno
 import json
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,20 @@ def check_folder(folder: str | Path, where: str) -> None:
             f"{where}: expected a folder that can be written to; {folder}: {error.strerror}. "
             "Choose another."
         ) from None
+
+
+@contextlib.contextmanager
+def left_as_it_was(folder: str) -> Iterator[None]:
+    """Remove a folder, and those above it, that is made within and has nothing in it."""
+    path, made = Path(folder), []
+    with contextlib.suppress(OSError, ValueError):
+        made = [place for place in (path, *path.parents) if not place.exists()]
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            for place in made:
+                place.rmdir()
 
 
 def is_full(folder: Path) -> bool:

@@ -3,15 +3,16 @@
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from flows.config.sections import DataConfig
-from flows.errors import InputError
+from flows.errors import Faults, InputError
 from flows.inputs.columns import (
-    as_features,
-    check_design,
+    ROLES,
+    as_feature,
     choose_columns,
     known_propensity,
     read_arms,
@@ -20,12 +21,16 @@ from flows.inputs.columns import (
     read_row_ids,
     read_strata,
     read_weight,
+    taking_part,
 )
 from flows.inputs.source import Table, open_source
 from flows.inputs.text_files import Asked
 from metalearners._typing import Array, Floats, Ref
 from metalearners.digests.matrices import matrix_digest
 from metalearners.evaluation.design import ArmShares
+
+_OF_ARMS = ("data.treatment", "data.control", "data.arms")
+_OF_OUTCOME = ("data.outcome_type", "data.positive")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -48,49 +53,96 @@ class Rows:
     warnings: list[str]  # what a reader should know
 
 
-def read_rows(data: DataConfig) -> Rows:
-    """Read the columns that a config names.
+@dataclass(frozen=True, eq=False)
+class Columns:
+    """What was read of the columns that a config names: those in which there was no fault.
 
-    Raises InputError if the source can't be read, or a column isn't what its role needs.
+    Parameters
+    ----------
+    table : DataFrame
+        Of N rows.
+    names : list of str
+        Of its columns.
+    X : DataFrame
+        Features as base models take them.
+    warnings : list of str
+        What a reader should know.
     """
-    source = open_source(data.source, Asked(**data.read.model_dump()))
-    columns, features, warnings = choose_columns(data, source.names, source.data_names)
-    read = source.read(columns, data.labels)
-    _check_numbers(read, columns, data)
-    table = read.frame
-    arms, codes, left_out = read_arms(table[data.treatment], data)
-    X = as_features(table, features)
-    check_design(data, arms, left_out)
-    propensity = known_propensity(table, data, arms)
-    used = codes >= 0
-    own, w = table[used], codes[used]
-    weight = None if data.weight is None else read_weight(own[data.weight], w, arms)
-    strata, shares = read_strata(own, data), None
+
+    table: pd.DataFrame
+    names: list[str]
+    X: pd.DataFrame
+    warnings: list[str]
+
+
+def read_columns(data: DataConfig, faults: Faults) -> Columns | None:
+    """Read the columns that a config names; None if nothing can be read."""
+    asked = Asked(**data.read.model_dump())
+    source = faults.judge("data.source", lambda: open_source(data.source, asked), ["data.read"])
+    if source is None:
+        return None
+    columns, features, warnings = choose_columns(data, source.names, source.data_names, faults)
+    if not columns:
+        return None
+    read = faults.judge("data.source", lambda: source.read(columns, data.labels))
+    if read is None:
+        return None
+    _check_numbers(read, columns, data, faults)
+    X = {
+        name: column
+        for name in features
+        if (column := _feature(read.frame, name, faults)) is not None
+    }
+    notes = [*read.notes, *warnings]
+    return Columns(read.frame, columns, pd.DataFrame(X, copy=False), notes)
+
+
+def _feature(table: pd.DataFrame, name: str, faults: Faults) -> pd.Series | None:
+    return faults.judge(f"data.features.{name}", lambda: as_feature(table[name]))
+
+
+def rows_of(columns: Columns, data: DataConfig, faults: Faults) -> Rows | None:
+    """The rows of the columns that were read; None if a role's column is at fault."""
+    table, found = columns.table, None
+    if faults.knows("data.treatment"):
+        found = read_arms(table[data.treatment], data, faults)
+    arms, codes, left_out = found or ([], taking_part(table, data), {})
+    if codes is None:
+        return None
+    own, w = table[codes >= 0], codes[codes >= 0]
+    y = faults.judge("data.outcome", lambda: read_outcome(own[data.outcome], data), _OF_OUTCOME)
+    weight = faults.judge("data.weight", lambda: read_weight(own, w, arms, data))
+    groups = faults.judge("data.group", lambda: read_groups(own, data))
+    strata = faults.judge("data.strata", lambda: read_strata(own, data))
+    known = partial(known_propensity, table, data, arms, left_out)
+    propensity = faults.judge("data.propensity", known, _OF_ARMS)
+    if not faults.knows(*ROLES, *_OF_ARMS, *_OF_OUTCOME, "data.design") or columns.X.empty:
+        return None
+    shares = None
     if data.design == "randomised":
         with in_labels(data, arms):
             shares = ArmShares.among(w, len(arms), strata, weight)
         propensity = shares.of(len(table), read_strata(table, data))
     return Rows(
         arms=arms,
-        features=X,
-        used=used,
+        features=columns.X,
+        used=codes >= 0,
         row_ids=read_row_ids(table, data),
         propensity=propensity,
         shares=shares,
         strata=strata,
-        y=read_outcome(own[data.outcome], data),
+        y=y,  # type: ignore[arg-type]  # None is a fault, after which there are no rows
         w=w,
         weight=weight,
-        groups=None if data.group is None else read_groups(own[data.group]),
-        digest="-".join(matrix_digest(table[_digested(columns, data)])),
+        groups=groups,
+        digest="-".join(matrix_digest(table[_digested(columns.names, data)])),
         left_out=left_out,
         warnings=[
-            *read.notes,
-            *warnings,
+            *columns.warnings,
             *_repeated_ids(table, data),
-            *_constants(X),
-            *_many_levels(X),
-            *_strata_beside(data, features),
+            *_constants(columns.X),
+            *_many_levels(columns.X),
+            *_strata_beside(data, list(columns.X)),
         ],
     )
 
@@ -109,16 +161,21 @@ def in_labels(data: DataConfig, arms: list[Any]) -> Iterator[None]:
         raise InputError(f"{data.source}: {message}") from None
 
 
-def _check_numbers(table: Table, columns: list[str], data: DataConfig) -> None:
+def _check_numbers(table: Table, columns: list[str], data: DataConfig, faults: Faults) -> None:
     """Refuse columns that are numbers but for a few texts, all in one message."""
-    faults = [f"{name!r}: {table.faults[name]}" for name in columns if name in table.faults]
-    if faults:
-        raise InputError(
-            f"Expected numbers in columns of {data.source} that are nearly all numbers; found "
-            f"fields that are none in {'; '.join(faults[:10])}. Where such a field is a missing "
-            "value, leave it empty or name it in data.read.missing; where a column is no number, "
-            "say so in data.read.types."
-        )
+    found = [name for name in columns if name in table.faults]
+    if not found:
+        return
+    told = "; ".join(f"{name!r}: {table.faults[name]}" for name in found[:10])
+    roles = [f"data.{role}" for role, name in data.roles.items() if name in found]
+    faults.note(
+        f"Expected numbers in columns of {data.source} that are nearly all numbers; found "
+        f"fields that are none in {told}. Where such a field is a missing "
+        "value, leave it empty or name it in data.read.missing; where a column is no number, "
+        "say so in data.read.types.",
+        *roles,
+        *(f"data.features.{name}" for name in found),
+    )
 
 
 def categories_of(X: pd.DataFrame) -> list[str]:
