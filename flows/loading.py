@@ -1,16 +1,15 @@
 """A run's beginning: its config, data and surroundings are proved before anything is fitted."""
 
-import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from joblib import cpu_count
 
-from flows.config.files import check_folder, left_as_it_was
+from flows.config.files import check_folder, undone_if_refused
 from flows.config.reading import ConfigError
 from flows.config.sections import Config
 from flows.config.sound_parts import sound_parts
@@ -36,8 +35,11 @@ def load(config: Config, faults: Faults | None = None) -> Study:
     faults = Faults() if faults is None else faults
     if config.parallelism != "auto" and config.parallelism.runner == "dask":
         faults.judge("parallelism", partial(check_cluster, config.parallelism))
-    with _folders_tried(config, faults):
+    try:
         study = load_study(config, faults)
+    except InputError:
+        _judge_folders(config, faults)  # which raises it, with theirs
+        raise
     study.warnings.extend(cut_down(config.parallelism, cpu_count()))
     # Last, so that refused input leaves no folders behind.
     study.warnings.extend(check_folders(config))
@@ -57,18 +59,6 @@ def told_with_data(refused: ConfigError) -> InputError:
     return refused
 
 
-@contextlib.contextmanager
-def _folders_tried(config: Config, faults: Faults) -> Iterator[None]:
-    """Add the faults of folders to those that are found within; nothing is left in the folders."""
-    try:
-        yield
-    except InputError:
-        with left_as_it_was(config.output), left_as_it_was(config.cache.storage):
-            faults.judge("output", partial(_check_output, config))
-            faults.judge("cache", partial(_check_cache, config))
-        faults.refuse()
-
-
 def check_folders(config: Config) -> list[str]:
     """Refuse folders to write to that the process may not, or can't, write to.
 
@@ -78,11 +68,16 @@ def check_folders(config: Config) -> list[str]:
 
     Raises InputError if there is one.
     """
-    faults = Faults()
-    faults.judge("output", partial(_check_output, config))
-    warning = faults.judge("cache", partial(_check_cache, config))
-    faults.refuse()
-    return [warning] if warning else []
+    return list(filter(None, [_judge_folders(config, Faults())]))
+
+
+def _judge_folders(config: Config, faults: Faults) -> str | None:
+    """A warning of the cache; an InputError if there are faults, those of the folders added."""
+    with undone_if_refused(config.output, config.cache.storage):
+        faults.judge("output", partial(_check_output, config))
+        warning = faults.judge("cache", partial(_check_cache, config))
+        faults.refuse()
+    return warning
 
 
 def _check_output(config: Config) -> None:

@@ -41,7 +41,7 @@ def launch(
 
     Raises InputError if the config or the data are wrong; nothing was fitted.
     """
-    config = _load(path, changes, output)
+    config = config_of(path, changes, output)
     try:
         return _run(config, "flows.uplift", quiet, refresh=refresh)
     except BaseException as error:
@@ -50,7 +50,7 @@ def launch(
         raise
 
 
-def _load(path: Path, changes: Iterable[str], output: str | None = None) -> Config:
+def config_of(path: Path, changes: Iterable[str] = (), output: str | None = None) -> Config:
     """A config; the faults of its data too where it is refused."""
     try:
         return load_config(path, changes, output)
@@ -64,7 +64,7 @@ def launch_tune(
     path: Path, changes: Iterable[str], budget_seconds: float, quiet: bool = False
 ) -> Path:
     """Measure how the fits of a config use the cores best, as `launch`; the profile's file."""
-    config = _load(path, changes)
+    config = config_of(path, changes)
     return _run(config, "flows.tune", quiet, budget_seconds=budget_seconds)
 
 

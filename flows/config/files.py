@@ -29,17 +29,25 @@ def check_folder(folder: str | Path, where: str) -> None:
 
 
 @contextlib.contextmanager
-def left_as_it_was(folder: str) -> Iterator[None]:
-    """Remove a folder, and those above it, that is made within and has nothing in it."""
-    path, made = Path(folder), []
-    with contextlib.suppress(OSError, ValueError):
-        made = [place for place in (path, *path.parents) if not place.exists()]
+def undone_if_refused(*folders: str) -> Iterator[None]:
+    """Remove the folders, and those above them, that are made within, where an InputError ends it.
+
+    One that holds something stays.
+    """
+    made = [place for folder in folders for place in _absent(Path(folder))]
     try:
         yield
-    finally:
-        with contextlib.suppress(OSError, ValueError):
-            for place in made:
+    except InputError:
+        for place in made:
+            with contextlib.suppress(OSError):
                 place.rmdir()
+        raise
+
+
+def _absent(folder: Path) -> list[Path]:
+    with contextlib.suppress(OSError):  # such as a name that is too long
+        return [place for place in (folder, *folder.parents) if not place.exists()]
+    return []
 
 
 def is_full(folder: Path) -> bool:

@@ -43,8 +43,8 @@ def _take_out(problem: Problem, content: dict[str, Any], faults: Faults) -> None
     holder.pop(key, None)
     places = [key]
     if problem.unknown_key and key not in known:
-        close = nearest_of(key, known)
-        places = [close] if close else [name for name in known if name not in holder]
+        close = nearest_of(key, known)  # what it may have been meant for isn't known then
+        places = [name for name in ([close] if close else known) if name not in holder]
     faults.note(problem.line, *(f"{at}{place}" for place in places))
     _fill(content)
 

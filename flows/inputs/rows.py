@@ -62,7 +62,7 @@ class Columns:
     table : DataFrame
         Of N rows.
     names : list of str
-        Of its columns.
+        Of the columns that can be used.
     X : DataFrame
         Features as base models take them.
     warnings : list of str
@@ -94,7 +94,8 @@ def read_columns(data: DataConfig, faults: Faults) -> Columns | None:
         if (column := _feature(read.frame, name, faults)) is not None
     }
     notes = [*read.notes, *warnings]
-    return Columns(read.frame, columns, pd.DataFrame(X, copy=False), notes)
+    names = [name for name in columns if name in X or name not in features]
+    return Columns(read.frame, names, pd.DataFrame(X, copy=False), notes)
 
 
 def _feature(table: pd.DataFrame, name: str, faults: Faults) -> pd.Series | None:

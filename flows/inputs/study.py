@@ -102,7 +102,7 @@ def _judged(rows: Rows, config: Config, faults: Faults) -> Study | None:
     if study is not None:
         for name, learner in _all_learners(study):
             check = partial(_check_learner, study, learner)
-            faults.judge(f"learners.{name}", check, ["rows", *settings])
+            faults.judge(f"rows of {name}", check, ["rows", *settings])
         _try_models(study, faults)
     return study
 
@@ -284,8 +284,7 @@ def _try_models(study: Study, faults: Faults) -> None:
         own = getattr(study.config.models, name, {})
         for kind in learner.kinds:
             place = place_of_model(kind, type(learner), own)
-            needs = ["names of features", f"learners.{name}"]
-            faults.judge(place, partial(_try_model, study, learner, kind), needs)
+            faults.judge(place, partial(_try_model, study, learner, kind), ["names of features"])
 
 
 def _try_model(study: Study, learner: MetaLearner, kind: str) -> None:

@@ -24,6 +24,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from flows.cli import launch
 from flows.cli.score import score_file
 from flows.config.files import check_file
 from flows.config.reading import load_config, parse_config
@@ -1173,6 +1174,75 @@ FEATURES = {
 @pytest.mark.parametrize(("columns", "changes", "match"), FEATURES.values(), ids=FEATURES)
 def test_base_model_that_cannot_take_the_features_is_refused(columns, changes, match):
     refused(match, changes, rows().assign(**columns))
+
+
+# Several faults at once
+
+LOGISTIC = "sklearn.linear_model.LogisticRegression"
+TOGETHER = {  # of a config, columns and models: changes of the config, columns
+    "unknown key": ({"learner": []}, {}),
+    "bad number": ({"folds": {"n_folds": 1}}, {}),
+    "another bad number": ({"clip": -1}, {}),
+    "missing column": (data(outcome="yy"), {}),
+    "missing feature": (data(features=["x", "n", "nn", "site"]), {}),
+    "infinite feature": ({}, {"x": [np.inf, *range(N - 1)]}),
+    "texts as weights": (data(weight="weight"), {"weight": "1"}),
+    "groups of dates": (data(group="family"), {"family": [datetime.date(2020, 1, 1)] * N}),
+    "row without arm": ({}, {"w": [None, *"ab" * 59, "a"]}),
+    "label that isn't there": (data(control="c"), {}),
+    "unknown estimator": (model("lightgbm.LGBMRegressr"), {}),
+    "wrong role": (model(LOGISTIC, "treatment"), {}),
+    "missing values": (model(LOGISTIC, "propensity"), {"n": [None, *range(N - 1)]}),
+    "unknown kind": ({"models": {"XLearner": {"foo": {"estimator": LINEAR}}}}, {}),
+    "output": ({"output": "file/runs"}, {}),
+    "cache": ({"cache": {"enabled": True, "storage": "file/cache"}}, {}),
+}
+TOGETHER_WITH_ROWS = {  # those of folds and of fits need rows whose roles are right
+    "folds": ({"folds": {"n_folds": 61}}, {}),
+    "fit on a few rows": (model("lightgbm.LGBMRegressor", "treatment", num_leaves=1), {}),
+    "weights": (data(weight="weight") | model("sklearn.neighbors.KNeighborsRegressor"), {}),
+    **{name: TOGETHER[name] for name in ("infinite feature", "output", "unknown kind")},
+}
+
+
+def faults_of(*faults):
+    """Lines of the message for faults, through the reading of a config and of its data."""
+    config, columns = merged(CONFIG, data(features=["x", "n", "site"])), {}
+    for changes, changed in faults:
+        config, columns = merged(config, changes), columns | changed
+    rows().assign(**columns).to_parquet("data.parquet")
+    Path("mine.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(InputError) as caught:
+        load(launch.config_of(Path("mine.yaml")))
+    head, *lines = str(caught.value).removeprefix("mine.yaml: ").split("\n- ")
+    assert not lines or head == f"{len(lines)} faults:"
+    assert not Path("runs").exists()
+    return set(lines or [head])
+
+
+@pytest.mark.parametrize("faults", [TOGETHER, TOGETHER_WITH_ROWS], ids=["columns", "rows"])
+def test_faults_come_in_one_message_each_as_it_reads_alone(faults):
+    Path("file").touch()
+    alone = {name: faults_of(fault) for name, fault in faults.items()}
+    assert all(len(lines) == 1 for lines in alone.values())
+
+    assert faults_of(*faults.values()) == set().union(*alone.values())
+    rng = np.random.default_rng(0)
+    for several in [rng.choice(list(faults), size, replace=False) for size in (2, 2, 2, 3, 3)]:
+        expected = set().union(*(alone[name] for name in several))
+        assert faults_of(*(faults[name] for name in several)) == expected
+
+
+def test_nothing_is_guessed_of_what_a_fault_leaves_unknown():
+    """No default stands in for a setting that was refused, no column for one that isn't there."""
+    infinite = {"z": [np.inf, *range(N - 1)]}
+    labels = {"y": ["yes", "no"] * 60}
+    assert len(faults_of((data(features=None, outcome="yy"), infinite))) == 1
+    assert len(faults_of((data(outcome_typ="binary"), labels))) == 1
+    assert len(faults_of((data(propensity={"b": 0.5}, weight="wait"), {"weight": 0}))) == 1
+    few = {"folds": {"n_folds": 1}, "evaluation": {"holdout": 0}}
+    assert len(faults_of((few, {"w": [*"bb", *"a" * 118]}))) == 1
+    assert len(faults_of(({"data": {"source": "no.csv", "outcome": "yy"}}, {}))) == 1
 
 
 def test_nested_estimators_are_built_and_fitted():
