@@ -146,10 +146,10 @@ def choose_columns(
     `names` are all columns; `data_names` are those that no program wrote for itself.
     """
     for role, column in data.roles.items():
-        faults.judge(f"data.{role}", partial(_check_name, data, role, column, names))
+        faults.judge(f"data.{role}", partial(check_name, data, role, column, names))
     given = data.features or []
     for column in given:
-        check = partial(_check_name, data, "features", column, names)
+        check = partial(check_name, data, "features", column, names)
         faults.judge(f"data.features.{column}", check)
     roles = list(dict.fromkeys(c for c in data.roles.values() if c in names))
     features = [column for column in given if column in names]
@@ -169,7 +169,8 @@ def choose_columns(
     return list(dict.fromkeys(roles + features)), features, warnings
 
 
-def _check_name(data: DataConfig, role: str, column: str, names: list[str]) -> None:
+def check_name(data: DataConfig, role: str, column: str, names: list[str]) -> None:
+    """Refuse the name of a column that the source doesn't have."""
     if column not in names:
         raise InputError(
             f"data.{role}: expected a column of {data.source}; {column!r} is none. "

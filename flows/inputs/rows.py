@@ -13,6 +13,7 @@ from flows.errors import Faults, InputError
 from flows.inputs.columns import (
     ROLES,
     as_feature,
+    check_name,
     choose_columns,
     known_propensity,
     read_arms,
@@ -81,13 +82,16 @@ def read_columns(data: DataConfig, faults: Faults) -> Columns | None:
     source = faults.judge("data.source", lambda: open_source(data.source, asked), ["data.read"])
     if source is None:
         return None
+    for name in data.read.dates:
+        check = partial(check_name, data, "read.dates", name, source.names)
+        faults.judge(f"data.read.dates.{name}", check)
     columns, features, warnings = choose_columns(data, source.names, source.data_names, faults)
     if not columns:
         return None
     read = faults.judge("data.source", lambda: source.read(columns, data.labels))
     if read is None:
         return None
-    _check_numbers(read, columns, data, faults)
+    _check_fields(read, columns, data, faults)
     X = {
         name: column
         for name in features
@@ -162,9 +166,19 @@ def in_labels(data: DataConfig, arms: list[Any]) -> Iterator[None]:
         raise InputError(f"{data.source}: {message}") from None
 
 
-def _check_numbers(table: Table, columns: list[str], data: DataConfig, faults: Faults) -> None:
-    """Refuse columns that are numbers but for a few texts, all in one message."""
-    found = [name for name in columns if name in table.faults]
+def _check_fields(table: Table, columns: list[str], data: DataConfig, faults: Faults) -> None:
+    """Refuse columns whose fields aren't what they are said to be, or are nearly all."""
+    dates = data.read.dates
+    for name in (name for name in columns if name in table.faults and name in dates):
+        places = [f"data.{role}" for role, column in data.roles.items() if column == name]
+        faults.note(
+            f"data.read.dates: expected dates in {name!r}, such as 2024-12-31, 31.12.2024 or "
+            f"12/31/2024, all written alike; {table.faults[name]}. Write them as 2024-12-31, or "
+            "name what stands for a missing one in data.read.missing.",
+            *places,
+            f"data.features.{name}",
+        )
+    found = [name for name in columns if name in table.faults and name not in dates]
     if not found:
         return
     told = "; ".join(f"{name!r}: {table.faults[name]}" for name in found[:10])

@@ -935,6 +935,22 @@ def test_empty_treatment_in_a_csv_is_missing():
     refused("60 of 120 have none", data(source=write("a.csv", frame)))
 
 
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_dates_are_read_as_such_whatever_the_format(ending):
+    frame = rows().assign(id=[f"{1 + i % 28:02}.02.2024" for i in range(N)])
+    source = with_content("a.jsonl", frame.to_json(orient="records", lines=True))
+    source = source if ending == "jsonl" else write(f"a.{ending}", frame)
+    read = data(source=source, row_id="id", read={"dates": ["id"]})
+
+    refused("data.features: .*'id'; found date", merged(read, data(features=["id"], row_id=None)))
+    refused("expected dates in 'w', .*; row 1 has 'a'", merged(read, data(read={"dates": ["w"]})))
+    refused("read.dates: .*'q' is none", merged(read, data(read={"dates": ["q"]})))
+    refused("found both for 'id'", merged(read, data(read={"types": {"id": "text"}})))
+    found = study(read)
+    assert found.row_ids[0] == datetime.date(2024, 2, 1)
+    assert "id: its dates are read day first." in found.warnings
+
+
 def test_many_texts_are_warned_of():
     found = study(frame=put("x", [f"{i}." for i in range(N)]))
     assert "Feature x has 120 different texts" in found.warnings[-1]
