@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from flows.config.sections import DataConfig
@@ -28,8 +29,9 @@ from flows.inputs.source import Table, open_source
 from flows.inputs.text_files import Asked
 from metalearners._typing import Array, Floats, Ref
 from metalearners.digests.matrices import matrix_digest
-from metalearners.evaluation.design import ArmShares
+from metalearners.evaluation.design import ArmShares, sample_ratio
 
+_TINY = 0.01  # share of the rows
 _OF_ARMS = ("data.treatment", "data.control", "data.arms")
 _OF_OUTCOME = ("data.outcome_type", "data.positive")
 
@@ -148,6 +150,8 @@ def rows_of(columns: Columns, data: DataConfig, faults: Faults) -> Rows | None:
             *_constants(columns.X),
             *_many_levels(columns.X),
             *_strata_beside(data, list(columns.X)),
+            *_mismatch(data, arms, w, _declared(data, propensity, codes), groups),
+            *_tiny_arms(data, arms, w),
         ],
     )
 
@@ -213,6 +217,55 @@ def _repeated_ids(table: pd.DataFrame, data: DataConfig) -> list[str]:
         f"data.row_id: {repeated} of {len(table)} rows share their {data.row_id!r} with another "
         "row. If rows were joined twice, drop the copies; if an identity has several rows, name it "
         "as data.group, else intervals are too short."
+    ]
+
+
+def _declared(data: DataConfig, propensity: Floats | None, codes: Array) -> Floats | None:
+    """(n, K) probabilities of a design; None where nothing says them.
+
+    A randomised design whose shares aren't declared may have any, so equal ones are for comparison.
+    """
+    if data.weight is not None or propensity is None or data.strata is not None:
+        return None  # the rows' arms may then have other shares by design
+    own = propensity[codes >= 0]
+    return own if data.propensity is not None else np.full_like(own, 1 / own.shape[1])
+
+
+def _mismatch(
+    data: DataConfig, arms: list[Any], w: Array, e: Floats | None, groups: Array | None
+) -> list[str]:
+    """A warning of arms whose sizes the design doesn't give."""
+    ratio = None if e is None else sample_ratio(w, e, groups)
+    known = data.propensity is not None
+    # Without declared shares, only those near equal ones tell what was meant.
+    if ratio is None or not ratio.is_mismatch or not (known or ratio.is_close):
+        return []
+    units = "rows" if groups is None else "groups"
+    counts = ", ".join(
+        f"{arm} has {found:,.0f} {units} and {expected:,.0f} are expected"
+        for arm, found, expected in zip(arms, ratio.found, ratio.expected, strict=True)
+    )
+    design = "data.propensity" if known else "data.design, randomised with nearly equal shares"
+    remedy = "" if known else " If other shares were meant, say them as data.propensity."
+    return [
+        f"Sample ratio mismatch: the arms aren't of the sizes that {design} gives "
+        f"(p = {ratio.p_value:.1g}): {counts}. Rows may be lost or counted twice in one arm, and "
+        f"no estimate is safe from that. Find out why before you rely on this run.{remedy}"
+    ]
+
+
+def _tiny_arms(data: DataConfig, arms: list[Any], w: Array) -> list[str]:
+    """Arms of so few rows that no experiment would have them, unless they were asked for."""
+    if data.design == "observational" or data.propensity is not None or data.arms is not None:
+        return []
+    if len(arms) == 2 and data.design != "randomised":
+        return []  # a rare treatment, as data that nobody drew may have
+    counts = np.bincount(w, minlength=len(arms))
+    return [
+        f"Arm {arm} has {n:,} of {len(w):,} rows, too few for a design: is it another arm's label, "
+        "written in another way? Mend it, or list the arms to use in data.arms."
+        for arm, n in zip(arms, counts, strict=True)
+        if n < _TINY * len(w)
     ]
 
 

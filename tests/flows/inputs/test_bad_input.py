@@ -9,6 +9,7 @@ import datetime
 import decimal
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -963,6 +964,34 @@ def test_rows_that_share_an_identity_are_warned_of():
     assert any(shared in line for line in study(data(row_id="id"), frame).warnings)
     in_clusters = study(data(row_id="id", group="id"), frame)
     assert not any("share their" in line for line in in_clusters.warnings)
+
+
+RANDOMISED = data(design="randomised")
+RATIOS = {  # rows by arm, changes, what the warning begins with; empty for none
+    "known and right": ([2_000, 2_000], data(propensity=0.5), ""),
+    "known and wrong": ([2_200, 1_800], data(propensity=0.5), "Sample ratio mismatch: .*2,200 r"),
+    "known, a tenth": ([3_600, 400], data(propensity=0.1), ""),
+    "randomised, equal": ([2_020, 1_980], RANDOMISED, ""),
+    "randomised, nearly equal": ([20_700, 19_300], RANDOMISED, "Sample ratio mismatch: .*nearly"),
+    "randomised, a tenth": ([3_600, 400], RANDOMISED, ""),
+    "nobody drew them": ([20_700, 19_300], {}, ""),
+    "a rare treatment": ([3_980, 20], {}, ""),
+    "a trial's tiny arm": ([3_980, 20], RANDOMISED, "Arm b has 20 of 4,000 rows"),
+    "a third label": ([2_000, 1_980, 20], {}, "Arm c has 20 of 4,000 rows"),
+    "arms that are listed": ([2_000, 1_980, 20], data(arms=["a", "b", "c"]), ""),
+}
+
+
+@pytest.mark.parametrize(("counts", "changes", "told"), RATIOS.values(), ids=RATIOS)
+def test_sizes_of_arms_that_no_design_gives_are_warned_of(counts, changes, told):
+    n, rng = sum(counts), np.random.default_rng(0)
+    arms = rng.permutation(np.repeat(list("abc")[: len(counts)], counts))
+    frame = pd.DataFrame({"w": arms, **{name: rng.normal(size=n) for name in "yxn"}})
+    found = study(changes, frame).warnings
+
+    warned = [line for line in found if re.match("Sample ratio|Arm .* has", line)]
+    assert len(warned) == bool(told)
+    assert re.match(told, "".join(warned))
 
 
 @pytest.mark.parametrize("value", [1, "a", True])
