@@ -43,10 +43,13 @@ def usable_models(config: Config, faults: Faults) -> Config:
     learners = config.learners if faults.knows("learners") else []
     of_own = [(REGISTRY[name].load(), getattr(config.models, name)) for name in learners]
     complete = with_defaults(config, 0, 2)
-    for learner, own in [*of_own, (REGISTRY[REFERENCE].load(), {})]:
-        for kind in _kinds(learner):
-            check = partial(_spec_of, kind, learner, own, complete)
-            faults.judge(place_of_model(kind, learner, own), check, ["data.outcome_type"])
+    checks = {
+        place_of_model(kind, learner, own): partial(_spec_of, kind, learner, own, complete)
+        for learner, own in [(REGISTRY[REFERENCE].load(), {}), *of_own]
+        for kind in _kinds(learner)
+    }
+    for place, check in checks.items():
+        faults.judge(place, check, ["data.outcome_type"])
     config = _without_faulty(config, faults)
     for name in learners:
         faults.judge(f"learners.{name}", partial(make_learner, name, config, 2))
