@@ -1,10 +1,13 @@
 """The errors of runs: wrong input, a fit that failed, and learners that failed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from flows.messages.secrets import without_secrets
+
+T = TypeVar("T")
+_MOST_FAULTS = 50
 
 
 class InputError(ValueError):
@@ -16,6 +19,69 @@ class InputError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(without_secrets(message))
+
+
+class Faults:
+    """Faults of a config and its data, found one by one and told in one message.
+
+    A check that needs what a fault has made unknown isn't made: it would guess.
+
+    Parameters
+    ----------
+    told : iterable of str
+        Messages of the faults that were found before.
+    """
+
+    def __init__(self, told: Iterable[str] = ()) -> None:
+        self._told = dict.fromkeys(told)
+        self._unknown: set[str] = set()
+
+    def judge(self, place: str, check: Callable[[], T], needs: Iterable[str] = ()) -> T | None:
+        """What a check returns; None if it finds a fault, or needs what isn't known.
+
+        Parameters
+        ----------
+        place : str
+            What the check is about, such as ``data.outcome``: unknown after a fault.
+        check : callable
+            Raises an InputError for a fault.
+        needs : iterable of str
+            Other places.
+        """
+        if not self.knows(place, *needs):
+            return None
+        try:
+            return check()
+        except InputError as fault:
+            self.note(str(fault), place)
+            return None
+
+    def note(self, message: str, *places: str) -> None:
+        """Add a fault, which makes places unknown."""
+        self._told[message] = None
+        self._unknown.update(places)
+
+    def knows(self, *places: str) -> bool:
+        """Whether there was no fault at places, in what they are part of, or in their parts."""
+        near = [(f"{place}.", f"{unknown}.") for place in places for unknown in self._unknown]
+        return not any(a.startswith(b) or b.startswith(a) for a, b in near)
+
+    def __bool__(self) -> bool:
+        return bool(self._told)
+
+    def message(self) -> str:
+        """The fault, or a line for each."""
+        if len(self._told) == 1:
+            return next(iter(self._told))
+        lines = list(self._told)[:_MOST_FAULTS]
+        if len(self._told) > len(lines):
+            lines.append(f"... and {len(self._told) - len(lines)} more.")
+        return "\n- ".join([f"{len(self._told)} faults:", *lines])
+
+    def refuse(self) -> None:
+        """Raise an InputError if there are any."""
+        if self:
+            raise InputError(self.message())
 
 
 class FitError(RuntimeError):

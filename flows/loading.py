@@ -4,12 +4,16 @@ import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from joblib import cpu_count
 
-from flows.config.files import check_folder
+from flows.config.files import check_folder, undone_if_refused
+from flows.config.reading import ConfigError
 from flows.config.sections import Config
+from flows.config.sound_parts import sound_parts
+from flows.errors import Faults, InputError
 from flows.fitting.cache import check_cache
 from flows.fitting.cluster import check_cluster
 from flows.fitting.parallelism import cut_down
@@ -20,19 +24,39 @@ if TYPE_CHECKING:
     from prefect import Flow  # which reads its settings when it is imported: not yet
 
 
-def load(config: Config, frame: Any = None) -> Study:
+def load(config: Config, frame: Any = None, faults: Faults | None = None) -> Study:
     """Read a config's data, which may be a data frame in memory, and prove that it can be run here.
 
+    `faults` are those of the config itself.
+
     Raises InputError if the data, the config, the two together, or what the config names here are
-    wrong.
+    wrong: in one message.
     """
+    faults = Faults() if faults is None else faults
     if config.parallelism != "auto" and config.parallelism.runner == "dask":
-        check_cluster(config.parallelism)
-    study = load_study(config, frame)
+        faults.judge("parallelism", partial(check_cluster, config.parallelism))
+    try:
+        study = load_study(config, faults, frame)
+    except InputError:
+        _judge_folders(config, faults)  # which raises it, with theirs
+        raise
     study.warnings.extend(cut_down(config.parallelism, cpu_count()))
     # Last, so that refused input leaves no folders behind.
     study.warnings.extend(check_folders(config))
     return study
+
+
+def told_with_data(refused: ConfigError, frame: Any = None) -> InputError:
+    """The refusal of a config, with what is wrong with its data as far as it can be judged."""
+    found = sound_parts(refused)
+    if found is None:
+        return refused
+    config, faults = found
+    try:
+        load(config, frame, faults)
+    except InputError as error:
+        return InputError(f"{refused.where}{error}")
+    return refused
 
 
 def check_folders(config: Config) -> list[str]:
@@ -44,12 +68,28 @@ def check_folders(config: Config) -> list[str]:
 
     Raises InputError if there is one.
     """
+    return list(filter(None, [_judge_folders(config, Faults())]))
+
+
+def _judge_folders(config: Config, faults: Faults) -> str | None:
+    """A warning of the cache; an InputError if there are faults, those of the folders added."""
+    with undone_if_refused(config.output, config.cache.storage):
+        faults.judge("output", partial(_check_output, config))
+        warning = faults.judge("cache", partial(_check_cache, config))
+        faults.refuse()
+    return warning
+
+
+def _check_output(config: Config) -> None:
     check_allowed(config.output)
     check_folder(config.output, "output")
+
+
+def _check_cache(config: Config) -> str:
     if not config.cache.enabled:
-        return []
+        return ""
     check_allowed(config.cache.storage)
-    return list(filter(None, [check_cache(config.cache)]))
+    return check_cache(config.cache)
 
 
 @dataclass

@@ -199,7 +199,7 @@ NAMES = {
         "MetaLearner.cardinality": "kind",
         "MetaLearner.cate": "eta tau",
         "MetaLearner.check": "d",
-        "MetaLearner.check_models": "d fit_params",
+        "MetaLearner.check_models": "d fit_params only",
         "MetaLearner.classes_": "",
         "MetaLearner.classes_of": "name",
         "MetaLearner.clip_of": "d",

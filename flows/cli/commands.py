@@ -16,7 +16,6 @@ import typer
 
 from flows.config.files import check_file, read_json, write_json
 from flows.config.names import LATEST
-from flows.config.reading import load_config
 from flows.errors import InputError
 from flows.launch.display import progress_display
 from flows.messages import progress
@@ -145,13 +144,13 @@ def tune(
     """Measure how a config's fits are spread best over the cores, for later runs of its shape."""
     with _exit_status(json_file, kept="Nothing was kept."), interruption.handled():
         from flows.launch.display import settings_table
-        from flows.launch.start import launch_tune
+        from flows.launch.start import config_of, launch_tune
 
         for file, option in ((json_file, "--json"), (output, "--output")):
             if file is not None:
                 check_file(file, option)
         with progress_display(quiet):
-            profile = launch_tune(load_config(config, changes or []), budget, quiet)
+            profile = launch_tune(config_of(config, changes or []), budget, quiet)
         found = read_json(profile)
         if json_file is not None:
             write_json(json_file, {"status": "done", "profile": str(profile), **found})
@@ -375,10 +374,10 @@ def _run(
     quiet: bool = False,
 ) -> Path:
     """Run a config and show how it ended; its folder."""
-    from flows.launch.start import launch
+    from flows.launch.start import config_of, launch
 
     with progress_display(quiet):
-        folder = launch(load_config(config, changes or [], output), refresh, quiet)
+        folder = launch(config_of(config, changes or [], output), refresh, quiet)
     if not quiet:
         _show_end(folder)
     return folder

@@ -1,8 +1,10 @@
 """Checks of folders and files to write to, before there is anything to write; JSON files."""
 
+import contextlib
 import errno
 import json
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,28 @@ def check_folder(folder: str | Path, where: str) -> None:
             f"{where}: expected a folder that can be written to; {folder}: {error.strerror}. "
             "Choose another."
         ) from None
+
+
+@contextlib.contextmanager
+def undone_if_refused(*folders: str) -> Iterator[None]:
+    """Remove the folders, and those above them, that are made within, where an InputError ends it.
+
+    One that holds something stays.
+    """
+    made = [place for folder in folders for place in _absent(Path(folder))]
+    try:
+        yield
+    except InputError:
+        for place in made:
+            with contextlib.suppress(OSError):
+                place.rmdir()
+        raise
+
+
+def _absent(folder: Path) -> list[Path]:
+    with contextlib.suppress(OSError):  # such as a name that is too long
+        return [place for place in (folder, *folder.parents) if not place.exists()]
+    return []
 
 
 def is_full(folder: Path) -> bool:

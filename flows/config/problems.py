@@ -74,5 +74,10 @@ def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
 
 def nearest(word: str, valid: Iterable[str]) -> str:
     """A hint at the valid word that the user probably meant; empty if none is close."""
-    close = difflib.get_close_matches(shown(word), list(valid), n=1)
-    return f"Did you mean {close[0]!r}? " if close else ""
+    close = nearest_of(word, valid)
+    return f"Did you mean {close!r}? " if close else ""
+
+
+def nearest_of(word: str, valid: Iterable[str]) -> str:
+    """The valid word that the user probably meant; empty if none is close."""
+    return next(iter(difflib.get_close_matches(shown(word), list(valid), n=1)), "")

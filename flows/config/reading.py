@@ -1,7 +1,8 @@
 """Reads a config from a file, a form or plain values, or refuses it in one message."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,11 +12,47 @@ from flows.config.names import name_of_file
 from flows.config.problems import explain, place_of
 from flows.config.sections import Config
 from flows.config.yaml_text import read_yaml
-from flows.errors import InputError
+from flows.errors import Faults, InputError
 from flows.messages.limits import MOST_BYTES, TooLargeError, check_size, shown
 
 M = TypeVar("M", bound=BaseModel)
-_MOST_LINES = 50
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A mistake in a config.
+
+    Parameters
+    ----------
+    place : list of str
+        Keys on the way to it.
+    line : str
+        What was expected, what was found, and a remedy.
+    unknown_key : bool
+        Whether the last key is one that the config has not.
+    """
+
+    place: list[str]
+    line: str
+    unknown_key: bool
+
+
+class ConfigError(InputError):
+    """A config that was refused; its data weren't looked at.
+
+    Parameters
+    ----------
+    where : str
+        Begins the message.
+    content : mapping
+        The config as plain values.
+    problems : sequence of Problem
+        Each of its mistakes.
+    """
+
+    def __init__(self, where: str, content: Any, problems: Sequence[Problem]) -> None:
+        super().__init__(where + Faults(problem.line for problem in problems).message())
+        self.where, self.content, self.problems = where, content, problems
 
 
 def load_config(path: Path, changes: Iterable[str] = (), output: str | None = None) -> Config:
@@ -30,18 +67,14 @@ def load_config(path: Path, changes: Iterable[str] = (), output: str | None = No
 
     Raises InputError if the file or anything in it is wrong.
     """
-    content = read_mapping(path)
-    for change in changes:
-        _apply(content, change)
+    content = read_mapping(path, changes)
     if output is not None:
         content["output"] = output
-    if content.get("name") is None:
-        content["name"] = name_of_file(path.stem)
     return parse_config(content, str(path))
 
 
 def parse_config(content: Mapping[str, Any], where: str = "config") -> Config:
-    """A config from plain values; an InputError has a line for each mistake in them."""
+    """A config from plain values; a ConfigError has a line for each mistake in them."""
     return parse(Config, content, f"{where}: ")
 
 
@@ -50,29 +83,35 @@ def config_among(arguments: Mapping[str, Any]) -> Config:
     return parse_config({name: arguments[name] for name in Config.model_fields})
 
 
-def parse(model: type[M], content: Any, prefix: str) -> M:
-    """A section of the config from plain values; messages begin with a prefix."""
+def parse(model: type[M], content: Any, where: str, within: str = "") -> M:
+    """A section of the config from plain values; `where` begins the message, `within` its lines."""
     try:
         check_size(content)
         return model.model_validate(content)
     except TooLargeError as error:
-        raise InputError(f"{prefix}{error}") from None
+        raise InputError(f"{where}{within}{error}") from None
     except RecursionError:
-        raise InputError(f"{prefix}expected values that don't contain themselves.") from None
+        raise InputError(f"{where}{within}expected values that don't contain themselves.") from None
     except ValidationError as error:
         by_place: dict[str, list[Any]] = {}
         for problem in error.errors():
             by_place.setdefault(".".join(place_of(problem)), []).append(problem)
         # Problems inside one form of a value hide that the value isn't another form.
         entered = {place[: dot.start()] for place in by_place for dot in re.finditer(r"\.", place)}
-        places = [place for place in by_place if place not in entered]
-        lines = [explain(model, by_place[place]) for place in places[:_MOST_LINES]]
-        more = [f"... and {len(places) - _MOST_LINES} more."] if len(places) > _MOST_LINES else []
-        raise InputError(prefix + "\n".join([*lines, *more])) from None
+        told = [by_place[place] for place in by_place if place not in entered]
+        problems = [
+            Problem(
+                place_of(first := problems[0]),
+                f"{within}{explain(model, problems)}",
+                first["type"] == "extra_forbidden",
+            )
+            for problems in told
+        ]
+        raise ConfigError(where, content, problems) from None
 
 
-def read_mapping(path: Path) -> dict[str, Any]:
-    """The content of a config file, before it is checked."""
+def read_mapping(path: Path, changes: Iterable[str] = ()) -> dict[str, Any]:
+    """The content of a config file with changes and a name, before it is checked."""
     try:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
@@ -95,6 +134,10 @@ def read_mapping(path: Path) -> dict[str, Any]:
             f"Expected a mapping with the key `data` in {path}; found {found}. "
             "`uplift init DATA` writes a config to start from."
         )
+    for change in changes:
+        _apply(content, change)
+    if content.get("name") is None:
+        content["name"] = name_of_file(path.stem)
     return content
 
 

@@ -84,6 +84,16 @@ class ReadConfig(_Section):
     types: dict[str, Literal["text", "number"]] = Field(
         {}, description="text or number, by column whose type isn't to be sniffed"
     )
+    dates: list[str] = Field(
+        [], description="Columns of dates or times, also as 31.12.2024 or 12/31/2024"
+    )
+
+    @model_validator(mode="after")
+    def _one_type_each(self) -> Self:
+        twice = [name for name in self.dates if name in self.types]
+        if twice:
+            raise ValueError(f"expected a type or a date; found both for {twice[0]!r}. Keep one.")
+        return self
 
 
 class DataConfig(_Section):

@@ -7,7 +7,9 @@ than numbers keep, is an identity and so a text. An empty field is missing.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -17,6 +19,16 @@ from flows.messages.limits import shown
 MISSING = ("NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "-", "?", ".")
 _NEARLY_ALL = 0.9
 _FEWEST_NUMBERS = 20  # different ones: fewer may be codes, among which a text is no fault
+_DATES = (pa.date32(), pa.timestamp("us"), pa.timestamp("us", "UTC"))  # as ISO 8601 writes them
+_WAYS = [
+    "%Y%m%d",
+    *(
+        f"{date}{time}"
+        for mark in "-/."
+        for date in (f"%Y{mark}%m{mark}%d", f"%d{mark}%m{mark}%Y", f"%m{mark}%d{mark}%Y")
+        for time in ("", " %H:%M", " %H:%M:%S", "T%H:%M:%S")
+    ),
+]
 _IDENTITY = r"^[+-]?(0\d|\d{16,}$)"
 _NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 
@@ -99,6 +111,55 @@ def as_number(texts: pa.ChunkedArray, marks: Marks = POINT) -> Column:
     return Column(texts, fault="data.read.types says that they are numbers; most are none")
 
 
+def as_dates(values: pa.ChunkedArray) -> Column:
+    """A column of texts as dates, or as times where one has a time.
+
+    Texts are read in the one way that fits all of them. A fault names the first that is no date,
+    or tells that day and month can't be told apart; a note tells an order that others may read
+    in another way.
+    """
+    if pa.types.is_temporal(values.type) or values.null_count == len(values):
+        return Column(_as_days(values))
+    if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+        return Column(values, fault=f"they are {values.type}, no texts")
+    fields = pc.utf8_trim_whitespace(values)
+    fields = pc.if_else(pc.equal(fields, ""), pa.scalar(None, fields.type), fields)
+    for type in _DATES:
+        if (found := _cast(fields, type)) is not None:
+            return Column(_as_days(found))
+    return _dates_as_written(fields)
+
+
+def _dates_as_written(fields: pa.ChunkedArray) -> Column:
+    different = pc.unique(fields.drop_null()).to_pandas()
+    read = {how: pd.to_datetime(different, format=how, errors="coerce") for how in _WAYS}
+    fitting = [how for how, dates in read.items() if dates.notna().all()]
+    if not fitting:
+        nearest = max(read.values(), key=lambda dates: dates.notna().sum())
+        return Column(fields, fault=_first_fault(fields, different[nearest.isna()]))
+    first, *others = fitting
+    if any(not read[first].equals(read[other]) for other in others):
+        day = different[read[first] != read[others[0]]].iloc[0]
+        return Column(fields, fault=f"{day!r} may be day or month first, and no row tells which")
+    dates = pd.to_datetime(fields.to_pandas(), format=first)
+    found = pa.chunked_array([pa.array(dates, pa.timestamp("us"), from_pandas=True)])
+    order = None if others else {"%d": "day first", "%m": "month first"}.get(first[:2])
+    return Column(_as_days(found), note=f"its dates are read {order}" if order else "")
+
+
+def _first_fault(fields: pa.ChunkedArray, others: pd.Series) -> str:
+    row = pc.index(pc.is_in(fields, pa.array(others, fields.type)), True).as_py()
+    return f"row {row + 1} has {shown(repr(fields[row].as_py()))}"
+
+
+def _as_days(times: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Times that are all midnights as dates."""
+    if not pa.types.is_timestamp(times.type) or times.type.tz is not None:
+        return times
+    days = pc.cast(times, pa.date32(), safe=False)
+    return days if _all(pc.equal(pc.cast(days, times.type), times)) else times
+
+
 def marks_of(columns: list[pa.ChunkedArray]) -> Marks:
     """How the numbers of a file are written: not with a point, where a column shows it."""
     texts = [column for column in columns if pc.any(pc.match_substring(column, ",")).as_py()]
@@ -113,9 +174,7 @@ def _first_type(fields: pa.ChunkedArray, marks: Marks) -> pa.ChunkedArray | None
         _integers,
         lambda fields: _numbers(fields, marks),
         _booleans,
-        lambda fields: _cast(fields, pa.date32()),
-        lambda fields: _cast(fields, pa.timestamp("us")),
-        lambda fields: _cast(fields, pa.timestamp("us", "UTC")),
+        *(partial(_cast, type=type) for type in _DATES),
     )
     beginning = fields.slice(0, 1000)  # most types are out of question after a few rows
     fitting = (read for read in readers if read(beginning) is not None)

@@ -1,6 +1,7 @@
 """What columns mean: each role's values read from a table, or one clear refusal."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pandas as pd
 
 from flows.config.problems import nearest
 from flows.config.sections import DataConfig
-from flows.errors import InputError
+from flows.errors import Faults, InputError
 from flows.messages.limits import shown
 from metalearners._typing import Array, Floats
 from metalearners.data.dataset import are_propensities
@@ -16,6 +17,11 @@ from metalearners.data.estimate_columns import arm_name
 from metalearners.data.schema import as_days, is_date
 
 _PLAIN = ("string", "integer", "floating", "boolean")
+ROLES = tuple(
+    f"data.{role}"
+    for role in ("outcome", "treatment", "row_id", "weight", "group", "strata", "propensity")
+)
+_ARM = ("an arm", "Remove those rows.")
 _LARGEST_INTEGER = 2**53
 _LARGEST = 1e100  # squares of larger numbers come near the end of floats
 
@@ -25,10 +31,11 @@ def as_features(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
 
     Raises InputError if a column is neither.
     """
-    return pd.DataFrame({name: _as_feature(frame[name]) for name in names}, copy=False)
+    return pd.DataFrame({name: as_feature(frame[name]) for name in names}, copy=False)
 
 
-def _as_feature(column: pd.Series) -> pd.Series:
+def as_feature(column: pd.Series) -> pd.Series:
+    """A feature column as base models take it; an InputError if they can't."""
     kind = _kind(column)
     if is_date(kind):
         return as_days(column)
@@ -70,14 +77,19 @@ def _kind(column: pd.Series) -> str:
     return pd.api.types.infer_dtype(values, skipna=True)
 
 
-def known_propensity(frame: pd.DataFrame, data: DataConfig, arms: Sequence[Any]) -> Floats | None:
+def known_propensity(
+    frame: pd.DataFrame, data: DataConfig, arms: Sequence[Any], left_out: Collection[str] = ()
+) -> Floats | None:
     """(n, K) known probabilities of the arms, or None where they are to be estimated.
+
+    `left_out` are arms that take no part.
 
     Raises InputError if arms are unknown or missing, or a probability isn't inside (0, 1).
     """
     rule = data.propensity
     if rule is None:
         return None
+    _check_design(data, arms, left_out)
     if not isinstance(rule, dict):
         if len(arms) != 2:
             raise InputError(
@@ -115,9 +127,9 @@ def read_strata(frame: pd.DataFrame, data: DataConfig) -> pd.Series | None:
     return _labels(frame[data.strata], "data.strata", "a stratum", remedy)
 
 
-def check_design(data: DataConfig, arms: Sequence[Any], left_out: dict[str, int]) -> None:
+def _check_design(data: DataConfig, arms: Sequence[Any], left_out: Collection[str]) -> None:
     """Refuse a known design whose control would be given what belongs to arms left out."""
-    if data.propensity is None or not left_out:
+    if not left_out:
         return
     given = data.propensity if isinstance(data.propensity, dict) else {}
     if arm_name(arms[0]) not in map(arm_name, given):
@@ -135,23 +147,26 @@ def _probability(frame: pd.DataFrame, value: float | str) -> Floats:
 
 
 def choose_columns(
-    data: DataConfig, names: list[str], data_names: list[str]
+    data: DataConfig, names: list[str], data_names: list[str], faults: Faults
 ) -> tuple[list[str], list[str], list[str]]:
     """Columns to read, the features among them, and what to warn of.
 
     `names` are all columns; `data_names` are those that no program wrote for itself.
     """
-    of_features = [("features", column) for column in data.features or []]
-    for role, column in [*data.roles.items(), *of_features]:
-        if column not in names:
-            raise InputError(
-                f"data.{role}: expected a column of {data.source}; {column!r} is none. "
-                f"{nearest(column, names)}It has: {shown(', '.join(names), 300)}."
-            )
-    roles = list(dict.fromkeys(data.roles.values()))
-    features = data.features or [name for name in data_names if name not in roles]
-    if not features:
-        raise InputError(f"Expected feature columns in {data.source}; every column has a role.")
+    for role, column in data.roles.items():
+        faults.judge(f"data.{role}", partial(check_name, data, role, column, names))
+    given = data.features or []
+    for column in given:
+        check = partial(check_name, data, "features", column, names)
+        faults.judge(f"data.features.{column}", check)
+    roles = list(dict.fromkeys(c for c in data.roles.values() if c in names))
+    features = [column for column in given if column in names]
+    # A column whose role is unknown may be any of the others.
+    if data.features is None and faults.knows("data.features", *ROLES):
+        features = [name for name in data_names if name not in roles]
+        if not features:
+            message = f"Expected feature columns in {data.source}; every column has a role."
+            faults.note(message, "data.features")
     warnings = []
     if data.features is None:
         warnings.append(
@@ -162,11 +177,39 @@ def choose_columns(
     return list(dict.fromkeys(roles + features)), features, warnings
 
 
-def read_arms(column: pd.Series, data: DataConfig) -> tuple[list[Any], Array, dict[str, int]]:
+def check_name(data: DataConfig, role: str, column: str, names: list[str]) -> None:
+    """Refuse the name of a column that the source doesn't have."""
+    if column not in names:
+        raise InputError(
+            f"data.{role}: expected a column of {data.source}; {column!r} is none. "
+            f"{nearest(column, names)}It has: {shown(', '.join(names), 300)}."
+        )
+
+
+def read_arms(
+    column: pd.Series, data: DataConfig, faults: Faults
+) -> tuple[list[Any], Array, dict[str, int]] | None:
     """Labels of the arms, each row's code (-1: takes no part), rows left out by label."""
-    _labels(column, "data.treatment", "an arm", "Remove those rows.")
+    where = "data.treatment"
+    faults.judge(f"{where}.each", lambda: _check_complete(column, where, *_ARM))
+    if column.isna().all():
+        return None
+    faults.judge(f"{where}.kind", lambda: _check_kind(column, where))
+    if not faults.knows(f"{where}.kind"):
+        return None
     codes, found = pd.factorize(column, sort=True)
     labels = [_plain(label) for label in found.tolist()]
+    faults.judge("data.control", lambda: _label(data.control, labels, "data.control"))
+    for i, arm in enumerate(data.arms or []):
+        faults.judge(f"data.arms.{i}", partial(_label, arm, labels, "data.arms"))
+    if not faults.knows(where, "data.control", "data.arms"):
+        return None
+    return faults.judge("data.arms", lambda: _arms_among(labels, codes, column, data))
+
+
+def _arms_among(
+    labels: list[Any], codes: Array, column: pd.Series, data: DataConfig
+) -> tuple[list[Any], Array, dict[str, int]]:
     control = _label(data.control, labels, "data.control")
     chosen = [_label(arm, labels, "data.arms") for arm in data.arms or labels]
     if control not in chosen:
@@ -186,14 +229,34 @@ def read_arms(column: pd.Series, data: DataConfig) -> tuple[list[Any], Array, di
     return arms, own, counts
 
 
+def taking_part(frame: pd.DataFrame, data: DataConfig) -> Array | None:
+    """(n,) 0 for rows of the arms to use, else -1, where arms are at fault; None if not known."""
+    if data.treatment not in frame:
+        return np.zeros(len(frame), int) if data.arms is None else None
+    column = frame[data.treatment]
+    part = column.notna()
+    if data.arms is not None:
+        names = [arm_name(arm) for arm in data.arms]
+        part &= column.astype(object).map(arm_name, "ignore").isin(names)
+    return np.where(part, 0, -1) if part.any() else None
+
+
 def _labels(column: pd.Series, where: str, what: str, remedy: str) -> pd.Series:
     """A column of labels, one in each row, or a refusal."""
+    _check_complete(column, where, what, remedy)
+    return _check_kind(column, where)
+
+
+def _check_complete(column: pd.Series, where: str, what: str, remedy: str) -> None:
     missing = int(column.isna().sum())
     if missing:
         raise InputError(
             f"{where}: expected {what} in each row of {column.name!r}; {missing} of {len(column)} "
             f"have none. {remedy}"
         )
+
+
+def _check_kind(column: pd.Series, where: str) -> pd.Series:
     kind = _kind(column)
     if kind == "floating" and np.isinf(column.astype(float)).any():
         kind = "infinite values"  # no JSON
@@ -274,24 +337,30 @@ def _is_positive(column: pd.Series, positive: Any) -> Array:
     return (codes == labels.index(one)).astype(np.int64)
 
 
-def read_weight(column: pd.Series, codes: Array, arms: list[Any]) -> Floats:
-    """(n,) sampling weights, some of each arm above 0."""
-    values = _numbers(column, "data.weight")
+def read_weight(
+    frame: pd.DataFrame, codes: Array, arms: Sequence[Any], data: DataConfig
+) -> Floats | None:
+    """(n,) sampling weights, some of each arm above 0; None where rows have none."""
+    if data.weight is None:
+        return None
+    values = _numbers(frame[data.weight], "data.weight")
     negative = int((values < 0).sum())
     empty = [arm for code, arm in enumerate(arms) if not values[codes == code].any()]
     if negative or empty:
         found = f"{negative} negative ones" if negative else f"only zeros in {empty}"
         raise InputError(
-            f"data.weight: expected weights of 0 and above in {column.name!r}, some above 0 in "
+            f"data.weight: expected weights of 0 and above in {data.weight!r}, some above 0 in "
             f"each arm; found {found}. Weights say how many units a row stands for."
         )
     return values
 
 
-def read_groups(column: pd.Series) -> Array:
-    """(n,) labels of clusters."""
+def read_groups(frame: pd.DataFrame, data: DataConfig) -> Array | None:
+    """(n,) labels of clusters; None where rows are none of any."""
+    if data.group is None:
+        return None
     remedy = "Give each such row a group of its own."
-    return _labels(column, "data.group", "a group", remedy).to_numpy()
+    return _labels(frame[data.group], "data.group", "a group", remedy).to_numpy()
 
 
 def _numbers(column: pd.Series, where: str) -> Floats:

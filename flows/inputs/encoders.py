@@ -22,7 +22,7 @@ def with_encoders(config: Config, X: pd.DataFrame) -> tuple[Config, list[str]]:
     Parameters
     ----------
     config : Config
-        A config with a base model for each role.
+        A config whose base models can be built.
     X : DataFrame of shape (n, p)
         The features.
 
@@ -38,7 +38,9 @@ def with_encoders(config: Config, X: pd.DataFrame) -> tuple[Config, list[str]]:
     gaps = bool(X[numbers].isna().any(axis=None))
     told: dict[str, list[str]] = {}
 
-    def encoded(model: ModelSpec, where: str) -> ModelSpec:
+    def encoded(model: ModelSpec | None, where: str) -> ModelSpec | None:
+        if model is None:  # the default, which takes them
+            return None
         estimator = resolve(model, where).build()
         if isinstance(estimator, Pipeline):
             return model

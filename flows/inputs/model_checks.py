@@ -53,9 +53,14 @@ def _check_features(estimator: Any, X: pd.DataFrame, who: str) -> None:
             f"Expected no missing values in {', '.join(missing)}: {who} can't take them. "
             "Name a sklearn.pipeline.Pipeline with an imputer, or a model that can."
         )
-    odd = odd_names(X)
+
+
+def check_names(who: str, kind: str, learner: MetaLearner, X: pd.DataFrame) -> None:
+    """Refuse names of features that the base model takes not."""
+    estimator, odd = learner.spec(kind).build(), odd_names(X)
     if odd and type(estimator).__module__.startswith("lightgbm."):
+        model = f"{type(estimator).__name__}, the {kind} of {who},"
         raise InputError(
-            f'Expected other names than {odd}: {who} takes none with , : " [ ] {{ }} or line '
+            f'Expected other names than {odd}: {model} takes none with , : " [ ] {{ }} or line '
             "ends, and no two that differ by spaces for underscores. Rename those columns."
         )

@@ -3,7 +3,8 @@
 import importlib.util
 import inspect
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, get_args
 
 from sklearn.base import is_classifier, is_regressor
@@ -12,13 +13,14 @@ from flows.config.parameters import check_params, check_values, is_spec
 from flows.config.problems import nearest
 from flows.config.reading import parse
 from flows.config.sections import Config, ModelSpec
-from flows.errors import InputError
+from flows.errors import Faults, InputError
 from metalearners.base_models.nesting import is_splitter
 from metalearners.declaration.defaults import Role, lightgbm_params
 from metalearners.fits.estimator_spec import EstimatorSpec
 from metalearners.metalearner import MetaLearner
 from metalearners.registry import REGISTRY
 
+REFERENCE = "DRLearner"  # its nuisances serve average effects and evaluation
 IMPORT_ROOTS = ("sklearn", "lightgbm", "xgboost", "catboost", "cuml")
 IMPORT_ROOTS_VARIABLE = "UPLIFT_IMPORT_ROOTS"
 _INSTALL = {"xgboost": "xgboost", "catboost": "catboost", "cuml": "cuml-cu12"}
@@ -29,14 +31,53 @@ def learners_of(config: Config, n_variants: int) -> dict[str, MetaLearner]:
 
     Raises InputError if a base model can't be used as said.
     """
-    for name, entry in REGISTRY.items():
-        kinds = entry.kinds
-        for kind in set(getattr(config.models, name)) - set(kinds):
-            raise InputError(
-                f"models.{name}: expected model kinds among {', '.join(kinds)}; found {kind!r}. "
-                f"{nearest(kind, kinds)}".rstrip()
-            )
     return {name: make_learner(name, config, n_variants) for name in config.learners}
+
+
+def usable_models(config: Config, faults: Faults) -> Config:
+    """The config without base models and learners that can't be used as said."""
+    for name, entry in REGISTRY.items():
+        for kind in getattr(config.models, name):
+            known = entry.kinds
+            faults.judge(f"models.{name}.{kind}", partial(_check_kind, name, kind, known))
+    learners = config.learners if faults.knows("learners") else []
+    of_own = [(name, getattr(config.models, name)) for name in learners]
+    complete = with_defaults(config, 0, 2)
+    checks = {
+        place_of_model(kind, learner, own): partial(_spec_of, kind, learner, own, complete)
+        for name, own in [(REFERENCE, {}), *of_own]
+        for learner in [REGISTRY[name].load()]
+        for kind in REGISTRY[name].kinds
+    }
+    for place, check in checks.items():
+        faults.judge(place, check, ["data.outcome_type"])
+    config = _without_faulty(config, faults)
+    for name in learners:
+        faults.judge(f"learners.{name}", partial(make_learner, name, config, 2))
+    usable = [name for name in learners if faults.knows(f"learners.{name}")]
+    return config.model_copy(update={"learners": usable})
+
+
+def _without_faulty(config: Config, faults: Faults) -> Config:
+    models = {role: m for role, m in config.models if faults.knows(f"models.{role}")}
+    for name in REGISTRY:
+        own = getattr(config.models, name)
+        models[name] = {k: m for k, m in own.items() if faults.knows(f"models.{name}.{k}")}
+    faultless = type(config.models).model_construct(**models)
+    return config.model_copy(update={"models": faultless})
+
+
+def _check_kind(name: str, kind: str, kinds: Sequence[str]) -> None:
+    if kind not in kinds:
+        raise InputError(
+            f"models.{name}: expected model kinds among {', '.join(kinds)}; found {kind!r}. "
+            f"{nearest(kind, kinds)}".rstrip()
+        )
+
+
+def place_of_model(kind: str, learner: type[MetaLearner], own: Mapping[str, ModelSpec]) -> str:
+    """The place in the config of a learner's base model, which may be its own or a role's."""
+    return f"models.{learner.__name__}.{kind}" if kind in own else f"models.{learner.role_of(kind)}"
 
 
 def make_learner(
@@ -98,7 +139,7 @@ def _spec_of(
 ) -> EstimatorSpec:
     role = learner.role_of(kind)
     model = own.get(kind) or getattr(config.models, role)
-    where = f"models.{learner.__name__}.{kind}" if kind in own else f"models.{role}"
+    where = place_of_model(kind, learner, own)
     spec = resolve(model, where)
     binary = config.data.outcome_type == "binary"
     _check_role(spec, where, classifier=role == "propensity" or (role == "outcome" and binary))
@@ -130,7 +171,7 @@ def resolve(model: ModelSpec, where: str, nested: bool = False) -> EstimatorSpec
 def _nested(value: Any, where: str) -> Any:
     if isinstance(value, Mapping):
         if is_spec(value):
-            return resolve(parse(ModelSpec, value, f"{where}."), where, nested=True).build()
+            return resolve(parse(ModelSpec, value, "", f"{where}."), where, nested=True).build()
         return {k: _nested(v, f"{where}.{k}") for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         items = [_nested(v, f"{where}.{i}") for i, v in enumerate(value)]

@@ -20,7 +20,7 @@ import pyarrow.parquet
 from fsspec.implementations.local import LocalFileSystem
 
 from flows.errors import InputError
-from flows.inputs.column_types import Column, typed
+from flows.inputs.column_types import Column, as_dates, typed
 from flows.inputs.places import Place, check_allowed, compression_of, find_files
 from flows.inputs.text_files import Asked, TextFiles, open_text_files
 from flows.messages.limits import shown
@@ -148,7 +148,8 @@ class FileSource(Source):
         ]
         self._check_each_has(in_files)
         if self._place.format == "text":
-            found, rows = self._text.read(in_files, labels, {**self._asked.types, **types})
+            given = {**self._asked.of_columns, **types}
+            found, rows = self._text.read(in_files, labels, given)
         else:
             found, rows = self._read_arrow(in_files)
         return found | self._key_columns([n for n in columns if n not in in_files], rows)
@@ -223,7 +224,9 @@ class FileSource(Source):
         steps = self._steps()
         parts = [self._table(file, columns, steps) for file in self._place.files]
         table = pa.concat_tables(parts, promote_options="permissive")
-        return {name: Column(table[name]) for name in columns}, [part.num_rows for part in parts]
+        dates = self._asked.dates
+        found = {n: as_dates(table[n]) if n in dates else Column(table[n]) for n in columns}
+        return found, [part.num_rows for part in parts]
 
     def _check_each_has(self, columns: Sequence[str]) -> None:
         for file, names in self._names_by_file.items():

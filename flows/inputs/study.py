@@ -3,17 +3,25 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
 from flows.config.sections import Config
-from flows.errors import InputError
+from flows.errors import Faults, InputError
 from flows.inputs.encoders import with_encoders
-from flows.inputs.model_checks import check_model
-from flows.inputs.models import learners_of, make_learner, with_defaults
-from flows.inputs.rows import Rows, in_labels, read_rows
+from flows.inputs.model_checks import check_model, check_names
+from flows.inputs.models import (
+    REFERENCE,
+    learners_of,
+    make_learner,
+    place_of_model,
+    usable_models,
+    with_defaults,
+)
+from flows.inputs.rows import Columns, Rows, in_labels, read_columns, rows_of
 from flows.messages.progress import Steps
 from flows.messages.secrets import without_secrets
 from metalearners._typing import Array
@@ -59,39 +67,72 @@ class Study(Rows):
         return Schema.of(self.features, self.dates)
 
 
-def load_study(config: Config, frame: Any = None) -> Study:
+def load_study(config: Config, faults: Faults | None = None, frame: Any = None) -> Study:
     """Read a config's data, which may be a data frame in memory, and prove that it can be run.
+
+    `faults` are those of the config itself.
 
     Raises InputError if the data, the config or the two together are wrong.
     """
+    faults = Faults() if faults is None else faults
     steps = Steps("load", 4)
-    learners_of(config, n_variants=2)  # wrong base models are refused before data are read
-    rows = read_rows(config.data, frame)
+    usable = usable_models(config, faults)
+    columns = read_columns(config.data, faults, frame)
     steps.count()
-    held_out = _draw_held_out(rows, config)
-    _check_weighted(rows)
-    with in_labels(config.data, rows.arms):
-        study = _study_of(rows, _dataset(rows, held_out, config), config)
+    study = None
+    if columns is not None:
+        usable, encoders = with_encoders(usable, columns.X)
+        columns.warnings.extend(encoders)
+        _check_models(columns, usable, faults)
+        steps.count()
+        rows = rows_of(columns, config.data, faults)
+        steps.count()
+        study = None if rows is None else _judged(rows, usable, faults)
+    faults.refuse()
+    assert study is not None  # else there was a fault
+    if config.cache.enabled:
         for learner in (*study.learners.values(), study.reference):
-            learner.check(study.dataset)
-    steps.count()
-    _check_models(study)
-    steps.count()
-    _try_models(study)
+            study.warnings.extend(line for line in learner.unkept() if line not in study.warnings)
     steps.count()
     return study
+
+
+def _judged(rows: Rows, config: Config, faults: Faults) -> Study | None:
+    """The study of rows, as far as they make one; what is at fault is noted."""
+    settings = ["folds", "evaluation"]
+    held_out = faults.judge("rows.held_out", lambda: _draw_held_out(rows, config), settings)
+    faults.judge("rows.weighted", lambda: _check_weighted(rows), ["rows.held_out"])
+
+    def make() -> Study:
+        with in_labels(config.data, rows.arms):
+            return _study_of(rows, _dataset(rows, held_out, config), config)
+
+    study = faults.judge("dataset", make)
+    if study is not None:
+        for name, learner in _all_learners(study):
+            check = partial(_check_learner, study, learner)
+            faults.judge(f"rows of {name}", check, ["rows", *settings])
+        _try_models(study, faults)
+    return study
+
+
+def _check_learner(study: Study, learner: MetaLearner) -> None:
+    with in_labels(study.config.data, study.arms):
+        learner.check(study.dataset)
+
+
+def _all_learners(study: Study) -> list[tuple[str, MetaLearner]]:
+    return [*study.learners.items(), ("evaluation", study.reference)]
 
 
 def _study_of(rows: Rows, dataset: Dataset, config: Config) -> Study:
     n_variants = len(rows.arms)
     config = with_defaults(config, int(dataset.train.sum()), n_variants)
-    config, encoders = with_encoders(config, dataset.X)
     judging = _judging(dataset, config)
     learners = learners_of(config, n_variants)
-    reference = cast(DRLearner, make_learner("DRLearner", config, n_variants, own_models=False))
+    reference = cast(DRLearner, make_learner(REFERENCE, config, n_variants, own_models=False))
     warnings = [
         *rows.warnings,
-        *encoders,
         *_few_groups(dataset, rows.arms),
         *_few_held_out(dataset, judging),
         *_concerns([*learners.values(), reference], dataset),
@@ -226,22 +267,37 @@ def _concerns(learners: list[MetaLearner], d: Dataset) -> list[str]:
     return list(dict.fromkeys(said for one in learners for said in one.concerns(d)))
 
 
-def _check_models(study: Study) -> None:
+def _check_models(columns: Columns, config: Config, faults: Faults) -> None:
     """Refuse base models that can't take the features or weights that they would get."""
-    known = set() if study.propensity is None else {PROPENSITY_MODEL}
-    asked = [(name, learner, learner.kinds) for name, learner in study.learners.items()]
-    asked.append(("evaluation", study.reference, study.reference.NUISANCE_KINDS))
-    for name, learner, kinds in asked:
+    data = config.data
+    known = (
+        {PROPENSITY_MODEL} if data.propensity is not None or data.design == "randomised" else set()
+    )
+    reference = make_learner(REFERENCE, config, 2, own_models=False)
+    learners = [*learners_of(config, 2).items(), ("evaluation", reference)]
+    for name, learner in learners:
+        own = getattr(config.models, name, {})
+        kinds = reference.NUISANCE_KINDS if learner is reference else learner.kinds
         for kind in (kind for kind in kinds if kind not in known):
-            check_model(name, kind, learner, study.features, study.weight is not None)
+            place, about = (
+                place_of_model(kind, type(learner), own),
+                (name, kind, learner, columns.X),
+            )
+            faults.judge(place, partial(check_model, *about, data.weight is not None))
+            faults.judge("names of features", partial(check_names, *about), [place])
 
 
-def _try_models(study: Study) -> None:
-    """Refuse base models that would be refused in their fits; warn of those that no cache keeps."""
-    for learner in (*study.learners.values(), study.reference):
-        try:
-            learner.check_models(study.dataset)
-        except ValueError as error:
-            raise InputError(f"{study.config.data.source}: {error}") from None
-        if study.config.cache.enabled:
-            study.warnings.extend(line for line in learner.unkept() if line not in study.warnings)
+def _try_models(study: Study, faults: Faults) -> None:
+    """Refuse base models that would be refused in their fits."""
+    for name, learner in _all_learners(study):
+        own = getattr(study.config.models, name, {})
+        for kind in learner.kinds:
+            place = place_of_model(kind, type(learner), own)
+            faults.judge(place, partial(_try_model, study, learner, kind), ["names of features"])
+
+
+def _try_model(study: Study, learner: MetaLearner, kind: str) -> None:
+    try:
+        learner.check_models(study.dataset, only=[kind])
+    except ValueError as error:
+        raise InputError(f"{study.config.data.source}: {error}") from None

@@ -15,7 +15,15 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.csv
 
-from flows.inputs.column_types import POINT, Column, Marks, as_number, marks_of, typed
+from flows.inputs.column_types import (
+    POINT,
+    Column,
+    Marks,
+    as_dates,
+    as_number,
+    marks_of,
+    typed,
+)
 
 Open = Callable[[str], BinaryIO]
 
@@ -36,6 +44,12 @@ class Asked:
     thousands: str | None = None
     missing: Sequence[str] = ()
     types: Mapping[str, str] = field(default_factory=dict)
+    dates: Sequence[str] = ()
+
+    @property
+    def of_columns(self) -> dict[str, str]:
+        """``text``, ``number`` or ``date``, by column."""
+        return {**self.types, **dict.fromkeys(self.dates, "date")}
 
 
 @dataclass(frozen=True)
@@ -105,7 +119,7 @@ class TextFiles:
         labels : collection of str
             Columns whose fields are labels, which are kept as they are written.
         types : mapping
-            ``text`` or ``number``, by column that is one, whatever it looks like.
+            ``text``, ``number`` or ``date``, by column that is one, whatever it looks like.
         """
         asked = types or {}
         kept = {*labels, *asked}
@@ -124,6 +138,8 @@ class TextFiles:
         return found, [part.num_rows for part in parts]
 
     def _asked(self, values: pa.ChunkedArray, type: str) -> Column:
+        if type == "date":
+            return as_dates(values)
         return Column(values) if type == "text" else as_number(values, self.dialect.marks)
 
     def _typed(self, values: pa.ChunkedArray, is_label: bool) -> Column:

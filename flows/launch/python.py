@@ -16,7 +16,7 @@ from flows.errors import InputError
 from flows.inputs.source import IN_MEMORY
 from flows.launch.display import progress_display
 from flows.launch.result import RunResult
-from flows.launch.start import launch
+from flows.launch.start import data_told, launch
 from flows.messages.limits import shown
 
 _OF_DATA, _AT_TOP = DataConfig.model_fields, Config.model_fields
@@ -97,7 +97,8 @@ def config_and_frame(first: Any, keys: Mapping[str, Any]) -> tuple[Config, Any]:
     frame, data = None, content.get("data")
     if isinstance(data, Mapping) and _is_frame(data.get("source")):
         frame, content = data["source"], _merged(content, {"data": {"source": IN_MEMORY}})
-    return parse_config(_plain(content), where), frame
+    with data_told(frame):
+        return parse_config(_plain(content), where), frame
 
 
 def _content(first: Any) -> tuple[Mapping[str, Any], str]:

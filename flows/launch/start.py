@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from flows.config.files import is_full
-from flows.config.reading import load_config
+from flows.config.reading import ConfigError, load_config
 from flows.config.sections import Config
 from flows.errors import InputError
 from flows.messages import progress
@@ -56,6 +56,23 @@ def launch(config: Config, refresh: bool, quiet: bool = False, frame: Any = None
         if not interrupted(error):
             record_failure(config, error)
         raise
+
+
+def config_of(path: Path, changes: Iterable[str] = (), output: str | None = None) -> Config:
+    """A config; the faults of its data too where it is refused."""
+    with data_told():
+        return load_config(path, changes, output)
+
+
+@contextlib.contextmanager
+def data_told(frame: Any = None) -> Iterator[None]:
+    """Where a config is refused, tell the faults of its data too."""
+    try:
+        yield
+    except ConfigError as refused:
+        from flows.loading import told_with_data  # slow, as it reads data
+
+        raise told_with_data(refused, frame) from None
 
 
 def launch_tune(config: Config, budget_seconds: float, quiet: bool = False) -> Path:

@@ -1,6 +1,6 @@
 """Arguments, data and base models that a learner refuses before anything is fitted."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from inspect import signature
 from typing import Any
 
@@ -107,13 +107,21 @@ class CheckedDeclaration(Declaration):
                 d.splits(self.n_folds_of(kind))
             select(d.X, self.columns(kind))
 
-    def check_models(self, d: Dataset, fit_params: Mapping[str, Any] | None = None) -> None:
+    def check_models(
+        self,
+        d: Dataset,
+        fit_params: Mapping[str, Any] | None = None,
+        only: Collection[str] | None = None,
+    ) -> None:
         """Refuse base models whose fits would fail on their parameters or features.
 
-        `fit_params` are those of `MetaLearner.fit`.
+        `fit_params` are those of `MetaLearner.fit`. Only model kinds among `only` are judged; None
+        stands for all.
         """
         few, typed = take(d.X, np.arange(min(len(d), TRIAL_ROWS))), bool(kinds(d.X))
         for kind in self._kinds_to_fit(d):
+            if only is not None and kind not in only:
+                continue
             spec, who = self.spec(kind), f"the {self._stage(kind)} model {kind}"
             if typed:
                 check_kinds(spec.build(), select(d.X, self.columns(kind)), f"the {kind}")

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
 from metalearners._typing import Array, Floats
 from metalearners.data.containers import check_same_rows
 from metalearners.data.conversion import as_array
-from metalearners.evaluation.means import Estimate, mean_with_error
+from metalearners.evaluation.means import Estimate, cluster_codes, mean_with_error
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +107,80 @@ def arm_shares(
     [0.25, 0.75]
     """
     return ArmShares.among(w, n_variants, strata, weight).of(len(w), strata)
+
+
+@dataclass(frozen=True, eq=False)
+class SampleRatio:
+    """How many units each arm has, and how many a design gives it.
+
+    Parameters
+    ----------
+    found, expected : (K,) array
+        Rows or clusters; one whose rows are in several arms counts in parts.
+    p_value : float
+        Of the hypothesis that the design drew the arms. 1 where an arm is expected to have fewer
+        than 20 units: the distribution of so few isn't close to that of the test.
+    """
+
+    found: Floats
+    expected: Floats
+    p_value: float
+
+    @property
+    def is_mismatch(self) -> bool:
+        """Whether chance explains the difference with a probability below 0.001."""
+        return self.p_value < _MISMATCH
+
+    @property
+    def is_close(self) -> bool:
+        """Whether no arm is more than a twentieth away from what is expected."""
+        return bool((np.abs(self.found / self.expected - 1) < _CLOSE).all())
+
+
+_MISMATCH = 1e-3  # the level that experimentation platforms use
+_CLOSE = 0.05
+_FEWEST_UNITS = 20
+
+
+def sample_ratio(w: Array, propensity: Floats, groups: Array | None = None) -> SampleRatio:
+    r"""Whether the arms are of the sizes that a design gives: a test of sample ratio mismatch.
+
+    .. math:: T = U^\top V^{-1} U, \quad U = \sum_c \frac1{n_c} \sum_{i \in c} (1[w_i] - e_i), \quad
+              V = \sum_c \frac1{n_c} \sum_{i \in c} (\mathrm{diag}(e_i) - e_i e_i^\top)
+
+    over clusters c of n_c rows, against a chi-squared distribution with K - 1 degrees of freedom.
+    Each row is a cluster without `groups`; with one probability for all rows, that is Pearson's
+    test of the counts. V is the variance where all rows of a cluster get one arm, and else a bound
+    of it.
+
+    Rows that depend on their arm have other shares whatever the design, such as those that were
+    sampled with unequal weights or left after the treatment.
+
+    Parameters
+    ----------
+    w : (n,) array of int
+        Arm codes.
+    propensity : (n, K) array
+        The design's probabilities, inside (0, 1).
+    groups : (n,) array, optional
+        Labels of clusters.
+
+    References
+    ----------
+    Fabijan et al. (2019), Diagnosing sample ratio mismatch in online controlled experiments.
+    KDD, pp. 2156-2164.
+    """
+    check_same_rows(w=w, propensity=propensity, groups=groups)
+    w, e = as_array(w), as_array(propensity)
+    member = cluster_codes(len(w), groups)
+    part = 1 / np.bincount(member)[member]
+    found, expected = np.bincount(w, part, e.shape[1]).astype(float), part @ e
+    if expected.min() < _FEWEST_UNITS:
+        return SampleRatio(found, expected, 1.0)
+    variance = np.diag(expected) - (e * part[:, None]).T @ e
+    gap = (found - expected)[1:]
+    statistic = gap @ np.linalg.solve(variance[1:, 1:], gap)
+    return SampleRatio(found, expected, float(special.chdtrc(len(gap), statistic)))
 
 
 @dataclass(frozen=True)

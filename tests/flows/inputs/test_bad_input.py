@@ -9,6 +9,7 @@ import datetime
 import decimal
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from flows.config.sections import ModelSpec
 from flows.errors import InputError
 from flows.inputs.models import resolve
 from flows.inputs.source import open_source
+from flows.launch import start
 from flows.loading import load
 from flows.runs import find_run
 from flows.scoring import score_file
@@ -931,6 +933,22 @@ def test_empty_treatment_in_a_csv_is_missing():
     refused("60 of 120 have none", data(source=write("a.csv", frame)))
 
 
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_dates_are_read_as_such_whatever_the_format(ending):
+    frame = rows().assign(id=[f"{1 + i % 28:02}.02.2024" for i in range(N)])
+    source = with_content("a.jsonl", frame.to_json(orient="records", lines=True))
+    source = source if ending == "jsonl" else write(f"a.{ending}", frame)
+    read = data(source=source, row_id="id", read={"dates": ["id"]})
+
+    refused("data.features: .*'id'; found date", merged(read, data(features=["id"], row_id=None)))
+    refused("expected dates in 'w', .*; row 1 has 'a'", merged(read, data(read={"dates": ["w"]})))
+    refused("read.dates: .*'q' is none", merged(read, data(read={"dates": ["q"]})))
+    refused("found both for 'id'", merged(read, data(read={"types": {"id": "text"}})))
+    found = study(read)
+    assert found.row_ids[0] == datetime.date(2024, 2, 1)
+    assert "id: its dates are read day first." in found.warnings
+
+
 def test_many_texts_are_warned_of():
     found = study(frame=put("x", [f"{i}." for i in range(N)]))
     assert "Feature x has 120 different texts" in found.warnings[-1]
@@ -943,6 +961,34 @@ def test_rows_that_share_an_identity_are_warned_of():
     assert any(shared in line for line in study(data(row_id="id"), frame).warnings)
     in_clusters = study(data(row_id="id", group="id"), frame)
     assert not any("share their" in line for line in in_clusters.warnings)
+
+
+RANDOMISED = data(design="randomised")
+RATIOS = {  # rows by arm, changes, what the warning begins with; empty for none
+    "known and right": ([2_000, 2_000], data(propensity=0.5), ""),
+    "known and wrong": ([2_200, 1_800], data(propensity=0.5), "Sample ratio mismatch: .*2,200 r"),
+    "known, a tenth": ([3_600, 400], data(propensity=0.1), ""),
+    "randomised, equal": ([2_020, 1_980], RANDOMISED, ""),
+    "randomised, nearly equal": ([20_700, 19_300], RANDOMISED, "Sample ratio mismatch: .*nearly"),
+    "randomised, a tenth": ([3_600, 400], RANDOMISED, ""),
+    "nobody drew them": ([20_700, 19_300], {}, ""),
+    "a rare treatment": ([3_980, 20], {}, ""),
+    "a trial's tiny arm": ([3_980, 20], RANDOMISED, "Arm b has 20 of 4,000 rows"),
+    "a third label": ([2_000, 1_980, 20], {}, "Arm c has 20 of 4,000 rows"),
+    "arms that are listed": ([2_000, 1_980, 20], data(arms=["a", "b", "c"]), ""),
+}
+
+
+@pytest.mark.parametrize(("counts", "changes", "told"), RATIOS.values(), ids=RATIOS)
+def test_sizes_of_arms_that_no_design_gives_are_warned_of(counts, changes, told):
+    n, rng = sum(counts), np.random.default_rng(0)
+    arms = rng.permutation(np.repeat(list("abc")[: len(counts)], counts))
+    frame = pd.DataFrame({"w": arms, **{name: rng.normal(size=n) for name in "yxn"}})
+    found = study(changes, frame).warnings
+
+    warned = [line for line in found if re.match("Sample ratio|Arm .* has", line)]
+    assert len(warned) == bool(told)
+    assert re.match(told, "".join(warned))
 
 
 @pytest.mark.parametrize("value", [1, "a", True])
@@ -1155,6 +1201,75 @@ UNFILLED = pipeline(("a", {"estimator": "sklearn.preprocessing.PolynomialFeature
 
 def test_pipeline_that_cannot_take_the_features_is_refused():
     refused("no missing values in x: Pipeline", UNFILLED, rows().assign(**MISSING))
+
+
+# Several faults at once
+
+LOGISTIC = "sklearn.linear_model.LogisticRegression"
+TOGETHER = {  # of a config, columns and models: changes of the config, columns
+    "unknown key": ({"learner": []}, {}),
+    "bad number": ({"folds": {"n_folds": 1}}, {}),
+    "another bad number": ({"clip": -1}, {}),
+    "missing column": (data(outcome="yy"), {}),
+    "missing feature": (data(features=["x", "n", "nn", "site"]), {}),
+    "infinite feature": ({}, {"x": [np.inf, *range(N - 1)]}),
+    "texts as weights": (data(weight="weight"), {"weight": "1"}),
+    "groups of dates": (data(group="family"), {"family": [datetime.date(2020, 1, 1)] * N}),
+    "row without arm": ({}, {"w": [None, *"ab" * 59, "a"]}),
+    "label that isn't there": (data(control="c"), {}),
+    "unknown estimator": (model("lightgbm.LGBMRegressr"), {}),
+    "wrong role": (model(LOGISTIC, "treatment"), {}),
+    "missing values": (UNFILLED, {"n": [None, *range(N - 1)]}),
+    "unknown kind": ({"models": {"XLearner": {"foo": {"estimator": LINEAR}}}}, {}),
+    "output": ({"output": "file/runs"}, {}),
+    "cache": ({"cache": {"enabled": True, "storage": "file/cache"}}, {}),
+}
+TOGETHER_WITH_ROWS = {  # those of folds and of fits need rows whose roles are right
+    "folds": ({"folds": {"n_folds": 61}}, {}),
+    "fit on a few rows": (model("lightgbm.LGBMRegressor", "treatment", num_leaves=1), {}),
+    "weights": (data(weight="weight") | model("sklearn.neighbors.KNeighborsRegressor"), {}),
+    **{name: TOGETHER[name] for name in ("infinite feature", "output", "unknown kind")},
+}
+
+
+def faults_of(*faults):
+    """Lines of the message for faults, through the reading of a config and of its data."""
+    config, columns = merged(CONFIG, data(features=["x", "n", "site"])), {}
+    for changes, changed in faults:
+        config, columns = merged(config, changes), columns | changed
+    rows().assign(**columns).to_parquet("data.parquet")
+    Path("mine.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(InputError) as caught:
+        load(start.config_of(Path("mine.yaml")))
+    head, *lines = str(caught.value).removeprefix("mine.yaml: ").split("\n- ")
+    assert not lines or head == f"{len(lines)} faults:"
+    assert not Path("runs").exists()
+    return set(lines or [head])
+
+
+@pytest.mark.parametrize("faults", [TOGETHER, TOGETHER_WITH_ROWS], ids=["columns", "rows"])
+def test_faults_come_in_one_message_each_as_it_reads_alone(faults):
+    Path("file").touch()
+    alone = {name: faults_of(fault) for name, fault in faults.items()}
+    assert all(len(lines) == 1 for lines in alone.values())
+
+    assert faults_of(*faults.values()) == set().union(*alone.values())
+    rng = np.random.default_rng(0)
+    for several in [rng.choice(list(faults), size, replace=False) for size in (2, 2, 2, 3, 3)]:
+        expected = set().union(*(alone[name] for name in several))
+        assert faults_of(*(faults[name] for name in several)) == expected
+
+
+def test_nothing_is_guessed_of_what_a_fault_leaves_unknown():
+    """No default stands in for a setting that was refused, no column for one that isn't there."""
+    infinite = {"z": [np.inf, *range(N - 1)]}
+    labels = {"y": ["yes", "no"] * 60}
+    assert len(faults_of((data(features=None, outcome="yy"), infinite))) == 1
+    assert len(faults_of((data(outcome_typ="binary"), labels))) == 1
+    assert len(faults_of((data(propensity={"b": 0.5}, weight="wait"), {"weight": 0}))) == 1
+    few = {"folds": {"n_folds": 1}, "evaluation": {"holdout": 0}}
+    assert len(faults_of((few, {"w": [*"bb", *"a" * 118]}))) == 1
+    assert len(faults_of(({"data": {"source": "no.csv", "outcome": "yy"}}, {}))) == 1
 
 
 def test_nested_estimators_are_built_and_fitted():

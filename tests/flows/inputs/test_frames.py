@@ -10,11 +10,20 @@ import pyarrow.parquet
 import pytest
 
 from flows.config.sections import DataConfig
-from flows.errors import InputError
-from flows.inputs.rows import read_rows
+from flows.errors import Faults, InputError
+from flows.inputs.rows import read_columns, rows_of
 from flows.inputs.source import IN_MEMORY, open_source
 
 ROLES = {"outcome": "y", "treatment": "arm", "control": "none"}
+
+
+def read_rows(data, frame=None):
+    """The rows, or one refusal, as `load_study` has them."""
+    faults = Faults()
+    columns = read_columns(data, faults, frame)
+    rows = columns and rows_of(columns, data, faults)
+    faults.refuse()
+    return rows
 
 
 @pytest.fixture

@@ -1,15 +1,18 @@
 """Delimited text: what stands in a file is what is read, whatever its dialect and its types."""
 
 import csv
+import datetime
 import gzip
 import io
 import math
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from flows.inputs.column_types import as_dates
 from flows.inputs.text_files import open_text_files
 
 # Without what no CSV can hold: a null byte; and a lone surrogate, which is no text.
@@ -128,6 +131,43 @@ def test_numbers_but_for_a_text_are_a_fault_and_as_labels_none():
     assert column(files, "x").fault == "1 of 41 fields are none, such as 'abc'"
     assert column(files, "x", ["x"]).fault == ""
     assert column(source(written({"grade": ["1", "2", "A"] * 9})), "grade").fault == ""
+
+
+DAY = datetime.date(2024, 1, 31)
+DATES = [  # texts, what the first is, how it is told
+    (["2024-01-31", None], DAY, ""),
+    (["2024/1/31", "2024/02/01"], DAY, ""),
+    (["20240131"], DAY, ""),
+    (["31.1.2024", " 01.02.2024"], DAY, "its dates are read day first"),
+    (["01/31/2024", "02/03/2024"], DAY, "its dates are read month first"),
+    (["05/05/2024", "07/07/2024"], datetime.date(2024, 5, 5), ""),
+    (["31-01-2024 00:00", "31-01-2024 10:30"], datetime.datetime(2024, 1, 31), "its dates are"),
+    (["2024-01-31T10:00:00", "2024-02-01"], datetime.datetime(2024, 1, 31, 10), ""),
+]
+NO_DATES = [  # texts, the fault
+    (["01/02/2024", "03/04/2024"], "'01/02/2024' may be day or month first, and no row tells"),
+    (["31.01.2024", None, "soon"], "row 3 has 'soon'"),
+    (["2024-01-31", "2024-02-30"], "row 2 has '2024-02-30'"),
+    (["31.01.2024", "02.15.2024"], "row 2 has '02.15.2024'"),
+    (["31.01.24"], "row 1 has '31.01.24'"),
+    (["2024"], "row 1 has '2024'"),
+]
+
+
+@pytest.mark.parametrize(("texts", "first", "note"), DATES)
+def test_a_column_that_is_said_to_be_dates_is_read_as_such(texts, first, note):
+    found = as_dates(pa.chunked_array([texts[:1], texts[1:]], pa.string()))
+
+    assert found.values.to_pylist()[0] == first
+    assert found.values.null_count == texts.count(None)
+    assert found.note.startswith(note)
+    assert bool(found.note) == bool(note)
+    assert not found.fault
+
+
+@pytest.mark.parametrize(("texts", "fault"), NO_DATES)
+def test_dates_that_are_none_or_can_be_read_in_two_ways_are_faults(texts, fault):
+    assert as_dates(pa.chunked_array([texts], pa.string())).fault.startswith(fault)
 
 
 def test_parts_have_one_type_whatever_each_holds():

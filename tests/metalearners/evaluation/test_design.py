@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lightgbm import LGBMClassifier
+from scipy import stats
 from scipy.special import expit
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
@@ -19,7 +20,12 @@ from flows.scoring import score_file
 from metalearners import DRLearner, RLearner
 from metalearners.bundle import Bundle
 from metalearners.declaration.defaults import lightgbm_params
-from metalearners.evaluation.design import ArmShares, arm_shares, compare_with_shares
+from metalearners.evaluation.design import (
+    ArmShares,
+    arm_shares,
+    compare_with_shares,
+    sample_ratio,
+)
 from metalearners.evaluation.overlap import Clip, overlap, weight_clipped
 from metalearners.fits.plan import plan_stage
 from metalearners.fits.store import MemoryStore
@@ -52,6 +58,54 @@ def test_shares_sum_to_one_and_weigh_each_arm_like_its_rows(rows):
         own = strata == s
         sums = [(own & (w == k)) @ (1 / e[:, k]) for k in range(3)]
         np.testing.assert_allclose(sums, own.sum())
+
+
+# Sample ratio mismatch
+
+
+def test_sample_ratio_is_pearsons_test_of_rows_or_of_whole_clusters():
+    counts, e = np.array([520, 250, 230]), np.array([0.5, 0.25, 0.25])
+    w = np.repeat(np.arange(3), counts)
+    sizes = np.random.default_rng(0).integers(1, 5, len(w))
+
+    rows = sample_ratio(w, np.tile(e, (len(w), 1)))
+    clusters = sample_ratio(
+        np.repeat(w, sizes), np.tile(e, (sizes.sum(), 1)), np.repeat(np.arange(len(w)), sizes)
+    )
+
+    for found in (rows, clusters):
+        assert found.p_value == pytest.approx(stats.chisquare(counts, 1000 * e).pvalue, rel=1e-9)
+        np.testing.assert_allclose(found.found, counts)
+
+
+@pytest.mark.parametrize("how", ["rows", "columns of probabilities", "clusters", "within clusters"])
+@pytest.mark.parametrize("share", [0.5, 0.05])
+def test_sample_ratio_holds_its_level_and_finds_lost_rows(how, share):
+    """By simulation: its level is 5 % at most, and an arm that lost 30 % of its rows is found."""
+    rng = np.random.default_rng(1)
+    groups = np.repeat(np.arange(1200), 5) if "clusters" in how else None
+    p = np.full(6000, share)
+    if how.startswith("columns"):
+        p = rng.uniform(0.5, 1.5, 6000) * share
+    e, below, lost = np.column_stack([1 - p, p]), [], []
+    for _ in range(400):
+        drawn = (
+            rng.uniform(size=6000) if how != "clusters" else np.repeat(rng.uniform(size=1200), 5)
+        )
+        w = (drawn < p).astype(int)
+        below.append(sample_ratio(w, e, groups).p_value < 0.05)
+        kept = (w == 0) | (rng.uniform(size=6000) < 0.7)
+        lost.append(sample_ratio(w[kept], e[kept], None).p_value < 1e-3)
+
+    assert np.mean(below) < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 400)
+    if how in ("rows", "columns of probabilities"):
+        assert np.mean(below) > 0.02
+        assert np.mean(lost) > 0.9
+
+
+def test_few_units_say_nothing_of_a_ratio():
+    few = np.array([1] * 6 + [0] * 94)
+    assert sample_ratio(few, np.tile([0.99, 0.01], (100, 1))).p_value == 1
 
 
 def test_a_stratum_without_an_arm_and_a_row_without_a_stratum_are_refused():
