@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from flows.cli.launch import serve_deployments
-from flows.config import load_config
+from flows.config import load_config, parse_config
 from flows.errors import InputError
 from tests.acceptance.test_processes import wait_for
 from tests.conftest import REPOSITORY, Ran, free_port
@@ -298,7 +298,10 @@ def test_a_person_changes_the_form_and_starts_a_run(served, page):
     assert run["state_type"] == "COMPLETED", run["state"]
     changes = ["folds.n_folds=3", "clip=0.01"]
     asked = load_config(REPOSITORY / "deployments/configs/rand_hie.yaml", changes)
-    assert load_config(served.ran(run).folder / "config.yaml") == asked
+    sent = run["parameters"]
+    assert sent.pop("refresh") is False
+    assert parse_config(sent) == asked
+    assert "n_folds: 3" in (served.ran(run).folder / "config.yaml").read_text()
     page.goto(f"{served.address}/v2/runs/flow-run/{run['id']}")
     page.get_by_text("Completed").first.wait_for()
     page.get_by_role("tab", name="Subflow Runs").click()
