@@ -53,6 +53,37 @@ def test_a_run_s_page_has_a_bar_a_table_and_a_log_line_a_stage(api, run, setting
     assert f"{ran.stages['nuisance']['unique']} fits executed, 0 reused" in told[1]
 
 
+def test_a_run_s_artifacts_show_effects_pictures_and_where_the_report_is(api, run, settings):
+    settings["data"]["control"] = 0
+    settings["learners"] = ["TLearner", "DRLearner"]
+    ran = run(settings)
+    (effects,) = artifacts(api, "uplift-effects", newest_run(api))
+    (report,) = artifacts(api, "uplift-report", newest_run(api))
+
+    adjusted, raw, *means = json.loads(effects["data"])
+    assert adjusted["Arm"] == raw["Arm"] == "1"
+    low, high = map(float, adjusted["95 % interval"].split(" to "))
+    (ate,) = ran.summary["ate"]
+    assert (low, high) == pytest.approx((ate["ci_low"], ate["ci_high"]), abs=0.001)
+    assert [row["Method"].partition(",")[0] for row in means] == ["TLearner", "DRLearner"]
+    assert str(ran.folder.resolve() / "report.html") in report["data"]
+    pictures = re.findall(r'<img src="(data:image/svg\+xml;base64,)', report["data"])
+    assert len(pictures) == 3  # average effects, estimates, gains
+    assert not re.search(r"https?://", report["data"])
+
+
+def test_labels_are_no_markdown_in_an_artifact():
+    from markupsafe import Markup
+
+    from flows.report.digest import _figure
+    from flows.report.elements import Panel
+
+    shown = _figure(Panel("a\n\n![](http://host/x) <b>", Markup("<img alt='one\n\ntwo'>")))
+
+    assert "\n" not in shown
+    assert shown.startswith("<div><p><strong>a ![](http://host/x) &lt;b&gt;</strong>")
+
+
 def test_runs_side_by_side_have_their_own_listeners():
     from threading import Thread
 

@@ -13,6 +13,7 @@ import httpx
 import pytest
 import yaml
 
+from flows.config import load_config, parse_config
 from flows.errors import InputError
 from flows.launch.start import serve_deployments
 from tests.acceptance.test_processes import wait_for
@@ -62,6 +63,11 @@ class Served:
         ids = [stage["id"] for stage in self.stages(run)]
         query = {"flow_runs": {"id": {"any_": ids}}}
         return self.post("task_runs/filter", query).json()
+
+    def errors(self, run):
+        query = {"logs": {"flow_run_id": {"any_": [run["id"]]}, "level": {"ge_": 40}}}
+        wait_for(lambda: self.post("logs/filter", query).json(), 20)
+        return [line["message"] for line in self.post("logs/filter", query).json()]
 
     def ran(self, run):
         (folder,) = self.folder.glob(f"runs/*-{run['name']}")
@@ -256,6 +262,7 @@ def test_parameters_cannot_reach_beyond_the_deployment(served, parameters, messa
 
     assert run["state_type"] == "FAILED"
     assert message in run["state"]["message"]
+    assert served.errors(run) == [run["state"]["message"]]  # our message, and no traceback
 
 
 def test_form_refuses_what_the_schema_forbids(served):
@@ -293,7 +300,11 @@ def test_a_person_changes_the_form_and_starts_a_run(served, page):
     page.get_by_label("Run Name").fill("from-the-form")
     for title in ("Outcome model", "Propensity model", "Treatment model"):
         page.get_by_text(title).first.wait_for()
-    page.get_by_label("N Folds").fill("3")
+    assert page.get_by_text("Property is type").count() == 0
+    page.get_by_label("n_folds").fill("3")
+    part = page.locator("div.group").filter(has=page.get_by_text("clip (Optional)")).last
+    part.get_by_role("tab", name="number").click()
+    part.locator("input").fill("0.01")
     page.get_by_role("button", name="Submit").click()
     query = {"flow_runs": {"name": {"any_": ["from-the-form"]}}}
     deadline = time.monotonic() + 30
@@ -303,8 +314,32 @@ def test_a_person_changes_the_form_and_starts_a_run(served, page):
     run = served.wait(found[0]["id"])
 
     assert run["state_type"] == "COMPLETED", run["state"]
+    changes = ["folds.n_folds=3", "clip=0.01"]
+    asked = load_config(REPOSITORY / "deployments/configs/rand_hie.yaml", changes)
+    sent = run["parameters"]
+    assert sent.pop("refresh") is False
+    assert parse_config(sent) == asked
     assert "n_folds: 3" in (served.ran(run).folder / "config.yaml").read_text()
     page.goto(f"{served.address}/v2/runs/flow-run/{run['id']}")
     page.get_by_text("Completed").first.wait_for()
     page.get_by_role("tab", name="Subflow Runs").click()
     page.get_by_text("DRLearner nuisance").first.wait_for()
+    page.get_by_role("tab", name="Artifacts").click()
+    page.get_by_text("uplift-effects").first.wait_for()
+    page.get_by_text("uplift-report").first.click()
+    page.get_by_text("report.html").first.wait_for()
+    pictures = page.locator('img[src^="data:image/svg+xml"]')
+    pictures.first.wait_for()
+    assert pictures.count() == 7  # average effects, and estimates and gains of each arm
+    assert all(pictures.evaluate_all("all => all.map(image => image.naturalWidth > 0)"))
+
+
+def test_the_page_of_a_failed_run_shows_what_to_do(served, page):
+    data = served.deployment()["parameters"]["data"]
+    run = served.trigger(data={**data, "outcome": "mdvisits"})
+    page.goto(f"{served.address}/v2/runs/flow-run/{run['id']}")
+    page.get_by_role("tab", name="Logs").click()
+    page.get_by_text("Did you mean 'mdvis'?").first.wait_for()
+
+    assert run["state"]["message"].startswith("data.outcome: expected a column of")
+    assert page.get_by_text("Traceback").count() == 0

@@ -172,6 +172,50 @@ def test_heartbeats(both, api):
     wait_for(lambda: f"prefect.flow-run.{run}" in resources(), 20)
 
 
+FAILS = """
+from prefect import flow
+from flows.errors import FitError, InputError
+def fit():
+    exec(compile("def fit():\\n    raise ValueError('dry')\\nfit()", "own.py", "exec"), {})
+@flow(name="of-two-errors")
+def fails(model):
+    if not model:
+        raise InputError("expected a column; s3://me:secret@bucket has none")
+    try:
+        fit()
+    except ValueError as error:
+        raise FitError("fold 1 failed: dry") from error
+runs = []
+for model in (False, True):
+    state = fails(model, return_state=True)
+    runs.append([str(state.state_details.flow_run_id), state.message])
+time.sleep(3)
+print(json.dumps(runs))
+"""
+
+
+@pytest.mark.slow
+def test_own_messages(both, api):
+    (prefect_s, _), own = both("own_messages", FAILS, PREFECT_API_URL=api)
+
+    assert prefect_s[1].startswith("Flow run encountered an exception: InputError: expected")
+    messages = ["expected a column; s3://bucket has none", "fold 1 failed: dry"]
+    assert [message for _, message in own] == messages
+    wrong, broken = [told(api, run) for run, _ in own]
+    assert wrong == ["expected a column; s3://bucket has none"]
+    assert "flow_engine.py" in told(api, prefect_s[0])[0]
+    (shown,) = broken
+    assert shown.startswith("fold 1 failed: dry\nTraceback (most recent call last):\n")
+    assert 'File "own.py"' in shown
+    assert "flow_engine.py" not in shown
+
+
+def told(api, run):
+    """The errors in a flow run's log."""
+    asked = {"logs": {"flow_run_id": {"any_": [run]}, "level": {"ge_": 40}}}
+    return [line["message"] for line in httpx.post(f"{api}/logs/filter", json=asked).json()]
+
+
 AWAY = """
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from prefect.client.orchestration import SyncPrefectClient
