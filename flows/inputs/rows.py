@@ -65,7 +65,7 @@ def read_rows(data: DataConfig) -> Rows:
     check_design(data, arms, left_out)
     propensity = known_propensity(table, data, arms)
     used = codes >= 0
-    own, w = table[used], codes[used]
+    own, w = (table, codes) if used.all() else (table[used], codes[used])
     weight = None if data.weight is None else read_weight(own[data.weight], w, arms)
     strata, shares = read_strata(own, data), None
     if data.design == "randomised":
