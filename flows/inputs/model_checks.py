@@ -47,8 +47,8 @@ def odd_names(names: Collection[str]) -> list[str]:
 
 
 def _check_features(estimator: Any, X: pd.DataFrame, who: str) -> None:
-    missing = [name for name in X if X[name].isna().any()]
-    if missing and not takes_missing(estimator):
+    missing = [] if takes_missing(estimator) else [name for name in X if X[name].isna().any()]
+    if missing:
         raise InputError(
             f"Expected no missing values in {', '.join(missing)}: {who} can't take them. "
             "Name a sklearn.pipeline.Pipeline with an imputer, or a model that can."

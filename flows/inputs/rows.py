@@ -131,7 +131,8 @@ def rows_of(columns: Columns, data: DataConfig, faults: Faults) -> Rows | None:
     arms, codes, left_out = found or ([], taking_part(table, data), {})
     if codes is None:
         return None
-    own, w = table[codes >= 0], codes[codes >= 0]
+    used = codes >= 0
+    own, w = (table, codes) if used.all() else (table[used], codes[used])
     y = faults.judge("data.outcome", lambda: read_outcome(own[data.outcome], data), _OF_OUTCOME)
     weight = faults.judge("data.weight", lambda: read_weight(own, w, arms, data))
     groups = faults.judge("data.group", lambda: read_groups(own, data))
@@ -149,7 +150,7 @@ def rows_of(columns: Columns, data: DataConfig, faults: Faults) -> Rows | None:
         arms=arms,
         features=columns.X,
         dates=columns.dates,
-        used=codes >= 0,
+        used=used,
         row_ids=read_row_ids(table, data),
         propensity=propensity,
         shares=shares,

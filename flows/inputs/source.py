@@ -29,6 +29,7 @@ from flows.messages.progress import Steps
 # The source of a config whose rows are a data frame of the process.
 IN_MEMORY = "a data frame in memory"
 
+_AT_ONCE = 8  # columns of a Parquet file
 _NO_KEY = "__HIVE_DEFAULT_PARTITION__"
 _TECHNICAL = re.compile(r"^(|Unnamed: \d+|__index_level_\d+__)$")
 
@@ -204,7 +205,7 @@ class FileSource(Source):
 
     def _table(self, file: str, columns: Sequence[str], steps: Steps) -> pa.Table:
         if self._place.format == "parquet":
-            return self._row_groups(file, columns, steps)
+            return self._parquet(file, columns, steps)
         if self._place.format == "feather":
             table = pa.feather.read_table(self._seekable(file), list(columns))
         else:
@@ -212,13 +213,17 @@ class FileSource(Source):
         steps.count(self._size(file))
         return table
 
-    def _row_groups(self, file: str, columns: Sequence[str], steps: Steps) -> pa.Table:
+    def _parquet(self, file: str, columns: Sequence[str], steps: Steps) -> pa.Table:
         opened = pa.parquet.ParquetFile(self._seekable(file))
-        parts, n = [], opened.num_row_groups
-        for number in range(n):
-            parts.append(opened.read_row_group(number, list(columns)))
-            steps.count(self._size(file) // n)
-        return pa.concat_tables(parts) if parts else opened.read(list(columns))
+        # By columns, as parts by rows would have to be put together in memory.
+        begins = range(0, max(len(columns), 1), _AT_ONCE)
+        parts = []
+        for begin in begins:
+            parts.append(opened.read(list(columns[begin : begin + _AT_ONCE])))
+            steps.count(self._size(file) // len(begins))
+        if len(parts) == 1:
+            return parts[0]
+        return pa.table({name: part[name] for part in parts for name in part.column_names})
 
     def _read_arrow(self, columns: Sequence[str]) -> tuple[dict[str, Column], list[int]]:
         steps = self._steps()

@@ -172,7 +172,7 @@ def _check_enough_groups(groups: Array, config: Config) -> None:
 
 def _dataset(rows: Rows, held_out: Array | None, config: Config) -> Dataset:
     return Dataset(
-        X=rows.features[rows.used].reset_index(drop=True),
+        X=rows.features if rows.used.all() else rows.features[rows.used].reset_index(drop=True),
         y=rows.y,
         w=rows.w,
         n_variants=len(rows.arms),
@@ -211,9 +211,10 @@ def _check_held_out(rows: Rows, held_out: Array) -> None:
 
 def _counts_by_arm(rows: Rows, mask: Array) -> tuple[str, list[int]]:
     """What a standard error counts, rows or groups, and how many of them each arm has."""
-    members = np.arange(len(rows.w)) if rows.groups is None else rows.groups
-    counts = [len(pd.unique(members[mask & (rows.w == c)])) for c in range(len(rows.arms))]
-    return "rows" if rows.groups is None else "groups", counts
+    of_arms = [mask & (rows.w == code) for code in range(len(rows.arms))]
+    if rows.groups is None:
+        return "rows", [int(own.sum()) for own in of_arms]
+    return "groups", [len(pd.unique(rows.groups[own])) for own in of_arms]
 
 
 def _few_groups(d: Dataset, arms: list[Any]) -> list[str]:
@@ -245,8 +246,9 @@ def _judging(d: Dataset, config: Config) -> Dataset | None:
         return None
     turned = dataclasses.replace(d, held_out=~d.held_out)
     weighted = turned.train if d.weight is None else turned.train & (d.weight > 0)
-    groups = np.arange(len(d)) if d.groups is None else d.groups
-    held = pd.Series(groups[weighted]).groupby(d.strata[weighted]).nunique()
+    strata = d.strata[weighted]
+    grouped = pd.Series(strata if d.groups is None else d.groups[weighted]).groupby(strata)
+    held = grouped.size() if d.groups is None else grouped.nunique()
     enough = _JUDGING_FOLDS * config.folds.n_folds
     if len(held) < len(np.unique(d.strata)) or held.min() < enough:
         return None

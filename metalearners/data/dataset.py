@@ -140,8 +140,10 @@ class Dataset:
         return ", and of each class in it" if self.is_classification else ""
 
     def _check_strata(self, splits: Splits) -> None:
+        present = np.bincount(self.strata[self.train])
         for number, (train, _) in enumerate(splits, start=1):
-            absent = np.setdiff1d(self.strata[self.train], self.strata[train])
+            inside = np.bincount(self.strata[train], minlength=len(present))[: len(present)]
+            absent = np.flatnonzero((present > 0) & (inside == 0))
             if len(absent):
                 raise ValueError(
                     f"Expected rows of each arm{self._each_class} outside each of {len(splits)} "

@@ -44,7 +44,7 @@ def draw_folds(strata: Array, n_folds: int, seed: int, groups: Array | None = No
     """
     count("n_folds", n_folds, least=2)
     units = _Units.of(strata, groups, f"folds:{seed}")
-    turn = units.turns(-units.size)
+    turn = units.turns(None if groups is None else -units.size)
     if groups is not None:
         # A round of turns has each fold once; within a stratum's part of it, chance decides.
         turn = units.turns(turn // n_folds)
@@ -183,17 +183,33 @@ class _Units:
             size = np.bincount(member, minlength=len(labels))
             codes = _majority(member, codes)
         key = _hash(np.asarray(labels), salt)
-        by_key = np.argsort(key, kind="stable")
-        stratum = np.empty(len(key), dtype=np.int64)
-        stratum[by_key] = pd.factorize(codes[by_key])[0]
-        return cls(member, stratum, size, key)
+        return cls(member, _by_first_key(codes, key), size, key)
 
     def turns(self, first: Array | None = None) -> Array:
         """(G,) turns 0, 1, 2, ... by stratum, within it by the values in `first`, then chance."""
-        order = (self.key, self.stratum) if first is None else (self.key, first, self.stratum)
         turn = np.empty(len(self.key), dtype=np.int64)
-        turn[np.lexsort(order)] = np.arange(len(turn))
+        turn[self._order(first)] = np.arange(len(turn))
         return turn
+
+    def _order(self, first: Array | None) -> Array:
+        if first is not None:
+            return np.lexsort((self.key, first, self.stratum))
+        # Much faster than by two keys: hashes differ, and small integers need no comparisons.
+        by_key = np.argsort(self.key)
+        if not (np.diff(self.key[by_key]) > 0).all():
+            by_key = np.argsort(self.key, kind="stable")
+        small = self.stratum.astype(np.min_scalar_type(int(self.stratum.max())))
+        return np.asarray(by_key[np.argsort(small[by_key], kind="stable")])
+
+
+def _by_first_key(codes: Array, key: Array) -> Array:
+    """Codes numbered anew, in the order of the smallest key that each has."""
+    codes, found = pd.factorize(codes)
+    smallest = np.full(len(found), np.iinfo(key.dtype).max, dtype=key.dtype)
+    np.minimum.at(smallest, codes, key)
+    number = np.empty(len(found), dtype=np.int64)
+    number[np.argsort(smallest, kind="stable")] = np.arange(len(found))
+    return np.asarray(number[codes])
 
 
 def _majority(member: Array, strata: Array) -> Array:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metalearners.data.dataset import Dataset
-from metalearners.data.folds import FoldSplits, draw_folds, draw_half, draw_holdout
+from metalearners.data.folds import FoldSplits, _hash, draw_folds, draw_half, draw_holdout
 
 rows = st.integers(min_value=20, max_value=120)
 seeds = st.integers(min_value=0, max_value=2**31)
@@ -36,6 +36,17 @@ def test_folds_are_disjoint_and_cover_all_rows(n, n_folds, seed):
     np.testing.assert_array_equal(np.sort(tests), np.arange(n))
     for train, test in splits:
         np.testing.assert_array_equal(np.sort(np.append(train, test)), np.arange(n))
+
+
+@given(rows, numbers, seeds)
+def test_rows_are_dealt_by_stratum_and_hash(n, n_folds, seed):
+    strata, key = _strata(n, seed), _hash(np.arange(n), f"folds:{seed}")
+    first = {stratum: key[strata == stratum].min() for stratum in strata}
+    order = sorted(range(n), key=lambda row: (first[strata[row]], key[row]))
+
+    folds = draw_folds(strata, n_folds, seed)
+
+    assert folds[order].tolist() == [turn % n_folds for turn in range(n)]
 
 
 def test_rows_of_no_fold_are_in_no_split():
