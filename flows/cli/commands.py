@@ -75,7 +75,8 @@ def _show_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object
 ) -> None:
     """Print a warning; one of another package with the line of code that it is about."""
-    own = category.__module__.startswith("metalearners.")
+    package = Path(__file__).parents[2]
+    own = any(Path(filename).is_relative_to(package / name) for name in ("flows", "metalearners"))
     other = warnings.formatwarning(message, category, filename, lineno)
     say(f"Warning: {message}" if own else other)
 

@@ -1,15 +1,18 @@
 """Writes a config to start from, with guesses at the roles of the columns."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from flows.config.yaml_text import to_yaml
 from flows.errors import InputError
+from flows.inputs.models import default_model
 from flows.inputs.roles import Roles, guess_roles
 from flows.inputs.source import open_source
+from metalearners.declaration.defaults import Role
 from metalearners.registry import REGISTRY
 
 _MOST_LABELS = 10
+_HOLDOUT = 0.2
 _WRITTEN = ("outcome", "treatment", "control", "positive", "row_id", "weight", "group")
 
 _TEMPLATE = """\
@@ -31,12 +34,12 @@ data:
   # randomised: chance drew the arms, and their shares are the propensities.
   design: auto    # auto, randomised or observational
 learners: [DRLearner]    # also {others}
-models:    # params, such as {{n_estimators: 200}}, are chosen for the rows where there are none
-  outcome: null    # such as {{estimator: lightgbm.{regressor}}}
-  propensity: null    # such as {{estimator: lightgbm.LGBMClassifier}}
-  treatment: null    # such as {{estimator: lightgbm.LGBMRegressor}}
+# Any estimator of scikit-learn's interface. These are the defaults for these rows and arms; null
+# chooses them anew at each run.
+models:
+{models}
 folds: {{n_folds: 5, seed: 0}}
-evaluation: {{holdout: 0.2, bootstrap: 200}}    # share of rows kept to judge the estimates by
+evaluation: {{holdout: {holdout}, bootstrap: 200}}    # share of rows kept to judge the estimates by
 output: runs
 """
 
@@ -81,7 +84,8 @@ def _filled(source: str) -> str:
         features=_features(roles),
         propensity=_yaml(propensity or None),
         others=", ".join(name for name in REGISTRY if name != "DRLearner"),
-        regressor="LGBMClassifier" if roles.binary else "LGBMRegressor",
+        models=_models(roles),
+        holdout=_HOLDOUT,
         **of_role,
     )
 
@@ -94,6 +98,15 @@ def _features(roles: Roles) -> str:
     lines = [f"    - {_yaml(name)}" for name in roles.features]
     lines += [f"    # - {_yaml(n)}    # left out: {why}" for n, why in roles.left_out.items()]
     return "\n".join(lines)
+
+
+def _models(roles: Roles) -> str:
+    n_rows = int((1 - _HOLDOUT) * roles.n_rows)
+    made = {
+        role: default_model(role, roles.binary, n_rows, len(roles.labels))
+        for role in get_args(Role)
+    }
+    return "\n".join(f"  {role}: {_yaml(model.model_dump())}" for role, model in made.items())
 
 
 def _yaml(value: Any) -> str:

@@ -14,6 +14,7 @@ from flows.messages.limits import shown
 from metalearners._typing import Array, Floats
 from metalearners.data.dataset import are_propensities
 from metalearners.data.estimate_columns import arm_name
+from metalearners.data.schema import as_days, is_date
 
 _PLAIN = ("string", "integer", "floating", "boolean")
 ROLES = tuple(
@@ -26,7 +27,7 @@ _LARGEST = 1e100  # squares of larger numbers come near the end of floats
 
 
 def as_features(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """Feature columns as base models take them: numbers stay, texts become categories.
+    """Feature columns as base models take them: texts become categories, dates become days.
 
     Raises InputError if a column is neither.
     """
@@ -36,10 +37,12 @@ def as_features(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
 def as_feature(column: pd.Series) -> pd.Series:
     """A feature column as base models take it; an InputError if they can't."""
     kind = _kind(column)
+    if is_date(kind):
+        return as_days(column)
     if kind not in _PLAIN:
         raise InputError(
-            f"data.features: expected numbers, true/false or texts in {column.name!r}; found "
-            f"{kind}. Convert it or leave it out of features."
+            f"data.features: expected numbers, true/false, texts or dates in {column.name!r}; "
+            f"found {kind}. Convert it or leave it out of features."
         )
     if isinstance(column.dtype, pd.CategoricalDtype):
         return column
@@ -59,6 +62,11 @@ def as_feature(column: pd.Series) -> pd.Series:
             "Replace them, by missing values for instance."
         )
     return column
+
+
+def dates_of(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """Names of the feature columns that hold dates or times."""
+    return [name for name in names if is_date(_kind(frame[name]))]
 
 
 def _kind(column: pd.Series) -> str:

@@ -8,8 +8,7 @@ from typing import Any
 import pandas as pd
 
 from flows.errors import InputError
-from flows.inputs.rows import categories_of
-from metalearners.base_models.capabilities import takes_categories, takes_missing
+from metalearners.base_models.capabilities import takes_missing
 from metalearners.base_models.weights import weight_argument
 from metalearners.metalearner import MetaLearner
 
@@ -53,12 +52,6 @@ def _check_features(estimator: Any, X: pd.DataFrame, who: str) -> None:
         raise InputError(
             f"Expected no missing values in {', '.join(missing)}: {who} can't take them. "
             "Name a sklearn.pipeline.Pipeline with an imputer, or a model that can."
-        )
-    categories = categories_of(X)
-    if categories and not takes_categories(estimator):
-        raise InputError(
-            f"Expected numbers in {', '.join(categories)}: {who} can't take categories. "
-            "Name a sklearn.pipeline.Pipeline with an encoder, or a model that can."
         )
 
 

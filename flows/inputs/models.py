@@ -5,7 +5,7 @@ import inspect
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 from sklearn.base import is_classifier, is_regressor
 
@@ -15,7 +15,7 @@ from flows.config.reading import parse
 from flows.config.sections import Config, ModelSpec
 from flows.errors import Faults, InputError
 from metalearners.base_models.nesting import is_splitter
-from metalearners.declaration.defaults import lightgbm_params
+from metalearners.declaration.defaults import Role, lightgbm_params
 from metalearners.fits.estimator_spec import EstimatorSpec
 from metalearners.metalearner import MetaLearner
 from metalearners.registry import REGISTRY
@@ -116,16 +116,21 @@ def with_defaults(config: Config, n_rows: int, n_variants: int) -> Config:
     n_rows, n_variants : rows to be fitted on and arms, which decide how stiff default models are
     """
     binary = config.data.outcome_type == "binary"
-    classes = {"outcome": binary, "propensity": True, "treatment": False}
     defaults = {
-        role: ModelSpec(
-            estimator=f"lightgbm.LGBM{'Classifier' if classifier else 'Regressor'}",
-            params=lightgbm_params(role, n_rows, n_variants),  # type: ignore[arg-type]
-        )
-        for role, classifier in classes.items()
+        role: default_model(role, binary, n_rows, n_variants)
+        for role in get_args(Role)
         if getattr(config.models, role) is None
     }
     return config.model_copy(update={"models": config.models.model_copy(update=defaults)})
+
+
+def default_model(role: Role, binary: bool, n_rows: int, n_variants: int) -> ModelSpec:
+    """The default base model of a role: LightGBM, as stiff as rows and arms ask for."""
+    classifier = role == "propensity" or (role == "outcome" and binary)
+    return ModelSpec(
+        estimator=f"lightgbm.LGBM{'Classifier' if classifier else 'Regressor'}",
+        params=lightgbm_params(role, n_rows, n_variants),
+    )
 
 
 def _kinds(learner: type[MetaLearner]) -> tuple[str, ...]:

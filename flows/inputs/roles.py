@@ -16,7 +16,11 @@ from metalearners.data.estimate_columns import arm_name
 from metalearners.data.leaks import as_codes, explains, out_of_balance, tells_arm
 
 _TREATMENTS = ("treatment", "treated", "arm", "variant", "segment", "plan", "group", "w", "t")
-_OUTCOMES = ("outcome", "y", "target", "visit", "conversion", "converted", "spend", "revenue")
+_OUTCOMES = (
+    *("outcome", "y", "target", "visit", "conversion", "converted", "spend", "revenue"),
+    *("purchase", "purchased", "bought", "sales", "churn", "churned", "click", "clicked"),
+    *("response", "responded", "renewed", "cured", "recovered", "survived"),
+)
 _GROUPS = ("family", "household", "household_id", "cluster", "cluster_id", "group_id", "account")
 _IDS = ("id", "row_id", "customer_id", "user_id", "client_id", "patient_id", "member_id", "uuid")
 _WEIGHTS = ("weight", "weights", "sample_weight", "sampling_weight", "survey_weight")
@@ -39,6 +43,7 @@ class Roles:
 
     treatment: str | None
     outcome: str | None
+    n_rows: int = 0
     control: Any = None
     labels: list[Any] = field(default_factory=list)
     binary: bool = False
@@ -83,6 +88,7 @@ def guess_roles(source: Source) -> Roles:
     return Roles(
         treatment,
         outcome,
+        len(frame),
         next((label for label in labels if _is_control(label)), labels[0]),
         labels,
         binary,

@@ -16,6 +16,7 @@ from flows.inputs.columns import (
     as_feature,
     check_name,
     choose_columns,
+    dates_of,
     known_propensity,
     read_arms,
     read_groups,
@@ -42,6 +43,7 @@ class Rows:
 
     arms: list[Any]  # labels, the control first
     features: pd.DataFrame  # (N, p)
+    dates: list[str]  # names of the features that held dates
     used: Array  # (N,) whether a row's arm takes part
     row_ids: pd.Series  # (N,)
     propensity: Floats | None  # (N, K) known probabilities; None where they are estimated
@@ -125,7 +127,7 @@ def rows_of(columns: Columns, data: DataConfig, faults: Faults) -> Rows | None:
     propensity = faults.judge("data.propensity", known, _OF_ARMS)
     if not faults.knows(*ROLES, *_OF_ARMS, *_OF_OUTCOME, "data.design") or columns.X.empty:
         return None
-    shares = None
+    shares, dates = None, dates_of(table, list(columns.X))
     if data.design == "randomised":
         with in_labels(data, arms):
             shares = ArmShares.among(w, len(arms), strata, weight)
@@ -133,6 +135,7 @@ def rows_of(columns: Columns, data: DataConfig, faults: Faults) -> Rows | None:
     return Rows(
         arms=arms,
         features=columns.X,
+        dates=dates,
         used=codes >= 0,
         row_ids=read_row_ids(table, data),
         propensity=propensity,
@@ -142,11 +145,12 @@ def rows_of(columns: Columns, data: DataConfig, faults: Faults) -> Rows | None:
         w=w,
         weight=weight,
         groups=groups,
-        digest="-".join(matrix_digest(table[_digested(columns.names, data)])),
+        digest=_digest(columns, dates, data),
         left_out=left_out,
         warnings=[
             *columns.warnings,
             *_repeated_ids(table, data),
+            *_dates(dates),
             *_constants(columns.X),
             *_many_levels(columns.X),
             *_strata_beside(data, list(columns.X)),
@@ -202,9 +206,11 @@ def categories_of(X: pd.DataFrame) -> list[str]:
     return [name for name in X if isinstance(X[name].dtype, pd.CategoricalDtype)]
 
 
-def _digested(columns: list[str], data: DataConfig) -> list[str]:
-    # Identities shape nothing, and may be of any type.
-    return [name for name in columns if name != data.row_id or name == data.group]
+def _digest(columns: Columns, dates: list[str], data: DataConfig) -> Ref:
+    # Identities shape nothing, and may be of any type. Dates have a digest as days only.
+    names = [name for name in columns.names if name != data.row_id or name == data.group]
+    table = columns.table[names].assign(**{name: columns.X[name] for name in dates})
+    return "-".join(matrix_digest(table))
 
 
 def _repeated_ids(table: pd.DataFrame, data: DataConfig) -> list[str]:
@@ -267,6 +273,12 @@ def _tiny_arms(data: DataConfig, arms: list[Any], w: Array) -> list[str]:
         for arm, n in zip(arms, counts, strict=True)
         if n < _TINY * len(w)
     ]
+
+
+def _dates(names: list[str]) -> list[str]:
+    if not names:
+        return []
+    return [f"Dates are features as days since 1970-01-01, in UTC: {', '.join(names)}."]
 
 
 def _constants(X: pd.DataFrame) -> list[str]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from flows.config.sections import Config
 from flows.errors import Faults, InputError
+from flows.inputs.encoders import with_encoders
 from flows.inputs.model_checks import check_model, check_names
 from flows.inputs.models import (
     REFERENCE,
@@ -62,7 +63,7 @@ class Study(Rows):
     @property
     def schema(self) -> Schema:
         """Names and types of the features."""
-        return Schema.of(self.features)
+        return Schema.of(self.features, self.dates)
 
 
 def load_study(config: Config, faults: Faults | None = None) -> Study:
@@ -119,11 +120,13 @@ def _all_learners(study: Study) -> list[tuple[str, MetaLearner]]:
 def _study_of(rows: Rows, dataset: Dataset, config: Config) -> Study:
     n_variants = len(rows.arms)
     config = with_defaults(config, int(dataset.train.sum()), n_variants)
+    config, encoders = with_encoders(config, rows.features)
     judging = _judging(dataset, config)
     learners = learners_of(config, n_variants)
     reference = cast(DRLearner, make_learner(REFERENCE, config, n_variants, own_models=False))
     warnings = [
         *rows.warnings,
+        *encoders,
         *_few_groups(dataset, rows.arms),
         *_few_held_out(dataset, judging),
         *_concerns([*learners.values(), reference], dataset),
@@ -264,6 +267,7 @@ def _check_models(columns: Columns, config: Config, faults: Faults) -> None:
     known = (
         {PROPENSITY_MODEL} if data.propensity is not None or data.design == "randomised" else set()
     )
+    config, _ = with_encoders(with_defaults(config, 0, 2), columns.X)
     reference = make_learner(REFERENCE, config, 2, own_models=False)
     learners = [*learners_of(config, 2).items(), ("evaluation", reference)]
     for name, learner in learners:

@@ -1,11 +1,15 @@
 """The features of a fitted model: names, types, category levels."""
 
 import warnings
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+
+DATE = "date"
+"""The type of a feature that holds dates or times."""
 
 
 class SchemaError(ValueError):
@@ -29,9 +33,11 @@ class Schema:
     features: tuple[Feature, ...]
 
     @classmethod
-    def of(cls, X: pd.DataFrame) -> Self:
-        """Schema of a data frame."""
-        return cls(tuple(_feature(X[name]) for name in X.columns))
+    def of(cls, X: pd.DataFrame, dates: Collection[str] = ()) -> Self:
+        """Schema of a data frame, whose columns `dates` hold what `as_days` made of dates."""
+        return cls(
+            tuple(Feature(name, DATE) if name in dates else _feature(X[name]) for name in X.columns)
+        )
 
     @classmethod
     def from_json(cls, items: list[dict[str, Any]]) -> Self:
@@ -74,6 +80,18 @@ class Schema:
         )
 
 
+def is_date(kind: str) -> bool:
+    """Whether a kind of values, in the words of pandas' `infer_dtype`, is dates or times."""
+    return kind in ("date", "datetime", "datetime64")
+
+
+def as_days(column: pd.Series) -> pd.Series:
+    """Dates and times as days since 1970-01-01; those with a time zone in UTC."""
+    # Nanoseconds would end in the year 2262.
+    times = pd.to_datetime(column, utc=True).dt.as_unit("us")
+    return (times - pd.Timestamp(0, tz="UTC").as_unit("us")) / pd.Timedelta(days=1)
+
+
 def _feature(column: pd.Series) -> Feature:
     if isinstance(column.dtype, pd.CategoricalDtype):
         levels = tuple(column.cat.categories.tolist())
@@ -86,11 +104,18 @@ def _conformed(column: pd.Series, feature: Feature, unseen_missing: bool) -> pd.
         column = column.astype(column.cat.categories.dtype)
     kind = pd.api.types.infer_dtype(column, skipna=True)
     numeric = kind in ("integer", "floating", "boolean")
-    if column.notna().any() and not (numeric or (feature.levels is not None and kind == "string")):
+    takes, what = numeric, "numbers"
+    if feature.levels is not None:
+        takes, what = numeric or kind == "string", "texts"
+    elif feature.dtype == DATE:
+        takes, what = is_date(kind), "dates"
+    if column.notna().any() and not takes:
         raise SchemaError(
-            f"Expected {'numbers' if feature.levels is None else 'texts'} in feature "
-            f"{feature.name!r}, as the model was fitted on; found {kind}. Convert the column."
+            f"Expected {what} in feature {feature.name!r}, as the model was fitted on; found "
+            f"{kind}. Convert the column."
         )
+    if feature.dtype == DATE:
+        return as_days(column)
     if feature.levels is None:
         return _as_numbers(column, feature)
     return _as_levels(column, feature, unseen_missing)

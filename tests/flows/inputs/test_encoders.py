@@ -1,0 +1,135 @@
+"""Base models by name take texts, dates and missing values: by an encoder, where they need one."""
+
+import datetime
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from flows import loading
+from flows.config.reading import parse_config
+from flows.inputs.columns import as_features, dates_of
+from metalearners.data.schema import Schema, SchemaError
+
+LINEAR = {"estimator": "sklearn.linear_model.LinearRegression"}
+MESSY = ["city", "plan", "joined", "a", "b"]
+NAMES = [
+    ("sklearn.linear_model.Ridge", "sklearn.linear_model.LogisticRegression"),
+    ("xgboost.XGBRegressor", "xgboost.XGBClassifier"),
+    ("sklearn.ensemble.RandomForestRegressor", "sklearn.ensemble.ExtraTreesClassifier"),
+    ("sklearn.neighbors.KNeighborsRegressor", "sklearn.naive_bayes.GaussianNB"),
+    ("sklearn.svm.SVR", "sklearn.neighbors.KNeighborsClassifier"),
+    ("sklearn.ensemble.BaggingRegressor", "sklearn.ensemble.AdaBoostClassifier"),
+    ("sklearn.ensemble.HistGradientBoostingRegressor", "lightgbm.LGBMClassifier"),
+]
+
+
+@pytest.fixture
+def messy(frame):
+    """The frame with texts of many levels, dates, and missing values in all of them."""
+    rng = np.random.default_rng(2)
+    days = pd.to_timedelta(rng.integers(0, 900, len(frame)), unit="D")
+    columns = {
+        "city": rng.choice([f"town {i}" for i in range(40)], len(frame)),
+        "plan": rng.choice(["free", "paid"], len(frame)),
+        "joined": pd.Timestamp("2020-01-01") + days,
+    }
+    messy = frame.assign(**columns)
+    for name in MESSY[:-1]:
+        messy[name] = messy[name].mask(rng.random(len(frame)) < 0.1)
+    return messy
+
+
+@pytest.fixture
+def study(settings):
+    """The study of a frame with these models and features."""
+
+    def of(frame, models, features, **more):
+        frame.to_parquet("data.parquet")
+        data = settings["data"] | {"features": features}
+        return loading.load(parse_config(settings | {"data": data, "models": models} | more))
+
+    return of
+
+
+def effects(study, name="TLearner"):
+    d = study.dataset
+    return study.learners[name].fit(d.X, d.y, d.w).predict(d.X, is_oos=False).ravel()
+
+
+@pytest.mark.parametrize(("regressor", "classifier"), NAMES)
+def test_base_models_by_name_take_what_a_frame_holds(study, messy, regressor, classifier):
+    models = {"outcome": {"estimator": regressor}, "propensity": {"estimator": classifier}}
+    models["treatment"] = LINEAR
+    found = study(messy, models, MESSY, learners=["SLearner", "DRLearner"], folds={"n_folds": 2})
+
+    for name in ("SLearner", "DRLearner"):
+        assert np.isfinite(effects(found, name)).all()
+    (told,) = [w for w in found.warnings if LINEAR["estimator"].rpartition(".")[2] in w]
+    assert "models.treatment (LinearRegression)" in told
+    assert ("Hist" in regressor) == ("models.outcome" not in "".join(found.warnings))
+
+
+def test_encoded_texts_give_the_least_squares_of_their_dummies(study, messy):
+    whole = messy.assign(plan=messy["plan"].fillna("none"))
+    by_name = study(whole, {"outcome": LINEAR}, ["plan", "b"], learners=["TLearner"])
+    dummies = pd.get_dummies(whole, columns=["plan"], dtype=float)
+    names = [name for name in dummies if name.startswith("plan")]
+    by_hand = study(dummies, {"outcome": LINEAR}, [*names, "b"], learners=["TLearner"])
+
+    np.testing.assert_allclose(effects(by_name), effects(by_hand), rtol=1e-8)
+
+
+def test_encoders_are_written_and_models_without_need_stay_as_they_are(study, messy):
+    models = {"outcome": LINEAR, "treatment": LINEAR, "TLearner": {"variant_outcome_model": LINEAR}}
+    numbers = study(messy, models, ["b"])
+    encoded = study(messy, models, MESSY).config.models
+
+    assert numbers.config.models.outcome.estimator == LINEAR["estimator"]
+    assert encoded.propensity.estimator == "lightgbm.LGBMClassifier"
+    written = encoded.model_dump(exclude_none=True)
+    again = study(messy, written, MESSY)
+    assert again.config.models == encoded
+    assert not [told for told in again.warnings if "encoder" in told]
+    own = encoded.TLearner["variant_outcome_model"]
+    assert own == encoded.outcome == encoded.treatment
+
+
+def test_rows_with_new_levels_and_new_gaps_are_scored(study, messy):
+    found = study(messy.assign(a=0.5), {"outcome": LINEAR}, MESSY, learners=["TLearner"])
+    d = found.dataset
+    learner = found.learners["TLearner"].fit(d.X, d.y, d.w)
+    new = messy.head(3).assign(city=["nowhere", None, "town 1"], a=[None, 0.5, 0.5], joined=None)
+    with pytest.warns(UserWarning, match="nowhere"):
+        X = found.schema.conform(new, unseen_missing=True)
+
+    assert np.isfinite(learner.predict(X, is_oos=True)).all()
+
+
+D, T = datetime.date, datetime.datetime
+DATES = {
+    "nanoseconds": pd.Series(pd.to_datetime(["2020-01-02", None])).astype("datetime64[ns]"),
+    "seconds": pd.Series(pd.to_datetime(["2020-01-02", None])).astype("datetime64[s]"),
+    "a zone": pd.Series([pd.Timestamp("2020-01-02 01:00", tz="Europe/Berlin"), pd.NaT]),
+    "date objects": pd.Series([D(2020, 1, 2), None]),
+    "time objects": pd.Series([T(2020, 1, 2), None], dtype=object),
+    "Arrow dates": pd.Series(pa.array([D(2020, 1, 2), None]), dtype=pd.ArrowDtype(pa.date32())),
+    "Arrow times": pd.Series(
+        pa.array([T(2020, 1, 2), None]), dtype=pd.ArrowDtype(pa.timestamp("us"))
+    ),
+    "far away": pd.Series([D(2020, 1, 2), D(9999, 12, 31)]),
+}
+
+
+@pytest.mark.parametrize("column", DATES.values(), ids=DATES)
+def test_dates_of_any_type_are_days_and_so_are_those_of_new_rows(column):
+    frame = column.to_frame("joined")
+    found = as_features(frame, ["joined"])
+
+    assert found["joined"][0] == (D(2020, 1, 2) - D(1970, 1, 1)).days
+    assert found["joined"].isna().tolist()[1] or found["joined"][1] == 2932896
+    schema = Schema.from_json(Schema.of(found, dates_of(frame, ["joined"])).to_json())
+    pd.testing.assert_frame_equal(schema.conform(frame), found)
+    with pytest.raises(SchemaError, match=r"Expected dates in feature 'joined'.*found integer"):
+        schema.conform(pd.DataFrame({"joined": [18263]}))
