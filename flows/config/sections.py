@@ -1,12 +1,10 @@
 """The config of a run: one frozen object of sections, which checks itself when it is made."""
 
-import codecs
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -23,6 +21,7 @@ from flows.config.names import DEFAULT_NAME, check_name
 from flows.config.values import (
     Address,
     ClipRule,
+    Encoding,
     Flag,
     Folder,
     Label,
@@ -57,23 +56,13 @@ class _Section(BaseModel):
 _SHARED_ROLES = ({"row_id", "group"}, {"features", "strata"})
 
 
-def _known_encoding(name: str) -> str:
-    try:
-        codecs.lookup(name)
-    except LookupError:
-        raise ValueError(
-            f"expected an encoding that Python knows, such as utf-8 or cp1252; found {name!r}."
-        ) from None
-    return name
-
-
 class ReadConfig(_Section):
     """How a text file, such as a CSV, is read: what is empty is sniffed from the file."""
 
     separator: str | None = Field(
         None, min_length=1, max_length=1, description="Between the fields of a row"
     )
-    encoding: Annotated[str, AfterValidator(_known_encoding)] | None = Field(
+    encoding: Encoding | None = Field(
         None, description="Of the file's bytes, such as utf-8 or cp1252"
     )
     decimal: Literal[".", ","] | None = Field(None, description="Mark before decimals")

@@ -1,5 +1,6 @@
 """Values of a config's keys: types that check themselves."""
 
+import codecs
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, Strict
@@ -42,3 +43,16 @@ def _folder_or_url(location: str) -> str:
 
 Place = Annotated[str, AfterValidator(_folder_or_url)]
 Address = Annotated[str, AfterValidator(check_address)]
+
+
+def _known_encoding(name: str) -> str:
+    try:
+        codecs.lookup(name)
+    except LookupError:
+        raise ValueError(
+            f"expected an encoding that Python knows, such as utf-8 or cp1252; found {name!r}."
+        ) from None
+    return name
+
+
+Encoding = Annotated[str, AfterValidator(_known_encoding)]

@@ -940,13 +940,14 @@ def test_dates_are_read_as_such_whatever_the_format(ending):
     source = source if ending == "jsonl" else write(f"a.{ending}", frame)
     read = data(source=source, row_id="id", read={"dates": ["id"]})
 
-    refused("data.features: .*'id'; found date", merged(read, data(features=["id"], row_id=None)))
     refused("expected dates in 'w', .*; row 1 has 'a'", merged(read, data(read={"dates": ["w"]})))
     refused("read.dates: .*'q' is none", merged(read, data(read={"dates": ["q"]})))
     refused("found both for 'id'", merged(read, data(read={"types": {"id": "text"}})))
     found = study(read)
     assert found.row_ids[0] == datetime.date(2024, 2, 1)
     assert "id: its dates are read day first." in found.warnings
+    days = study(merged(read, data(features=["id"], row_id=None))).features["id"]
+    assert days[0] == (datetime.date(2024, 2, 1) - datetime.date(1970, 1, 1)).days
 
 
 def test_many_texts_are_warned_of():
@@ -1219,7 +1220,10 @@ TOGETHER = {  # of a config, columns and models: changes of the config, columns
     "label that isn't there": (data(control="c"), {}),
     "unknown estimator": (model("lightgbm.LGBMRegressr"), {}),
     "wrong role": (model(LOGISTIC, "treatment"), {}),
-    "missing values": (UNFILLED, {"n": [None, *range(N - 1)]}),
+    "missing values": (
+        model(PIPELINE, "propensity", steps=[list(end(LOGISTIC))]),
+        {"n": [None, *range(N - 1)]},
+    ),
     "unknown kind": ({"models": {"XLearner": {"foo": {"estimator": LINEAR}}}}, {}),
     "output": ({"output": "file/runs"}, {}),
     "cache": ({"cache": {"enabled": True, "storage": "file/cache"}}, {}),
