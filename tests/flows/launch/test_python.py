@@ -32,7 +32,9 @@ def test_a_frame_a_file_a_config_and_its_content_say_the_same(frame, settings):
     config = parse_config(settings)
     others = {key: value for key, value in settings.items() if key != "data"}
 
-    assert config_of(settings) == config_of(config) == config_of(path.with_suffix(".yml")) == config
+    assert config_of(settings) == config_of(config) == config
+    named = config.model_copy(update={"name": "config"})  # by its file
+    assert config_of(path.with_suffix(".yml")) == named
     assert config_of("data.parquet", **ROLES, **others) == config
     assert config_of(data=Path("data.parquet"), **ROLES, **others) == config
     assert config_of(source="data.parquet", **ROLES, **others) == config
@@ -99,7 +101,7 @@ def test_every_key_of_a_config_is_a_keyword_that_help_and_completion_show():
         ),
         ("x.csv", {"source": "y.csv"}, "the data once; found them twice"),
         (None, {"source": "y.csv", "data": "x.csv"}, "the data once; found them twice"),
-        ("x.csv", {}, r"(?s)flows.run: data.outcome: expected a value.*data.control: expected"),
+        ("x.csv", {}, r"(?s)faults:.*data.outcome: expected a value.*data.control: expected"),
         ("x.csv", ROLES | {"learners": ["T"]}, r"learners.0: expected 'SLearner'.*found 'T'\."),
         (None, ROLES, "data.source: expected a value"),
         ([1, 2], ROLES, r"expected a data frame .*found builtins.list\. Convert it"),
