@@ -279,6 +279,8 @@ class FoldsConfig(_Section):
 class ParallelismConfig(_Section):
     """How the fits use the cores."""
 
+    model_config = ConfigDict(title="by hand")  # the form's choice beside auto
+
     runner: Literal["thread", "process", "dask", "serial"] = Field(
         "thread", description="thread, process, dask or serial"
     )
@@ -347,7 +349,7 @@ Learners = Annotated[
     list[LearnerName], described("Metalearners to fit. What they share is fitted once")
 ]
 ParallelismRule = Annotated[
-    Annotated[Literal["auto"], AUTO] | Annotated[ParallelismConfig, Field(title="by hand")],
+    Annotated[Literal["auto"], AUTO] | ParallelismConfig,
     described("How the fits use the cores; auto: as measured on this machine, or by a rule"),
 ]
 
