@@ -116,7 +116,9 @@ def sign_model(model: Path) -> None:
 def _estimates(bundle: Bundle, source: str, strict: bool, table: Any = None) -> pd.DataFrame:
     if bundle.schema is None or "config" not in bundle.about:
         raise InputError("Expected the model of a run, which knows its features; found another.")
-    data = parse(DataConfig, bundle.about["config"]["data"], "Expected the model of a run: data.")
+    data = parse(
+        DataConfig, bundle.about["config"]["data"], "Expected the model of a run: ", "data."
+    )
     rows = open_source(source, Asked(**data.read.model_dump()), table)
     # Other learners have no use for known probabilities of new rows.
     designed = any(PROPENSITY_MODEL in learner.SERVED for learner in bundle.learners.values())
