@@ -118,6 +118,7 @@ def test_if_none_survives_there_is_no_folder(run, broken, tmp_path):
     assert not list((tmp_path / "runs").glob("2*"))
 
 
+@pytest.mark.slow
 def test_a_retry_of_the_parent_finds_each_learner_s_own_stages(five, api, monkeypatch):
     tries = []
 

@@ -1045,6 +1045,7 @@ def test_an_object_without_a_fit_is_a_damaged_one(s3, monkeypatch):
             cache.storage.read(f"{KEYS[2][:2]}/{KEYS[2]}.fit", most=10)
 
 
+@pytest.mark.slow
 def test_runs_share_a_cache_in_s3(api, settings, expected, s3):
     settings["cache"] = {"storage": s3.url}
     write_config(settings)
@@ -1093,6 +1094,7 @@ def worker(url, name, factor, seconds, n):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_processes_claim_units_over_s3(tmp_path, monkeypatch, s3):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TOGETHER", "2")

@@ -206,6 +206,7 @@ def test_data_without_a_column_for_a_role_are_refused(columns, lacking, tmp_path
         write_config("data.parquet", tmp_path / "uplift.yaml")
 
 
+@pytest.mark.slow
 def test_columns_that_chance_alone_moves_stay(tmp_path, monkeypatch):
     """Of 40 trials whose columns the treatment can't touch, none loses a feature."""
     monkeypatch.chdir(tmp_path)

@@ -5,10 +5,10 @@ from collections import defaultdict
 import pandas as pd
 import pytest
 
-from flows.cli import display
 from flows.cli.init import write_config as write_first_config
 from flows.config.sections import Config
 from flows.inputs.source import open_source
+from flows.launch import display
 from flows.messages.progress import Steps, listening
 
 

@@ -305,6 +305,7 @@ def test_server_marks_a_killed_run_within_seconds_and_spares_one_that_lives(own_
 # -- runs that are interrupted or cancelled -------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interruption_does_not_wait_for_long_fits(their_models, settings, number):
     process = begin_long_fit(settings)
@@ -401,6 +402,7 @@ def test_interrupted_tuning_ends_soon_and_keeps_nothing(their_models, settings):
     assert not list(Path().glob(".uplift/profiles/*"))
 
 
+@pytest.mark.slow
 def test_cancelled_run_ends_as_an_interrupted_one(their_models, settings):
     process = begin_long_fit(settings)
     run = flow_run()

@@ -89,6 +89,7 @@ def put(folder, files):
         (folder / name).write_text(text)
 
 
+@pytest.mark.slow
 def test_no_file_of_the_folder_is_a_setting_and_the_environment_is_one(clean, tmp_path):
     seen = {}
     for name, files in FILES.items():
