@@ -354,7 +354,8 @@ def _exit_status(
                 write_json(json_file, getattr(error, "run_record", record))
         if os.environ.get("UPLIFT_TRACEBACK"):
             raise
-        _end(1, f"failed: {error or type(error).__name__}. UPLIFT_TRACEBACK=1 shows where.")
+        said = str(error).rstrip(".") or type(error).__name__
+        _end(1, f"failed: {said}. UPLIFT_TRACEBACK=1 shows where.")
 
 
 def _end(status: int, message: str) -> NoReturn:
