@@ -46,7 +46,9 @@ class _Page:
         self._shares: dict[str, float] = {}
 
     def begin(self, stage: str) -> None:
-        pass
+        if stage in _FITTING and self._bar is None:  # later it would belong to a sub-flow
+            self._updated = time.monotonic()
+            self._show(0, f"{stage} models")
 
     def advance(self, stage: str, done: int, total: int) -> None:
         if stage not in _FITTING or not total:
