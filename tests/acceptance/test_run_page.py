@@ -162,6 +162,6 @@ def test_a_terminal_shows_bars_with_the_time_left(api, settings):
 
     assert process.wait() == 0
     text = shown.decode()
-    assert re.search(r"nuisance .*(\d+)/\1 .*0:00:\d\d.* left .*0:00:00", text)
+    assert re.search(r"nuisance .*(\d+)/\1\b.*0:00:\d\d.* left .*0:00:00", text)
     assert "\x1b[" in text
     assert "report:" in text
