@@ -127,6 +127,7 @@ def test_more_threads_in_a_base_model_are_no_other_model(run, settings):
     assert run(settings).fits["executed"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage",
     [

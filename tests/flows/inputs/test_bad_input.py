@@ -1716,6 +1716,7 @@ AFTER_THE_CONFIG = ("data missing", "a function", "too few rows", "output", "cac
 SEEN_IN_DATA = {COMMANDS[name][1] for name in AFTER_THE_CONFIG}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "message"), COMMANDS.values(), ids=COMMANDS)
 def test_command_ends_with_status_2_and_one_message(arguments, message):
     write("data.parquet")
