@@ -148,7 +148,7 @@ def _scalar(value: np.generic) -> Ref:
 
 @_content.register(list | tuple)
 def _sequence(value: Iterable[Any]) -> Ref:
-    return combine("sequence", [digest(item) for item in value])
+    return combine("sequence", [digest(item) for item in list(value)])
 
 
 @_content.register(set | frozenset)
@@ -158,8 +158,9 @@ def _set(value: Iterable[Any]) -> Ref:
 
 @_content.register(Mapping)
 def _mapping(value: Mapping[Any, Any]) -> Ref:
-    # Iterate over a copy, here and below: other threads may add items meanwhile.
-    return combine("mapping", sorted(digest(k) + digest(v) for k, v in list(value.items())))
+    # Iterate over a copy, here and below: other threads may add items meanwhile. Only copies of
+    # dicts are taken in one step: while a list of items grows, garbage collection may run others.
+    return combine("mapping", sorted(digest(k) + digest(v) for k, v in dict(value).items()))
 
 
 @_content.register(np.ndarray)
@@ -189,7 +190,7 @@ def _class(value: type) -> Ref:
 def _members(value: type) -> Iterator[Ref]:
     """Digests of the members of a class and its bases, as far as they are the user's."""
     for kind in filter(_is_users, value.__mro__):
-        for name, member in list(vars(kind).items()):
+        for name, member in vars(kind).copy().items():
             if _is_of_code(name, member):
                 yield combine("member", [name, _member(member)])
 
@@ -322,6 +323,6 @@ def code_version(code: Any) -> str:
         editable = module.partition(".")[0] in distributions()
         return combine("source", [inspect.getsource(sys.modules[module] if editable else code)])
     except (KeyError, OSError, TypeError):  # typed into an interpreter
-        members = vars(code) if isinstance(code, type) else {"": code}
-        functions = {k: m for k, m in list(members.items()) if isinstance(m, FunctionType)}
+        members = vars(code).copy() if isinstance(code, type) else {"": code}
+        functions = {k: m for k, m in members.items() if isinstance(m, FunctionType)}
         return combine("bytecode", [f"{k} {_bytecode(f.__code__)}" for k, f in functions.items()])
