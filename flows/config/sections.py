@@ -57,7 +57,7 @@ _SHARED_ROLES = ({"row_id", "group"}, {"features", "strata"})
 
 
 class ReadConfig(_Section):
-    """How a text file, such as a CSV, is read: what is empty is sniffed from the file."""
+    """How data are read: of a text file, such as a CSV, what is empty is sniffed."""
 
     separator: str | None = Field(
         None, min_length=1, max_length=1, description="Between the fields of a row"

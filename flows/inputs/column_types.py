@@ -5,7 +5,7 @@ date, time with or without a zone, text. A field that begins with a zero, or tha
 than numbers keep, is an identity and so a text. An empty field is missing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -100,6 +100,39 @@ def typed(texts: pa.ChunkedArray, marks: Marks = POINT, labels: bool = False) ->
     return Column(fields) if labels else _nearly_numbers(fields, marks)
 
 
+def retyped(values: pa.ChunkedArray, type: str | None, marks: Marks = POINT) -> Column:
+    """A column as ``text``, ``number`` or ``date``; in its own type for None."""
+    if type == "date":
+        return as_dates(values)
+    if type is None or (type == "text") == _is_text(values.type):
+        return Column(values)
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    return as_number(values, marks) if type == "number" else Column(pc.cast(values, pa.string()))
+
+
+def without_marks(values: pa.ChunkedArray, marks: Sequence[str]) -> pa.ChunkedArray:
+    """A typed column whose values are missing where they equal a mark of a missing value."""
+    if not marks:
+        return values
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    is_number = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
+    if _is_text(values.type):
+        found = pc.is_in(values, pa.array(marks, values.type))
+    elif any(is_kind(values.type) for is_kind in is_number):
+        numbers = pd.to_numeric(pd.Series(marks), errors="coerce").dropna()
+        found = pc.is_in(values.cast(pa.float64(), safe=False), pa.array(numbers, pa.float64()))
+    else:
+        return values
+    return pc.if_else(found, pa.scalar(None, values.type), values)
+
+
+def _is_text(type: pa.DataType) -> bool:
+    type = type.value_type if pa.types.is_dictionary(type) else type
+    return pa.types.is_string(type) or pa.types.is_large_string(type)
+
+
 def as_number(texts: pa.ChunkedArray, marks: Marks = POINT) -> Column:
     """A column of texts as numbers, whatever they look like; a fault names what is none."""
     values = _numbers(texts, marks, identities=True)
@@ -120,7 +153,7 @@ def as_dates(values: pa.ChunkedArray) -> Column:
     """
     if pa.types.is_temporal(values.type) or values.null_count == len(values):
         return Column(_as_days(values))
-    if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+    if not _is_text(values.type):
         return Column(values, fault=f"they are {values.type}, no texts")
     fields = pc.utf8_trim_whitespace(values)
     fields = pc.if_else(pc.equal(fields, ""), pa.scalar(None, fields.type), fields)

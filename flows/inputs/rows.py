@@ -94,9 +94,10 @@ def read_columns(data: DataConfig, faults: Faults, frame: Any = None) -> Columns
     )
     if source is None:
         return None
-    for name in data.read.dates:
-        check = partial(check_name, data, "read.dates", name, source.names)
-        faults.judge(f"data.read.dates.{name}", check)
+    for key, named in {"dates": data.read.dates, "types": data.read.types}.items():
+        for name in named:
+            check = partial(check_name, data, f"read.{key}", name, source.names)
+            faults.judge(f"data.read.{key}.{name}", check)
     columns, features, warnings = choose_columns(data, source.names, source.data_names, faults)
     if not columns:
         return None

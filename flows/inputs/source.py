@@ -20,7 +20,7 @@ import pyarrow.parquet
 from fsspec.implementations.local import LocalFileSystem
 
 from flows.errors import InputError
-from flows.inputs.column_types import Column, as_dates, typed
+from flows.inputs.column_types import Column, typed
 from flows.inputs.places import Place, check_allowed, compression_of, find_files
 from flows.inputs.text_files import Asked, TextFiles, open_text_files
 from flows.messages.limits import shown
@@ -59,7 +59,7 @@ def open_source(source: str, asked: Asked | None = None, frame: Any = None) -> "
     Raises InputError if there is nothing that can be read, or the process may not read there.
     """
     if frame is not None:
-        return FrameSource(frame)
+        return FrameSource(frame, asked or Asked())
     if source == IN_MEMORY:
         raise InputError(
             f"data.source: expected a place of data; the config is of a run on {IN_MEMORY}, which "
@@ -76,6 +76,7 @@ class Source(ABC):
     """Rows of columns, which have names and are read when they are asked for."""
 
     _source: str  # what it is called in messages
+    _asked: Asked
 
     @property
     @abstractmethod
@@ -102,7 +103,7 @@ class Source(ABC):
         labels : collection of str
             Columns of labels: in a text file, their fields are kept as they are written.
         types : mapping
-            ``text`` or ``number``, by column of a text file that is one, whatever it looks like.
+            ``text`` or ``number``, by column that is to be read so, whatever it looks like.
 
         Raises
         ------
@@ -110,7 +111,7 @@ class Source(ABC):
             If they can't be read, or there are no rows.
         """
         with _reading(self._source):
-            found = self._columns(columns, labels, types or {})
+            found = self._columns(columns, labels, {**self._asked.of_columns, **(types or {})})
             frame = _as_frame({name: found[name].values for name in columns}, labels)
         if not len(frame):
             raise InputError(f"Expected rows in {self._source}; found none.")
@@ -149,10 +150,9 @@ class FileSource(Source):
         ]
         self._check_each_has(in_files)
         if self._place.format == "text":
-            given = {**self._asked.of_columns, **types}
-            found, rows = self._text.read(in_files, labels, given)
+            found, rows = self._text.read(in_files, labels, types)
         else:
-            found, rows = self._read_arrow(in_files)
+            found, rows = self._read_arrow(in_files, types)
         return found | self._key_columns([n for n in columns if n not in in_files], rows)
 
     @cached_property
@@ -225,12 +225,13 @@ class FileSource(Source):
             return parts[0]
         return pa.table({name: part[name] for part in parts for name in part.column_names})
 
-    def _read_arrow(self, columns: Sequence[str]) -> tuple[dict[str, Column], list[int]]:
+    def _read_arrow(
+        self, columns: Sequence[str], types: Mapping[str, str]
+    ) -> tuple[dict[str, Column], list[int]]:
         steps = self._steps()
         parts = [self._table(file, columns, steps) for file in self._place.files]
         table = pa.concat_tables(parts, promote_options="permissive")
-        dates = self._asked.dates
-        found = {n: as_dates(table[n]) if n in dates else Column(table[n]) for n in columns}
+        found = {name: self._asked.of(table[name], types.get(name)) for name in columns}
         return found, [part.num_rows for part in parts]
 
     def _check_each_has(self, columns: Sequence[str]) -> None:
@@ -266,11 +267,12 @@ class FileSource(Source):
 class FrameSource(Source):
     """A data frame of pandas, polars or pyarrow; only the columns that are read are converted."""
 
-    def __init__(self, frame: Any) -> None:
+    def __init__(self, frame: Any, asked: Asked) -> None:
         names = frame.column_names if isinstance(frame, pa.Table) else list(frame.columns)
         _check_texts(names)
         _check_names(IN_MEMORY, names)
         self._source = IN_MEMORY
+        self._asked = asked
         found = nw.from_native(frame, eager_only=True)
         self._values = {name: found[name] for name in names}
         index = getattr(frame, "index", pd.Index([]))
@@ -293,7 +295,8 @@ class FrameSource(Source):
         found, faults = {}, []
         for name in columns:
             try:
-                found[name] = Column(pa.chunked_array([self._array(name)]))
+                values = pa.chunked_array([self._array(name)])
+                found[name] = self._asked.of(values, types.get(name))
             except (pa.ArrowException, TypeError, ValueError) as error:
                 faults.append(f"{name!r}: {shown(str(error))}")
         if faults:

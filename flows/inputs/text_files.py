@@ -19,10 +19,10 @@ from flows.inputs.column_types import (
     POINT,
     Column,
     Marks,
-    as_dates,
-    as_number,
     marks_of,
+    retyped,
     typed,
+    without_marks,
 )
 
 Open = Callable[[str], BinaryIO]
@@ -36,7 +36,7 @@ _WINDOWS = "cp1252"  # of bytes that are no UTF-8: it has the letters of Latin-1
 
 @dataclass(frozen=True)
 class Asked:
-    """What a config says of a dialect; None for what is to be sniffed."""
+    """What a config says of how data are read; None for what is to be sniffed."""
 
     separator: str | None = None
     encoding: str | None = None
@@ -50,6 +50,11 @@ class Asked:
     def of_columns(self) -> dict[str, str]:
         """``text``, ``number`` or ``date``, by column."""
         return {**self.types, **dict.fromkeys(self.dates, "date")}
+
+    def of(self, values: pa.ChunkedArray, type: str | None) -> Column:
+        """A column that has a type already, in the one that is asked for."""
+        values = without_marks(values, self.missing)
+        return retyped(values, type, Marks(self.decimal or ".", self.thousands or ""))
 
 
 @dataclass(frozen=True)
@@ -130,17 +135,12 @@ class TextFiles:
             parts = self._read(columns, {})  # in one thread: messages name the row
         table = pa.concat_tables(parts)
         found = {
-            name: self._asked(table[name], asked[name])
+            name: retyped(table[name], asked[name], self.dialect.marks)
             if name in asked
             else self._typed(table[name], name in labels)
             for name in columns
         }
         return found, [part.num_rows for part in parts]
-
-    def _asked(self, values: pa.ChunkedArray, type: str) -> Column:
-        if type == "date":
-            return as_dates(values)
-        return Column(values) if type == "text" else as_number(values, self.dialect.marks)
 
     def _typed(self, values: pa.ChunkedArray, is_label: bool) -> Column:
         if not pa.types.is_string(values.type):

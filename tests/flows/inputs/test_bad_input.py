@@ -942,6 +942,7 @@ def test_dates_are_read_as_such_whatever_the_format(ending):
 
     refused("expected dates in 'w', .*; row 1 has 'a'", merged(read, data(read={"dates": ["w"]})))
     refused("read.dates: .*'q' is none", merged(read, data(read={"dates": ["q"]})))
+    refused("read.types: .*'q' is none", merged(read, data(read={"types": {"q": "text"}})))
     refused("found both for 'id'", merged(read, data(read={"types": {"id": "text"}})))
     found = study(read)
     assert found.row_ids[0] == datetime.date(2024, 2, 1)

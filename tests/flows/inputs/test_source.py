@@ -251,6 +251,40 @@ def test_a_type_that_is_asked_for_is_taken_or_a_fault():
     assert found.faults == {"x": "data.read.types says that they are numbers; most are none"}
 
 
+@pytest.mark.parametrize("way", ["jsonl", "parquet", "memory", "categories"])
+def test_what_a_config_asks_for_holds_for_every_format(way):
+    frame = pd.DataFrame(
+        {
+            "zip": [10115, 20095, 1067],
+            "age": ["31", "n.a.", "42"],
+            "spent": [1.5, -9, 3.0],
+            "joined": ["31.12.2024", "01.02.2024", None],
+            "city": ["n.a.", "Bonn", "Jena"],
+        }
+    )
+    asked = {
+        "missing": ["n.a.", "-9"],
+        "types": {"zip": "text", "age": "number"},
+        "dates": ["joined"],
+    }
+    frame.assign(spent=frame["spent"].astype(object).replace(-9, "-9")).to_csv("a.csv", index=False)
+    expected = read("a.csv", (), **asked).frame
+
+    if way == "categories":
+        frame = frame.astype(dict.fromkeys(frame, "category"))
+    if way == "jsonl":
+        frame.to_json("a.jsonl", orient="records", lines=True)
+    if way == "parquet":
+        frame.to_parquet("a.parquet")
+    in_memory = frame if way in ("memory", "categories") else None
+    found = open_source(f"a.{way}", Asked(**asked), in_memory).read(list(frame)).frame
+
+    for name in frame:
+        assert found[name].astype(object).where(found[name].notna(), None).tolist() == (
+            expected[name].astype(object).where(expected[name].notna(), None).tolist()
+        ), name
+
+
 def test_what_was_sniffed_is_said_once():
     Path("a.csv").write_bytes("a;b\n1,5;é\n2,5;x\n".encode("cp1252"))
     notes = read("a.csv").notes
