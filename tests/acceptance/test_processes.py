@@ -137,7 +137,9 @@ def test_commands_not_built_yet_say_so(command):
     assert "not available yet" in done.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_interrupted_run_has_status_130_and_keeps_its_fits(api, slow_settings, number):
     process = start("run", write_config(slow_settings))
     wait_for(lambda: fits() >= 3)

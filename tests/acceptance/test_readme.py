@@ -51,6 +51,7 @@ def test_the_run_from_python_runs(api, tmp_path, monkeypatch, capsys):
     assert list(names["scores"].index) == list(names["people"].index[:5])
 
 
+@pytest.mark.slow
 def test_the_library_s_page_runs():
     page = (REPOSITORY / "docs" / "library.md").read_text()
     names = {}
@@ -67,6 +68,7 @@ def test_the_library_s_page_runs():
     )
 
 
+@pytest.mark.slow
 def test_commands_for_ones_own_data_run(api, tmp_path):
     section = README.partition("## Your data")[2]
     (commands,) = re.findall(r"```sh\n(.*?)```", section.partition("\n## ")[0], flags=re.DOTALL)

@@ -154,6 +154,7 @@ def test_a_row_that_was_cut_off_is_drawn_again(tmp_path):
     assert path.read_bytes() == whole
 
 
+@pytest.mark.slow
 def test_a_killed_program_goes_on_from_where_it_was(tmp_path):
     path = rows.file_of(tmp_path, QUICK)
     command = [sys.executable, "-m", "benchmarks.simulate", "--only", QUICK, "--dry"]
