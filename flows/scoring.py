@@ -147,7 +147,7 @@ def _by_blocks(bundle: Bundle, features: pd.DataFrame, propensity: Floats | None
     for begin in range(0, len(features), _BLOCK):
         rows = slice(begin, begin + _BLOCK)
         known = None if propensity is None else propensity[rows]
-        parts.append(bundle.predict(features[rows], known, details=True))
+        parts.append(bundle.predict(features[rows], known, details=True, conformed=True))
         steps.count(len(parts[-1]))
     return pd.concat(parts)
 

@@ -25,7 +25,7 @@ from metalearners.data.estimate_columns import (
     named_columns,
     percentile,
 )
-from metalearners.data.schema import Schema, SchemaError
+from metalearners.data.schema import Schema
 from metalearners.metalearner import MetaLearner
 
 _MANIFEST = "manifest.json"
@@ -97,6 +97,7 @@ class Bundle:
         propensity: Floats | None = None,
         unseen_missing: bool = False,
         details: bool = False,
+        conformed: bool = False,
     ) -> pd.DataFrame:
         """CATE estimates of new rows, a column ``cate.<learner>.<arm>`` for each treatment arm.
 
@@ -115,22 +116,19 @@ class Bundle:
         propensity : array of shape (n, K), optional
             Known probabilities of the arms.
         unseen_missing : bool
-            Whether levels that the model hasn't seen count as missing, with a warning, or are
-            refused.
+            Whether unseen levels count as missing, with a warning, or are refused.
         details : bool
             Whether percentiles and outcomes follow the estimates.
+        conformed : bool
+            Whether X comes from the schema's `conform`.
 
         Raises
         ------
         SchemaError
             If the rows lack a feature, or it has values that the model doesn't know.
         """
-        if self.schema is not None and not isinstance(X, pd.DataFrame):
-            raise SchemaError(
-                "Expected a pandas DataFrame, as the model was fitted on; found "
-                f"{type(X).__module__}.{type(X).__qualname__}. Convert it, as with .to_pandas()."
-            )
-        features = X if self.schema is None else self.schema.conform(X, unseen_missing)
+        schema = None if conformed else self.schema
+        features = X if schema is None else schema.conform(X, unseen_missing)
         columns: dict[str, Floats] = {}
         more: dict[str, Floats] = {}
         for name, learner in self.learners.items():

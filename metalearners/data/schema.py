@@ -70,6 +70,11 @@ class Schema:
             If a feature is absent, of another type, or has a level that the model hasn't seen and
             that doesn't count as missing.
         """
+        if not isinstance(X, pd.DataFrame):
+            raise SchemaError(
+                "Expected a pandas DataFrame, as the model was fitted on; found "
+                f"{type(X).__module__}.{type(X).__qualname__}. Convert it, as with .to_pandas()."
+            )
         absent = [name for name in self.names if name not in X.columns]
         if absent:
             raise SchemaError(

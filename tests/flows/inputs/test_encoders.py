@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+import flows
 from flows import loading
 from flows.config.reading import parse_config
 from flows.inputs.columns import as_features, dates_of
@@ -105,6 +106,19 @@ def test_rows_with_new_levels_and_new_gaps_are_scored(study, messy):
         X = found.schema.conform(new, unseen_missing=True)
 
     assert np.isfinite(learner.predict(X, is_oos=True)).all()
+
+
+def test_a_run_s_model_scores_dates_in_files_and_frames(run, settings, messy):
+    messy.to_parquet("data.parquet")
+    data = settings["data"] | {"features": ["b", "joined"]}
+    result = flows.load(run({**settings, "data": data, "learners": ["TLearner"]}).folder)
+    new = messy.head(20)
+    new.to_csv("new.csv", index=False)
+
+    for source in ("new.csv", "data.parquet", new):
+        scored = result.score(source).head(20)
+        expected = result.score(messy).head(20)
+        np.testing.assert_array_equal(scored.filter(like="cate."), expected.filter(like="cate."))
 
 
 D, T = datetime.date, datetime.datetime
