@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,14 @@ from flows.config.sections import DataConfig
 from flows.errors import InputError
 from flows.fitting.cache import KEY_VARIABLE, signing_key
 from flows.inputs.columns import known_propensity, read_strata
-from flows.inputs.source import IN_MEMORY, open_source
-from flows.inputs.text_files import Asked
+from flows.inputs.source import IN_MEMORY, Source, open_source
+from flows.inputs.text_files import Asked, Habits
 from flows.messages.progress import Steps
 from flows.messages.secrets import check_address
 from metalearners._typing import Floats
 from metalearners.bundle import Bundle, BundleError, sign
 from metalearners.cache.regular_files import write_whole
-from metalearners.data.schema import Feature
+from metalearners.data.schema import DATE, Feature
 from metalearners.evaluation.design import ArmShares
 from metalearners.metalearner import PROPENSITY_MODEL
 
@@ -119,14 +119,15 @@ def _estimates(bundle: Bundle, source: str, strict: bool, table: Any = None) -> 
     data = parse(
         DataConfig, bundle.about["config"]["data"], "Expected the model of a run: ", "data."
     )
-    rows = open_source(source, Asked(**data.read.model_dump()), table)
+    asked = Asked(**data.read.model_dump(), usual=Habits.from_json(bundle.about.get("habits", {})))
+    rows = open_source(source, asked, table)
     # Other learners have no use for known probabilities of new rows.
     designed = any(PROPENSITY_MODEL in learner.SERVED for learner in bundle.learners.values())
     columns = _design_columns(data) if designed else []
     wanted = [*bundle.schema.names, *columns, *([data.row_id] if data.row_id else [])]
     present = [name for name in dict.fromkeys(wanted) if name in rows.names]
-    types = {f.name: "text" for f in bundle.schema.features if _is_text(f)}
-    frame = rows.read(present, data.labels, types).frame if present else pd.DataFrame()
+    types = {f.name: _type_of(f) for f in bundle.schema.features}
+    frame = _read(rows, present, data.labels, types, source) if present else pd.DataFrame()
     absent = [name for name in columns if name not in present]
     if absent:
         kind = "strata" if absent == [data.strata] else "propensity"
@@ -152,9 +153,27 @@ def _by_blocks(bundle: Bundle, features: pd.DataFrame, propensity: Floats | None
     return pd.concat(parts)
 
 
-def _is_text(feature: Feature) -> bool:
-    """Whether a feature's values are texts, even if those of new rows look like numbers."""
-    return feature.levels is not None and isinstance(next(iter(feature.levels), None), str)
+def _type_of(feature: Feature) -> str:
+    """The type of a feature's values, whatever those of new rows look like."""
+    if feature.dtype == DATE:
+        return "date"
+    texts = feature.levels is not None and isinstance(next(iter(feature.levels), None), str)
+    return "text" if texts else "number"
+
+
+def _read(
+    rows: Source, columns: list[str], labels: list[str], types: Mapping[str, str], source: str
+) -> pd.DataFrame:
+    table = rows.read(columns, labels, types)
+    if table.faults:
+        told = "; ".join(f"{name!r}: {fault}" for name, fault in table.faults.items())
+        raise InputError(
+            f"Expected numbers, or dates, in columns of {source} that have such in the model; "
+            f"found other fields in {told}. Where such a field is a missing value, leave it empty."
+        )
+    for note in table.notes:
+        warnings.warn(note, stacklevel=2)
+    return table.frame
 
 
 def _design_columns(data: DataConfig) -> list[str]:

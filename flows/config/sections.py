@@ -78,7 +78,9 @@ class ReadConfig(_Section):
     )
 
     @model_validator(mode="after")
-    def _one_type_each(self) -> Self:
+    def _one_meaning_each(self) -> Self:
+        if self.decimal is not None and self.decimal == self.thousands:
+            raise ValueError(f"expected two marks; found {self.decimal!r} as both. Change one.")
         twice = [name for name in self.dates if name in self.types]
         if twice:
             raise ValueError(f"expected a type or a date; found both for {twice[0]!r}. Keep one.")

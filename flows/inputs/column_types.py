@@ -29,6 +29,8 @@ _WAYS = [
         for time in ("", " %H:%M", " %H:%M:%S", "T%H:%M:%S")
     ),
 ]
+_ORDERS = {"%d": "day first", "%m": "month first"}
+_SAMPLE = 1000  # different texts, of which most ways to write a date read none
 _IDENTITY = r"^[+-]?(0\d|\d{16,}$)"
 _NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 
@@ -51,7 +53,7 @@ class Marks:
     def plain(self, fields: pa.ChunkedArray) -> pa.ChunkedArray | None:
         """Numbers as programs write them; None if a field isn't written with these marks."""
         point, group = (f"\\{mark}" if mark else "" for mark in (self.decimal, self.thousands))
-        whole = rf"(\d{{1,3}}({group}\d{{3}})+|\d+)" if group else r"\d+"
+        whole = rf"([1-9]\d{{0,2}}({group}\d{{3}})+|\d+)" if group else r"\d+"
         written = rf"^\s*[+-]?({whole}({point}\d*)?|{point}\d+)([eE][+-]?\d+)?\s*$"
         if not _all(pc.match_substring_regex(fields, written)):
             return None
@@ -61,7 +63,8 @@ class Marks:
 
 
 POINT = Marks()
-_OTHERS = (Marks(".", ","), Marks(",", "."))
+_COMMA = Marks(",", ".")
+_GROUPS = Marks(".", ",")
 
 
 @dataclass(frozen=True)
@@ -76,11 +79,14 @@ class Column:
         What a reader should know of how it was read; empty for nothing.
     fault : str
         What is wrong with it as a column of numbers; empty where it is right, or no such column.
+    order : str
+        ``day first`` or ``month first`` of dates that are written so.
     """
 
     values: pa.ChunkedArray
     note: str = ""
     fault: str = ""
+    order: str = ""
 
 
 def typed(texts: pa.ChunkedArray, marks: Marks = POINT, labels: bool = False) -> Column:
@@ -89,7 +95,7 @@ def typed(texts: pa.ChunkedArray, marks: Marks = POINT, labels: bool = False) ->
     A column of numbers but for a few fields has a note if these are marks of a missing value,
     which they then are, and else a fault; not so a column of labels, which are what they are.
     """
-    fields = pc.if_else(pc.equal(texts, ""), pa.scalar(None, texts.type), texts)
+    fields = _without_empty(texts)
     if fields.null_count == len(fields):
         return Column(fields)
     values = _first_type(fields, marks)
@@ -100,15 +106,24 @@ def typed(texts: pa.ChunkedArray, marks: Marks = POINT, labels: bool = False) ->
     return Column(fields) if labels else _nearly_numbers(fields, marks)
 
 
-def retyped(values: pa.ChunkedArray, type: str | None, marks: Marks = POINT) -> Column:
-    """A column as ``text``, ``number`` or ``date``; in its own type for None."""
-    if type == "date":
-        return as_dates(values)
-    if type is None or (type == "text") == _is_text(values.type):
+def retyped(
+    values: pa.ChunkedArray, type: str | None, marks: Marks = POINT, order: str = ""
+) -> Column:
+    """A column as ``text``, ``number`` or ``date``; in its own type for None.
+
+    `order` says how dates are read whose order of day and month no row tells.
+    """
+    is_text = _is_text(values.type)
+    if type is None or (type == "text" and is_text) or (type == "number" and not is_text):
         return Column(values)
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
-    return as_number(values, marks) if type == "number" else Column(pc.cast(values, pa.string()))
+    if type == "date":
+        return as_dates(values, order)
+    if type == "number":
+        return as_number(values, marks)
+    texts = _cast(values, pa.string())
+    return Column(values if texts is None else texts)
 
 
 def without_marks(values: pa.ChunkedArray, marks: Sequence[str]) -> pa.ChunkedArray:
@@ -130,27 +145,36 @@ def without_marks(values: pa.ChunkedArray, marks: Sequence[str]) -> pa.ChunkedAr
 
 def _is_text(type: pa.DataType) -> bool:
     type = type.value_type if pa.types.is_dictionary(type) else type
-    return pa.types.is_string(type) or pa.types.is_large_string(type)
+    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return any(is_kind(type) for is_kind in kinds)
+
+
+def _without_empty(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.if_else(pc.equal(texts, ""), pa.scalar(None, texts.type), texts)
 
 
 def as_number(texts: pa.ChunkedArray, marks: Marks = POINT) -> Column:
     """A column of texts as numbers, whatever they look like; a fault names what is none."""
-    values = _numbers(texts, marks, identities=True)
+    fields = _without_empty(texts)
+    values = _numbers(fields, marks, identities=True)
     if values is not None:
         return Column(values)
-    found = _nearly_numbers(texts, marks)
+    found = _nearly_numbers(fields, marks, identities=True)
     if found.note or found.fault:
         return found
-    return Column(texts, fault="data.read.types says that they are numbers; most are none")
+    truths = _booleans(fields)
+    return Column(fields, fault="most are no numbers") if truths is None else Column(truths)
 
 
-def as_dates(values: pa.ChunkedArray) -> Column:
+def as_dates(values: pa.ChunkedArray, order: str = "") -> Column:
     """A column of texts as dates, or as times where one has a time.
 
     Texts are read in the one way that fits all of them. A fault names the first that is no date,
-    or tells that day and month can't be told apart; a note tells an order that others may read
-    in another way.
+    or tells that day and month can't be told apart, unless `order` says it; a note tells an order
+    that others may read in another way.
     """
+    if pa.types.is_integer(values.type):
+        values = values.cast(pa.string())  # such as 20241231
     if pa.types.is_temporal(values.type) or values.null_count == len(values):
         return Column(_as_days(values))
     if not _is_text(values.type):
@@ -160,24 +184,32 @@ def as_dates(values: pa.ChunkedArray) -> Column:
     for type in _DATES:
         if (found := _cast(fields, type)) is not None:
             return Column(_as_days(found))
-    return _dates_as_written(fields)
+    return _dates_as_written(fields, order)
 
 
-def _dates_as_written(fields: pa.ChunkedArray) -> Column:
+def _dates_as_written(fields: pa.ChunkedArray, order: str) -> Column:
     different = pc.unique(fields.drop_null()).to_pandas()
-    read = {how: pd.to_datetime(different, format=how, errors="coerce") for how in _WAYS}
+    sample = different.head(_SAMPLE)
+    counts = {how: int(_times(sample, how).notna().sum()) for how in _WAYS}
+    nearest = max(counts.values())  # ways that read fewer of the first ones read not all of them
+    read = {how: _times(different, how) for how, n in counts.items() if n == nearest}
     fitting = [how for how, dates in read.items() if dates.notna().all()]
     if not fitting:
-        nearest = max(read.values(), key=lambda dates: dates.notna().sum())
-        return Column(fields, fault=_first_fault(fields, different[nearest.isna()]))
-    first, *others = fitting
+        most = max(read.values(), key=lambda dates: dates.notna().sum())
+        return Column(fields, fault=_first_fault(fields, different[most.isna()]))
+    usual = [how for how in fitting if order and _ORDERS.get(how[:2]) == order]
+    first, *others = usual or fitting
     if any(not read[first].equals(read[other]) for other in others):
         day = different[read[first] != read[others[0]]].iloc[0]
         return Column(fields, fault=f"{day!r} may be day or month first, and no row tells which")
-    dates = pd.to_datetime(fields.to_pandas(), format=first)
+    dates = _times(fields.to_pandas(), first)
     found = pa.chunked_array([pa.array(dates, pa.timestamp("us"), from_pandas=True)])
-    order = None if others else {"%d": "day first", "%m": "month first"}.get(first[:2])
-    return Column(_as_days(found), note=f"its dates are read {order}" if order else "")
+    told = "" if others else _ORDERS.get(first[:2], "")
+    return Column(_as_days(found), note=f"its dates are read {told}" if told else "", order=told)
+
+
+def _times(texts: pd.Series, how: str) -> pd.Series:
+    return pd.to_datetime(texts, format=how, errors="coerce")
 
 
 def _first_fault(fields: pa.ChunkedArray, others: pd.Series) -> str:
@@ -193,13 +225,34 @@ def _as_days(times: pa.ChunkedArray) -> pa.ChunkedArray:
     return days if _all(pc.equal(pc.cast(days, times.type), times)) else times
 
 
-def marks_of(columns: list[pa.ChunkedArray]) -> Marks:
-    """How the numbers of a file are written: not with a point, where a column shows it."""
-    texts = [column for column in columns if pc.any(pc.match_substring(column, ",")).as_py()]
-    for marks in _OTHERS:
-        if any(marks.plain(column) is not None for column in texts):
-            return marks
-    return POINT
+def marks_of(columns: list[pa.ChunkedArray], semicolons: bool, usual: Marks | None = None) -> Marks:
+    """How the numbers of a file are written: the way in which most of its columns are numbers.
+
+    Parameters
+    ----------
+    columns : list of ChunkedArray
+        Fields of the beginning of a file, none of them empty.
+    semicolons : bool
+        Whether semicolons stand between fields, as programs write them where a comma is decimal.
+    usual : Marks, optional
+        Those of the files that a model was trained on.
+    """
+    others = [_COMMA, _GROUPS] if semicolons else [_GROUPS, _COMMA]
+    ways = list(dict.fromkeys([*([usual] if usual else []), POINT, *others]))
+    pointed = [c for c in columns if _has(c, ".") and POINT.plain(c) is not None]
+    open_to = [way for way in ways if all(_is_written_by(c, way, semicolons) for c in pointed)]
+    return max(open_to, key=lambda way: sum(way.plain(c) is not None for c in columns))
+
+
+def _is_written_by(column: pa.ChunkedArray, way: Marks, semicolons: bool) -> bool:
+    """Whether numbers with a point may be written in a way; with commas, 1.000 may be 1."""
+    if way.thousands == "." and not semicolons:
+        return False
+    return way.plain(column) is not None
+
+
+def _has(column: pa.ChunkedArray, mark: str) -> bool:
+    return bool(pc.any(pc.match_substring(column, mark)).as_py())
 
 
 def _first_type(fields: pa.ChunkedArray, marks: Marks) -> pa.ChunkedArray | None:
@@ -223,9 +276,11 @@ def _is_written_so(values: pa.ChunkedArray, fields: pa.ChunkedArray) -> bool:
 
 def _integers(fields: pa.ChunkedArray) -> pa.ChunkedArray | None:
     whole = _cast(fields, pa.int64())
-    if whole is None or not _all(pc.equal(pc.cast(whole, fields.type), fields)):
-        return None  # such as 007, which is another text than 7
-    return whole
+    if whole is None:
+        return None
+    zero = pc.and_(pc.starts_with(fields, "0"), pc.greater(pc.binary_length(fields), 1))
+    other = pc.or_(zero, pc.starts_with(fields, "-0"))  # such as 007, which is another text than 7
+    return None if pc.any(other).as_py() else whole
 
 
 def _numbers(
@@ -254,20 +309,23 @@ def _booleans(fields: pa.ChunkedArray) -> pa.ChunkedArray | None:
 def _cast(fields: pa.ChunkedArray, type: pa.DataType) -> pa.ChunkedArray | None:
     try:
         return pc.cast(fields, type)
-    except pa.ArrowInvalid:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # such as of a list
         return None
 
 
-def _nearly_numbers(fields: pa.ChunkedArray, marks: Marks) -> Column:
+def _nearly_numbers(fields: pa.ChunkedArray, marks: Marks, identities: bool = False) -> Column:
     different = pc.unique(fields.drop_null())
+    if not identities and pc.any(pc.match_substring_regex(different, _IDENTITY)).as_py():
+        return Column(fields)
     plain = different if marks == POINT else pc.replace_substring(different, marks.decimal, ".")
     is_number = pc.match_substring_regex(plain, _NUMBER)
     others = different.filter(pc.invert(is_number))
     of_others = pc.is_in(fields, others)
     told = ", ".join(shown(repr(other)) for other in others[:5].to_pylist())
     n_others, n_fields = pc.sum(of_others).as_py(), len(fields) - fields.null_count
-    if len(others) < len(different) and set(others.to_pylist()) <= set(MISSING):
-        values = _first_type(pc.if_else(of_others, None, fields), marks)
+    if (identities or len(others) < len(different)) and set(others.to_pylist()) <= set(MISSING):
+        numbers = pc.if_else(of_others, None, fields)
+        values = _numbers(numbers, marks, True) if identities else _first_type(numbers, marks)
         if values is not None:
             return Column(values, note=f"{n_others} fields {told} are taken as missing")
     nearly_all = n_others <= (1 - _NEARLY_ALL) * n_fields

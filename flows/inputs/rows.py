@@ -27,7 +27,7 @@ from flows.inputs.columns import (
     taking_part,
 )
 from flows.inputs.source import Table, open_source
-from flows.inputs.text_files import Asked
+from flows.inputs.text_files import Asked, Habits
 from metalearners._typing import Array, Floats, Ref
 from metalearners.digests.matrices import matrix_digest
 from metalearners.evaluation.design import ArmShares, sample_ratio
@@ -54,6 +54,7 @@ class Rows:
     weight: Floats | None  # (n,)
     groups: Array | None  # (n,) labels of the clusters
     digest: Ref  # of the columns that were read, without the rows' identities
+    habits: Habits  # how the source writes numbers and dates
     left_out: dict[str, int]  # rows by label of the arms that take no part
     warnings: list[str]  # what a reader should know
 
@@ -74,6 +75,8 @@ class Columns:
         Names of the features that held dates.
     warnings : list of str
         What a reader should know.
+    habits : Habits
+        How the source writes numbers and dates.
     """
 
     table: pd.DataFrame
@@ -81,6 +84,7 @@ class Columns:
     X: pd.DataFrame
     dates: list[str]
     warnings: list[str]
+    habits: Habits
 
 
 def read_columns(data: DataConfig, faults: Faults, frame: Any = None) -> Columns | None:
@@ -117,6 +121,7 @@ def read_columns(data: DataConfig, faults: Faults, frame: Any = None) -> Columns
         X=pd.DataFrame(X, copy=False),
         dates=dates,
         warnings=[*read.notes, *warnings, *_dates(dates)],
+        habits=read.habits,
     )
 
 
@@ -161,6 +166,7 @@ def rows_of(columns: Columns, data: DataConfig, faults: Faults) -> Rows | None:
         weight=weight,
         groups=groups,
         digest=_digest(columns, data),
+        habits=columns.habits,
         left_out=left_out,
         warnings=[
             *columns.warnings,
@@ -206,10 +212,10 @@ def _check_fields(table: Table, columns: list[str], data: DataConfig, faults: Fa
     told = "; ".join(f"{name!r}: {table.faults[name]}" for name in found[:10])
     roles = [f"data.{role}" for role, name in data.roles.items() if name in found]
     faults.note(
-        f"Expected numbers in columns of {data.source} that are nearly all numbers; found "
-        f"fields that are none in {told}. Where such a field is a missing "
-        "value, leave it empty or name it in data.read.missing; where a column is no number, "
-        "say so in data.read.types.",
+        f"Expected numbers in columns of {data.source} that are nearly all numbers, or are "
+        f"numbers by data.read.types; found fields that are none in {told}. Where such a field is "
+        "a missing value, leave it empty or name it in data.read.missing; where a column is no "
+        "number, say so in data.read.types.",
         *roles,
         *(f"data.features.{name}" for name in found),
     )

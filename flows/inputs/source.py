@@ -5,7 +5,7 @@ import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -20,11 +20,11 @@ import pyarrow.parquet
 from fsspec.implementations.local import LocalFileSystem
 
 from flows.errors import InputError
-from flows.inputs.column_types import Column, typed
+from flows.inputs.column_types import Column, Marks, typed
 from flows.inputs.places import Place, check_allowed, compression_of, find_files
-from flows.inputs.text_files import Asked, TextFiles, open_text_files
+from flows.inputs.text_files import Asked, Habits, TextFiles, open_text_files
 from flows.messages.limits import shown
-from flows.messages.progress import Steps
+from flows.messages.progress import Counted, Steps
 
 # The source of a config whose rows are a data frame of the process.
 IN_MEMORY = "a data frame in memory"
@@ -46,11 +46,14 @@ class Table:
         What a reader should know of how they were read.
     faults : dict
         What is wrong, by column that is numbers but for a few texts.
+    habits : Habits
+        How its numbers and dates are written.
     """
 
     frame: pd.DataFrame
     notes: list[str] = field(default_factory=list)
     faults: dict[str, str] = field(default_factory=dict)
+    habits: Habits = field(default_factory=Habits)
 
 
 def open_source(source: str, asked: Asked | None = None, frame: Any = None) -> "Source":
@@ -117,7 +120,8 @@ class Source(ABC):
             raise InputError(f"Expected rows in {self._source}; found none.")
         notes = [f"{name}: {found[name].note}." for name in columns if found[name].note]
         faults = {name: found[name].fault for name in columns if found[name].fault}
-        return Table(frame, [*self._notes(), *notes], faults)
+        orders = {name: found[name].order for name in columns if found[name].order}
+        return Table(frame, [*self._notes(), *notes], faults, Habits(self._marks, orders))
 
     @abstractmethod
     def _columns(
@@ -126,6 +130,11 @@ class Source(ABC):
 
     def _notes(self) -> list[str]:
         return []
+
+    @property
+    def _marks(self) -> Marks | None:
+        """How its numbers are written, if they are written out."""
+        return None
 
 
 class FileSource(Source):
@@ -153,7 +162,8 @@ class FileSource(Source):
             found, rows = self._text.read(in_files, labels, types)
         else:
             found, rows = self._read_arrow(in_files, types)
-        return found | self._key_columns([n for n in columns if n not in in_files], rows)
+        keys = [name for name in columns if name not in in_files]
+        return found | self._key_columns(keys, rows, types)
 
     @cached_property
     def _names_by_file(self) -> dict[str, list[str]]:
@@ -183,7 +193,7 @@ class FileSource(Source):
 
     def _open(self, file: str, steps: Steps | None = None) -> BinaryIO:
         stream = self._place.filesystem.open(file, "rb")
-        stream = stream if steps is None else _Counted(stream, steps)
+        stream = stream if steps is None else Counted(stream, steps)
         kind = compression_of(file)
         return cast(BinaryIO, stream if kind is None else pa.CompressedInputStream(stream, kind))
 
@@ -231,7 +241,7 @@ class FileSource(Source):
         steps = self._steps()
         parts = [self._table(file, columns, steps) for file in self._place.files]
         table = pa.concat_tables(parts, promote_options="permissive")
-        found = {name: self._asked.of(table[name], types.get(name)) for name in columns}
+        found = {name: self._asked.of(table[name], name, types.get(name)) for name in columns}
         return found, [part.num_rows for part in parts]
 
     def _check_each_has(self, columns: Sequence[str]) -> None:
@@ -250,13 +260,23 @@ class FileSource(Source):
         names = dict.fromkeys(name for keys in by_file for name in keys)
         return {name: [keys.get(name) for keys in by_file] for name in names}
 
-    def _key_columns(self, columns: Sequence[str], rows: Sequence[int]) -> dict[str, Column]:
+    def _key_columns(
+        self, columns: Sequence[str], rows: Sequence[int], types: Mapping[str, str]
+    ) -> dict[str, Column]:
         found = {}
         for name in columns:
-            values = typed(pa.chunked_array([pa.array(self._keys[name], pa.string())]), labels=True)
+            texts = pa.chunked_array([pa.array(self._keys[name], pa.string())])
+            asked = name in types
+            column = (
+                self._asked.of(texts, name, types[name]) if asked else typed(texts, labels=True)
+            )
             index = pa.array([i for i, n in enumerate(rows) for _ in range(n)], pa.int64())
-            found[name] = Column(values.values.take(index))
+            found[name] = replace(column, values=column.values.take(index))
         return found
+
+    @property
+    def _marks(self) -> Marks | None:
+        return self._text.dialect.marks if self._place.format == "text" else None
 
     def _notes(self) -> list[str]:
         if self._place.format != "text" or self._text.dialect.is_plain:
@@ -296,7 +316,7 @@ class FrameSource(Source):
         for name in columns:
             try:
                 values = pa.chunked_array([self._array(name)])
-                found[name] = self._asked.of(values, types.get(name))
+                found[name] = self._asked.of(values, name, types.get(name))
             except (pa.ArrowException, TypeError, ValueError) as error:
                 faults.append(f"{name!r}: {shown(str(error))}")
         if faults:
@@ -311,31 +331,6 @@ class FrameSource(Source):
         if name in self._values:
             return self._values[name].to_arrow()
         return pa.array(self._index[name], from_pandas=True)
-
-
-class _Counted:
-    """A stream whose bytes are counted as they are read."""
-
-    closed = False
-
-    def __init__(self, stream: BinaryIO, steps: Steps) -> None:
-        self._stream = stream
-        self._steps = steps
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._stream.read(size)
-        self._steps.count(len(data))
-        return data
-
-    def close(self) -> None:
-        self.closed = True
-        self._stream.close()
-
-    def __enter__(self) -> "_Counted":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
 
 
 def _as_frame(columns: dict[str, pa.ChunkedArray], labels: Collection[str]) -> pd.DataFrame:

@@ -9,12 +9,13 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import BinaryIO
+from dataclasses import dataclass, field, replace
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.csv
 
+from flows.errors import InputError
 from flows.inputs.column_types import (
     POINT,
     Column,
@@ -31,7 +32,34 @@ _HEAD_BYTES = 1 << 20
 _BLOCK_BYTES = 1 << 24
 _SEPARATORS = (",", ";", "\t", "|")
 _BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+_HEADER_LINES = 20  # names of columns may hold line ends
 _WINDOWS = "cp1252"  # of bytes that are no UTF-8: it has the letters of Latin-1
+
+
+@dataclass(frozen=True)
+class Habits:
+    """How files were written that were read before: it holds where new ones leave it open.
+
+    Parameters
+    ----------
+    marks : Marks or None
+        Of numbers.
+    orders : dict
+        ``day first`` or ``month first``, by column of dates.
+    """
+
+    marks: Marks | None = None
+    orders: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values."""
+        return {"marks": None if self.marks is None else vars(self.marks), "orders": self.orders}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Habits":
+        """What `to_json` gave; of a model that knows none, nothing."""
+        marks = values.get("marks")
+        return cls(None if marks is None else Marks(**marks), values.get("orders", {}))
 
 
 @dataclass(frozen=True)
@@ -45,16 +73,28 @@ class Asked:
     missing: Sequence[str] = ()
     types: Mapping[str, str] = field(default_factory=dict)
     dates: Sequence[str] = ()
+    usual: Habits = Habits()
 
     @property
     def of_columns(self) -> dict[str, str]:
         """``text``, ``number`` or ``date``, by column."""
         return {**self.types, **dict.fromkeys(self.dates, "date")}
 
-    def of(self, values: pa.ChunkedArray, type: str | None) -> Column:
+    def of(self, values: pa.ChunkedArray, name: str, type: str | None) -> Column:
         """A column that has a type already, in the one that is asked for."""
         values = without_marks(values, self.missing)
-        return retyped(values, type, Marks(self.decimal or ".", self.thousands or ""))
+        return retyped(values, type, self.marks(POINT), self.usual.orders.get(name, ""))
+
+    def marks(self, sniffed: Marks) -> Marks:
+        """How numbers are written: as is asked for, and else as sniffed."""
+        decimal, thousands = self.decimal or sniffed.decimal, sniffed.thousands
+        if self.thousands is not None:
+            thousands = self.thousands
+        if decimal == thousands and self.decimal is None:
+            decimal = "," if thousands == "." else "."
+        elif decimal == thousands:
+            thousands = ""
+        return Marks(decimal, thousands)
 
 
 @dataclass(frozen=True)
@@ -108,6 +148,7 @@ class TextFiles:
     open_all: Callable[[], Open]
     dialect: Dialect
     names: dict[str, list[str]]
+    asked: Asked
 
     def read(
         self,
@@ -126,40 +167,64 @@ class TextFiles:
         types : mapping
             ``text``, ``number`` or ``date``, by column that is one, whatever it looks like.
         """
-        asked = types or {}
-        kept = {*labels, *asked}
+        types = types or {}
+        kept = {*labels, *types}
         of_head = {n: type for n, type in self._types_of_head(columns).items() if n not in kept}
         try:
-            parts = self._read(columns, of_head)
+            parts = self._read(columns, of_head, in_threads=True)
         except pa.ArrowInvalid:  # a later row has another type, or the bytes aren't what they seem
-            parts = self._read(columns, {})  # in one thread: messages name the row
+            parts = self._read_as_texts(columns)
         table = pa.concat_tables(parts)
         found = {
-            name: retyped(table[name], asked[name], self.dialect.marks)
-            if name in asked
+            name: self._asked(name, table[name], types[name])
+            if name in types
             else self._typed(table[name], name in labels)
             for name in columns
         }
         return found, [part.num_rows for part in parts]
 
+    def _read_as_texts(self, columns: Sequence[str]) -> list[pa.Table]:
+        try:
+            return self._read(columns, {}, in_threads=False)  # so that messages name the row
+        except pa.ArrowInvalid as error:
+            if "UTF8" not in str(error):
+                raise
+            raise InputError(
+                f"data.read.encoding: expected {self.dialect.encoding} in all rows of "
+                f"{next(iter(self.names))} and the files beside it, as at their beginning; found "
+                "other bytes. Name the encoding, such as cp1252."
+            ) from None
+
+    def _asked(self, name: str, values: pa.ChunkedArray, type: str) -> Column:
+        order = self.asked.usual.orders.get(name, "")
+        return self._complete(retyped(values, type, self.dialect.marks, order))
+
+    def _complete(self, column: Column) -> Column:
+        """A column without numbers that a mark of a missing value means, such as -9.0 for -9."""
+        return replace(column, values=without_marks(column.values, self.asked.missing))
+
     def _typed(self, values: pa.ChunkedArray, is_label: bool) -> Column:
         if not pa.types.is_string(values.type):
-            return Column(values)
-        return typed(values, POINT if is_label else self.dialect.marks, is_label)
+            return self._complete(Column(values))
+        return self._complete(typed(values, POINT if is_label else self.dialect.marks, is_label))
 
     def _types_of_head(self, columns: Sequence[str]) -> dict[str, pa.DataType]:
         first = next(iter(self.names))
-        head = _parse(io.BytesIO(_head_of(self.open, first)), self.dialect, columns, {})
+        head = _head_of(self.open, first, self.dialect.encoding)
+        head = _parse(io.BytesIO(head), self.dialect, columns, {})
         types = {n: self._typed(head[n], is_label=False).values.type for n in columns}
-        # pyarrow's own conversion knows no mark between thousands.
+        # pyarrow's own conversion knows no mark between thousands, and takes 007 for 7.
         grouped = bool(self.dialect.marks.thousands)
-        return {n: t for n, t in types.items() if not (grouped and pa.types.is_floating(t))}
+        apart = (pa.types.is_floating, pa.types.is_integer) if grouped else (pa.types.is_integer,)
+        return {n: t for n, t in types.items() if not any(is_kind(t) for is_kind in apart)}
 
-    def _read(self, columns: Sequence[str], types: dict[str, pa.DataType]) -> list[pa.Table]:
+    def _read(
+        self, columns: Sequence[str], types: dict[str, pa.DataType], in_threads: bool
+    ) -> list[pa.Table]:
         parts, open_next = [], self.open_all()
         for file in self.names:
             with open_next(file) as stream:
-                parts.append(_parse(stream, self.dialect, columns, types))
+                parts.append(_parse(stream, self.dialect, columns, types, in_threads))
         return parts
 
 
@@ -170,11 +235,18 @@ def open_text_files(
     open_all: Callable[[], Open] | None = None,
 ) -> TextFiles:
     """Text files; what isn't asked for is sniffed from the beginning of the first with rows."""
-    heads = {file: _head_of(open, file) for file in files}
-    head = next((h for h in heads.values() if h.count(b"\n") > 1), heads[files[0]])
-    dialect = dialect_of(head, asked or Asked())
+    asked = asked or Asked()
+    first, heads, encodings = b"", {}, set()
+    for file in files:
+        head = _head_of(open, file, asked.encoding)
+        encodings.add(asked.encoding or _encoding_of(head))
+        first = first if first.count(b"\n") > 1 else head
+        heads[file] = b"".join(head.splitlines(keepends=True)[:_HEADER_LINES])
+    # A part whose beginning has no other letters is UTF-8 and Windows-1252 both.
+    encoding = _WINDOWS if _WINDOWS in encodings else None
+    dialect = dialect_of(first, replace(asked, encoding=asked.encoding or encoding))
     names = {file: _names(head, dialect) for file, head in heads.items()}
-    return TextFiles(open, open_all or (lambda: open), dialect, names)
+    return TextFiles(open, open_all or (lambda: open), dialect, names, asked)
 
 
 def _names(head: bytes, dialect: Dialect) -> list[str]:
@@ -190,12 +262,8 @@ def dialect_of(head: bytes, asked: Asked) -> Dialect:
     width = len(rows[0]) if rows else 0
     columns = zip(*(row for row in rows[1:] if len(row) == width), strict=True)
     fields = [pa.chunked_array([pa.array([f for f in column if f])]) for column in columns]
-    marks = marks_of([f for f in fields if len(f)])
-    decimal = marks.decimal if asked.decimal is None else asked.decimal
-    thousands = marks.thousands if asked.thousands is None else asked.thousands
-    if decimal == thousands:  # one of them was asked for
-        decimal, thousands = asked.decimal or ",", asked.thousands or ""
-    return Dialect(separator, encoding, Marks(decimal, thousands), asked.missing)
+    sniffed = marks_of([f for f in fields if len(f)], separator == ";", asked.usual.marks)
+    return Dialect(separator, encoding, asked.marks(sniffed), asked.missing)
 
 
 def _encoding_of(head: bytes) -> str:
@@ -222,11 +290,17 @@ def _separator_of(text: str) -> str:
     return max(_SEPARATORS, key=score)
 
 
-def _head_of(open: Open, file: str) -> bytes:
+def _head_of(open: Open, file: str, encoding: str | None) -> bytes:
     """The beginning of a file, without a line that may be cut."""
     with open(file) as stream:
         head = stream.read(_HEAD_BYTES)
-    return head if len(head) < _HEAD_BYTES else head[: head.rfind(b"\n") + 1]
+    if len(head) < _HEAD_BYTES:
+        return head
+    encoding = encoding or _encoding_of(head)
+    if not encoding.replace("-", "").lower().startswith(("utf16", "utf32")):
+        return head[: head.rfind(b"\n") + 1]
+    text = head.decode(encoding, errors="replace")  # letters have more bytes than one
+    return text[: text.rfind("\n") + 1].encode(encoding)
 
 
 def _decoded(head: bytes, encoding: str) -> io.TextIOWrapper:
@@ -234,12 +308,16 @@ def _decoded(head: bytes, encoding: str) -> io.TextIOWrapper:
 
 
 def _parse(
-    stream: BinaryIO, dialect: Dialect, columns: Sequence[str], types: dict[str, pa.DataType]
+    stream: BinaryIO,
+    dialect: Dialect,
+    columns: Sequence[str],
+    types: dict[str, pa.DataType],
+    in_threads: bool = False,
 ) -> pa.Table:
     return pyarrow.csv.read_csv(
         stream,
         read_options=pyarrow.csv.ReadOptions(
-            use_threads=bool(types), block_size=_BLOCK_BYTES, encoding=dialect.encoding
+            use_threads=in_threads, block_size=_BLOCK_BYTES, encoding=dialect.encoding
         ),
         parse_options=pyarrow.csv.ParseOptions(
             delimiter=dialect.separator, newlines_in_values=True

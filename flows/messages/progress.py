@@ -4,7 +4,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 
 class Listener(Protocol):
@@ -82,6 +82,33 @@ class Steps:
             done = min(self._done // self._unit, self._total)
             for listener in self._listeners:
                 listener.advance(self._stage, done, self._total)
+
+
+class Counted:
+    """A stream whose bytes are counted as they are read."""
+
+    closed = False
+
+    def __init__(self, stream: BinaryIO, steps: Steps) -> None:
+        self._stream = stream
+        self._steps = steps
+
+    def read(self, size: int = -1) -> bytes:
+        """Some of its bytes."""
+        data = self._stream.read(size)
+        self._steps.count(len(data))
+        return data
+
+    def close(self) -> None:
+        """Close what is read."""
+        self.closed = True
+        self._stream.close()
+
+    def __enter__(self) -> "Counted":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
 
 def end(stage: str, seconds: float, executed: int, reused: int) -> None:

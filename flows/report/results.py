@@ -143,6 +143,7 @@ def _columns_of(name: str, fitted: dict[Name, CrossFit]) -> dict[Name, Array]:
 def _bundle(study: Study, versions: dict[str, str]) -> Bundle:
     config = study.config.model_dump(mode="json")
     about: dict[str, Any] = {"versions": versions, "data": study.digest, "config": config}
+    about["habits"] = study.habits.to_json()
     if study.shares is not None:
         about["shares"] = study.shares.to_json()
     about["quantiles"] = {

@@ -1,6 +1,7 @@
 """Base models by name take texts, dates and missing values: by an encoder, where they need one."""
 
 import datetime
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 import flows
 from flows import loading
 from flows.config.reading import parse_config
+from flows.errors import InputError
 from flows.inputs.columns import as_features, dates_of
 from metalearners.data.schema import Schema, SchemaError
 
@@ -119,6 +121,35 @@ def test_a_run_s_model_scores_dates_in_files_and_frames(run, settings, messy):
         scored = result.score(source).head(20)
         expected = result.score(messy).head(20)
         np.testing.assert_array_equal(scored.filter(like="cate."), expected.filter(like="cate."))
+
+
+def test_new_rows_are_read_as_the_model_s_own_were(run, settings, frame):
+    days = pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(len(frame)) % 300, unit="D")
+    written = frame.assign(joined=days.strftime("%d.%m.%Y"), c=(frame["c"] * 1000).round())
+    written.to_csv("data.csv", index=False, sep=";", decimal=",")
+    data = settings["data"] | {"source": "data.csv", "read": {"dates": ["joined"]}}
+    result = flows.load(run({**settings, "data": data, "learners": ["TLearner"]}).folder)
+    frame = frame.assign(c=written["c"], joined=days)
+
+    # Alone, 1,234 may have a mark of thousands, and 05.03.2024 be in March or May.
+    rows = frame.tail(2).assign(a=1.234, b=2.345, joined=pd.Timestamp("2024-03-05"))
+    texts = rows["joined"].dt.strftime("%d.%m.%Y")
+    rows.assign(joined=texts).to_csv("new.csv", index=False, sep=";", decimal=",")
+    expected = result.score(rows).filter(like="cate.")
+    with pytest.warns(UserWarning, match=".") as told:
+        found = result.score("new.csv").filter(like="cate.")
+    assert "joined: its dates are read day first." in [str(w.message) for w in told]
+    np.testing.assert_array_equal(found, expected)
+
+    Path("new.csv").write_text("a;b;c;joined\nNA;1.5;2;2024-03-05\nabc;1.5;2;2024-03-05\n")
+    with pytest.raises(InputError, match=r"Expected numbers.*'a': "):
+        result.score("new.csv")
+    Path("new.csv").write_text("a;b;c;joined\nNA;1.5;2;2024-03-05\n")
+    rows = pd.DataFrame({"a": [np.nan], "b": 1.5, "c": 2.0, "joined": pd.Timestamp("2024-03-05")})
+    with pytest.warns(UserWarning, match=".") as told:
+        found = result.score("new.csv").filter(like="cate.")
+    assert "a: 1 fields 'NA' are taken as missing." in [str(w.message) for w in told]
+    np.testing.assert_array_equal(found, result.score(rows).filter(like="cate."))
 
 
 D, T = datetime.date, datetime.datetime

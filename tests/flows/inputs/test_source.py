@@ -42,9 +42,9 @@ def read(source, labels=("arm", "id"), **asked):
     return opened.read(opened.data_names, labels)
 
 
-def refused(match, source, **asked):
+def refused(match, source, labels=("arm", "id"), **asked):
     with pytest.raises(InputError, match=match):
-        read(source, **asked)
+        read(source, labels, **asked)
 
 
 def zipped(frame):
@@ -248,7 +248,7 @@ def test_a_type_that_is_asked_for_is_taken_or_a_fault():
 
     assert read("b.csv", types={"code": "number"}).frame["code"].tolist() == [7, 10, 10]
     found = read("b.csv", types={"x": "number"})
-    assert found.faults == {"x": "data.read.types says that they are numbers; most are none"}
+    assert found.faults == {"x": "most are no numbers"}
 
 
 @pytest.mark.parametrize("way", ["jsonl", "parquet", "memory", "categories"])
@@ -283,6 +283,96 @@ def test_what_a_config_asks_for_holds_for_every_format(way):
         assert found[name].astype(object).where(found[name].notna(), None).tolist() == (
             expected[name].astype(object).where(expected[name].notna(), None).tolist()
         ), name
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("kg;eur\n1,234;1,5\n2,250;2,25\n", {"kg": 1.234, "eur": 1.5}),
+        ("kg;eur\n1.234;1,5\n2.250;2,25\n", {"kg": 1234, "eur": 1.5}),
+        ("kg;eur\n0,512;1\n0,250;2\n", {"kg": 0.512, "eur": 1}),
+        ('kg,eur\n"1,234","1,234.5"\n"2,250",2\n', {"kg": 1234, "eur": 1234.5}),
+        ('codes,age\n"1,2",1.000\n"3,4",2.100\n', {"age": 1}),
+        ('codes,age\n"1,2",20.5\n"3,4",21.5\n', {"age": 20.5}),
+        ("kg;eur\n1.5;1\n2.250;2\n", {"kg": 1.5, "eur": 1}),
+    ],
+)
+def test_marks_are_those_that_no_column_contradicts(text, numbers):
+    Path("a.csv").write_text(text)
+    frame = read("a.csv", ()).frame
+
+    assert {name: frame[name][0] for name in numbers} == numbers
+
+
+@pytest.mark.parametrize(
+    ("asked", "field", "number"),
+    [
+        ({"thousands": ","}, "2,250", 2250),
+        ({"thousands": "."}, "2.250,5", 2250.5),
+        ({"decimal": ","}, "2,250", 2.25),
+        ({"decimal": "."}, "2.250", 2.25),
+        ({"decimal": ",", "thousands": "."}, "2.250,5", 2250.5),
+    ],
+)
+@pytest.mark.parametrize("other", ["1,5", "1.5", "15"])
+def test_two_marks_are_never_the_same(asked, field, number, other):
+    Path("a.csv").write_text(f"a;b\n{field};{other}\n")
+    assert read("a.csv", (), **asked, types={"a": "number"}).frame["a"][0] == number
+
+    frame = pd.DataFrame({"a": [field]})
+    opened = open_source("", Asked(**asked, types={"a": "number"}), frame)
+    assert opened.read(["a"]).frame["a"][0] == number
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("identity", ["01067", "12345678901234567890"])
+def test_a_column_with_one_identity_is_texts_wherever_it_stands(identity, late):
+    rows = [str(i) for i in range(20_000, 20_000 + (200_000 if late else 400))]
+    rows.insert(len(rows) if late else 0, identity)
+    Path("a.csv").write_text("zip\n" + "\n".join(rows) + "\n")
+    found = read("a.csv", ())
+
+    assert found.faults == {}
+    assert found.frame["zip"].iloc[-1 if late else 0] == identity
+    assert found.frame["zip"].iloc[100] == rows[100]
+
+
+def test_marks_of_missing_values_hold_for_numbers_however_written():
+    Path("a.csv").write_text("a,b\n-9.0,-9\n1.5,2\n")
+
+    assert read("a.csv", (), missing=["-9"]).frame.isna().sum().to_dict() == {"a": 1, "b": 1}
+
+
+def test_keys_of_folders_have_the_types_that_are_asked_for():
+    for key in ("1", "2"):
+        Path(f"d/k={key}/at=2024-01-0{key}").mkdir(parents=True)
+        TABLE.to_parquet(f"d/k={key}/at=2024-01-0{key}/a.parquet")
+    frame = read("d", types={"k": "text"}, dates=["at"]).frame
+
+    assert frame["k"].unique().tolist() == ["1", "2"]
+    assert frame["at"].iloc[-1] == datetime.date(2024, 1, 2)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252"])
+def test_an_encoding_holds_for_large_files_and_later_parts(encoding):
+    Path("d").mkdir()
+    Path("d/0.csv").write_bytes(
+        "city,n\nBonn,1\n".encode("utf-16" if "16" in encoding else "utf-8")
+    )
+    lines = "".join(f"Zürich {i},{i}\n" for i in range(120_000))
+    Path("d/1.csv").write_bytes(f"city,n\n{lines}".encode(encoding))
+    frame = read("d", ()).frame
+
+    assert frame["city"].iloc[-1] == "Zürich 119999"
+    assert frame["n"].sum() == 1 + sum(range(120_000))
+
+
+def test_letters_that_only_later_rows_show_are_refused_by_the_encoding():
+    lines = "".join(f"Bonn {i},{i}\n" for i in range(120_000))
+    Path("a.csv").write_bytes(f"city,n\n{lines}Zürich,1\n".encode("cp1252"))
+
+    refused("data.read.encoding: expected utf-8.*Name the encoding", "a.csv", labels=())
+    assert read("a.csv", (), encoding="cp1252").frame["city"].iloc[-1] == "Zürich"
 
 
 def test_what_was_sniffed_is_said_once():
