@@ -47,7 +47,7 @@ def as_feature(column: pd.Series) -> pd.Series:
     if isinstance(column.dtype, pd.CategoricalDtype):
         return column
     if kind == "string":
-        return column.astype(pd.CategoricalDtype(sorted(column.dropna().unique())))
+        return _as_categories(column)
     if kind == "boolean":
         return column.astype(float if column.isna().any() else np.int8)
     if kind == "integer" and column.abs().max() > _LARGEST_INTEGER:
@@ -62,6 +62,16 @@ def as_feature(column: pd.Series) -> pd.Series:
             "Replace them, by missing values for instance."
         )
     return column
+
+
+def _as_categories(texts: pd.Series) -> pd.Series:
+    """Texts as categories in the order of the alphabet."""
+    codes, found = pd.factorize(texts)
+    order = sorted(range(len(found)), key=found.tolist().__getitem__)
+    ranks = np.append(np.argsort(order), -1)  # the last is that of missing values, whose code is -1
+    levels = pd.CategoricalDtype([found[i] for i in order])
+    values = pd.Categorical.from_codes(ranks[codes], dtype=levels)
+    return pd.Series(values, texts.index, name=texts.name)
 
 
 def dates_of(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:

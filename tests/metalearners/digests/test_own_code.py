@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import warnings
+from importlib.metadata import packages_distributions
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from sklearn.linear_model import LinearRegression, Ridge
 
 from metalearners import TLearner
 from metalearners.digests.digest import digest
+from metalearners.digests.libraries import _holders
 from metalearners.digests.walk import identify
 from metalearners.fits.estimator_spec import EstimatorSpec
 from metalearners.fits.plan import Regression, plan_stage
@@ -174,6 +176,11 @@ def test_compiled_functions_of_packages_are_known_by_their_version():
         return np.random.default_rng(0).normal() + p - y, np.ones_like(y)
 
     assert not identify(lambda: digest(draws)).gaps
+
+
+def test_a_module_s_package_is_one_that_installed_it():
+    for root, names in packages_distributions().items():
+        assert set(_holders(root)) <= set(names), root
 
 
 @pytest.mark.parametrize("text", GAPS.values(), ids=GAPS)
