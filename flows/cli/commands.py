@@ -40,19 +40,19 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="What a treatment does to whom: metalearners run as Prefect pipelines.",
+    help="Estimate whom a treatment helps, and by how much.",
 )
-runs_app = typer.Typer(no_args_is_help=True, help="Past runs with their figures, failed runs too.")
+runs_app = typer.Typer(no_args_is_help=True, help="List and show past runs, and sign their models.")
 app.add_typer(runs_app, name="runs")
-cache_app = typer.Typer(no_args_is_help=True, help="The fits kept for later runs.")
+cache_app = typer.Typer(no_args_is_help=True, help="List, verify and prune the kept fits.")
 app.add_typer(cache_app, name="cache")
 
 ConfigFile = Annotated[Path, typer.Argument(help="A config, or a finished run's config.yaml.")]
 Changes = Annotated[
     list[str] | None,
-    typer.Option("--set", help="key.path=value, the value read as YAML; repeatable."),
+    typer.Option("--set", help="Change a key: key.path=value, with a value in YAML; repeatable."),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors alone.")]
 _WHICH_RUN = "A run's name or a part of it, a config's name, a folder, or latest."
 RunName = Annotated[str, typer.Argument(metavar="RUN", help=_WHICH_RUN)]
 RunsFolder = Annotated[Path, typer.Option("--output", help="Folder of all runs.")]
@@ -116,7 +116,7 @@ def run(
     changes: Changes = None,
     output: Annotated[str | None, typer.Option(help="Folder of all runs.")] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write summary.json here too.")
+        Path | None, typer.Option("--json", help="Write summary.json to this file too.")
     ] = None,
     refresh: Annotated[bool, typer.Option("--refresh", help="Ignore cached fits.")] = False,
     quiet: Quiet = False,
@@ -135,13 +135,13 @@ def tune(
     config: ConfigFile,
     changes: Changes = None,
     budget: Annotated[float, typer.Option(help="Seconds that measuring may take.", min=1)] = 120,
-    output: Annotated[Path | None, typer.Option(help="Picture (PNG) to write too.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Write the plot here too, as PNG.")] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the measurements here too.")
+        Path | None, typer.Option("--json", help="Write the measurements to this file too.")
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Measure how a config's fits are spread best over the cores, for later runs of its shape."""
+    """Measure which parallel setting is fastest for a config; later runs like it use that one."""
     with _exit_status(json_file, kept="Nothing was kept."), interruption.handled():
         from flows.launch.display import settings_table
         from flows.launch.start import config_of, launch_tune
@@ -164,8 +164,8 @@ def tune(
 @app.command()
 def score(
     model: Annotated[str, typer.Option(help=_WHICH_RUN)],
-    input: Annotated[str, typer.Option(help="Rows to score.")],
-    output: Annotated[Path, typer.Option(help="Parquet, CSV, Feather or JSON lines to write.")],
+    input: Annotated[str, typer.Option(help="Rows to score: a file, a folder, a glob or a URL.")],
+    output: Annotated[Path, typer.Option(help="A .parquet, .csv, .feather or .jsonl file.")],
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse levels that the model hasn't seen.")
     ] = False,
@@ -189,7 +189,7 @@ def init(
     output: Annotated[Path, typer.Option(help="Config to write.")] = Path("uplift.yaml"),
     and_run: Annotated[bool, typer.Option("--run", help="Run the config too.")] = False,
 ) -> None:
-    """Write a commented config with column roles guessed; never overwrites."""
+    """Guess the roles of columns and write a commented config; never overwrites."""
     with _exit_status(), interruption.handled():
         with progress_display(quiet=False):
             progress.begin("init")
@@ -213,7 +213,7 @@ def serve(
         bool, typer.Option("--schedules", help="Run the bundled example daily at 5:00 UTC.")
     ] = False,
 ) -> None:
-    """Bring up server, UI and the deployments, on loopback."""
+    """Start the server, the UI and the deployments on loopback."""
     with _exit_status():
         from flows.launch.start import serve_deployments
 
@@ -232,9 +232,9 @@ def compare() -> None:
 @cache_app.command("list")
 def cache_list(
     storage: CachePlace = DEFAULT_CACHE,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List kept fits, oldest first: what they are of, and how often they were reused."""
+    """List the kept fits, oldest first, and how often runs reused them."""
     with _exit_status(prints=True):
         from flows.fitting.cache import entry_facts, list_entries, open_existing
         from flows.launch.display import cache_table
@@ -248,7 +248,7 @@ def cache_list(
 
 @cache_app.command("verify")
 def cache_verify(storage: CachePlace = DEFAULT_CACHE) -> None:
-    """Check that every kept fit is whole; exit status 1 if one isn't."""
+    """Check that every kept fit is whole; if one isn't, the exit status is 1."""
     with _exit_status(prints=True):
         from flows.fitting.cache import damaged_entries, open_existing
         from flows.launch.display import cache_table
@@ -271,7 +271,7 @@ def cache_prune(
     damaged: Annotated[bool, typer.Option("--damaged", help="Delete damaged fits.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Delete all fits.")] = False,
 ) -> None:
-    """Delete fits, if an option says which, and always what killed runs left."""
+    """Delete what killed runs left, and the fits that an option names."""
     with _exit_status():
         from rich.filesize import decimal
 
@@ -314,7 +314,7 @@ def runs_show(name: RunName, output: RunsFolder = Path(DEFAULT_OUTPUT)) -> None:
 
 @runs_app.command("sign")
 def runs_sign(name: RunName, output: RunsFolder = Path(DEFAULT_OUTPUT)) -> None:
-    """Sign a run's model with UPLIFT_CACHE_KEY, if you know who made it: models are code."""
+    """Sign a run's model with UPLIFT_CACHE_KEY. Models are code: know who made it."""
     with _exit_status():
         from flows.scoring import sign_model
 

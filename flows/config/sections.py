@@ -340,7 +340,7 @@ class EvaluationConfig(_Section):
         ge=0,
         lt=1,
         description="Share of rows (of groups, whatever their size, where there are groups) that "
-        "no fit sees, 0 up to but not 1",
+        "no learner is fitted on: 0 or more, and below 1",
     )
     bootstrap: Whole = Field(
         200, ge=0, le=100_000, description="Half-samples for errors of curves; 0 for none"

@@ -295,7 +295,7 @@ def _tiny_arms(data: DataConfig, arms: list[Any], w: Array) -> list[str]:
     counts = np.bincount(w, minlength=len(arms))
     return [
         f"Arm {arm} has {n:,} of {len(w):,} rows, too few for a design: is it another arm's label, "
-        "written in another way? Mend it, or list the arms to use in data.arms."
+        "written in another way? Correct it, or list the arms to use in data.arms."
         for arm, n in zip(arms, counts, strict=True)
         if n < _TINY * len(w)
     ]

@@ -121,7 +121,8 @@ def load(run: str | Path = "latest", output: str | Path = "runs") -> RunResult:
     Parameters
     ----------
     run : str or Path
-        Its name or a part of that, its folder, or ``latest``.
+        Its name or a part of that, its folder, its config's name, which means that config's latest
+        run, or ``latest``.
     output : str or Path
         Folder of all runs.
 

@@ -221,7 +221,7 @@ def serve_deployments(port: int, configs: Sequence[Path] = (), schedules: bool =
     prefect_patches.apply("serve")
     served = deployments(named, schedules)
     print(f"UI: {ui_address(api)}  (state in {state_folder()}; Ctrl-C ends it)")
-    print("Runs on demand: from the UI, or with the command")
+    print("Start a run in the UI, or with one of these commands:")
     for each in served:
         print(f"  PREFECT_API_URL={api} prefect deployment run {each.full_name}")
     sys.stdout.flush()

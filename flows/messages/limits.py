@@ -24,7 +24,7 @@ def check_size(value: Any) -> None:
             raise TooLargeError(too_many("values"))
         problem = _problem(part)
         if problem:
-            raise TooLargeError(f"{problem} at {shown('.'.join(place)) or 'its top'}. Mend it.")
+            raise TooLargeError(f"{problem} at {shown('.'.join(place)) or 'its top'}. Correct it.")
 
 
 def too_many(what: str) -> str:

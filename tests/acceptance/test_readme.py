@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
+from flows.config.reading import parse_config
 from tests.conftest import REPOSITORY
 from tests.test_house import ORDER
 
@@ -81,9 +82,26 @@ def test_commands_for_ones_own_data_run(api, tmp_path):
         assert done.returncode == 0, (line, done.stderr)
 
 
-def test_yaml_example_is_a_config(run, settings):
-    (example,) = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
-    settings["models"] |= yaml.safe_load(example)["models"]
+def examples_of_configs():
+    """The YAML on the page on configs: every key, and nested base models."""
+    page = (REPOSITORY / "docs" / "config.md").read_text()
+    every_key, nested = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    return yaml.safe_load(every_key), yaml.safe_load(nested)
+
+
+def test_the_page_on_configs_shows_every_key():
+    shown, _ = examples_of_configs()
+    config = parse_config(shown, "docs/config.md").model_dump()
+
+    assert list(shown) == list(config)
+    for section in ("folds", "parallelism", "cache", "evaluation"):
+        assert list(shown[section]) == list(config[section])
+    assert set(shown["data"]) == set(config["data"])
+
+
+def test_nested_base_models_of_the_page_on_configs_run(run, settings):
+    _, nested = examples_of_configs()
+    settings["models"] |= nested["models"]
 
     assert run(settings).fits["executed"] > 0
 
