@@ -14,12 +14,13 @@ from flows.inputs.model_checks import odd_names
 from flows.inputs.source import Source, Table
 from flows.messages.progress import Steps
 from metalearners.data.estimate_columns import arm_name
-from metalearners.data.leaks import as_codes, explains, out_of_balance, tells_arm
+from metalearners.data.leaks import as_codes, explains, out_of_balance, still_in_an_arm, tells_arm
 
 _TREATMENTS = ("treatment", "treated", "arm", "variant", "segment", "plan", "group", "w", "t")
 _OUTCOMES = (
     *("outcome", "y", "target", "visit", "conversion", "converted", "spend", "revenue"),
-    *("purchase", "purchased", "bought", "sales", "churn", "churned", "click", "clicked"),
+    *("purchase", "purchased", "bought", "sales", "churn", "churned", "click", "clicks"),
+    *("clicked", "open", "opens", "opened", "unsubscribed"),
     *("response", "responded", "renewed", "cured", "recovered", "survived"),
 )
 _GROUPS = ("family", "household", "household_id", "cluster", "cluster_id", "group_id", "account")
@@ -133,9 +134,12 @@ def _relations(
             reasons[name] = "it tells the outcome, so it may come after the treatment"
         steps.count()
     left = codes.drop(columns=list(reasons))
-    moved = out_of_balance(left, arms) if independent else []
-    why = "it differs between the arms and other columns don't, as if it came after them"
-    return reasons | dict.fromkeys(moved, why)
+    if not independent:
+        return reasons
+    still = "it has one value in an arm and others in another, as if it came after them"
+    moved = "it differs between the arms and other columns don't, as if it came after them"
+    found = dict.fromkeys(out_of_balance(left, arms), moved)
+    return reasons | dict.fromkeys(still_in_an_arm(left, arms), still) | found
 
 
 def _alone(name: str, column: pd.Series) -> str:

@@ -6,6 +6,8 @@ from sklearn.feature_selection import f_classif
 from sklearn.model_selection import cross_val_score
 from sklearn.tree import DecisionTreeRegressor
 
+from metalearners._typing import Floats
+
 _PREDICTS = 0.9  # share of a variance on other rows
 _UNLIKELY = 1e-8  # a p-value for equal means in all arms
 _ALIKE = 0.9  # share of columns whose means are alike, where chance drew the arms
@@ -31,12 +33,29 @@ def out_of_balance(codes: pd.DataFrame, arms: pd.Series) -> list[str]:
     """
     if codes.shape[1] < _LEAST_COLUMNS:
         return []
-    with np.errstate(divide="ignore", invalid="ignore"):  # a column may be constant in each arm
-        _, p_values = f_classif(codes.fillna(codes.median()), arms.astype(str))
+    p_values = _of_equal_means(codes, arms)
     alike = (p_values > 0.05 / codes.shape[1]).mean()
     if alike < min(_ALIKE, 1 - 1.5 / codes.shape[1]):  # one of few may differ
         return []
     return [name for name, p in zip(codes, p_values, strict=True) if p < _UNLIKELY]
+
+
+def still_in_an_arm(codes: pd.DataFrame, arms: pd.Series) -> list[str]:
+    """Columns with one value in some arm, whose means differ between the arms.
+
+    So are clicks of those who got no mail. The rows must be independent.
+    """
+    still = (codes.groupby(arms.to_numpy()).nunique() <= 1).any()
+    p_values = _of_equal_means(codes, arms)
+    return [name for name, p in zip(codes, p_values, strict=True) if still[name] and p < _UNLIKELY]
+
+
+def _of_equal_means(codes: pd.DataFrame, arms: pd.Series) -> Floats:
+    """P-values of equal means in all arms, by column."""
+    if codes.empty:
+        return np.empty(0)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a column may be constant in each arm
+        return np.asarray(f_classif(codes.fillna(codes.median()), arms.astype(str))[1])
 
 
 def as_codes(column: pd.Series) -> pd.Series:

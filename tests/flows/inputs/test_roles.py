@@ -1,5 +1,7 @@
 """`uplift init` on data as users have them: a config that runs, with no leaking column."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -181,6 +183,21 @@ ODD = {
     "a: b": np.arange(N)[::-1] / 3,
     "days": pd.to_timedelta(np.arange(N) % 9, "D"),
 }
+
+
+def test_a_column_that_only_some_arms_move_is_left_out(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    w = rng.permutation(np.arange(N) % 2)
+    rare = rng.random(N) < 0.01  # by chance it may have one value in an arm
+    columns = {"age": rng.normal(size=N), "rare": rare, "touches": w * rng.poisson(1, N)}
+    pd.DataFrame({"treated": w, **columns, "y": rng.normal(size=N)}).to_parquet("data.parquet")
+    write_config("data.parquet", tmp_path / "uplift.yaml")
+
+    assert load_config(tmp_path / "uplift.yaml").data.features == ["age", "rare"]
+    assert (
+        "# - touches    # left out: it has one value in an arm" in Path("uplift.yaml").read_text()
+    )
 
 
 @pytest.mark.parametrize("name", ODD)
