@@ -9,7 +9,7 @@ import pandas as pd
 
 from flows.config.problems import nearest
 from flows.config.sections import DataConfig
-from flows.errors import Faults, InputError
+from flows.errors import Faults, InputError, within
 from flows.messages.limits import shown
 from metalearners._typing import Array, Floats
 from metalearners.data.dataset import are_propensities
@@ -50,10 +50,10 @@ def as_feature(column: pd.Series) -> pd.Series:
         return column.astype(pd.CategoricalDtype(sorted(column.dropna().unique())))
     if kind == "boolean":
         return column.astype(float if column.isna().any() else np.int8)
-    if kind == "integer" and column.abs().max() > _LARGEST_INTEGER:
+    if kind == "integer" and (largest := _largest(column)) > _LARGEST_INTEGER:
         raise InputError(
             f"data.features: expected integers up to 2^53 in {column.name!r}, as models take them "
-            f"as numbers with 15 digits; found {column.abs().max()}. Is it an identity? Leave it "
+            f"as numbers with 15 digits; found {largest}. Is it an identity? Leave it "
             "out of features."
         )
     if kind == "floating" and np.isinf(column).any():
@@ -62,6 +62,10 @@ def as_feature(column: pd.Series) -> pd.Series:
             "Replace them, by missing values for instance."
         )
     return column
+
+
+def _largest(column: pd.Series) -> int:
+    return max(int(column.max()), -int(column.min()))  # abs(-2^63) is negative
 
 
 def dates_of(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
@@ -154,11 +158,11 @@ def choose_columns(
     `names` are all columns; `data_names` are those that no program wrote for itself.
     """
     for role, column in data.roles.items():
-        faults.judge(f"data.{role}", partial(check_name, data, role, column, names))
+        faults.judge(place_of(role), partial(check_name, data, role, column, names))
     given = data.features or []
     for column in given:
         check = partial(check_name, data, "features", column, names)
-        faults.judge(f"data.features.{column}", check)
+        faults.judge(within("data.features", column), check)
     roles = list(dict.fromkeys(c for c in data.roles.values() if c in names))
     features = [column for column in given if column in names]
     # A column whose role is unknown may be any of the others.
@@ -175,6 +179,11 @@ def choose_columns(
             "belong there."
         )
     return list(dict.fromkeys(roles + features)), features, warnings
+
+
+def place_of(role: str) -> str:
+    """The place in a config of a role, such as ``propensity.mail``."""
+    return within("data", *role.split(".", 1))
 
 
 def check_name(data: DataConfig, role: str, column: str, names: list[str]) -> None:

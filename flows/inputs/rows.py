@@ -1,6 +1,7 @@
 """From a source to rows whose columns are read by their roles."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from flows.config.sections import DataConfig
-from flows.errors import Faults, InputError
+from flows.errors import Faults, InputError, within
 from flows.inputs.columns import (
     ROLES,
     as_feature,
@@ -18,6 +19,7 @@ from flows.inputs.columns import (
     choose_columns,
     dates_of,
     known_propensity,
+    place_of,
     read_arms,
     read_groups,
     read_outcome,
@@ -97,7 +99,7 @@ def read_columns(data: DataConfig, faults: Faults, frame: Any = None) -> Columns
     for key, named in {"dates": data.read.dates, "types": data.read.types}.items():
         for name in named:
             check = partial(check_name, data, f"read.{key}", name, source.names)
-            faults.judge(f"data.read.{key}.{name}", check)
+            faults.judge(within(f"data.read.{key}", name), check)
     columns, features, warnings = choose_columns(data, source.names, source.data_names, faults)
     if not columns:
         return None
@@ -121,7 +123,7 @@ def read_columns(data: DataConfig, faults: Faults, frame: Any = None) -> Columns
 
 
 def _feature(table: pd.DataFrame, name: str, faults: Faults) -> pd.Series | None:
-    return faults.judge(f"data.features.{name}", lambda: as_feature(table[name]))
+    return faults.judge(within("data.features", name), lambda: as_feature(table[name]))
 
 
 def rows_of(columns: Columns, data: DataConfig, faults: Faults) -> Rows | None:
@@ -182,9 +184,8 @@ def in_labels(data: DataConfig, arms: list[Any]) -> Iterator[None]:
     except InputError:
         raise
     except ValueError as error:
-        message = str(error)
-        for code, arm in enumerate(arms):
-            message = message.replace(f"in arm {code}.", f"in arm {arm!r}.")
+        names = {f"in arm {code}.": f"in arm {arm!r}." for code, arm in enumerate(arms)}
+        message = re.sub(r"in arm \d+\.", lambda m: names.get(m[0], m[0]), str(error))
         raise InputError(f"{data.source}: {message}") from None
 
 
@@ -192,26 +193,26 @@ def _check_fields(table: Table, columns: list[str], data: DataConfig, faults: Fa
     """Refuse columns whose fields aren't what they are said to be, or are nearly all."""
     dates = data.read.dates
     for name in (name for name in columns if name in table.faults and name in dates):
-        places = [f"data.{role}" for role, column in data.roles.items() if column == name]
+        places = [place_of(role) for role, column in data.roles.items() if column == name]
         faults.note(
             f"data.read.dates: expected dates in {name!r}, such as 2024-12-31, 31.12.2024 or "
             f"12/31/2024, all written alike; {table.faults[name]}. Write them as 2024-12-31, or "
             "name what stands for a missing one in data.read.missing.",
             *places,
-            f"data.features.{name}",
+            within("data.features", name),
         )
     found = [name for name in columns if name in table.faults and name not in dates]
     if not found:
         return
     told = "; ".join(f"{name!r}: {table.faults[name]}" for name in found[:10])
-    roles = [f"data.{role}" for role, name in data.roles.items() if name in found]
+    roles = [place_of(role) for role, name in data.roles.items() if name in found]
     faults.note(
         f"Expected numbers in columns of {data.source} that are nearly all numbers; found "
         f"fields that are none in {told}. Where such a field is a missing "
         "value, leave it empty or name it in data.read.missing; where a column is no number, "
         "say so in data.read.types.",
         *roles,
-        *(f"data.features.{name}" for name in found),
+        *(within("data.features", name) for name in found),
     )
 
 
@@ -272,7 +273,11 @@ def _mismatch(
         for arm, found, expected in zip(arms, ratio.found, ratio.expected, strict=True)
     )
     design = "data.propensity" if known else "data.design, randomised with nearly equal shares"
-    remedy = "" if known else " If other shares were meant, say them as data.propensity."
+    remedy = (
+        ""
+        if known
+        else " If other shares were meant, set data.design to auto and say them as data.propensity."
+    )
     return [
         f"Sample ratio mismatch: the arms aren't of the sizes that {design} gives "
         f"(p = {ratio.p_value:.1g}): {counts}. Rows may be lost or counted twice in one arm, and "
