@@ -146,8 +146,10 @@ def rows_of(columns: Columns, data: DataConfig, faults: Faults) -> Rows | None:
         return None
     shares = None
     if data.design == "randomised":
-        with in_labels(data, arms):
-            shares = ArmShares.among(w, len(arms), strata, weight)
+        drawn = partial(_shares, data, arms, w, strata, weight)
+        shares = faults.judge("data.strata", drawn)
+        if shares is None:
+            return None
         propensity = shares.of(len(table), read_strata(table, data))
     return Rows(
         arms=arms,
@@ -174,6 +176,13 @@ def rows_of(columns: Columns, data: DataConfig, faults: Faults) -> Rows | None:
             *_tiny_arms(data, arms, w),
         ],
     )
+
+
+def _shares(
+    data: DataConfig, arms: list[Any], w: Array, strata: pd.Series | None, weight: Floats | None
+) -> ArmShares:
+    with in_labels(data, arms):
+        return ArmShares.among(w, len(arms), strata, weight)
 
 
 @contextlib.contextmanager
