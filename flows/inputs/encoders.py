@@ -10,7 +10,7 @@ from flows.config.sections import Config, ModelSpec
 from flows.inputs.models import resolve
 from flows.inputs.rows import categories_of
 from metalearners.base_models.capabilities import takes_categories, takes_missing
-from metalearners.base_models.nesting import parts
+from metalearners.base_models.nesting import inner_models
 
 _LEVELS = 30  # columns for a feature of texts
 
@@ -73,11 +73,10 @@ def with_encoders(config: Config, X: pd.DataFrame) -> tuple[Config, list[str]]:
 
 def _most_levels(estimator: Any) -> float:
     """Levels that a base model takes in one category: scikit-learn's has a bin for each."""
-    return min((part.max_bins for part in parts(estimator) if _has_bins(part)), default=inf)
-
-
-def _has_bins(part: Any) -> bool:
-    return type(part).__name__.startswith("HistGradientBoosting")
+    if models := inner_models(estimator):
+        return min(map(_most_levels, models))
+    has_bins = type(estimator).__name__.startswith("HistGradientBoosting")
+    return estimator.max_bins if has_bins else inf
 
 
 def _sentence(texts: list[str], numbers: list[str]) -> str:
