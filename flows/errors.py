@@ -1,5 +1,6 @@
 """The errors of runs: wrong input, a fit that failed, and learners that failed."""
 
+import copyreg
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +20,11 @@ class InputError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(without_secrets(message))
+
+
+def as_it_is(error: Exception) -> tuple[Any, ...]:
+    """What pickle needs of an error whose class takes more than its message."""
+    return copyreg.__newobj__, (type(error), *error.args), vars(error)  # type: ignore[attr-defined]
 
 
 class Faults:
@@ -84,6 +90,11 @@ class Faults:
             raise InputError(self.message())
 
 
+def within(place: str, *keys: str) -> str:
+    """A place inside another, by keys of any text: their dots separate nothing."""
+    return ".".join([place, *(key.replace(".", "\0") for key in keys)])
+
+
 class FitError(RuntimeError):
     """A unit couldn't be fitted."""
 
@@ -105,3 +116,6 @@ class LearnersFailedError(FitError):
         reasons = "; ".join(f"{name}: {reason.rstrip('.')}" for name, reason in failed.items())
         super().__init__(f"{reasons}. The results of the other learners are in {folder}.")
         self.run_record = {**summary, "error": without_secrets(str(self))}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return as_it_is(self)

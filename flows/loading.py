@@ -37,7 +37,9 @@ def load(config: Config, frame: Any = None, faults: Faults | None = None) -> Stu
         faults.judge("parallelism", partial(check_cluster, config.parallelism))
     try:
         study = load_study(config, faults, frame)
-    except InputError:
+    except InputError as error:
+        if not faults:  # then it wasn't noted, and no folder may be made
+            faults.note(str(error))
         _judge_folders(config, faults)  # which raises it, with theirs
         raise
     study.warnings.extend(cut_down(config.parallelism, cpu_count()))

@@ -15,8 +15,8 @@ from flows.config.sections import DataConfig
 from flows.errors import InputError
 from flows.fitting.cache import KEY_VARIABLE, signing_key
 from flows.inputs.columns import known_propensity, read_strata
+from flows.inputs.formats.text_files import Asked, Habits
 from flows.inputs.source import IN_MEMORY, Source, open_source
-from flows.inputs.text_files import Asked, Habits
 from flows.messages.progress import Steps
 from flows.messages.secrets import check_address
 from metalearners._typing import Floats

@@ -1,6 +1,8 @@
 """The house: each folder imports only what lies below it, and what shapes fits lies in one."""
 
 import ast
+import importlib
+import pickle
 import shutil
 import subprocess
 import sys
@@ -12,6 +14,8 @@ import pytest
 
 import flows
 import metalearners
+from flows.config.reading import ConfigError, Problem
+from flows.errors import LearnersFailedError
 from metalearners import base_models
 from metalearners.fits import unit
 
@@ -181,3 +185,28 @@ def test_functions_are_short():
     assert len(lengths) > 1000
     assert lengths[len(lengths) // 2] <= 6
     assert lengths[len(lengths) * 9 // 10] <= 20
+
+
+def errors(package: str) -> Iterator[type[Exception]]:
+    """Classes of errors and warnings that a package defines."""
+    for name, path in modules(package).items():
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and node.bases:
+                found = getattr(importlib.import_module(f"{package}.{name}"), node.name)
+                if issubclass(found, Exception):
+                    yield found
+
+
+@pytest.mark.parametrize("package", PLACES)
+def test_errors_pass_from_process_to_process(package: str) -> None:
+    arguments = {
+        ConfigError: ("where: ", {"clip": 2}, [Problem(["clip"], "clip: too large", False)]),
+        LearnersFailedError: ({"DRLearner": "no rows"}, Path("runs"), {"warnings": []}),
+    }
+    found = list(errors(package))
+    assert len(found) >= 4
+    for cls in found:
+        error = cls(*arguments.get(cls, ("expected, found, remedy",)))
+        again = pickle.loads(pickle.dumps(error))
+        assert type(again) is cls
+        assert (str(again), vars(again)) == (str(error), vars(error))

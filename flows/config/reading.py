@@ -12,7 +12,7 @@ from flows.config.names import name_of_file
 from flows.config.problems import explain, place_of
 from flows.config.sections import Config
 from flows.config.yaml_text import read_yaml
-from flows.errors import Faults, InputError
+from flows.errors import Faults, InputError, as_it_is
 from flows.messages.limits import MOST_BYTES, TooLargeError, check_size, shown
 
 M = TypeVar("M", bound=BaseModel)
@@ -53,6 +53,9 @@ class ConfigError(InputError):
     def __init__(self, where: str, content: Any, problems: Sequence[Problem]) -> None:
         super().__init__(where + Faults(problem.line for problem in problems).message())
         self.where, self.content, self.problems = where, content, problems
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return as_it_is(self)
 
 
 def load_config(path: Path, changes: Iterable[str] = (), output: str | None = None) -> Config:

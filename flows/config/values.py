@@ -1,6 +1,5 @@
 """Values of a config's keys: types that check themselves."""
 
-import codecs
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, Strict
@@ -47,8 +46,8 @@ Address = Annotated[str, AfterValidator(check_address)]
 
 def _known_encoding(name: str) -> str:
     try:
-        codecs.lookup(name)
-    except LookupError:
+        "".encode(name)  # not by codecs.lookup, which also finds hex and rot13
+    except (LookupError, ValueError):
         raise ValueError(
             f"expected an encoding that Python knows, such as utf-8 or cp1252; found {name!r}."
         ) from None

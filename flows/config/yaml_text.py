@@ -39,8 +39,8 @@ class _Dumper(yaml.SafeDumper):
     yaml_implicit_resolvers = _RESOLVERS
 
     def represent_str(self, data: str) -> yaml.ScalarNode:
-        # Without quotes, PyYAML loses these line ends of Unicode.
-        style = '"' if {"\x85", "\u2028", "\u2029"} & set(data) else None
+        # Else PyYAML breaks the line at a line end, and loses those of Unicode.
+        style = '"' if {"\n", "\x85", "\u2028", "\u2029"} & set(data) else None
         return self.represent_scalar("tag:yaml.org,2002:str", data, style)
 
 

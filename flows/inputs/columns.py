@@ -9,82 +9,19 @@ import pandas as pd
 
 from flows.config.problems import nearest
 from flows.config.sections import DataConfig
-from flows.errors import Faults, InputError
+from flows.errors import Faults, InputError, within
+from flows.inputs.features import PLAIN, kind_of
 from flows.messages.limits import shown
 from metalearners._typing import Array, Floats
 from metalearners.data.dataset import are_propensities
 from metalearners.data.estimate_columns import arm_name
-from metalearners.data.schema import as_days, is_date
 
-_PLAIN = ("string", "integer", "floating", "boolean")
 ROLES = tuple(
     f"data.{role}"
     for role in ("outcome", "treatment", "row_id", "weight", "group", "strata", "propensity")
 )
 _ARM = ("an arm", "Remove those rows.")
-_LARGEST_INTEGER = 2**53
 _LARGEST = 1e100  # squares of larger numbers come near the end of floats
-
-
-def as_features(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """Feature columns as base models take them: texts become categories, dates become days.
-
-    Raises InputError if a column is neither.
-    """
-    return pd.DataFrame({name: as_feature(frame[name]) for name in names}, copy=False)
-
-
-def as_feature(column: pd.Series) -> pd.Series:
-    """A feature column as base models take it; an InputError if they can't."""
-    kind = _kind(column)
-    if is_date(kind):
-        return as_days(column)
-    if kind not in _PLAIN:
-        raise InputError(
-            f"data.features: expected numbers, true/false, texts or dates in {column.name!r}; "
-            f"found {kind}. Convert it or leave it out of features."
-        )
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        return column
-    if kind == "string":
-        return _as_categories(column)
-    if kind == "boolean":
-        return column.astype(float if column.isna().any() else np.int8)
-    if kind == "integer" and column.abs().max() > _LARGEST_INTEGER:
-        raise InputError(
-            f"data.features: expected integers up to 2^53 in {column.name!r}, as models take them "
-            f"as numbers with 15 digits; found {column.abs().max()}. Is it an identity? Leave it "
-            "out of features."
-        )
-    if kind == "floating" and np.isinf(column).any():
-        raise InputError(
-            f"data.features: expected finite numbers in {column.name!r}; found infinite ones. "
-            "Replace them, by missing values for instance."
-        )
-    return column
-
-
-def _as_categories(texts: pd.Series) -> pd.Series:
-    """Texts as categories in the order of the alphabet."""
-    codes, found = pd.factorize(texts)
-    order = sorted(range(len(found)), key=found.tolist().__getitem__)
-    ranks = np.append(np.argsort(order), -1)  # the last is that of missing values, whose code is -1
-    levels = pd.CategoricalDtype([found[i] for i in order])
-    values = pd.Categorical.from_codes(ranks[codes], dtype=levels)
-    return pd.Series(values, texts.index, name=texts.name)
-
-
-def dates_of(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
-    """Names of the feature columns that hold dates or times."""
-    return [name for name in names if is_date(_kind(frame[name]))]
-
-
-def _kind(column: pd.Series) -> str:
-    """What the values of a column are, whatever it keeps them in, in pandas' words."""
-    if column.isna().all():
-        return "only missing values"
-    values = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column
-    return pd.api.types.infer_dtype(values, skipna=True)
 
 
 def known_propensity(
@@ -164,11 +101,11 @@ def choose_columns(
     `names` are all columns; `data_names` are those that no program wrote for itself.
     """
     for role, column in data.roles.items():
-        faults.judge(f"data.{role}", partial(check_name, data, role, column, names))
+        faults.judge(place_of(role), partial(check_name, data, role, column, names))
     given = data.features or []
     for column in given:
         check = partial(check_name, data, "features", column, names)
-        faults.judge(f"data.features.{column}", check)
+        faults.judge(within("data.features", column), check)
     roles = list(dict.fromkeys(c for c in data.roles.values() if c in names))
     features = [column for column in given if column in names]
     # A column whose role is unknown may be any of the others.
@@ -185,6 +122,11 @@ def choose_columns(
             "belong there."
         )
     return list(dict.fromkeys(roles + features)), features, warnings
+
+
+def place_of(role: str) -> str:
+    """The place in a config of a role, such as ``propensity.mail``."""
+    return within("data", *role.split(".", 1))
 
 
 def check_name(data: DataConfig, role: str, column: str, names: list[str]) -> None:
@@ -267,10 +209,10 @@ def _check_complete(column: pd.Series, where: str, what: str, remedy: str) -> No
 
 
 def _check_kind(column: pd.Series, where: str) -> pd.Series:
-    kind = _kind(column)
+    kind = kind_of(column)
     if kind == "floating" and np.isinf(column.astype(float)).any():
         kind = "infinite values"  # no JSON
-    if kind not in _PLAIN:
+    if kind not in PLAIN:
         raise InputError(
             f"{where}: expected texts, numbers or true/false in {column.name!r}; found {kind}. "
             "Convert it to text."
@@ -302,7 +244,7 @@ def read_outcome(column: pd.Series, data: DataConfig) -> Array:
     """(n,) outcomes: floats, or integers 0 and 1 for a binary one."""
     if data.positive is not None:
         return _is_positive(column, data.positive)
-    if data.outcome_type == "binary" and _kind(column) == "string":
+    if data.outcome_type == "binary" and kind_of(column) == "string":
         raise InputError(
             f"data.outcome: expected 0/1 or true/false in {column.name!r} for a binary outcome; "
             f"found string, such as {', '.join(map(repr, column.unique()[:5]))}. Of two labels, "
@@ -375,7 +317,7 @@ def read_groups(frame: pd.DataFrame, data: DataConfig) -> Array | None:
 
 def _numbers(column: pd.Series, where: str) -> Floats:
     """A column as finite floats, or a refusal."""
-    kind = _kind(column)
+    kind = kind_of(column)
     if kind not in ("integer", "floating", "boolean"):
         raise InputError(f"{where}: expected numbers in {column.name!r}; found {kind}. Convert it.")
     values = column.to_numpy(dtype=float, na_value=np.nan)

@@ -1,5 +1,6 @@
 """Encoders for base models that can't take the features as they are, written into the config."""
 
+from math import inf
 from typing import Any
 
 import pandas as pd
@@ -9,6 +10,7 @@ from flows.config.sections import Config, ModelSpec
 from flows.inputs.models import resolve
 from flows.inputs.rows import categories_of
 from metalearners.base_models.capabilities import takes_categories, takes_missing
+from metalearners.base_models.nesting import inner_models
 
 _LEVELS = 30  # columns for a feature of texts
 
@@ -36,6 +38,7 @@ def with_encoders(config: Config, X: pd.DataFrame) -> tuple[Config, list[str]]:
     categories = categories_of(X)
     numbers = [name for name in X if name not in categories]
     gaps = bool(X[numbers].isna().any(axis=None))
+    most_levels = max((X[name].nunique() for name in categories), default=0)
     told: dict[str, list[str]] = {}
 
     def encoded(model: ModelSpec | None, where: str) -> ModelSpec | None:
@@ -44,7 +47,8 @@ def with_encoders(config: Config, X: pd.DataFrame) -> tuple[Config, list[str]]:
         estimator = resolve(model, where).build()
         if isinstance(estimator, Pipeline):
             return model
-        texts = [] if takes_categories(estimator) else categories
+        takes = takes_categories(estimator) and most_levels <= _most_levels(estimator)
+        texts = [] if takes else categories
         # Models that take missing values are trees, to which scales don't matter.
         rest = [] if takes_missing(estimator) else numbers
         if not texts and not (rest and gaps):
@@ -65,6 +69,14 @@ def with_encoders(config: Config, X: pd.DataFrame) -> tuple[Config, list[str]]:
         f"An encoder stands before {' and '.join(whose)}: {done} The run's config.yaml has it."
         for done, whose in told.items()
     ]
+
+
+def _most_levels(estimator: Any) -> float:
+    """Levels that a base model takes in one category: scikit-learn's has a bin for each."""
+    if models := inner_models(estimator):
+        return min(map(_most_levels, models))
+    has_bins = type(estimator).__name__.startswith("HistGradientBoosting")
+    return estimator.max_bins if has_bins else inf
 
 
 def _sentence(texts: list[str], numbers: list[str]) -> str:

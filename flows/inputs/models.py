@@ -13,7 +13,7 @@ from flows.config.parameters import check_params, check_values, is_spec
 from flows.config.problems import nearest
 from flows.config.reading import parse
 from flows.config.sections import Config, ModelSpec
-from flows.errors import Faults, InputError
+from flows.errors import Faults, InputError, within
 from metalearners.base_models.nesting import is_splitter
 from metalearners.declaration.defaults import Role, lightgbm_params
 from metalearners.fits.estimator_spec import EstimatorSpec
@@ -39,18 +39,20 @@ def usable_models(config: Config, faults: Faults) -> Config:
     for name, entry in REGISTRY.items():
         for kind in getattr(config.models, name):
             known = entry.kinds
-            faults.judge(f"models.{name}.{kind}", partial(_check_kind, name, kind, known))
+            faults.judge(within(f"models.{name}", kind), partial(_check_kind, name, kind, known))
     learners = config.learners if faults.knows("learners") else []
     of_own = [(name, getattr(config.models, name)) for name in learners]
     complete = with_defaults(config, 0, 2)
     checks = {
-        place_of_model(kind, learner, own): partial(_spec_of, kind, learner, own, complete)
+        (place_of_model(kind, learner, own), learner.role_of(kind)): partial(
+            _spec_of, kind, learner, own, complete
+        )
         for name, own in [(REFERENCE, {}), *of_own]
         for learner in [REGISTRY[name].load()]
         for kind in REGISTRY[name].kinds
     }
-    for place, check in checks.items():
-        faults.judge(place, check, ["data.outcome_type"])
+    for (place, role), check in checks.items():
+        faults.judge(place, check, _needs(role))
     config = _without_faulty(config, faults)
     for name in learners:
         faults.judge(f"learners.{name}", partial(make_learner, name, config, 2))
@@ -58,11 +60,19 @@ def usable_models(config: Config, faults: Faults) -> Config:
     return config.model_copy(update={"learners": usable})
 
 
+def _needs(role: str) -> list[str]:
+    """What must be known of a config to say which base models a role takes."""
+    return ["data.outcome_type"] if role == "outcome" else []
+
+
 def _without_faulty(config: Config, faults: Faults) -> Config:
-    models = {role: m for role, m in config.models if faults.knows(f"models.{role}")}
+    def usable(role: str, *place: str) -> bool:
+        return faults.knows(within("models", *place), *_needs(role))
+
+    models = {role: m for role, m in config.models if usable(role, role)}
     for name in REGISTRY:
-        own = getattr(config.models, name)
-        models[name] = {k: m for k, m in own.items() if faults.knows(f"models.{name}.{k}")}
+        own, role_of = getattr(config.models, name), REGISTRY[name].load().role_of
+        models[name] = {k: m for k, m in own.items() if usable(role_of(k), name, k)}
     faultless = type(config.models).model_construct(**models)
     return config.model_copy(update={"models": faultless})
 

@@ -9,7 +9,7 @@ import pandas as pd
 from pandas.api import types
 
 from flows.errors import InputError
-from flows.inputs.columns import as_features
+from flows.inputs.features import as_features
 from flows.inputs.model_checks import odd_names
 from flows.inputs.source import Source, Table
 from flows.messages.progress import Steps

@@ -1,6 +1,7 @@
 """From a source to rows whose columns are read by their roles."""
 
 import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -10,14 +11,13 @@ import numpy as np
 import pandas as pd
 
 from flows.config.sections import DataConfig
-from flows.errors import Faults, InputError
+from flows.errors import Faults, InputError, within
 from flows.inputs.columns import (
     ROLES,
-    as_feature,
     check_name,
     choose_columns,
-    dates_of,
     known_propensity,
+    place_of,
     read_arms,
     read_groups,
     read_outcome,
@@ -26,8 +26,9 @@ from flows.inputs.columns import (
     read_weight,
     taking_part,
 )
+from flows.inputs.features import as_feature, dates_of
+from flows.inputs.formats.text_files import Asked, Habits
 from flows.inputs.source import Table, open_source
-from flows.inputs.text_files import Asked, Habits
 from metalearners._typing import Array, Floats, Ref
 from metalearners.digests.matrices import matrix_digest
 from metalearners.evaluation.design import ArmShares, sample_ratio
@@ -101,7 +102,7 @@ def read_columns(data: DataConfig, faults: Faults, frame: Any = None) -> Columns
     for key, named in {"dates": data.read.dates, "types": data.read.types}.items():
         for name in named:
             check = partial(check_name, data, f"read.{key}", name, source.names)
-            faults.judge(f"data.read.{key}.{name}", check)
+            faults.judge(within(f"data.read.{key}", name), check)
     columns, features, warnings = choose_columns(data, source.names, source.data_names, faults)
     if not columns:
         return None
@@ -126,7 +127,7 @@ def read_columns(data: DataConfig, faults: Faults, frame: Any = None) -> Columns
 
 
 def _feature(table: pd.DataFrame, name: str, faults: Faults) -> pd.Series | None:
-    return faults.judge(f"data.features.{name}", lambda: as_feature(table[name]))
+    return faults.judge(within("data.features", name), lambda: as_feature(table[name]))
 
 
 def rows_of(columns: Columns, data: DataConfig, faults: Faults) -> Rows | None:
@@ -149,8 +150,10 @@ def rows_of(columns: Columns, data: DataConfig, faults: Faults) -> Rows | None:
         return None
     shares = None
     if data.design == "randomised":
-        with in_labels(data, arms):
-            shares = ArmShares.among(w, len(arms), strata, weight)
+        drawn = partial(_shares, data, arms, w, strata, weight)
+        shares = faults.judge("data.strata", drawn)
+        if shares is None:
+            return None
         propensity = shares.of(len(table), read_strata(table, data))
     return Rows(
         arms=arms,
@@ -180,6 +183,13 @@ def rows_of(columns: Columns, data: DataConfig, faults: Faults) -> Rows | None:
     )
 
 
+def _shares(
+    data: DataConfig, arms: list[Any], w: Array, strata: pd.Series | None, weight: Floats | None
+) -> ArmShares:
+    with in_labels(data, arms):
+        return ArmShares.among(w, len(arms), strata, weight)
+
+
 @contextlib.contextmanager
 def in_labels(data: DataConfig, arms: list[Any]) -> Iterator[None]:
     """Refuse what the library refuses, in terms of the data's labels: it knows arms by code."""
@@ -188,9 +198,8 @@ def in_labels(data: DataConfig, arms: list[Any]) -> Iterator[None]:
     except InputError:
         raise
     except ValueError as error:
-        message = str(error)
-        for code, arm in enumerate(arms):
-            message = message.replace(f"in arm {code}.", f"in arm {arm!r}.")
+        names = {f"in arm {code}.": f"in arm {arm!r}." for code, arm in enumerate(arms)}
+        message = re.sub(r"in arm \d+\.", lambda m: names.get(m[0], m[0]), str(error))
         raise InputError(f"{data.source}: {message}") from None
 
 
@@ -198,26 +207,26 @@ def _check_fields(table: Table, columns: list[str], data: DataConfig, faults: Fa
     """Refuse columns whose fields aren't what they are said to be, or are nearly all."""
     dates = data.read.dates
     for name in (name for name in columns if name in table.faults and name in dates):
-        places = [f"data.{role}" for role, column in data.roles.items() if column == name]
+        places = [place_of(role) for role, column in data.roles.items() if column == name]
         faults.note(
             f"data.read.dates: expected dates in {name!r}, such as 2024-12-31, 31.12.2024 or "
             f"12/31/2024, all written alike; {table.faults[name]}. Write them as 2024-12-31, or "
             "name what stands for a missing one in data.read.missing.",
             *places,
-            f"data.features.{name}",
+            within("data.features", name),
         )
     found = [name for name in columns if name in table.faults and name not in dates]
     if not found:
         return
     told = "; ".join(f"{name!r}: {table.faults[name]}" for name in found[:10])
-    roles = [f"data.{role}" for role, name in data.roles.items() if name in found]
+    roles = [place_of(role) for role, name in data.roles.items() if name in found]
     faults.note(
         f"Expected numbers in columns of {data.source} that are nearly all numbers, or are "
         f"numbers by data.read.types; found fields that are none in {told}. Where such a field is "
         "a missing value, leave it empty or name it in data.read.missing; where a column is no "
         "number, say so in data.read.types.",
         *roles,
-        *(f"data.features.{name}" for name in found),
+        *(within("data.features", name) for name in found),
     )
 
 
@@ -278,7 +287,11 @@ def _mismatch(
         for arm, found, expected in zip(arms, ratio.found, ratio.expected, strict=True)
     )
     design = "data.propensity" if known else "data.design, randomised with nearly equal shares"
-    remedy = "" if known else " If other shares were meant, say them as data.propensity."
+    remedy = (
+        ""
+        if known
+        else " If other shares were meant, set data.design to auto and say them as data.propensity."
+    )
     return [
         f"Sample ratio mismatch: the arms aren't of the sizes that {design} gives "
         f"(p = {ratio.p_value:.1g}): {counts}. Rows may be lost or counted twice in one arm, and "

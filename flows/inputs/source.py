@@ -15,14 +15,15 @@ import narwhals.stable.v2 as nw
 import pandas as pd
 import pyarrow as pa
 import pyarrow.feather
-import pyarrow.json
 import pyarrow.parquet
 from fsspec.implementations.local import LocalFileSystem
 
 from flows.errors import InputError
-from flows.inputs.column_types import Column, Marks, typed
+from flows.inputs.formats.column_types import Column, Marks, typed
+from flows.inputs.formats.frames import UNREADABLE, as_arrow, as_frame, check_plain
+from flows.inputs.formats.json_lines import JsonFiles
+from flows.inputs.formats.text_files import Asked, Habits, TextFiles, open_text_files
 from flows.inputs.places import Place, check_allowed, compression_of, find_files
-from flows.inputs.text_files import Asked, Habits, TextFiles, open_text_files
 from flows.messages.limits import shown
 from flows.messages.progress import Counted, Steps
 
@@ -115,7 +116,8 @@ class Source(ABC):
         """
         with _reading(self._source):
             found = self._columns(columns, labels, {**self._asked.of_columns, **(types or {})})
-            frame = _as_frame({name: found[name].values for name in columns}, labels)
+            values = {name: found[name].values for name in columns}
+            frame = as_frame(values, labels, self._source)
         if not len(frame):
             raise InputError(f"Expected rows in {self._source}; found none.")
         notes = [f"{name}: {found[name].note}." for name in columns if found[name].note]
@@ -161,7 +163,7 @@ class FileSource(Source):
         if self._place.format == "text":
             found, rows = self._text.read(in_files, labels, types)
         else:
-            found, rows = self._read_arrow(in_files, types)
+            found, rows = self._read_arrow(in_files, labels, types)
         keys = [name for name in columns if name not in in_files]
         return found | self._key_columns(keys, rows, types)
 
@@ -199,47 +201,52 @@ class FileSource(Source):
 
     def _schema(self, file: str) -> pa.Schema:
         if self._place.format == "parquet":
-            return pa.parquet.read_schema(self._seekable(file))
+            with self._seekable(file) as place:
+                return pa.parquet.read_schema(place)
         if self._place.format == "feather":
-            with pa.ipc.open_file(self._seekable(file)) as reader:
+            with self._seekable(file) as place, pa.ipc.open_file(place) as reader:
                 return reader.schema
-        return self._json(file).schema
+        return self._json.tables[file].schema
 
-    def _seekable(self, file: str) -> Any:
+    def _seekable(self, file: str) -> contextlib.AbstractContextManager[Any]:
         local = isinstance(self._place.filesystem, LocalFileSystem)
-        return file if local else self._place.filesystem.open(file, "rb")
+        return contextlib.nullcontext(file) if local else self._place.filesystem.open(file, "rb")
 
-    def _json(self, file: str) -> pa.Table:
-        with self._open(file) as stream:
-            return pa.json.read_json(stream)
+    @cached_property
+    def _json(self) -> JsonFiles:
+        return JsonFiles(self._place.files, self._open)
 
-    def _table(self, file: str, columns: Sequence[str], steps: Steps) -> pa.Table:
+    def _table(
+        self, file: str, columns: Sequence[str], kept: Collection[str], steps: Steps
+    ) -> pa.Table:
         if self._place.format == "parquet":
             return self._parquet(file, columns, steps)
         if self._place.format == "feather":
-            table = pa.feather.read_table(self._seekable(file), list(columns))
+            with self._seekable(file) as place:
+                table = pa.feather.read_table(place, list(columns))
         else:
-            table = self._json(file).select(list(columns))
+            table = self._json.read(file, columns, kept)
         steps.count(self._size(file))
         return table
 
     def _parquet(self, file: str, columns: Sequence[str], steps: Steps) -> pa.Table:
-        opened = pa.parquet.ParquetFile(self._seekable(file))
         # By columns, as parts by rows would have to be put together in memory.
         begins = range(0, max(len(columns), 1), _AT_ONCE)
         parts = []
-        for begin in begins:
-            parts.append(opened.read(list(columns[begin : begin + _AT_ONCE])))
-            steps.count(self._size(file) // len(begins))
+        with self._seekable(file) as place, pa.parquet.ParquetFile(place) as opened:
+            for begin in begins:
+                parts.append(opened.read(list(columns[begin : begin + _AT_ONCE])))
+                steps.count(self._size(file) // len(begins))
         if len(parts) == 1:
             return parts[0]
         return pa.table({name: part[name] for part in parts for name in part.column_names})
 
     def _read_arrow(
-        self, columns: Sequence[str], types: Mapping[str, str]
+        self, columns: Sequence[str], labels: Collection[str], types: Mapping[str, str]
     ) -> tuple[dict[str, Column], list[int]]:
         steps = self._steps()
-        parts = [self._table(file, columns, steps) for file in self._place.files]
+        kept = {*labels, *(name for name, type in types.items() if type == "text")}
+        parts = [self._table(file, columns, kept, steps) for file in self._place.files]
         table = pa.concat_tables(parts, promote_options="permissive")
         found = {name: self._asked.of(table[name], name, types.get(name)) for name in columns}
         return found, [part.num_rows for part in parts]
@@ -317,32 +324,17 @@ class FrameSource(Source):
             try:
                 values = pa.chunked_array([self._array(name)])
                 found[name] = self._asked.of(values, name, types.get(name))
-            except (pa.ArrowException, TypeError, ValueError) as error:
+            except UNREADABLE as error:
                 faults.append(f"{name!r}: {shown(str(error))}")
-        if faults:
-            raise InputError(
-                f"Expected columns of one plain type each in {IN_MEMORY}; found others: "
-                f"{shown('; '.join(faults), 500)}. Convert them, as with .astype(str), or leave "
-                "them out of the columns that the run uses."
-            )
+        check_plain(faults, IN_MEMORY)
         return found
 
     def _array(self, name: str) -> pa.Array:
-        if name in self._values:
-            return self._values[name].to_arrow()
-        return pa.array(self._index[name], from_pandas=True)
-
-
-def _as_frame(columns: dict[str, pa.ChunkedArray], labels: Collection[str]) -> pd.DataFrame:
-    """Columns in pandas: decimals are numbers, and an integer label beside a gap is an integer."""
-    for name, values in columns.items():
-        if pa.types.is_decimal(values.type) and name not in labels:
-            columns[name] = values.cast(pa.float64())
-    frame = pa.table(columns).to_pandas(ignore_metadata=True, split_blocks=True)
-    for name in set(columns) & set(labels):
-        if pa.types.is_integer(columns[name].type) and columns[name].null_count:
-            frame[name] = columns[name].to_pandas(types_mapper=lambda _: pd.Int64Dtype())
-    return frame
+        if name not in self._values:
+            return as_arrow(self._index[name].to_series())
+        values = self._values[name]
+        native = values.to_native()
+        return as_arrow(native) if isinstance(native, pd.Series) else values.to_arrow()
 
 
 def _check_texts(names: Sequence[Any]) -> None:

@@ -166,8 +166,8 @@ def _merged(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str,
 
 
 def _is_frame(value: Any) -> bool:
-    found = nw.from_native(value, eager_only=True, pass_through=True)
-    return isinstance(found, nw.DataFrame)
+    # Not by nw.from_native, which raises for a name that stands twice.
+    return nw.dependencies.is_into_dataframe(value)
 
 
 def _plain(value: Any) -> Any:

@@ -198,7 +198,7 @@ class _Units:
         by_key = np.argsort(self.key)
         if not (np.diff(self.key[by_key]) > 0).all():
             by_key = np.argsort(self.key, kind="stable")
-        small = self.stratum.astype(np.min_scalar_type(int(self.stratum.max())))
+        small = self.stratum.astype(np.min_scalar_type(int(self.stratum.max(initial=0))))
         return np.asarray(by_key[np.argsort(small[by_key], kind="stable")])
 
 
@@ -217,6 +217,8 @@ def _majority(member: Array, strata: Array) -> Array:
 
     Strata that tie are a stratum of their own, one for each set: else their names would decide.
     """
+    if not len(strata):
+        return strata
     n_strata = int(strata.max()) + 1
     pairs, counts = np.unique(member * n_strata + strata, return_counts=True)
     owner, value = np.divmod(pairs, n_strata)

@@ -203,6 +203,7 @@ SETTINGS = [
     (data(propensity=True), "data.propensity: expected a number or a map; found True"),
     (data(propensity={"b": None}), "data.propensity.b: expected a number or a text; found None"),
     (data(source=""), "data.source"),
+    (data(read={"encoding": "hex"}), "read.encoding: expected an encoding .*found 'hex'"),
 ]
 
 
@@ -728,6 +729,11 @@ COLUMNS = {
         data(control=0),
         "found 0 of 0, which has 1 rows",
     ),
+    "a stratum without the control": (
+        {"w": [*[1, 0] * 59, 0, 0], "site": [*"u" * 118, *"vv"]},
+        data(control=1, design="randomised", strata="site"),
+        r"a stratum, 'v', with none in arm 1\.",
+    ),
     "fewer rows than folds": (
         {"w": [*"a" * 116, *"b" * 4]},
         {"folds": {"n_folds": 5}, "evaluation": {"holdout": 0}},
@@ -835,6 +841,11 @@ COLUMNS = {
     ),
     "above one in a column": ({"p": 2.0}, data(propensity={"b": "p"}), "from -1 to 2"),
     "text in a column": ({"p": "half"}, data(propensity={"b": "p"}), "found string"),
+    "large integers beside a gap": (
+        {"x": pd.array([*range(2**60, 2**60 + N - 1), None], dtype="Int64")},
+        {},
+        r"integers up to 2\^53 in 'x'",
+    ),
 }
 
 
@@ -971,7 +982,11 @@ RATIOS = {  # rows by arm, changes, what the warning begins with; empty for none
     "known and wrong": ([2_200, 1_800], data(propensity=0.5), "Sample ratio mismatch: .*2,200 r"),
     "known, a tenth": ([3_600, 400], data(propensity=0.1), ""),
     "randomised, equal": ([2_020, 1_980], RANDOMISED, ""),
-    "randomised, nearly equal": ([20_700, 19_300], RANDOMISED, "Sample ratio mismatch: .*nearly"),
+    "randomised, nearly equal": (
+        [20_700, 19_300],
+        RANDOMISED,
+        "Sample ratio .*nearly.*design to auto",
+    ),
     "randomised, a tenth": ([3_600, 400], RANDOMISED, ""),
     "nobody drew them": ([20_700, 19_300], {}, ""),
     "a rare treatment": ([3_980, 20], {}, ""),
@@ -1276,6 +1291,14 @@ def test_nothing_is_guessed_of_what_a_fault_leaves_unknown():
     few = {"folds": {"n_folds": 1}, "evaluation": {"holdout": 0}}
     assert len(faults_of((few, {"w": [*"bb", *"a" * 118]}))) == 1
     assert len(faults_of(({"data": {"source": "no.csv", "outcome": "yy"}}, {}))) == 1
+    classifier = data(outcome_type="binray") | model("lightgbm.LGBMClassifier")
+    assert len(faults_of((classifier, {}))) == 1
+
+
+def test_a_dot_in_a_name_hides_no_fault_of_another():
+    infinite = [np.inf, *range(N - 1)]
+    changes, columns = data(features=["a", "a.b"]), {"a": infinite, "a.b": infinite}
+    assert len(faults_of((changes, columns))) == 2
 
 
 def test_nested_estimators_are_built_and_fitted():

@@ -12,7 +12,7 @@ import flows
 from flows import loading
 from flows.config.reading import parse_config
 from flows.errors import InputError
-from flows.inputs.columns import as_features, dates_of
+from flows.inputs.features import as_features, dates_of
 from metalearners.data.schema import Schema, SchemaError
 
 LINEAR = {"estimator": "sklearn.linear_model.LinearRegression"}
@@ -97,6 +97,20 @@ def test_encoders_are_written_and_models_without_need_stay_as_they_are(study, me
     assert not [told for told in again.warnings if "encoder" in told]
     own = encoded.TLearner["variant_outcome_model"]
     assert own == encoded.outcome == encoded.treatment
+
+
+def test_more_levels_than_a_model_has_bins_are_encoded(study, frame):
+    boosting = {"estimator": "sklearn.ensemble.HistGradientBoostingRegressor"}
+    models = {"outcome": boosting, "treatment": {"estimator": "lightgbm.LGBMRegressor"}}
+    city = [f"town {i % 256}" for i in range(len(frame))]
+    more = {"learners": ["TLearner"], "evaluation": {"holdout": 0}}
+    found = study(frame.assign(city=city), models, ["city"], **more)
+    few = study(frame.assign(city=[text[:6] for text in city]), models, ["city"], **more)
+
+    assert np.isfinite(effects(found)).all()
+    assert found.config.models.outcome.estimator == "sklearn.pipeline.Pipeline"
+    assert found.config.models.treatment == few.config.models.treatment
+    assert few.config.models.outcome.estimator == boosting["estimator"]
 
 
 def test_rows_with_new_levels_and_new_gaps_are_scored(study, messy):

@@ -102,10 +102,25 @@ def test_columns_that_no_role_names_may_hold_anything(odd):
     assert list(rows.features) == ["float", "text"]
 
 
+def test_intervals_are_their_texts(odd):
+    odd["part"], odd["bin"] = (
+        pd.cut(odd["narrow"], 3),
+        pd.arrays.IntervalArray.from_breaks(range(61)),
+    )
+    features = ["part", "bin", "float"]
+    found = read_rows(DataConfig(source=IN_MEMORY, **ROLES, features=features, strata="part"), odd)
+
+    assert found.features["part"].tolist() == found.strata.tolist() == odd["part"].map(str).tolist()
+    assert found.features["bin"][0] == "(0, 1]"
+
+
 def test_columns_of_no_one_type_are_refused_together(odd):
     odd["mixed"] = [1, "a", None] * 20
     odd["complex"] = 1j
-    with pytest.raises(InputError, match=r"one plain type .* 'mixed': .*'a'.*; 'complex': .*Conve"):
+    times = [datetime.date(2024, 1, 1), datetime.datetime(2024, 1, 1, 5)]
+    odd["day"] = pd.Series(times * 30, odd.index, dtype=object)
+    found = r"'mixed': .*'a'.*; 'complex': .*; 'day': dates beside times.*Conve"
+    with pytest.raises(InputError, match=f"one plain type .* {found}"):
         read_rows(DataConfig(source=IN_MEMORY, **ROLES), odd)
 
 

@@ -146,7 +146,7 @@ def test_a_column_that_is_left_out_is_named_with_the_reason(tmp_path, monkeypatc
     assert yaml.safe_load(text)["data"]["positive"] == "yes"
 
 
-@pytest.mark.parametrize("labels", [("007", "008"), ("Control", "x, y"), (10, 20)])
+@pytest.mark.parametrize("labels", [("007", "008"), ("Control", "x\ny: z"), (10, 20)])
 def test_labels_of_arms_stay_as_they_are_written(labels, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     frame = five_arms(np.random.default_rng(1)).drop(columns="price")
@@ -181,6 +181,7 @@ ODD = {
     "large": np.arange(N)[::-1] + 2**60,
     "empty": [None] * N,
     "a: b": np.arange(N)[::-1] / 3,
+    "p\nq": np.arange(N)[::-1] / 3,
     "days": pd.to_timedelta(np.arange(N) % 9, "D"),
 }
 

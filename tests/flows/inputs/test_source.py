@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.errors import InputError
+from flows.inputs.formats.text_files import Asked
 from flows.inputs.source import open_source
-from flows.inputs.text_files import Asked
 
 TABLE = pd.DataFrame(
     {
@@ -137,6 +137,12 @@ def test_integer_labels_stay_integers_beside_missing_ones(labels):
     for source in ("l.parquet", "l.feather", "l.csv"):
         found = read(source).frame["id"]
         assert [None if pd.isna(one) else int(one) for one in found] == labels
+
+
+def test_unsigned_labels_beside_missing_ones_keep_each_digit():
+    column = pa.array([2**64 - 1, None], pa.uint64())
+    pa.parquet.write_table(pa.table({"id": column}), "l.parquet")
+    assert int(read("l.parquet").frame["id"][0]) == 2**64 - 1
 
 
 def test_an_identity_is_one_thing_over_all_parts():
@@ -393,3 +399,15 @@ def test_json_lines_keep_what_they_say():
     assert found["id"].tolist() == ["007", "8"]
     assert found["x"].tolist() == [1.5, 2.0]
     assert found["z"].isna().tolist() == [True, False]
+
+
+def test_labels_of_json_lines_are_what_stands_there():
+    Path("d").mkdir()
+    Path("d/0.jsonl").write_text('{"id": 5, "arm": "2024-01-01"}\n{"arm": "2024-02-01"}\n')
+    Path("d/1.jsonl").write_text('{"id": 10000000000000000001, "arm": "2024-01-01 5 h"}\n')
+    found = read("d").frame
+
+    assert found["id"].fillna("").tolist() == ["5", "", "10000000000000000001"]
+    assert found["arm"].tolist() == ["2024-01-01", "2024-02-01", "2024-01-01 5 h"]
+    Path("a.jsonl").write_text('{"id": 10000000000000000001}\n{"id": 1.5}\n')
+    refused(r"whole numbers of up to 38 digits, in \['id'\] of .*a.jsonl", "a.jsonl")

@@ -42,6 +42,8 @@ def test_a_frame_a_file_a_config_and_its_content_say_the_same(frame, settings):
         found, rows = config_and_frame(first, keys | others)
         assert rows is frame
         assert found.data == DataConfig(source=IN_MEMORY, **ROLES)
+    twice = pd.DataFrame([[0, 1, 2]], columns=[*"wyy"])
+    assert config_and_frame(twice, ROLES)[1] is twice  # refused in our words when it is read
     again, rows = config_and_frame(found, {"source": pl.from_pandas(frame)})
     assert again == found
     assert isinstance(rows, pl.DataFrame)

@@ -177,6 +177,17 @@ def test_the_holdout_of_one_stratum_is_exact(share):
     assert draw_holdout(np.zeros(100, int), share, 3).sum() == round(100 * share)
 
 
+@pytest.mark.parametrize("groups", [None, np.array([], int)])
+def test_no_rows_are_in_no_fold(groups):
+    none = np.array([], int)
+    for drawn in (
+        draw_folds(none, 2, 0, groups),
+        draw_holdout(none, 0.2, 0, groups),
+        draw_half(none, 0, groups),
+    ):
+        assert drawn.tolist() == []
+
+
 def test_no_share_holds_out_nothing():
     assert not draw_holdout(np.zeros(100, int), 0, 3).any()
 

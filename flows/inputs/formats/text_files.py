@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from flows.errors import InputError
-from flows.inputs.column_types import (
+from flows.inputs.formats.column_types import (
     POINT,
     Column,
     Marks,

@@ -1,0 +1,1 @@
+"""Formats of data whose values need rules of their own."""

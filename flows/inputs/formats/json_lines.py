@@ -1,0 +1,92 @@
+"""JSON lines: labels are read as they are written, which pyarrow's guesses at types don't keep."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cached_property
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json
+
+from flows.errors import InputError
+from flows.messages.limits import shown
+
+_DIGITS = pa.decimal128(38, 0)
+_LARGEST_INTEGER = 2**53  # of a float that has each digit
+
+
+class JsonFiles:
+    """Files of JSON lines, each parsed once: any of their rows may have another column.
+
+    Parameters
+    ----------
+    files : sequence of str
+        The files.
+    open : callable
+        Opens one of them for reading bytes.
+    """
+
+    def __init__(self, files: Sequence[str], open: Callable[[str], BinaryIO]) -> None:
+        self._files = files
+        self._open = open
+
+    @cached_property
+    def tables(self) -> dict[str, pa.Table]:
+        """All columns by file, in the types that pyarrow guesses."""
+        return {file: self._parsed(file, {}) for file in self._files}
+
+    def read(self, file: str, columns: Sequence[str], kept: Collection[str]) -> pa.Table:
+        """Columns of a file, those in `kept` as they are written.
+
+        Raises InputError if one has numbers that can't be kept.
+        """
+        table = self.tables[file].select(list(columns))
+        types = {
+            name: type
+            for name in columns
+            if name in kept and (type := self._type_to_keep(table, name)) is not None
+        }
+        if not types:
+            return table
+        again = self._kept(file, types)
+        for name in types:
+            i = table.column_names.index(name)
+            table = table.set_column(i, name, pc.cast(again[name], pa.string()))
+        return table
+
+    def _type_to_keep(self, table: pa.Table, name: str) -> pa.DataType | None:
+        """The type in which a column loses nothing; None where its own type is one."""
+        type = table.schema.field(name).type
+        if pa.types.is_timestamp(type):
+            return pa.string()
+        is_number = pa.types.is_integer(type) or pa.types.is_floating(type)
+        return _DIGITS if is_number and name in self._long else None
+
+    @cached_property
+    def _long(self) -> set[str]:
+        """Columns whose numbers, in one file or more, have more digits than they were read with."""
+        return {
+            name
+            for table in self.tables.values()
+            for name, values in zip(table.column_names, table.columns, strict=True)
+            if pa.types.is_floating(values.type)
+            and pc.any(pc.greater(pc.abs(values), _LARGEST_INTEGER)).as_py()
+        }
+
+    def _kept(self, file: str, types: Mapping[str, pa.DataType]) -> pa.Table:
+        try:
+            return self._parsed(file, types)
+        except pa.ArrowInvalid as error:
+            long = [name for name in types if name in self._long]
+            raise InputError(
+                f"Expected labels as texts, or as whole numbers of up to 38 digits, in {long} of "
+                f"{file}; found others ({shown(str(error))}). Write them as texts, in quotes."
+            ) from None
+
+    def _parsed(self, file: str, types: Mapping[str, pa.DataType]) -> pa.Table:
+        options = pa.json.ParseOptions(
+            explicit_schema=pa.schema(types) if types else None,
+            unexpected_field_behavior="ignore" if types else "infer",
+        )
+        with self._open(file) as stream:
+            return pa.json.read_json(stream, parse_options=options)
