@@ -153,8 +153,15 @@ def outcome_lines(summary: dict[str, Any]) -> list[str]:
     counts = f"{fits['executed']} fits executed, {fits['reused']} reused"
     arms = list(zip(summary["ate"], summary["ate_joint"], strict=True))
     effects = [f"  effect of {ate['arm']}: {_effect(ate, joint, len(arms))}" for ate, joint in arms]
+    partial = "partial, " if summary.get("status") == "partial" else ""
+    failed = [
+        f"  failed:    {name}: {learner['error']}"
+        for name, learner in summary.get("learners", {}).items()
+        if "error" in learner
+    ]
     return [
-        f"{summary['run_name']}: {counts}, {summary['seconds']:.1f} s",
+        f"{summary['run_name']}: {partial}{counts}, {summary['seconds']:.1f} s",
+        *failed,
         *effects,
         *_about_propensities(summary),
         f"  report:    {folder / 'report.html'}",

@@ -82,17 +82,19 @@ def score_file(model: Path, source: str, output: Path, strict: bool = False) -> 
     return len(estimates)
 
 
-def score_rows(model: Path, rows: Any, strict: bool = False) -> pd.DataFrame:
+def score_rows(
+    model: Path, rows: Any, strict: bool = False, where: str = "--input"
+) -> pd.DataFrame:
     """The estimates for the rows of a source, or of a data frame in memory, as `score_file`.
 
-    Those for a pandas data frame have its index.
+    Those for a pandas data frame have its index. Messages about the source begin with `where`.
     """
     is_place = isinstance(rows, (str, Path))
     source = str(rows) if is_place else IN_MEMORY
     try:
         check_address(source)
     except ValueError as error:
-        raise InputError(f"--input: {error}") from None
+        raise InputError(f"{where}: {error}") from None
     try:
         bundle = Bundle.load(model, signing_key())
         estimates = _estimates(bundle, source, strict, None if is_place else rows)

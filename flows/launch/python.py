@@ -1,12 +1,13 @@
 """Runs from Python code: of a data frame, a file or a config, with keywords for a config's keys."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any, get_args
 
 import narwhals.stable.v2 as nw
 import numpy as np
+import pandas as pd
 from pydantic import BaseModel
 
 from flows.config.problems import nearest
@@ -21,6 +22,7 @@ from flows.messages.limits import shown
 
 _OF_DATA, _AT_TOP = DataConfig.model_fields, Config.model_fields
 _KEYS = [*_OF_DATA, *_AT_TOP]
+_FRAME = "a data frame (pandas, polars or pyarrow)"
 
 
 def run(
@@ -88,17 +90,27 @@ def config_and_frame(first: Any, keys: Mapping[str, Any]) -> tuple[Config, Any]:
     content, where = _content(first)
     at_top = {key: value for key, value in keys.items() if key in _AT_TOP}
     of_data = {key: value for key, value in keys.items() if key not in _AT_TOP}
-    rows_as_data = not isinstance(keys.get("data", {}), Mapping)
-    if _is_rows(first) + rows_as_data + ("source" in keys) > 1:
+    section = keys.get("data", {})
+    rows_as_data = not isinstance(section, Mapping)
+    inside = set() if rows_as_data else section.keys()
+    if _is_rows(first) + rows_as_data + ("source" in keys) + ("source" in inside) > 1:
         raise InputError("flows.run: expected the data once; found them twice. Leave one out.")
+    _check_once(inside & of_data.keys())
     if rows_as_data:
         of_data["source"] = at_top.pop("data")
     content = _merged(_merged(content, at_top), {"data": of_data} if of_data else {})
     frame, data = None, content.get("data")
     if isinstance(data, Mapping) and _is_frame(data.get("source")):
         frame, content = data["source"], _merged(content, {"data": {"source": IN_MEMORY}})
+    try:
+        plain = _plain(content)
+    except RecursionError:
+        raise InputError(
+            "flows.run: expected values that a config file can hold; found a list or a mapping "
+            "that holds itself, or is nested too deeply. Write it out."
+        ) from None
     with data_told(frame):
-        return parse_config(_plain(content), where), frame
+        return parse_config(plain, where), frame
 
 
 def _content(first: Any) -> tuple[Mapping[str, Any], str]:
@@ -113,10 +125,20 @@ def _content(first: Any) -> tuple[Mapping[str, Any], str]:
         return {"data": {"source": first}}, "flows.run"
     if isinstance(first, (str, Path)):
         return read_mapping(Path(first)), str(first)
-    raise InputError(
-        "flows.run: expected a data frame (pandas, polars or pyarrow), a data file, or a config; "
-        f"found {type(first).__module__}.{type(first).__qualname__}. Convert it, as with "
-        "pandas.DataFrame(...) or, of a lazy frame, .collect()."
+    raise _no_rows("flows.run", f"{_FRAME}, a data file, or a config", first)
+
+
+def check_rows(rows: Any, where: str) -> None:
+    """Refuse what is neither a data frame nor the place of one."""
+    if not (isinstance(rows, (str, Path)) or _is_frame(rows)):
+        raise _no_rows(where, f"{_FRAME} or a data file", rows)
+
+
+def _no_rows(where: str, expected: str, found: Any) -> InputError:
+    return InputError(
+        f"{where}: expected {expected}; found {type(found).__module__}."
+        f"{type(found).__qualname__}. Convert it, as with pandas.DataFrame(...) or, of a lazy "
+        "frame, .collect()."
     )
 
 
@@ -132,6 +154,14 @@ def _check_keys(keys: Mapping[str, Any]) -> None:
     if lines:
         valid = f"Valid here: {', '.join(_KEYS)}, refresh, quiet."
         raise InputError("flows.run: " + "\n".join([*lines, valid]))
+
+
+def _check_once(twice: Set[str]) -> None:
+    if twice:
+        raise InputError(
+            f"flows.run: expected each key once; found {', '.join(map(repr, sorted(twice)))} in "
+            "data={...} and as a keyword. Leave one out."
+        )
 
 
 def _about_unknown(key: str) -> str:
@@ -171,16 +201,33 @@ def _is_frame(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """A value as a file of YAML would hold it: arrays are lists, and their items Python's own."""
+    """A value as a file of YAML would hold it: arrays are lists, and their items Python's own.
+
+    An InputError refuses a set, whose order may differ from process to process.
+    """
+    if isinstance(value, (np.generic, np.ndarray)):
+        value = _from_numpy(value)
+    if isinstance(value, (set, frozenset)):
+        raise InputError(
+            f"flows.run: expected lists, which keep their order; found {shown(repr(value))}. "
+            "Write [...], or sorted(...)."
+        )
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Mapping):
-        return {_plain(key): _plain(item) for key, item in value.items()}
+        items = value.items()
+        return {_from_numpy(k) if isinstance(k, np.generic) else k: _plain(v) for k, v in items}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        return value.item()
-    for method in ("tolist", "to_list"):  # of numpy, pandas, pyarrow and polars
-        if hasattr(value, method):
+    for method in ("tolist", "to_list"):  # of pandas, pyarrow and polars
+        if hasattr(value, method) and not isinstance(value, type):
             return _plain(getattr(value, method)())
     return value
+
+
+def _from_numpy(value: Any) -> Any:
+    """Python's own value or list; of dates and durations pandas', as NumPy has integers there."""
+    if value.dtype.kind not in "mM":
+        return value.tolist()
+    values = pd.Series(np.ravel(value)).tolist()
+    return values if value.ndim else values[0]

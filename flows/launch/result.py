@@ -1,6 +1,8 @@
 """What a finished run wrote, for Python code."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,11 +10,12 @@ from typing import Any
 
 import pandas as pd
 
-from flows.config.files import read_json
 from flows.config.reading import load_config
 from flows.config.sections import Config
+from flows.errors import InputError
 from flows.fitting.cache import signing_key
 from flows.messages.output import plain
+from flows.report.past_runs import read_summary
 from flows.runs import find_run, outcome_lines
 from flows.scoring import score_rows
 from metalearners.bundle import Bundle
@@ -37,7 +40,8 @@ class RunResult:
     @cached_property
     def summary(self) -> dict[str, Any]:
         """The content of `summary.json`."""
-        return read_json(self.folder / "summary.json")
+        with self._summary_named():
+            return read_summary(self.folder / "summary.json")
 
     @cached_property
     def estimates(self) -> pd.DataFrame:
@@ -53,23 +57,8 @@ class RunResult:
         and ``high``), the joint interval of all arms, whether the run claims an effect, and for
         each learner the mean of its estimates, ``mean_cate.<learner>``.
         """
-        joint = {arm["arm"]: arm for arm in self.summary["ate_joint"]}
-        rows = {
-            ate["arm"]: {
-                "effect": ate["estimate"],
-                "std_error": ate["std_error"],
-                "low": ate["ci_low"],
-                "high": ate["ci_high"],
-                "joint_low": joint[ate["arm"]]["ci_low"],
-                "joint_high": joint[ate["arm"]]["ci_high"],
-                "claimed": joint[ate["arm"]]["claimed"],
-            }
-            for ate in self.summary["ate"]
-        }
-        for name, learner in self.summary["learners"].items():
-            for mean in learner.get("mean_cate", []):  # none of a learner that failed
-                rows[mean["arm"]][f"mean_cate.{name}"] = mean["value"]
-        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("arm")
+        with self._summary_named():
+            return _effects(self.summary)
 
     @cached_property
     def config(self) -> Config:
@@ -104,15 +93,56 @@ class RunResult:
         Raises
         ------
         InputError
-            If the model is damaged, or the rows don't fit it.
+            If the model is damaged, or the rows are none or don't fit it.
         """
-        return score_rows(self.folder / "model", rows, strict)
+        from flows.launch.python import check_rows  # which imports this module
+
+        check_rows(rows, "score")
+        return score_rows(self.folder / "model", rows, strict, where="score")
 
     def __repr__(self) -> str:
         folder = self.folder
         if folder.is_relative_to(Path.cwd()):
             folder = Path(os.path.relpath(folder))
-        return plain("\n".join(outcome_lines({**self.summary, "folder": str(folder)})))
+        try:
+            with self._summary_named():
+                return plain("\n".join(outcome_lines({**self.summary, "folder": str(folder)})))
+        except InputError as error:  # never raised by what only shows a result
+            return plain(f"{self.folder.name}: {error}")
+
+    @contextlib.contextmanager
+    def _summary_named(self) -> Iterator[None]:
+        """Raise an InputError that names the summary where it isn't that of a finished run."""
+        try:
+            yield
+        except InputError:
+            raise
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            found = f"no {error}" if isinstance(error, KeyError) else error
+            raise InputError(
+                f"Expected the summary of a finished run in {self.folder / 'summary.json'}; found "
+                f"another: {found}. Restore the file, or run the config again."
+            ) from error
+
+
+def _effects(summary: dict[str, Any]) -> pd.DataFrame:
+    joint = {arm["arm"]: arm for arm in summary["ate_joint"]}
+    rows = {
+        ate["arm"]: {
+            "effect": ate["estimate"],
+            "std_error": ate["std_error"],
+            "low": ate["ci_low"],
+            "high": ate["ci_high"],
+            "joint_low": joint[ate["arm"]]["ci_low"],
+            "joint_high": joint[ate["arm"]]["ci_high"],
+            "claimed": joint[ate["arm"]]["claimed"],
+        }
+        for ate in summary["ate"]
+    }
+    for name, learner in summary["learners"].items():
+        for mean in learner.get("mean_cate", []):  # none of a learner that failed
+            rows[mean["arm"]][f"mean_cate.{name}"] = mean["value"]
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("arm")
 
 
 def load(run: str | Path = "latest", output: str | Path = "runs") -> RunResult:

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,9 @@ from flows.server.running import mark_crashed, mark_crashed_soon
 from metalearners.cache.file_locks import open_lock, try_lock
 
 _RECORDING_SECONDS = 2.0  # task runs reach the server in batches, one a second
+
+# Of the flow runs that this module starts, and their tasks: threads and tasks take contexts over.
+_is_unheard: ContextVar[bool] = ContextVar("is_unheard", default=False)
 
 if TYPE_CHECKING:
     from flows.inputs.study import Study
@@ -82,6 +86,7 @@ def launch_tune(config: Config, budget_seconds: float, quiet: bool = False) -> P
 
 def _run(config: Config, module: str, quiet: bool, frame: Any = None, **arguments: Any) -> Path:
     """Run a flow on a config; a new server starts while its data are loaded and checked."""
+    interruption.begin_afresh()
     progress.begin("load")
     with _full_disk_named(config):
         environment.prepare()
@@ -115,18 +120,25 @@ def _within_another_flow() -> bool:
 
 @contextlib.contextmanager
 def _prefect_unheard() -> Iterator[None]:
-    """Keep Prefect's log lines off the console; a run is told in our words, and the UI has them."""
+    """Keep Prefect's log lines off the console; a run is told in our words, and the UI has them.
+
+    Lines of a user's flows and tasks that run at the same time stay.
+    """
 
     def is_other(record: logging.LogRecord) -> bool:
-        return not record.name.startswith("prefect.")
+        of_a_run = hasattr(record, "flow_run_id") or hasattr(record, "task_run_id")
+        users = of_a_run and not _is_unheard.get()
+        return users or not record.name.startswith("prefect.")
 
     handlers = logging.getLogger().handlers
     consoles = [each for each in handlers if type(each).__module__.startswith("prefect.")]
     for console in consoles:
         console.addFilter(is_other)
+    before = _is_unheard.set(True)
     try:
         yield
     finally:
+        _is_unheard.reset(before)
         for console in consoles:
             console.removeFilter(is_other)
 

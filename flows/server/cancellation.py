@@ -29,7 +29,8 @@ def interruptible() -> Iterator[None]:
         watch = (_wait_for_cancellation, UUID(str(runtime.flow_run.id)), over)
         threading.Thread(target=contextvars.copy_context().run, args=watch, daemon=True).start()
     try:
-        yield
+        with interruption.run_under_way():
+            yield
     except Exception:
         raise
     except BaseException:

@@ -29,14 +29,16 @@ _POLL_SECONDS = 1.0
 
 # Kept, as Python warns of child processes without a reference; these may outlive this process.
 _started: list["subprocess.Popen[bytes]"] = []
+# Addresses that `connect` named in the environment; all others are the user's.
+_own: set[str] = set()
 
 
 def connect(port: int | None = None) -> str:
     """Use a server until this process ends, when its last events have been sent.
 
     That is the server that the environment names, else the running one of the state folder, else a
-    new one, which may still be starting: `wait_for` it. Call this before Prefect is imported, as
-    Prefect reads the address then.
+    new one. An own server may still be starting, or starting again: `wait_for` it. Call this before
+    Prefect is imported, as Prefect reads the address then.
 
     Parameters
     ----------
@@ -48,10 +50,10 @@ def connect(port: int | None = None) -> str:
     str
         The API's address, which the environment names from now on.
 
-    Raises InputError if the port is taken, or the server that the environment names doesn't answer.
+    Raises InputError if the port is taken, or a server that the user named doesn't answer.
     """
     address = os.environ.get("PREFECT_API_URL")
-    if address and not answers(address):
+    if address and address not in _own and not answers(address):
         raise InputError(
             f"PREFECT_API_URL: expected a Prefect server at {without_secrets(address)}; it doesn't "
             "answer. Start it, or unset the variable for a server of this folder's own."
@@ -68,6 +70,7 @@ def connect(port: int | None = None) -> str:
     fcntl.flock(users, fcntl.LOCK_SH)  # until the process ends; waits for a server going down
     address = _running_or_new(folder, port)
     _keep_running(folder, address)
+    _own.add(address)
     os.environ["PREFECT_API_URL"] = address
     # Else each client, and each sub-flow has one, asks the server for a token that it doesn't give.
     tokens = _record(folder).get("csrf", "true")
@@ -87,6 +90,8 @@ def wait_for(address: str, quiet: bool = False) -> None:
     progress.begin("server")
     while not answers(address):
         ended = _started and all(process.poll() is not None for process in _started)
+        # One that was killed a moment ago is started again soon.
+        ended = ended and time.monotonic() > begun + 2 * _POLL_SECONDS
         none_left = ended and not is_locked(state_folder() / "server.alive")
         if none_left or time.monotonic() > begun + _START_SECONDS:
             raise _not_started(state_folder())

@@ -20,6 +20,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 begun = threading.Event()
 _is_a_command = threading.Event()
 _at_forced_exit: list[Callable[[], None]] = []
+_under_way: list[object] = []
 
 
 @contextlib.contextmanager
@@ -48,6 +49,24 @@ def _interrupt(number: int, frame: Any) -> None:
 
 
 @contextlib.contextmanager
+def run_under_way() -> Iterator[None]:
+    """Count the context as a run of this process; where it is the only one, it begins afresh."""
+    begin_afresh()
+    run = object()
+    _under_way.append(run)
+    try:
+        yield
+    finally:
+        _under_way.remove(run)
+
+
+def begin_afresh() -> None:
+    """Forget an interruption that this process has outlived, with all its runs, as notebooks do."""
+    if not (_under_way or _ends_now()):
+        begun.clear()
+
+
+@contextlib.contextmanager
 def at_forced_exit(call: Callable[[], None]) -> Iterator[None]:
     """Have something called if an interruption ends the process during the context."""
     _at_forced_exit.append(call)
@@ -62,8 +81,13 @@ def begin(status: int = 130) -> None:
     if begun.is_set():
         return
     begun.set()
-    if _is_a_command.is_set() or "PREFECT__FLOW_RUN_ID" in os.environ:
+    if _ends_now():
         threading.Thread(target=_force_exit, args=(status,), daemon=True).start()
+
+
+def _ends_now() -> bool:
+    """Whether an interruption ends this process: a command's, or that of one flow run."""
+    return _is_a_command.is_set() or "PREFECT__FLOW_RUN_ID" in os.environ
 
 
 def _force_exit(status: int) -> None:

@@ -13,7 +13,7 @@ import logging
 from types import TracebackType
 from typing import Any
 
-from prefect import flow_engine
+from prefect import engine, flow_engine
 
 from flows.errors import FitError, InputError
 from flows.messages.secrets import without_secrets
@@ -25,10 +25,10 @@ _BEFORE_MODEL = {"prefect", "flows", "metalearners"}
 
 def apply() -> None:
     """Show the messages of our errors in this process."""
-    engine: Any = flow_engine
-    if engine.exception_to_failed_state is not _failed_state:
-        _failed_state.original = engine.exception_to_failed_state  # type: ignore[attr-defined]
-        engine.exception_to_failed_state = _failed_state
+    module: Any = flow_engine
+    if module.exception_to_failed_state is not _failed_state:
+        _failed_state.original = module.exception_to_failed_state  # type: ignore[attr-defined]
+        module.exception_to_failed_state = _failed_state
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_is_told)
 
@@ -41,9 +41,10 @@ async def _failed_state(exc: BaseException | None = None, *arguments: Any, **mor
 
 
 def _is_told(record: logging.LogRecord) -> bool:
-    """Whether a line is kept; one about an error of ours becomes the error's message."""
+    """Whether a line is kept; the engine's about an error of ours becomes the error's message."""
     error = record.exc_info[1] if record.exc_info else None
-    if not isinstance(error, _OURS):
+    by_engine = record.pathname in (engine.__file__, flow_engine.__file__)
+    if not (by_engine and isinstance(error, _OURS)):  # users' flows write lines here too
         return True
     record.msg, record.args = without_secrets(str(error)), ()
     raised = error.__cause__ if isinstance(error, FitError) else None

@@ -1,7 +1,11 @@
 """Runs from Python: what the arguments mean, and that a call is what the command does."""
 
 import asyncio
+import contextvars
 import inspect
+import io
+import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +15,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from prefect import flow
+from prefect.logging.handlers import PrefectConsoleHandler
 
 import flows
 from flows.config.reading import parse_config
@@ -18,9 +23,15 @@ from flows.config.sections import Config, DataConfig
 from flows.errors import InputError
 from flows.inputs.source import IN_MEMORY
 from flows.launch.python import config_and_frame
+from flows.launch.start import _prefect_unheard
+from flows.server import interruption
 from tests.conftest import write_config
 
 ROLES = {"outcome": "y", "treatment": "w", "control": 0}
+FRAME = pd.DataFrame({"y": [0.5], "w": [0], "a": [1.0], "b": [2.0]})
+NANOSECONDS = np.array(["2024-01-02"], dtype="datetime64[ns]")
+HOLDS_ITSELF: list = []
+HOLDS_ITSELF.append(HOLDS_ITSELF)
 
 
 def config_of(first=None, /, **keys):
@@ -103,6 +114,15 @@ def test_every_key_of_a_config_is_a_keyword_that_help_and_completion_show():
         ),
         ("x.csv", {"source": "y.csv"}, "the data once; found them twice"),
         (None, {"source": "y.csv", "data": "x.csv"}, "the data once; found them twice"),
+        ("x.csv", {"data": {"source": "y.csv"}}, "the data once; found them twice"),
+        (None, {"source": "y.csv", "data": {"source": "x.csv"}}, "found them twice"),
+        (FRAME, {"data": {"source": "y.csv", "outcome": "y"}}, "found them twice"),
+        (FRAME, ROLES | {"data": {"outcome": "b"}}, r"each key once; found 'outcome' in data="),
+        (FRAME, ROLES | {"features": {"a", "b"}}, r"lists, which keep their order; found {'"),
+        (FRAME, ROLES | {"features": HOLDS_ITSELF}, "a list or a mapping that holds itself"),
+        (FRAME, ROLES | {"control": np.ndarray}, "control: expected .*<class 'numpy.ndarray'>"),
+        (FRAME, ROLES | {"control": NANOSECONDS[0]}, r"control: .*found Timestamp\('2024-01-02"),
+        (FRAME, ROLES | {"arms": NANOSECONDS}, r"arms\.0: .*found Timestamp\('2024-01-02"),
         ("x.csv", {}, r"(?s)faults:.*data.outcome: expected a value.*data.control: expected"),
         ("x.csv", ROLES | {"learners": ["T"]}, r"learners.0: expected 'SLearner'.*found 'T'\."),
         (None, ROLES, "data.source: expected a value"),
@@ -120,6 +140,84 @@ def test_wrong_arguments_are_refused_before_anything_begins(
         flows.run(first, **keys)
 
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("rows", [None, [1], {"a": [1]}, np.eye(2), FRAME["a"], pl.LazyFrame()])
+def test_what_is_no_rows_is_not_scored(rows, tmp_path):
+    with pytest.raises(
+        InputError, match=r"^score: expected a data frame .* or a data file; found "
+    ):
+        flows.RunResult(tmp_path).score(rows)
+    with pytest.raises(InputError, match=r"^score: "):
+        flows.RunResult(tmp_path).score("https://me:secret@host/x.csv")
+
+
+SUMMARY = {
+    "run_name": "r",
+    "started": "2026-01-01",
+    "status": "partial",
+    "seconds": 1.0,
+    "fits": {"executed": 1, "reused": 0},
+    "overlap": {"rows_clipped": 0},
+    "design": {"design": "randomised"},
+    "ate": [],
+    "ate_joint": [],
+    "learners": {"TLearner": {"mean_cate": []}, "XLearner": {"error": "fold 1 failed"}},
+}
+
+
+def test_a_damaged_summary_is_refused_and_a_partial_one_tells_what_failed(tmp_path):
+    file = tmp_path / "summary.json"
+    file.write_text(json.dumps(SUMMARY))
+    told = repr(flows.load(tmp_path)).splitlines()
+    assert told[:2] == [
+        "r: partial, 1 fits executed, 0 reused, 1.0 s",
+        "  failed:    XLearner: fold 1 failed",
+    ]
+    for entry in "fits", "ate_joint":
+        file.write_text(json.dumps({k: v for k, v in SUMMARY.items() if k != entry}))
+        assert f"found another: no '{entry}'" in repr(flows.load(tmp_path))
+    file.write_text("{")
+    result = flows.load(tmp_path)
+    assert f"expected the summary of a finished run in {file}" in repr(result).lower()
+    for name in "summary", "effects":
+        with pytest.raises(InputError, match="the summary of a finished run"):
+            getattr(result, name)
+
+
+def test_lines_of_users_flows_stay_on_the_console_during_a_run():
+    console = PrefectConsoleHandler(stream=io.StringIO())
+
+    def is_shown(logger, **about):
+        return bool(console.filter(logging.makeLogRecord({"name": logger, **about})))
+
+    logging.getLogger().addHandler(console)
+    try:
+        with _prefect_unheard():
+            ours, users = contextvars.copy_context(), contextvars.Context()
+            of_task = [
+                each.run(is_shown, "prefect.task_runs", task_run_id=1) for each in (ours, users)
+            ]
+            assert of_task == [False, True]
+            assert not users.run(is_shown, "prefect.events")  # of threads that Prefect has
+            assert ours.run(is_shown, "lightgbm")
+        assert is_shown("prefect.events")
+    finally:
+        logging.getLogger().removeHandler(console)
+
+
+def test_an_interruption_is_over_when_no_run_of_the_process_is_under_way(monkeypatch):
+    begun = interruption.begun
+    with interruption.run_under_way():
+        begun.set()
+        interruption.begin_afresh()  # a second run, in another thread
+        assert begun.is_set()
+    monkeypatch.setenv("PREFECT__FLOW_RUN_ID", "of a process that ends now")
+    interruption.begin_afresh()
+    assert begun.is_set()
+    monkeypatch.delenv("PREFECT__FLOW_RUN_ID")
+    interruption.begin_afresh()
+    assert not begun.is_set()
 
 
 @pytest.mark.slow

@@ -173,7 +173,7 @@ def test_heartbeats(both, api):
 
 
 FAILS = """
-from prefect import flow
+from prefect import flow, get_run_logger
 from flows.errors import FitError, InputError
 def fit():
     exec(compile("def fit():\\n    raise ValueError('dry')\\nfit()", "own.py", "exec"), {})
@@ -185,10 +185,18 @@ def fails(model):
         fit()
     except ValueError as error:
         raise FitError("fold 1 failed: dry") from error
+@flow
+def shop():
+    try:
+        raise InputError("expected a column")
+    except InputError:
+        get_run_logger().exception("SHOP THREE FAILED")
+    return 1
 runs = []
 for model in (False, True):
     state = fails(model, return_state=True)
     runs.append([str(state.state_details.flow_run_id), state.message])
+runs.append([str(shop(return_state=True).state_details.flow_run_id), "of a user's"])
 time.sleep(3)
 print(json.dumps(runs))
 """
@@ -196,7 +204,7 @@ print(json.dumps(runs))
 
 @pytest.mark.slow
 def test_own_messages(both, api):
-    (prefect_s, _), own = both("own_messages", FAILS, PREFECT_API_URL=api)
+    (prefect_s, *_), (*own, users) = both("own_messages", FAILS, PREFECT_API_URL=api)
 
     assert prefect_s[1].startswith("Flow run encountered an exception: InputError: expected")
     messages = ["expected a column; s3://bucket has none", "fold 1 failed: dry"]
@@ -208,6 +216,9 @@ def test_own_messages(both, api):
     assert shown.startswith("fold 1 failed: dry\nTraceback (most recent call last):\n")
     assert 'File "own.py"' in shown
     assert "flow_engine.py" not in shown
+    (of_user,) = told(api, users[0])
+    assert of_user.startswith("SHOP THREE FAILED\nTraceback")
+    assert "InputError: expected a column" in of_user
 
 
 def told(api, run):

@@ -302,6 +302,48 @@ def test_server_marks_a_killed_run_within_seconds_and_spares_one_that_lives(own_
     assert not running_notes()
 
 
+NOTEBOOK = """
+import os, signal, sys, threading
+import pandas as pd
+import flows
+from flows.server import connection, interruption
+frame = pd.read_parquet("data.parquet")
+keys = dict(treatment="w", control=0, learners=["TLearner"], quiet=True, folds={"n_folds": 2})
+keys["models"] = {
+    "outcome": {"estimator": "sklearn.dummy.DummyRegressor"},
+    "propensity": {"estimator": "sklearn.dummy.DummyClassifier"},
+}
+def error_of(**more):
+    try:
+        flows.run(frame, **keys | {"outcome": "y"} | more)
+    except BaseException as error:
+        return type(error).__name__
+print(error_of(outcome="Y"), error_of())
+for server in connection._started:
+    server.kill()
+    server.wait()
+print(error_of())
+interruption.begin()  # as of a run that was stopped
+fails = {"outcome": {"estimator": "tests.faulty.NeverFits"}}
+thread = threading.Thread(target=lambda: print(error_of(models=fails)))
+thread.start()
+thread.join()
+"""
+
+
+@pytest.mark.slow
+def test_cells_of_a_notebook_run_again_after_a_typo_a_killed_server_and_an_interruption(
+    own_models, settings
+):
+    said = subprocess.run(
+        [sys.executable, "-c", NOTEBOOK], capture_output=True, text=True, timeout=200, check=True
+    )
+
+    assert said.stdout.split() == ["InputError", "None", "None", "FitError"], said.stderr
+    assert "interrupted" not in [record["error"] for record in records()]
+    assert len(records()) == 1
+
+
 # -- runs that are interrupted or cancelled -------------------------------------------------------
 
 
