@@ -5,7 +5,6 @@ from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any, get_args
 
-import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel
@@ -14,6 +13,7 @@ from flows.config.problems import nearest
 from flows.config.reading import parse_config, read_mapping
 from flows.config.sections import Config, DataConfig
 from flows.errors import InputError
+from flows.inputs.formats.frames import FRAME, is_frame, no_rows
 from flows.inputs.source import IN_MEMORY
 from flows.launch.display import progress_display
 from flows.launch.result import RunResult
@@ -22,7 +22,6 @@ from flows.messages.limits import shown
 
 _OF_DATA, _AT_TOP = DataConfig.model_fields, Config.model_fields
 _KEYS = [*_OF_DATA, *_AT_TOP]
-_FRAME = "a data frame (pandas, polars or pyarrow)"
 
 
 def run(
@@ -100,7 +99,7 @@ def config_and_frame(first: Any, keys: Mapping[str, Any]) -> tuple[Config, Any]:
         of_data["source"] = at_top.pop("data")
     content = _merged(_merged(content, at_top), {"data": of_data} if of_data else {})
     frame, data = None, content.get("data")
-    if isinstance(data, Mapping) and _is_frame(data.get("source")):
+    if isinstance(data, Mapping) and is_frame(data.get("source")):
         frame, content = data["source"], _merged(content, {"data": {"source": IN_MEMORY}})
     try:
         plain = _plain(content)
@@ -125,28 +124,14 @@ def _content(first: Any) -> tuple[Mapping[str, Any], str]:
         return {"data": {"source": first}}, "flows.run"
     if isinstance(first, (str, Path)):
         return read_mapping(Path(first)), str(first)
-    raise _no_rows("flows.run", f"{_FRAME}, a data file, or a config", first)
-
-
-def check_rows(rows: Any, where: str) -> None:
-    """Refuse what is neither a data frame nor the place of one."""
-    if not (isinstance(rows, (str, Path)) or _is_frame(rows)):
-        raise _no_rows(where, f"{_FRAME} or a data file", rows)
-
-
-def _no_rows(where: str, expected: str, found: Any) -> InputError:
-    return InputError(
-        f"{where}: expected {expected}; found {type(found).__module__}."
-        f"{type(found).__qualname__}. Convert it, as with pandas.DataFrame(...) or, of a lazy "
-        "frame, .collect()."
-    )
+    raise no_rows("flows.run", f"{FRAME}, a data file, or a config", first)
 
 
 def _is_rows(first: Any) -> bool:
     """Whether an argument is rows, or the place of some."""
     if isinstance(first, (str, Path)):
         return Path(first).suffix.lower() not in (".yaml", ".yml")
-    return _is_frame(first)
+    return is_frame(first)
 
 
 def _check_keys(keys: Mapping[str, Any]) -> None:
@@ -193,11 +178,6 @@ def _merged(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str,
         if isinstance(content[key], Mapping) and isinstance(changes[key], Mapping):
             merged[key] = _merged(content[key], changes[key])
     return merged
-
-
-def _is_frame(value: Any) -> bool:
-    # Not by nw.from_native, which raises for a name that stands twice.
-    return nw.dependencies.is_into_dataframe(value)
 
 
 def _plain(value: Any) -> Any:

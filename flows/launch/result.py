@@ -14,6 +14,7 @@ from flows.config.reading import load_config
 from flows.config.sections import Config
 from flows.errors import InputError
 from flows.fitting.cache import signing_key
+from flows.inputs.formats.frames import check_rows
 from flows.messages.output import plain
 from flows.report.past_runs import read_summary
 from flows.runs import find_run, outcome_lines
@@ -95,8 +96,6 @@ class RunResult:
         InputError
             If the model is damaged, or the rows are none or don't fit it.
         """
-        from flows.launch.python import check_rows  # which imports this module
-
         check_rows(rows, "score")
         return score_rows(self.folder / "model", rows, strict, where="score")
 

@@ -2,6 +2,7 @@
 
 import datetime
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 from flows.errors import InputError
 from flows.messages.limits import shown
 
+FRAME = "a data frame (pandas, polars or pyarrow)"
 UNREADABLE = (pa.ArrowException, TypeError, ValueError, OverflowError)
 """What conversions of a column raise."""
 
@@ -96,3 +98,24 @@ def _fault(name: str, values: pa.ChunkedArray) -> str:
     except UNREADABLE as error:
         return f"{name!r}: {shown(str(error))}"
     return ""
+
+
+def is_frame(value: Any) -> bool:
+    """Whether a value is a data frame of pandas, polars or pyarrow, in memory."""
+    # Not by nw.from_native, which raises for a name that stands twice.
+    return nw.dependencies.is_into_dataframe(value)
+
+
+def check_rows(rows: Any, where: str) -> None:
+    """Refuse what is neither a data frame nor the place of one."""
+    if not (isinstance(rows, (str, Path)) or is_frame(rows)):
+        raise no_rows(where, f"{FRAME} or a data file", rows)
+
+
+def no_rows(where: str, expected: str, found: Any) -> InputError:
+    """The refusal of what was given in place of rows."""
+    return InputError(
+        f"{where}: expected {expected}; found {type(found).__module__}."
+        f"{type(found).__qualname__}. Convert it, as with pandas.DataFrame(...) or, of a lazy "
+        "frame, .collect()."
+    )
