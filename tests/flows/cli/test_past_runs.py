@@ -18,9 +18,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from flows.cli import commands
 from flows.errors import InputError
 from flows.launch.display import runs_table
-from flows.runs import Run, find_run, list_runs, whole_folder
+from flows.runs import Run, find_run, find_summary, list_runs, whole_folder
 
 NAME = "20260101-000000-x"
 GOOD = {
@@ -285,6 +286,34 @@ def test_a_run_is_found_by_names_in_their_order(runs, tmp_path):
     }
     with pytest.raises(InputError, match=r"found 5 for 'run-' in .*run-0, run-1, .*run-4\.$"):
         find_run("run-", runs)
+
+
+def test_a_part_of_a_name_finds_partial_runs_and_shows_any(runs):
+    put(runs, "20260103-wobbly", {**GOOD, "run_name": "20260103-wobbly", "status": "partial"})
+    (runs / ".records").mkdir()
+    failed = {**GOOD, "run_name": "20260104-doomed", "status": "failed", "error": "no"}
+    (runs / ".records/20260104-doomed.json").write_text(json.dumps(failed))
+
+    assert find_run("wobb", runs) == runs / "20260103-wobbly"
+    assert find_summary("wobb", runs)["status"] == "partial"
+    assert find_summary("doom", runs) == find_summary("20260104-doomed", runs) == failed
+    with pytest.raises(InputError, match=r"Expected a finished run: .*found none for 'doom'"):
+        find_run("doom", runs)
+    with pytest.raises(InputError, match=r"Expected a run: .*found 3 for '2026'"):
+        find_summary("2026", runs)
+
+
+def test_only_links_that_show_the_run_are_named(runs, capsys, monkeypatch):
+    """Where links were copied as folders, they stay at an earlier run and are none of their own."""
+    monkeypatch.setattr(commands, "outcome_lines", lambda summary: [])
+    monkeypatch.setitem(GOOD, "cache", {})
+    monkeypatch.setattr(commands, "cache_warning", lambda cache: None)
+    put(runs, "latest", GOOD)
+    end(runs, "new")
+    commands._show_end(runs / "new")
+
+    assert f"the same through {runs}/by-name/shop/latest; server" in capsys.readouterr().out
+    assert set(listed(runs)) == {NAME, "new"}
 
 
 def test_a_name_whose_latest_run_is_gone_means_no_other_run(runs):
