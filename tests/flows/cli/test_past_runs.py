@@ -14,6 +14,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -384,6 +385,18 @@ def test_a_terminal_gets_lines_that_fit_it(runs, three, width):
     assert text.count(about) == 2
     assert "b 0.25, 2 -1" in text
     assert " ".join(three.split()) in text
+
+
+def test_all_faults_of_a_run_are_listed(runs, capsys):
+    runs_table([{**GOOD, "status": "failed", "error": "2 faults:\n  one: a\n  two: b\n"}])
+    assert "2 faults: one: a two: b" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("kept", "end"), [("", ""), ("Fits are kept.", " Fits are kept.")])
+def test_an_interruption_says_what_is_kept_only_where_something_is(capsys, kept, end):
+    with pytest.raises(typer.Exit), commands._exit_status(kept=kept):
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err == f"uplift: interrupted.{end}\n"
 
 
 def uplift(*arguments, stdout=subprocess.PIPE):
