@@ -28,6 +28,7 @@ FORMAT_VERSION = 1
 BY_NAME = "by-name"  # folder of the links to configs' latest runs
 COUNTS = ("planned", "unique", "executed", "reused", "retried")
 _RECORDS = ".records"
+_FINISHED = ("done", "partial")  # statuses of runs with a report and a model
 
 
 @dataclass
@@ -290,12 +291,13 @@ def _is_run(folder: Path) -> bool:
         os.path.lexists(folder / "summary.json")  # first, as it never raises
         and not folder.is_symlink()
         and not folder.name.startswith(".")
-        and folder.name != BY_NAME  # a config may be named summary.json
+        # A config may be named summary.json; and of links that were copied, a folder is left.
+        and folder.name not in (BY_NAME, LATEST)
     )
 
 
 def find_run(name: str, output: Path) -> Path:
-    """Folder of a finished run.
+    """Folder of a finished run, a partial one included.
 
     Parameters
     ----------
@@ -305,6 +307,35 @@ def find_run(name: str, output: Path) -> Path:
 
     Raises InputError if there is none, or the part is of several names.
     """
+    folder = _find_folder(name, output)
+    if folder is not None:
+        return folder
+    runs = [run["run_name"] for run in list_runs(output) if run["status"] in _FINISHED]
+    return output / _of_part(name, runs, output, "finished run")
+
+
+def find_summary(name: str, output: Path) -> dict[str, Any]:
+    """Summary of a finished run, or record of any other; a part of the name may be of either.
+
+    Raises InputError as `find_run`, and if a summary is another file.
+    """
+    from flows.report.past_runs import read_summary
+
+    runs = {run["run_name"]: run for run in list_runs(output)}
+    if name in runs and runs[name]["status"] != "done":
+        return runs[name]
+    folder = _find_folder(name, output)
+    if folder is None:
+        return runs[_of_part(name, list(runs), output, "run")]
+    file = folder / "summary.json"
+    try:
+        return read_summary(file)
+    except ValueError as error:
+        raise InputError(f"Expected a run's summary in {file}; found another: {error}.") from None
+
+
+def _find_folder(name: str, output: Path) -> Path | None:
+    """Folder of a finished run by its whole name, its folder, or its config's name."""
     own = link_of(name, output) if is_name(name) else None
     for folder in filter(None, (output / name, Path(name), own)):
         with contextlib.suppress(OSError, ValueError):  # a name too long to be one, or with a NUL
@@ -315,15 +346,19 @@ def find_run(name: str, output: Path) -> Path:
             f"Expected a finished run; {own}, the latest of {name}, points to "
             f"{shown(str(own.readlink()))}, which is none. Name another run, or run {name} again."
         )
-    names = [run["run_name"] for run in list_runs(output) if run["status"] == "done"]
-    of_part = [run for run in names if name and name in run]
+    return None
+
+
+def _of_part(name: str, runs: list[str], output: Path, kind: str) -> str:
+    """The only one of some runs whose name has a part."""
+    of_part = [run for run in runs if name and name in run]
     if len(of_part) == 1:
-        return output / of_part[0]
-    known = ", ".join(shown(run) for run in (of_part or names)[-5:]) or "none"
+        return of_part[0]
+    known = ", ".join(shown(run) for run in (of_part or runs)[-5:]) or "none"
     raise InputError(
-        "Expected a finished run: its name or a part of that, its config's name, its folder or "
-        f"latest; found {len(of_part) or 'none'} for {shown(repr(name))} in {output}. Finished "
-        f"runs there: {known}."
+        f"Expected a {kind}: its name or a part of that, its config's name, its folder or "
+        f"latest; found {len(of_part) or 'none'} for {shown(repr(name))} in {output}. "
+        f"{kind.capitalize()}s there: {known}."
     )
 
 

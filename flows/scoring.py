@@ -1,6 +1,7 @@
 """Scores new rows with a stored model, and signs models."""
 
 import io
+import json
 import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -16,6 +17,7 @@ from flows.errors import InputError
 from flows.fitting.cache import KEY_VARIABLE, signing_key
 from flows.inputs.columns import known_propensity, read_strata
 from flows.inputs.formats.text_files import Asked, Habits
+from flows.inputs.places import find_files
 from flows.inputs.source import IN_MEMORY, Source, open_source
 from flows.messages.progress import Steps
 from flows.messages.secrets import check_address
@@ -27,6 +29,7 @@ from metalearners.evaluation.design import ArmShares
 from metalearners.metalearner import PROPENSITY_MODEL
 
 _BLOCK = 200_000  # rows that are scored at a time
+_LOCAL = ("file://", "local://")  # URLs of files of this machine
 
 
 def _in_blocks(write: Callable[..., object], frame: pd.DataFrame, file: io.BytesIO) -> None:
@@ -43,7 +46,17 @@ def _write_csv(part: pd.DataFrame, file: io.BytesIO, is_first: bool) -> None:
 
 
 def _write_json(part: pd.DataFrame, file: io.BytesIO, is_first: bool) -> None:
-    part.to_json(file, orient="records", lines=True)
+    """Write a row a line: floats that read back to the same bits, dates as ISO 8601.
+
+    `DataFrame.to_json` cuts floats to 15 digits at most.
+    """
+    rows = part.astype(object).where(part.notna(), None).to_dict("records")
+    lines = (json.dumps(row, default=_as_text, separators=(",", ":")) for row in rows)
+    file.write("".join(f"{line}\n" for line in lines).encode())
+
+
+def _as_text(value: Any) -> str:
+    return str(value.isoformat() if hasattr(value, "isoformat") else value)
 
 
 # By the end of the file's name.
@@ -58,7 +71,8 @@ _WRITERS: dict[str, Callable[[pd.DataFrame, io.BytesIO], object]] = {
 def score_file(model: Path, source: str, output: Path, strict: bool = False) -> int:
     """Write the estimates for the rows of a source to a file, which appears whole.
 
-    Levels of features that the model hasn't seen count as missing; if strict, they are refused.
+    Levels of features that the model hasn't seen count as missing, and rows of such strata get
+    the arms' shares over all rows; if strict, both are refused.
 
     Returns
     -------
@@ -73,13 +87,28 @@ def score_file(model: Path, source: str, output: Path, strict: bool = False) -> 
         raise InputError(
             f"--output: expected a file whose name ends in {', '.join(_WRITERS)}; found {output}."
         )
-    if output.resolve() == Path(source).resolve():
-        raise InputError(f"--output: expected another file than the rows to score; found {source}.")
+    _check_apart(output, source)
     estimates = score_rows(model, source, strict)
     content = io.BytesIO()
     write(estimates, content)
     write_whole(output, content.getvalue())
     return len(estimates)
+
+
+def _check_apart(output: Path, source: str) -> None:
+    """Refuse to overwrite a file of the rows to score."""
+    is_local = "::" not in source and ("://" not in source or source.startswith(_LOCAL))
+    if not is_local or not output.exists():
+        return
+    try:
+        files = find_files(source).files
+    except (OSError, ValueError):  # told when the rows are read
+        return
+    if any(output.samefile(file) for file in files):
+        raise InputError(
+            "--output: expected another file than the rows to score; found "
+            f"{output} among those of {source}."
+        )
 
 
 def score_rows(
@@ -134,7 +163,7 @@ def _estimates(bundle: Bundle, source: str, strict: bool, table: Any = None) -> 
     if absent:
         kind = "strata" if absent == [data.strata] else "propensity"
         raise InputError(f"Expected the {kind} columns {absent} in {source}; add them.")
-    propensity = _known(bundle, frame, data) if designed else None
+    propensity = _known(bundle, frame, data, strict) if designed else None
     features = bundle.schema.conform(frame, unseen_missing=not strict)
     estimates = _by_blocks(bundle, features, propensity)
     if data.row_id in present:
@@ -184,16 +213,21 @@ def _design_columns(data: DataConfig) -> list[str]:
     return [c for role, c in data.roles.items() if role.startswith("propensity.")] + strata
 
 
-def _known(bundle: Bundle, frame: pd.DataFrame, data: DataConfig) -> Floats | None:
-    """(n, K) known probabilities of the arms; warns of rows whose strata the model hasn't seen."""
+def _known(bundle: Bundle, frame: pd.DataFrame, data: DataConfig, strict: bool) -> Floats | None:
+    """(n, K) known probabilities of the arms.
+
+    Warns of rows whose strata the model hasn't seen; refuses them if strict.
+    """
     if "shares" not in bundle.about:
         return known_propensity(frame, data, bundle.arms)
     shares, strata = ArmShares.from_json(bundle.about["shares"]), read_strata(frame, data)
     unseen = 0 if strata is None else int((~strata.isin(list(shares.by_stratum))).sum())
-    if unseen:
-        warnings.warn(
-            f"{unseen} of {len(frame)} rows are of strata that the model hasn't seen: they get the "
-            "arms' shares over all rows.",
-            stacklevel=2,
+    found = f"{unseen} of {len(frame)} rows are of strata that the model hasn't seen"
+    if unseen and strict:
+        raise InputError(
+            f"Expected strata that the model has seen; {found}. Leave them out, or score without "
+            "strict: they get the arms' shares over all rows then."
         )
+    if unseen:
+        warnings.warn(f"{found}: they get the arms' shares over all rows.", stacklevel=2)
     return shares.of(len(frame), strata)

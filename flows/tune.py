@@ -74,7 +74,8 @@ def uplift_tune(
         If the data or the config are wrong. Nothing has been fitted then.
     """
     config = config_among(locals())
-    if not isinstance(budget_seconds, int | float) or not 0 < budget_seconds < inf:
+    is_number = isinstance(budget_seconds, int | float) and not isinstance(budget_seconds, bool)
+    if not is_number or not 0 < budget_seconds < inf:
         raise InputError(
             f"budget_seconds: expected a number above 0; found {shown(repr(budget_seconds))}. "
             "Allow some seconds."

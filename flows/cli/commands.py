@@ -24,6 +24,7 @@ from flows.messages.secrets import without_secrets
 from flows.runs import (
     cache_warning,
     find_run,
+    find_summary,
     interrupted,
     link_of,
     list_runs,
@@ -122,7 +123,8 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Run uplift learners once: fit, evaluate, report, store the model."""
-    with _exit_status(json_file), interruption.handled():
+    kept = "Finished fits are kept: the same command goes on from there."
+    with _exit_status(json_file, kept), interruption.handled():
         if json_file is not None:
             check_file(json_file, "--json")
         folder = _run(config, changes, output, refresh, quiet)
@@ -167,7 +169,7 @@ def score(
     input: Annotated[str, typer.Option(help="Rows to score: a file, a folder, a glob or a URL.")],
     output: Annotated[Path, typer.Option(help="A .parquet, .csv, .feather or .jsonl file.")],
     strict: Annotated[
-        bool, typer.Option("--strict", help="Refuse levels that the model hasn't seen.")
+        bool, typer.Option("--strict", help="Refuse levels and strata that the model hasn't seen.")
     ] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -190,7 +192,8 @@ def init(
     and_run: Annotated[bool, typer.Option("--run", help="Run the config too.")] = False,
 ) -> None:
     """Guess the roles of columns and write a commented config; never overwrites."""
-    with _exit_status(), interruption.handled():
+    kept = f"Finished fits are kept for: uplift run {output}" if and_run else ""
+    with _exit_status(kept=kept), interruption.handled():
         with progress_display(quiet=False):
             progress.begin("init")
             from flows.cli.init import write_config
@@ -297,19 +300,7 @@ def runs_list(output: RunsFolder = Path(DEFAULT_OUTPUT)) -> None:
 def runs_show(name: RunName, output: RunsFolder = Path(DEFAULT_OUTPUT)) -> None:
     """Show a run's figures as JSON."""
     with _exit_status(prints=True):
-        from flows.report.past_runs import read_summary
-
-        others = {run["run_name"]: run for run in list_runs(output) if run["status"] != "done"}
-        found = others.get(name)
-        if found is None:
-            file = find_run(name, output) / "summary.json"
-            try:
-                found = read_summary(file)
-            except ValueError as error:
-                raise InputError(
-                    f"Expected a run's summary in {file}; found another: {error}."
-                ) from None
-        print(json.dumps(found, indent=2))
+        print(json.dumps(find_summary(name, output), indent=2))
 
 
 @runs_app.command("sign")
@@ -326,7 +317,7 @@ def runs_sign(name: RunName, output: RunsFolder = Path(DEFAULT_OUTPUT)) -> None:
 @contextlib.contextmanager
 def _exit_status(
     json_file: Path | None = None,
-    kept: str = "Finished fits are kept: the same command goes on from there.",
+    kept: str = "",
     prints: bool = False,
 ) -> Iterator[None]:
     """End with 2 for wrong input, 1 for a failure, 130 for an interruption; no traceback.
@@ -344,7 +335,7 @@ def _exit_status(
         _end(2, str(error))
     except BaseException as error:
         if interrupted(error):
-            _end(130, f"interrupted. {kept}")
+            _end(130, f"interrupted. {kept}".rstrip())
         if not isinstance(error, Exception):
             raise
         if json_file is not None:
@@ -390,5 +381,7 @@ def _show_end(folder: Path) -> None:
     warning = cache_warning(summary["cache"])
     if warning:
         say(f"Warning: {warning}")
-    links = f"{folder.parent / LATEST} and {link_of(summary['name'], folder.parent)}"
-    show(f"  the same through {links}; server and UI: uplift serve")
+    links = [folder.parent / LATEST, link_of(summary["name"], folder.parent)]
+    # One that couldn't be moved shows an earlier run; others move to a run that ended since.
+    moved = " and ".join(str(link) for link in links if link.resolve() == folder.resolve())
+    show(f"  {f'the same through {moved}; ' if moved else ''}server and UI: uplift serve")

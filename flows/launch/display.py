@@ -154,7 +154,7 @@ def _facts_of(run: dict[str, Any]) -> dict[str, str]:
         "data": data.get("source", ""),
         "learners": ", ".join(starmap(_learner, run.get("learners", {}).items())),
         "effects": ", ".join(map(_effect, run.get("ate", []))),
-        "error": run.get("error", "").partition("\n")[0],
+        "error": " ".join(run.get("error", "").split()),
     }
 
 

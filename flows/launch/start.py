@@ -3,9 +3,11 @@
 import contextlib
 import logging
 import os
+import shlex
+import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from importlib import import_module
@@ -212,6 +214,7 @@ def serve_deployments(port: int, configs: Sequence[Path] = (), schedules: bool =
     named = _by_name(configs)
     environment.prepare()
     os.environ.setdefault(DATA_ROOTS_VARIABLE, str(Path.cwd()))
+    _check_places(named)
     # Two would end badly: the first to end pauses the deployments of both.
     if not try_lock(open_lock(state_folder() / "serve.lock")):  # until the process ends
         raise InputError(
@@ -233,11 +236,26 @@ def serve_deployments(port: int, configs: Sequence[Path] = (), schedules: bool =
     prefect_patches.apply("serve")
     served = deployments(named, schedules)
     print(f"UI: {ui_address(api)}  (state in {state_folder()}; Ctrl-C ends it)")
+    beside = shlex.quote(str(Path(sys.executable).with_name("prefect")))
+    prefect = "prefect" if shutil.which("prefect") else beside
     print("Start a run in the UI, or with one of these commands:")
     for each in served:
-        print(f"  PREFECT_API_URL={api} prefect deployment run {each.full_name}")
+        print(f"  PREFECT_API_URL={api} {prefect} deployment run {each.full_name}")
     sys.stdout.flush()
     serve(*served, limit=1, print_starting_message=False)
+
+
+def _check_places(named: Mapping[str, Config]) -> None:
+    """Refuse configs whose runs would be refused, as only the UI shows those."""
+    from flows.inputs.places import check_allowed
+
+    for name, config in named.items():
+        kept = [config.cache.storage] if config.cache.enabled else []
+        for place in (config.data.source, config.output, *kept):
+            try:
+                check_allowed(place)
+            except InputError as error:
+                raise InputError(f"{name}: {error}") from None
 
 
 def _by_name(configs: Sequence[Path]) -> dict[str, Config]:

@@ -15,7 +15,7 @@ import yaml
 
 from flows.config import load_config, parse_config
 from flows.errors import InputError
-from flows.launch.start import serve_deployments
+from flows.launch.start import _check_places, serve_deployments
 from tests.acceptance.test_processes import wait_for
 from tests.conftest import REPOSITORY, Ran, free_port
 
@@ -144,8 +144,25 @@ def test_a_config_of_the_user_has_a_deployment_without_a_schedule(served):
 
     assert deployment["parameters"]["learners"] == ["TLearner"]
     assert deployment["schedules"] == []
-    command = f"PREFECT_API_URL={served.api} prefect deployment run uplift-run/mine\n"
-    assert command in (served.folder / "serve.log").read_text()
+    lines = (served.folder / "serve.log").read_text().splitlines()
+    (command,) = [line for line in lines if line.endswith(" deployment run uplift-run/mine")]
+    assert command.startswith(f"  PREFECT_API_URL={served.api} ")
+    # The printed line works as it is; in its place, one that starts no run.
+    shown = command.replace(" deployment run ", " deployment inspect ")
+    done = subprocess.run(shown, shell=True, check=True, capture_output=True, text=True, timeout=60)
+    assert "TLearner" in done.stdout
+
+
+def test_a_config_outside_the_places_of_the_deployments_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("UPLIFT_DATA_ROOTS", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    config = {"data": {"source": "in/*.csv", "outcome": "y", "treatment": "w", "control": 0}}
+    inside = parse_config(config)
+    _check_places({"mine": inside})
+    config["data"]["source"] = "../rows.csv"
+    outside = r"^mine: Expected a place inside .*found '../rows.csv'.* add to UPLIFT_DATA_ROOTS"
+    with pytest.raises(InputError, match=outside):
+        _check_places({"mine": parse_config(config)})
 
 
 def test_the_schedule_is_off_without_the_option():

@@ -150,5 +150,6 @@ def test_wrong_parameters_are_refused_in_a_config_s_own_words(api):
         uplift_run(data={**DATA, "sauce": 1})
     with pytest.raises(InputError, match="refresh: expected true or false; found 'no'"):
         uplift_run(data=DATA, refresh="no")
-    with pytest.raises(InputError, match="budget_seconds: expected a number above 0; found '9'"):
-        uplift_tune(data=DATA, budget_seconds="9")
+    for wrong in ("9", True):
+        with pytest.raises(InputError, match=f"budget_seconds: expected .* 0; found {wrong!r}"):
+            uplift_tune(data=DATA, budget_seconds=wrong)

@@ -14,13 +14,15 @@ import threading
 from pathlib import Path
 
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from flows.cli import commands
 from flows.errors import InputError
 from flows.launch.display import runs_table
-from flows.runs import Run, find_run, list_runs, whole_folder
+from flows.runs import Run, find_run, find_summary, list_runs, whole_folder
 
 NAME = "20260101-000000-x"
 GOOD = {
@@ -287,6 +289,34 @@ def test_a_run_is_found_by_names_in_their_order(runs, tmp_path):
         find_run("run-", runs)
 
 
+def test_a_part_of_a_name_finds_partial_runs_and_shows_any(runs):
+    put(runs, "20260103-wobbly", {**GOOD, "run_name": "20260103-wobbly", "status": "partial"})
+    (runs / ".records").mkdir()
+    failed = {**GOOD, "run_name": "20260104-doomed", "status": "failed", "error": "no"}
+    (runs / ".records/20260104-doomed.json").write_text(json.dumps(failed))
+
+    assert find_run("wobb", runs) == runs / "20260103-wobbly"
+    assert find_summary("wobb", runs)["status"] == "partial"
+    assert find_summary("doom", runs) == find_summary("20260104-doomed", runs) == failed
+    with pytest.raises(InputError, match=r"Expected a finished run: .*found none for 'doom'"):
+        find_run("doom", runs)
+    with pytest.raises(InputError, match=r"Expected a run: .*found 3 for '2026'"):
+        find_summary("2026", runs)
+
+
+def test_only_links_that_show_the_run_are_named(runs, capsys, monkeypatch):
+    """Where links were copied as folders, they stay at an earlier run and are none of their own."""
+    monkeypatch.setattr(commands, "outcome_lines", lambda summary: [])
+    monkeypatch.setitem(GOOD, "cache", {})
+    monkeypatch.setattr(commands, "cache_warning", lambda cache: None)
+    put(runs, "latest", GOOD)
+    end(runs, "new")
+    commands._show_end(runs / "new")
+
+    assert f"the same through {runs}/by-name/shop/latest; server" in capsys.readouterr().out
+    assert set(listed(runs)) == {NAME, "new"}
+
+
 def test_a_name_whose_latest_run_is_gone_means_no_other_run(runs):
     end(runs, "crow-1", "crow")
     (runs / "crow-1").rename(runs.with_name("elsewhere"))
@@ -355,6 +385,18 @@ def test_a_terminal_gets_lines_that_fit_it(runs, three, width):
     assert text.count(about) == 2
     assert "b 0.25, 2 -1" in text
     assert " ".join(three.split()) in text
+
+
+def test_all_faults_of_a_run_are_listed(runs, capsys):
+    runs_table([{**GOOD, "status": "failed", "error": "2 faults:\n  one: a\n  two: b\n"}])
+    assert "2 faults: one: a two: b" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("kept", "end"), [("", ""), ("Fits are kept.", " Fits are kept.")])
+def test_an_interruption_says_what_is_kept_only_where_something_is(capsys, kept, end):
+    with pytest.raises(typer.Exit), commands._exit_status(kept=kept):
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err == f"uplift: interrupted.{end}\n"
 
 
 def uplift(*arguments, stdout=subprocess.PIPE):

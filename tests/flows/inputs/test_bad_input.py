@@ -7,6 +7,7 @@ and is right stands beside what is refused.
 import copy
 import datetime
 import decimal
+import io
 import json
 import os
 import re
@@ -34,7 +35,7 @@ from flows.inputs.source import open_source
 from flows.launch import start
 from flows.loading import load
 from flows.runs import find_run
-from flows.scoring import score_file
+from flows.scoring import _write_json, score_file
 from metalearners.bundle import Bundle
 
 CONFIG = {
@@ -1567,7 +1568,24 @@ def test_scores_are_written_in_the_format_that_their_name_says(stored, ending):
 
     opened = open_source(f"scores.{ending}")
     found = opened.read(opened.names).frame.filter(like="cate.").iloc[:, -1]
-    assert found.tolist() == pytest.approx(estimates.tolist(), rel=1e-9)
+    assert found.tolist() == estimates.tolist()
+
+
+def test_json_lines_hold_each_float_whole_and_dates_as_iso():
+    odd = [1.4106948946903155, 3.2e-11, 5e-324, -1.7976931348623157e308, None]
+    days = pd.Series([pd.Timestamp("2024-01-01"), pd.Timestamp("2024-01-02 03:04:05.000006")])
+    zoned = days.dt.tz_localize("UTC").reindex(range(5))
+    frame = pd.DataFrame({"at": days.reindex(range(5)), "zoned": zoned, "a": odd, "n": range(5)})
+    file = io.BytesIO()
+    _write_json(frame, file, True)
+    lines = [json.loads(line) for line in file.getvalue().splitlines()]
+
+    assert [line["a"] for line in lines] == odd
+    assert [line["at"] for line in lines] == [
+        "2024-01-01T00:00:00", "2024-01-02T03:04:05.000006", None, None, None
+    ]  # fmt: skip
+    assert lines[0]["zoned"] == "2024-01-01T00:00:00+00:00"
+    assert [line["n"] for line in lines] == list(range(5))
 
 
 def test_a_format_that_cannot_be_written_is_refused(stored):
@@ -1628,7 +1646,12 @@ def test_scores_do_not_overwrite_the_rows(stored):
     content = Path(write("new.parquet")).read_bytes()
     with pytest.raises(InputError, match="another file than the rows"):
         score_file(stored, "new.parquet", Path("../" + Path.cwd().name) / "new.parquet")
-    assert Path("new.parquet").read_bytes() == content
+    Path("in").mkdir()
+    Path("in/p1.parquet").write_bytes(content)
+    for source in ("in/*.parquet", "in", Path("in/p1.parquet").absolute().as_uri()):
+        with pytest.raises(InputError, match="another file than the rows"):
+            score_file(stored, source, Path("in/p1.parquet"))
+    assert Path("new.parquet").read_bytes() == Path("in/p1.parquet").read_bytes() == content
 
 
 def test_known_propensities_are_wanted_where_the_learner_uses_them(here):

@@ -293,6 +293,8 @@ def test_a_declared_experiment_fits_no_propensities_and_scores_new_rows_by_strat
     frame.assign(s="z").to_parquet("other.parquet")
     with pytest.warns(UserWarning, match="of strata that the model hasn't seen"):
         score_file(ran.folder / "model", "other.parquet", tmp_path / "scores.parquet")
+    with pytest.raises(InputError, match=r"strata that the model has seen; .* rows are of strata"):
+        score_file(ran.folder / "model", "other.parquet", tmp_path / "scores.parquet", strict=True)
     frame.drop(columns="s").to_parquet("other.parquet")
     with pytest.raises(InputError, match=r"strata columns \['s'\]"):
         score_file(ran.folder / "model", "other.parquet", tmp_path / "scores.parquet")
