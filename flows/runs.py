@@ -164,6 +164,7 @@ def outcome_lines(summary: dict[str, Any]) -> list[str]:
         f"{summary['run_name']}: {partial}{counts}, {summary['seconds']:.1f} s",
         *failed,
         *effects,
+        *(f"  caution:   {caveat}" for caveat in summary.get("caveats", [])),
         *_about_propensities(summary),
         f"  report:    {folder / 'report.html'}",
         f"  estimates: {folder / 'estimates.parquet'}",

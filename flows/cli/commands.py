@@ -196,13 +196,16 @@ def init(
     with _exit_status(kept=kept), interruption.handled():
         with progress_display(quiet=False):
             progress.begin("init")
-            from flows.cli.init import write_config
+            from flows.cli.init import check_sure, told, write_config
 
-            write_config(data, output)
+            roles = write_config(data, output)
         if not and_run:
             show(f"{output} written. Check the roles it guessed, then: uplift run {output}")
+            show(f"  {told(roles)}")
             return
-        say(f"{output} written. The run takes the roles that it guessed: check them.")
+        say(f"{output} written. The run takes the roles that it guessed; check them:")
+        say(f"  {told(roles)}")
+        check_sure(roles, output)
         _run(output)
 
 

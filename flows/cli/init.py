@@ -8,6 +8,7 @@ from flows.errors import InputError
 from flows.inputs.models import default_model
 from flows.inputs.roles import Roles, guess_roles
 from flows.inputs.source import open_source
+from metalearners.data.estimate_columns import arm_name
 from metalearners.declaration.defaults import Role
 from metalearners.registry import REGISTRY
 
@@ -22,7 +23,7 @@ data:
   outcome: {outcome}
   outcome_type: {outcome_type}    # regression: numbers; binary: 0/1, true/false or two labels
   positive: {positive}    # of a binary outcome given as two labels, the one that counts as 1
-  treatment: {treatment}
+  treatment: {treatment}{others}
   control: {control}    # found: {labels}
   # Only what was known before the treatment belongs here.
   features:
@@ -33,7 +34,7 @@ data:
   propensity: {propensity}    # known probabilities: of the treated arm, or a map from arm to one
   # randomised: chance drew the arms, and their shares are the propensities.
   design: auto    # auto, randomised or observational
-learners: [DRLearner]    # also {others}
+learners: [DRLearner]    # also {learners}
 # Any estimator of scikit-learn's interface. These are the defaults for these rows and arms; null
 # chooses them anew at each run.
 models:
@@ -44,13 +45,14 @@ output: runs
 """
 
 
-def write_config(source: str, output: Path) -> None:
-    """Write a commented config for a data source; never overwrites a file.
+def write_config(source: str, output: Path) -> Roles:
+    """Write a commented config for a data source, with these roles; never overwrites a file.
 
     Raises InputError if the data can't be read, no treatment or outcome can be guessed, or the file
     exists.
     """
-    text = _filled(source)
+    roles = guess_roles(open_source(source))
+    text = _filled(source, roles)
     try:
         with output.open("x", encoding="utf-8") as file:
             file.write(text)
@@ -61,11 +63,30 @@ def write_config(source: str, output: Path) -> None:
         ) from None
     except OSError as error:
         raise InputError(f"--output: {output} can't be written: {error.strerror}.") from None
+    return roles
 
 
-def _filled(source: str) -> str:
+def told(roles: Roles) -> str:
+    """The roles in a line."""
+    left_out = f", {len(roles.left_out)} columns left out" if roles.left_out else ""
+    return (
+        f"treatment {roles.treatment} (control {arm_name(roles.control)}), "
+        f"outcome {roles.outcome}, {len(roles.features)} features{left_out}"
+    )
+
+
+def check_sure(roles: Roles, output: Path) -> None:
+    """Refuse to run on a guess among several columns."""
+    if roles.others:
+        raise InputError(
+            f"Expected one column that looks like the treatment; found {roles.treatment}, "
+            f"{', '.join(roles.others)}. Set data.treatment and data.control in {output}, which is "
+            f"written, then: uplift run {output}"
+        )
+
+
+def _filled(source: str, roles: Roles) -> str:
     """The config's text for a source."""
-    roles = guess_roles(open_source(source))
     if roles.treatment is None or roles.outcome is None:
         missing = "treatment (2 to 10 values)" if roles.treatment is None else "outcome (numbers)"
         raise InputError(f"Expected a column that could be the {missing} in {source}; found none.")
@@ -77,13 +98,15 @@ def _filled(source: str) -> str:
         )
     propensity = roles.propensity and {_treated(roles): roles.propensity}
     of_role = {name: _yaml(getattr(roles, name)) for name in _WRITTEN}
+    others = ", ".join(map(_yaml, roles.others))
     return _TEMPLATE.format(
         source=_yaml(source),
         outcome_type="binary" if roles.binary else "regression",
         labels=", ".join(map(_yaml, roles.labels[:_MOST_LABELS])),
         features=_features(roles),
         propensity=_yaml(propensity or None),
-        others=", ".join(name for name in REGISTRY if name != "DRLearner"),
+        others=others and f"    # a guess; it may be {others}",
+        learners=", ".join(name for name in REGISTRY if name != "DRLearner"),
         models=_models(roles),
         holdout=_HOLDOUT,
         **of_role,

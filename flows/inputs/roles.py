@@ -16,7 +16,22 @@ from flows.messages.progress import Steps
 from metalearners.data.estimate_columns import arm_name
 from metalearners.data.leaks import as_codes, explains, out_of_balance, still_in_an_arm, tells_arm
 
-_TREATMENTS = ("treatment", "treated", "arm", "variant", "segment", "plan", "group", "w", "t")
+_TREATMENTS = ("treatment", "treated", "arm", "variant", "w", "t")
+# Words in names of treatments, of what units are, and of both.
+_OF_TREATMENTS = {
+    *("treatment", "treated", "treat", "arm", "variant", "group", "assignment", "assigned", "ab"),
+    *("campaign", "mail", "mailed", "email", "emailed", "sent", "contacted", "called", "exposed"),
+    *("voucher", "coupon", "offer", "discount", "promo", "promotion", "intervention", "program"),
+    *("drug", "dose", "therapy", "condition", "experiment", "test", "bucket", "cell"),
+    *("training", "nudge", "banner", "traitement", "behandlung", "gruppe"),
+}
+_OF_BOTH = {"plan", "segment"}
+_OF_UNITS = {
+    *("region", "country", "state", "city", "town", "area", "site", "store", "branch", "school"),
+    *("sex", "gender", "age", "race", "married", "education", "year", "quarter", "month", "week"),
+    *("weekday", "day", "wave", "round", "period", "device", "channel", "browser", "os", "tier"),
+    *("orders", "visits", "children", "size", "count", "type", "status", "smoker", "owner"),
+}
 _OUTCOMES = (
     *("outcome", "y", "target", "visit", "conversion", "converted", "spend", "revenue"),
     *("purchase", "purchased", "bought", "sales", "churn", "churned", "click", "clicks"),
@@ -25,15 +40,31 @@ _OUTCOMES = (
 )
 _GROUPS = ("family", "household", "household_id", "cluster", "cluster_id", "group_id", "account")
 _IDS = ("id", "row_id", "customer_id", "user_id", "client_id", "patient_id", "member_id", "uuid")
-_WEIGHTS = ("weight", "weights", "sample_weight", "sampling_weight", "survey_weight")
+_WEIGHTS = (
+    *("weight", "weights", "sample_weight", "sampling_weight", "survey_weight"),
+    *("svy_weight", "design_weight", "pweight"),
+)
 _PROPENSITIES = ("propensity", "p_treat", "p_treated", "prob_treated", "treatment_probability")
-_CONTROLS = ("control", "none", "no", "free", "placebo", "0", "false", "untreated", "n", "off")
+# Labels of controls; those that units may have as well come second.
+_OF_CONTROLS = {
+    *("control", "none", "placebo", "holdout", "hold-out", "baseline", "usual care"),
+    *("untreated", "nothing"),
+}
+_CONTROLS = ("no", "free", "0", "false", "n", "off", "nein", "non")
 _POSITIVES = ("yes", "true", "y", "1", "converted", "success", "positive")
 _AFTER = re.compile(
-    r"(^|[_ .-])(post|after|followup|follow_up|outcome|response|responded)($|[_ .-])"
+    r"(^|[_ .-])(post|after|since_treatment|followup|follow_up|outcome|response|responded)"
+    r"($|[_ .-])"
 )
-_IDENTITY = re.compile(r"(^|[_ .-])(id|uuid|guid|key|email|phone)$")
+_IDENTITY = re.compile(
+    r"(^|[_ .-])(id|uuid|guid|key|email|phone|no|nr|number|customer|client|user"
+    r"|member|shopper|patient|person|subject|pupil|student)$"
+)
+_ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_WRITTEN_DATE = re.compile(r"(\d{1,2}[./-]\d{1,2}[./-]\d{4}|\d{4}[./]\d{1,2}[./]\d{1,2})($|[ T])")
+_AMOUNT = re.compile(r"\s*-?([$€£¥%]\s*-?[\d.,' ]+|[\d.,' ]+\s*([$€£¥%]|EUR|USD))\s*$")
 _MOST_ARMS = 10
+_REPEATED = 20  # pairs that chance would make alike in a column that has none
 _MOST_ROWS = 5_000  # that relations between columns are looked for in
 _LEAST_ROWS = 50
 _TEXTS = 0.5  # distinct texts by row
@@ -56,6 +87,7 @@ class Roles:
     propensity: str | None = None
     features: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)  # why, by column
+    others: list[str] = field(default_factory=list)  # columns that may be the treatment as well
 
 
 def guess_roles(source: Source) -> Roles:
@@ -63,10 +95,10 @@ def guess_roles(source: Source) -> Roles:
     table = source.read(source.data_names)
     frame = table.frame
     names = [str(name) for name in frame]
-    treatment = _named(names, _TREATMENTS, lambda c: _distinct(frame[c]) >= 2) or _few(frame)
+    treatment, others = _treatment(frame)
     rest = [name for name in names if name != treatment]
     outcome = _named(rest, _OUTCOMES, lambda c: _is_outcome(frame[c]))
-    outcome = outcome or (treatment and _last_number(frame, treatment))
+    outcome = outcome or (treatment and _measured(frame, treatment))
     if treatment is None or outcome is None:
         return Roles(treatment, outcome)
     rest = [name for name in rest if name != outcome]
@@ -91,13 +123,14 @@ def guess_roles(source: Source) -> Roles:
         treatment,
         outcome,
         len(frame),
-        next((label for label in labels if _is_control(label)), labels[0]),
+        next((x for kind in (_names_control, _is_off) for x in labels if kind(x)), labels[0]),
         labels,
         binary,
         positive,
         **roles,
         features=[name for name in free if name not in left_out],
         left_out=left_out,
+        others=others,
     )
 
 
@@ -150,13 +183,15 @@ def _alone(name: str, column: pd.Series) -> str:
     reasons = {
         "its values are no numbers and no texts": distinct == 0 < rows,
         "it has one value": distinct < 2,
+        "dates: data.read.dates reads them": texts and _fits(column, _WRITTEN_DATE),
+        "amounts with a unit: write plain numbers": texts and _fits(column, _AMOUNT),
         "a date": types.is_datetime64_any_dtype(column.dtype) or (texts and _is_date(column)),
         "it looks like another outcome": lower in _OUTCOMES,
         "it looks like a probability of the treatment": lower in _PROPENSITIES,
         "its name says that it comes after the treatment": bool(_AFTER.search(lower)),
         "it looks like an identity": named and distinct > rows * _TEXTS,
         "most of its texts stand in one row only": texts and distinct > max(20, rows * _TEXTS),
-        "it numbers the rows": distinct == rows > 20 and _counts_up(column),
+        "it numbers the rows": distinct == rows > 20 and _numbers_rows(column),
     }
     return next((reason for reason, holds in reasons.items() if holds), "") or _refusal(column)
 
@@ -170,9 +205,12 @@ def _refusal(column: pd.Series) -> str:
     return ""
 
 
-def _counts_up(column: pd.Series) -> bool:
-    whole = types.is_integer_dtype(column.dtype) and column.is_monotonic_increasing
-    return bool(whole and column.max() - column.min() < 2 * len(column))
+def _numbers_rows(column: pd.Series) -> bool:
+    """Whether different whole numbers are so near each other that chance would repeat some."""
+    if not types.is_integer_dtype(column.dtype):
+        return False
+    # Of n draws among r numbers, n^2 / 2 r pairs are expected to be alike.
+    return bool(len(column) ** 2 > 2 * _REPEATED * (int(column.max()) - int(column.min()) + 1))
 
 
 def _binary(outcome: pd.Series) -> tuple[bool, Any]:
@@ -198,17 +236,52 @@ def _named(
     return next((name for name in found if fits(name)), None)
 
 
-def _few(frame: pd.DataFrame) -> str | None:
-    """The first column with as many values as a treatment has arms."""
-    return next((str(n) for n in frame if 2 <= _distinct(frame[n]) <= _MOST_ARMS), None)
+def _treatment(frame: pd.DataFrame) -> tuple[str | None, list[str]]:
+    """The column that looks most like a treatment, and others that look no less like one."""
+    names = [str(name) for name in frame]
+    named = _named(names, _TREATMENTS, lambda name: _distinct(frame[name]) >= 2)
+    if named is not None:
+        return named, []
+    few = [name for name in names if 2 <= _distinct(frame[name]) <= _MOST_ARMS]
+    likeness = {name: _likeness(name, frame[name]) for name in few}
+    if not few:
+        return None, []
+    first = max(few, key=likeness.__getitem__)  # the first of those that are alike
+    unsure = [name for name in few if likeness[name] == likeness[first] or likeness[first] <= 0]
+    return first, [name for name in unsure if name != first]
 
 
-def _last_number(frame: pd.DataFrame, treatment: str) -> str | None:
-    """The last column of numbers that says something else than the arm, and more than a name."""
+def _likeness(name: str, column: pd.Series) -> int:
+    """How much a column of few values looks like a treatment, by its name and its values."""
+    lower, values = name.lower(), column.dropna().unique().tolist()
+    words = set(re.split("[^a-z0-9]+", lower))
+    other = lower in (*_OUTCOMES, *_PROPENSITIES, *_WEIGHTS, *_GROUPS)
+    return (
+        3 * bool(words & _OF_TREATMENTS)
+        + 2 * bool(words & _OF_BOTH)
+        + 2 * any(map(_names_control, values))
+        + (len(values) == 2)
+        - 3 * bool(words & _OF_UNITS)
+        - 2 * bool(_AFTER.search(lower))
+        - 9 * (other or types.is_float_dtype(column.dtype))
+    )
+
+
+def _measured(frame: pd.DataFrame, treatment: str) -> str | None:
+    """A column of numbers that says something else than the arm, and more than a name.
+
+    It is the last of those whose name says that they come after the treatment, else of all.
+    """
     known = frame[frame[treatment].notna()].head(_MOST_ROWS)
-    for name in reversed([str(name) for name in frame if name != treatment]):
-        numbers = types.is_numeric_dtype(frame[name].dtype) and not _alone(name, frame[name])
-        if numbers and not (len(known) >= _LEAST_ROWS and tells_arm(known[name], known[treatment])):
+    names = [str(name) for name in reversed(frame.columns) if name != treatment]
+    for name in sorted(names, key=lambda name: not _AFTER.search(name.lower())):
+        after = bool(_AFTER.search(name.lower()))
+        alone = "" if after else _alone(name, frame[name])
+        if (
+            types.is_numeric_dtype(frame[name].dtype)
+            and not alone
+            and not (len(known) >= _LEAST_ROWS and tells_arm(known[name], known[treatment]))
+        ):
             return name
     return None
 
@@ -239,10 +312,19 @@ def _is_date(column: pd.Series) -> bool:
     some = column.dropna().head(100)
     if types.infer_dtype(some) in ("date", "datetime"):
         return True
-    texts = some.map(lambda v: isinstance(v, str) and bool(re.match(r"\d{4}-\d\d-\d\d", v)))
-    return bool(texts.all())
+    return _fits(column, _ISO_DATE)
 
 
-def _is_control(label: Any) -> bool:
+def _fits(column: pd.Series, pattern: "re.Pattern[str]") -> bool:
+    """Whether the first texts of a column are of a pattern."""
+    some = column.dropna().head(100)
+    return len(some) > 0 and all(isinstance(v, str) and bool(pattern.match(v)) for v in some)
+
+
+def _names_control(label: Any) -> bool:
     name = arm_name(label).lower()
-    return name in _CONTROLS or name.startswith(("no ", "no_", "control"))
+    return name in _OF_CONTROLS or name.startswith(("no ", "no_", "control"))
+
+
+def _is_off(label: Any) -> bool:
+    return arm_name(label).lower() in _CONTROLS

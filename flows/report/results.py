@@ -73,6 +73,7 @@ class Results:
     """All results of a run."""
 
     arms: list[ArmResult]  # other than the control
+    caveats: list[str]  # warnings of what was found; the study has them too
     learners: dict[str, LearnerResult]
     propensity: Floats  # (n, K) probabilities of the arms, before clipping
     clip: Clip  # bounds of the propensities
@@ -112,7 +113,8 @@ def evaluate(
     clip = study.reference.clip_of(d)
     carried = overlap(propensity, clip, d.w, d.weight)
     arms = _arm_results(study, scores, carried)
-    study.warnings.extend(_adjusted_away(study, scores, arms))
+    caveats = _adjusted_away(study, scores, arms)
+    study.warnings.extend(caveats)
     steps.count()
     design, bundle = _design_fit(study, clip.apply(propensity)), _bundle(study, versions)
     estimates = _estimates(study, bundle)
@@ -123,6 +125,7 @@ def evaluate(
     sees_strata = study.config.data.strata in (None, *study.schema.names)
     return Results(
         arms=arms,
+        caveats=caveats,
         learners=_learner_results(study, scores, fitted, spread, steps),
         propensity=propensity,
         clip=clip,

@@ -52,6 +52,7 @@ def summary_of(study: Study, results: Results) -> dict[str, Any]:
             **{name: {"error": reason} for name, reason in study.failed.items()},
         },
         "warnings": study.warnings,
+        "caveats": results.caveats,
     }
 
 

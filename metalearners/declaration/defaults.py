@@ -38,7 +38,7 @@ def lightgbm_params(role: Role, n_rows: int, n_variants: int) -> dict[str, Any]:
         **shared,
         "num_leaves": _within(size / 2, 3, 31),
         "min_child_samples": _within(rows / part, 20, 500),
-        "reg_lambda": 10.0,
+        "reg_lambda": 10,  # whole, as a browser would write it: keys of fits tell 10 from 10.0
     }
 
 

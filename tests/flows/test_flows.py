@@ -11,6 +11,7 @@ import yaml
 from lightgbm import LGBMClassifier, LGBMRegressor
 
 import metalearners
+from flows.runs import outcome_lines
 from metalearners.registry import REGISTRY
 
 FIVE = ["SLearner", "TLearner", "XLearner", "RLearner", "DRLearner"]
@@ -341,7 +342,11 @@ def test_an_effect_that_adjustment_changes_is_warned_of(run, settings, frame, de
     frame["y"] = 3 * frame["a"] + frame["w"]
     frame.to_parquet("data.parquet")
     settings["data"]["design"] = design
-    told = [line for line in run(settings).summary["warnings"] if "Adjustment changes" in line]
+    summary = run(settings).summary
+    told = [line for line in summary["warnings"] if "Adjustment changes" in line]
+    lines = "\n".join(outcome_lines(summary))
+    assert summary["caveats"] == told
+    assert ("  caution:   Adjustment changes" in lines) == bool(told)
 
     assert len(told) == (design == "auto")
 

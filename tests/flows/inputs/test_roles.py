@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from flows.cli.init import write_config
+from flows.cli.init import check_sure, write_config
 from flows.config.reading import load_config
 from flows.errors import InputError
 from flows.inputs.study import load_study
@@ -184,6 +184,56 @@ ODD = {
     "p\nq": np.arange(N)[::-1] / 3,
     "days": pd.to_timedelta(np.arange(N) % 9, "D"),
 }
+
+
+TREATMENTS = {
+    "mailed": [0, 1],
+    "voucher": ["no", "yes"],
+    "is_exposed": [False, True],
+    "campaign": ["holdout", "spring"],
+    "drug": ["usual care", "A"],
+    "ab_group": ["A", "B"],
+    "traitement": ["placebo", "pilule"],
+    "email_sent": [0, 1],
+}
+
+
+@pytest.mark.parametrize("name", TREATMENTS)
+def test_the_treatment_is_the_column_that_looks_most_like_one(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    columns = {
+        "shopper": rng.integers(10**6, 10**8, N),
+        "region": rng.choice(["North", "South", "West"], N),
+        "plan": rng.choice(["free", "paid"], N),
+        "sex": rng.choice(["f", "m"], N),
+        "orders_12m": rng.integers(0, 10, N),
+        "signup": rng.choice([f"{day:02}.03.2024" for day in range(1, 29)], N),
+        "price": rng.choice(["$1,234.50", "$99.00"], N),
+        name: np.array(TREATMENTS[name], object)[rng.permutation(np.arange(N) % 2)],
+        "age": rng.normal(size=N),
+        "spend": rng.normal(size=N),
+    }
+    pd.DataFrame(columns).to_csv("data.csv", index=False)
+    roles = write_config("data.csv", tmp_path / "uplift.yaml")
+    data = load_config(tmp_path / "uplift.yaml").data
+
+    assert (data.treatment, data.outcome, roles.others) == (name, "spend", [])
+    assert data.control == TREATMENTS[name][0]
+    assert data.row_id == "shopper"
+    assert set(data.features) == {"region", "plan", "sex", "orders_12m", "age"}
+
+
+def test_several_columns_that_may_be_the_treatment_are_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    columns = {name: rng.integers(0, 2, N) for name in ("p", "q")}
+    pd.DataFrame(columns | {"a": rng.normal(size=N), "y": rng.normal(size=N)}).to_csv("d.csv")
+    roles = write_config("d.csv", tmp_path / "uplift.yaml")
+
+    assert "treatment: p    # a guess; it may be q" in Path("uplift.yaml").read_text()
+    with pytest.raises(InputError, match=r"looks like the treatment; found p, q\. Set data"):
+        check_sure(roles, Path("uplift.yaml"))
 
 
 def test_a_column_that_only_some_arms_move_is_left_out(tmp_path, monkeypatch):
