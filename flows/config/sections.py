@@ -16,7 +16,7 @@ from pydantic import (
 )
 from pydantic.json_schema import SkipJsonSchema
 
-from flows.config.form import AUTO, BY_ARM, MARK, as_form, described
+from flows.config.form import AUTO, MARK, as_form, described
 from flows.config.names import DEFAULT_NAME, check_name
 from flows.config.values import (
     Address,
@@ -24,6 +24,7 @@ from flows.config.values import (
     Encoding,
     Flag,
     Folder,
+    KnownPropensity,
     Label,
     Number,
     Place,
@@ -121,11 +122,7 @@ class DataConfig(_Section):
         description="randomised: the arms' shares, by strata, are the propensities; auto and "
         "observational: they are estimated, and auto says whether the data look randomised",
     )
-    propensity: (
-        Annotated[Number, Field(title="number")]
-        | Annotated[dict[Label, Number | str], BY_ARM]
-        | None
-    ) = Field(
+    propensity: KnownPropensity = Field(
         None, description="Known probabilities: of the treated arm, by arm, or columns by arm"
     )
     read: ReadConfig = Field(

@@ -1,10 +1,10 @@
 """Values of a config's keys: types that check themselves."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, Strict
+from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
-from flows.config.form import AUTO, LABEL, described
+from flows.config.form import AUTO, BY_ARM, LABEL, described
 from flows.messages.limits import shown
 from flows.messages.secrets import check_address
 
@@ -22,6 +22,22 @@ ClipRule = Annotated[
     described(
         "Bound of estimated propensities; auto: a tenth of each arm's share; a number c: [c, 1 - c]"
     ),
+]
+
+
+def _not_a_name(value: Any) -> Any:
+    if isinstance(value, str):
+        raise ValueError(
+            f"expected a number or a map from arm to probability; found {shown(repr(value))}. If "
+            "that column has the probabilities of arm 1, say {1: " + shown(value) + "}."
+        )
+    return value
+
+
+# A map's values may be columns.
+KnownPropensity = Annotated[
+    Annotated[Number, Field(title="number")] | Annotated[dict[Label, Number | str], BY_ARM] | None,
+    BeforeValidator(_not_a_name),
 ]
 
 

@@ -31,6 +31,8 @@ FORMATS = {
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
 _TEXTS = ("text", "json lines")
 
+_SPREADSHEETS = {".xlsx", ".xls", ".xlsm", ".ods"}
+
 
 @dataclass(frozen=True)
 class Place:
@@ -125,10 +127,12 @@ def _format_of(files: Sequence[str], source: str) -> str:
     (first,) = formats if len(formats) == 1 else (None,)
     if first is None or (first not in _TEXTS and any(map(compression_of, files))):
         found = sorted({"".join(PurePosixPath(file).suffixes[-2:]) or "none" for file in files})
+        is_book = any(ending in _SPREADSHEETS for ending in endings.values())
+        remedy = "Name those to read by a glob, such as folder/*.csv."
         raise InputError(
             f"Expected files of one format, ending in {', '.join(FORMATS)}, texts also compressed "
             f"({', '.join(COMPRESSIONS)}), at {source}; found {', '.join(found[:10])}. "
-            "Name those to read by a glob, such as folder/*.csv."
+            f"{'Save the sheet as CSV.' if is_book else remedy}"
         )
     return first
 

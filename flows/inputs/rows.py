@@ -324,7 +324,8 @@ def _constants(X: pd.DataFrame) -> list[str]:
 
 def _many_levels(X: pd.DataFrame) -> list[str]:
     return [
-        f"Feature {name} has {X[name].nunique()} different texts: are they numbers, or identities?"
+        f"Feature {name} has {X[name].nunique()} different texts: are they numbers, identities, or "
+        "dates for data.read.dates?"
         for name in categories_of(X)
         if X[name].nunique() > 100
     ]

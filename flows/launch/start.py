@@ -239,7 +239,8 @@ def serve_deployments(port: int, configs: Sequence[Path] = (), schedules: bool =
     beside = shlex.quote(str(Path(sys.executable).with_name("prefect")))
     prefect = "prefect" if shutil.which("prefect") else beside
     print("Start a run in the UI, or with one of these commands:")
-    for each in served:
+    # The user's come first: the bundled example's data may not lie in this folder.
+    for each in sorted(served, key=lambda each: each.name not in named):
         print(f"  PREFECT_API_URL={api} {prefect} deployment run {each.full_name}")
     sys.stdout.flush()
     serve(*served, limit=1, print_starting_message=False)
@@ -248,8 +249,14 @@ def serve_deployments(port: int, configs: Sequence[Path] = (), schedules: bool =
 def _check_places(named: Mapping[str, Config]) -> None:
     """Refuse configs whose runs would be refused, as only the UI shows those."""
     from flows.inputs.places import check_allowed
+    from flows.inputs.source import IN_MEMORY
 
     for name, config in named.items():
+        if config.data.source == IN_MEMORY:
+            raise InputError(
+                f"{name}: data.source: expected a place of data; the config is of a run on "
+                f"{IN_MEMORY}. Write its rows to a file and name that."
+            )
         kept = [config.cache.storage] if config.cache.enabled else []
         for place in (config.data.source, config.output, *kept):
             try:

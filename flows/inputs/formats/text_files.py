@@ -7,9 +7,11 @@ is every column if a later row has another type. What was read as text gets its 
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -32,6 +34,7 @@ _HEAD_BYTES = 1 << 20
 _BLOCK_BYTES = 1 << 24
 _SEPARATORS = (",", ";", "\t", "|")
 _BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+_DECLARED = re.compile('"?sep=(.)"?\r?\n')  # Excel reads and writes such a first line
 _HEADER_LINES = 20  # names of columns may hold line ends
 _WINDOWS = "cp1252"  # of bytes that are no UTF-8: it has the letters of Latin-1
 
@@ -111,12 +114,15 @@ class Dialect:
         Of its numbers.
     missing : sequence of str
         Fields that are missing values, as empty ones are.
+    skipped : int
+        Lines before the names of columns: one, where it says the separator for Excel.
     """
 
     separator: str = ","
     encoding: str = "utf-8"
     marks: Marks = POINT
     missing: Sequence[str] = ()
+    skipped: int = 0
 
     @property
     def is_plain(self) -> bool:
@@ -250,20 +256,24 @@ def open_text_files(
 
 
 def _names(head: bytes, dialect: Dialect) -> list[str]:
-    return next(csv.reader(_decoded(head, dialect.encoding), delimiter=dialect.separator), [])
+    rows = csv.reader(_decoded(head, dialect.encoding), delimiter=dialect.separator)
+    return next(islice(rows, dialect.skipped, None), [])
 
 
 def dialect_of(head: bytes, asked: Asked) -> Dialect:
     """The dialect of a file by its beginning."""
     encoding = asked.encoding or _encoding_of(head)
     text = _decoded(head, encoding).read()
-    separator = asked.separator or _separator_of(text)
+    declared = _DECLARED.match(text)
+    text = text[declared.end() :] if declared else text
+    separator = asked.separator or (declared[1] if declared else _separator_of(text))
     rows = [row for row in csv.reader(io.StringIO(text), delimiter=separator) if row]
     width = len(rows[0]) if rows else 0
     columns = zip(*(row for row in rows[1:] if len(row) == width), strict=True)
     fields = [pa.chunked_array([pa.array([f for f in column if f])]) for column in columns]
     sniffed = marks_of([f for f in fields if len(f)], separator == ";", asked.usual.marks)
-    return Dialect(separator, encoding, asked.marks(sniffed), asked.missing)
+    skipped = int(declared is not None)
+    return Dialect(separator, encoding, asked.marks(sniffed), asked.missing, skipped)
 
 
 def _encoding_of(head: bytes) -> str:
@@ -317,7 +327,10 @@ def _parse(
     return pyarrow.csv.read_csv(
         stream,
         read_options=pyarrow.csv.ReadOptions(
-            use_threads=in_threads, block_size=_BLOCK_BYTES, encoding=dialect.encoding
+            use_threads=in_threads,
+            block_size=_BLOCK_BYTES,
+            encoding=dialect.encoding,
+            skip_rows=dialect.skipped,
         ),
         parse_options=pyarrow.csv.ParseOptions(
             delimiter=dialect.separator, newlines_in_values=True

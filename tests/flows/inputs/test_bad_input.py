@@ -200,7 +200,10 @@ SETTINGS = [
     (data(propensity={"b": "x"}), "'x' is in two roles, features and propensity"),
     (data(row_id="held_out"), "data.row_id: the estimates have a column 'held_out'"),
     (data(row_id="cate.DRLearner.b"), "data.row_id: the estimates have a column 'cate"),
-    (data(propensity="p"), "data.propensity: expected a number or a map; found 'p'"),
+    (
+        data(propensity="p"),
+        "data.propensity: expected a number or a map from arm.*found 'p'. .*say {1: p}",
+    ),
     (data(propensity=True), "data.propensity: expected a number or a map; found True"),
     (data(propensity={"b": None}), "data.propensity.b: expected a number or a text; found None"),
     (data(source=""), "data.source"),

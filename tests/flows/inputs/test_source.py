@@ -381,6 +381,15 @@ def test_letters_that_only_later_rows_show_are_refused_by_the_encoding():
     assert read("a.csv", (), encoding="cp1252").frame["city"].iloc[-1] == "Zürich"
 
 
+def test_a_line_for_excel_says_the_separator():
+    Path("a.csv").write_bytes(b'sep=|\r\na|b\r\n1,5|x\r\n2,5|"y|z"\r\n')
+    frame = read("a.csv", ()).frame
+
+    assert frame.to_dict("list") == {"a": [1.5, 2.5], "b": ["x", "y|z"]}
+    Path("a.xlsx").write_bytes(b"PK")
+    refused("Save the sheet as CSV", "a.xlsx")
+
+
 def test_what_was_sniffed_is_said_once():
     Path("a.csv").write_bytes("a;b\n1,5;é\n2,5;x\n".encode("cp1252"))
     notes = read("a.csv").notes
