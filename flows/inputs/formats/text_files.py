@@ -148,6 +148,8 @@ class TextFiles:
         How they are written.
     names : dict
         Names of the columns by file.
+    asked : Asked
+        What the config says of them.
     """
 
     open: Open
