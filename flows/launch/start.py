@@ -236,8 +236,9 @@ def serve_deployments(port: int, configs: Sequence[Path] = (), schedules: bool =
     prefect_patches.apply("serve")
     served = deployments(named, schedules)
     print(f"UI: {ui_address(api)}  (state in {state_folder()}; Ctrl-C ends it)")
-    beside = shlex.quote(str(Path(sys.executable).with_name("prefect")))
-    prefect = "prefect" if shutil.which("prefect") else beside
+    beside = Path(sys.executable).with_name("prefect")
+    found = shutil.which("prefect") is not None or not beside.exists()
+    prefect = "prefect" if found else shlex.quote(str(beside))
     print("Start a run in the UI, or with one of these commands:")
     # The user's come first: the bundled example's data may not lie in this folder.
     for each in sorted(served, key=lambda each: each.name not in named):
