@@ -5,8 +5,8 @@ from typing import Any, get_args
 
 from flows.config.yaml_text import to_yaml
 from flows.errors import InputError
+from flows.inputs.guesses.roles import Roles, guess_roles
 from flows.inputs.models import default_model
-from flows.inputs.roles import Roles, guess_roles
 from flows.inputs.source import open_source
 from metalearners.data.estimate_columns import arm_name
 from metalearners.declaration.defaults import Role
@@ -19,8 +19,8 @@ _WRITTEN = ("outcome", "treatment", "control", "positive", "row_id", "weight", "
 _TEMPLATE = """\
 # Written by `uplift init`: roles are guesses from names and values. Check each before a run.
 data:
-  source: {source}
-  outcome: {outcome}
+  source: {source}{read}
+  outcome: {outcome}{unnamed}
   outcome_type: {outcome_type}    # regression: numbers; binary: 0/1, true/false or two labels
   positive: {positive}    # of a binary outcome given as two labels, the one that counts as 1
   treatment: {treatment}{others}
@@ -68,11 +68,18 @@ def write_config(source: str, output: Path) -> Roles:
 
 def told(roles: Roles) -> str:
     """The roles in a line."""
-    left_out = f", {len(roles.left_out)} columns left out" if roles.left_out else ""
-    return (
-        f"treatment {roles.treatment} (control {arm_name(roles.control)}), "
-        f"outcome {roles.outcome}, {len(roles.features)} features{left_out}"
-    )
+    others = f"; or is it {', '.join(roles.others)}?" if roles.others else ""
+    unnamed = "" if roles.outcome_named else " (a guess: no name tells it)"
+    given = {name: getattr(roles, name) for name in ("row_id", "weight", "group", "propensity")}
+    n_left_out, n_features = len(roles.left_out), len(roles.features)
+    parts = [
+        f"treatment {roles.treatment} (control {arm_name(roles.control)}{others})",
+        f"outcome {roles.outcome}{unnamed}",
+        *(f"{name} {column}" for name, column in given.items() if column),
+        f"{n_features} feature{'s' * (n_features > 1)}",
+        f"{n_left_out} column{'s' * (n_left_out > 1)} left out",
+    ]
+    return ", ".join(parts if n_left_out else parts[:-1])
 
 
 def check_sure(roles: Roles, output: Path) -> None:
@@ -80,8 +87,9 @@ def check_sure(roles: Roles, output: Path) -> None:
     if roles.others:
         raise InputError(
             f"Expected one column that looks like the treatment; found {roles.treatment}, "
-            f"{', '.join(roles.others)}. Set data.treatment and data.control in {output}, which is "
-            f"written, then: uplift run {output}"
+            f"{', '.join(roles.others)}. In {output}, which is written, set data.treatment and "
+            "data.control, take that column out of data.features, and check data.outcome. Then: "
+            f"uplift run {output}"
         )
 
 
@@ -105,6 +113,8 @@ def _filled(source: str, roles: Roles) -> str:
         labels=", ".join(map(_yaml, roles.labels[:_MOST_LABELS])),
         features=_features(roles),
         propensity=_yaml(propensity or None),
+        read=f"\n  read: {{dates: {_yaml(roles.dates)}}}" if roles.dates else "",
+        unnamed="" if roles.outcome_named else "    # a guess: no name tells it",
         others=others and f"    # a guess; it may be {others}",
         learners=", ".join(name for name in REGISTRY if name != "DRLearner"),
         models=_models(roles),

@@ -199,7 +199,8 @@ def _adjusted_away(study: Study, scores: Floats, arms: list[ArmResult]) -> list[
         return []  # there, that is what adjustment is for
     d, told = study.dataset, []
     for k, arm in enumerate(arms, start=1):
-        change = adjustment(scores, d.y, d.w, k, d.weight, d.groups, 1 - _SURPRISE / len(arms))
+        level = 1 - _SURPRISE / len(arms)
+        change = adjustment(scores, d.y, d.w, k, d.weight, d.groups, level, d.propensity)
         beyond_chance = not change.ci_low <= 0 <= change.ci_high
         if beyond_chance and abs(change.estimate) > _ROUNDING * arm.difference.std_error:
             told.append(

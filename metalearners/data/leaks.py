@@ -12,6 +12,8 @@ _PREDICTS = 0.9  # share of a variance on other rows
 _UNLIKELY = 1e-8  # a p-value for equal means in all arms
 _ALIKE = 0.9  # share of columns whose means are alike, where chance drew the arms
 _LEAST_COLUMNS = 4
+_LARGEST_POWER = 300  # of a share, which stays above the least float
+_LEAST_GROUPS = 4  # of each arm
 
 
 def explains(codes: pd.Series, target: pd.Series) -> bool:
@@ -48,6 +50,36 @@ def still_in_an_arm(codes: pd.DataFrame, arms: pd.Series) -> list[str]:
     still = (codes.groupby(arms.to_numpy()).nunique() <= 1).any()
     p_values = _of_equal_means(codes, arms)
     return [name for name, p in zip(codes, p_values, strict=True) if still[name] and p < _UNLIKELY]
+
+
+def differs_between(codes: pd.Series, arms: pd.Series) -> bool:
+    """Whether the means of a column differ between arms more than chance lets them."""
+    known = arms.notna()
+    return bool(_of_equal_means(codes[known].to_frame(), arms[known])[0] < _UNLIKELY)
+
+
+def treated_together(groups: pd.Series, arms: pd.Series) -> bool:
+    r"""Whether the rows of each group have one arm, which chance would not give rows one by one.
+
+    Were arms drawn row by row with shares p_k, a group of m rows would have one arm with
+    probability :math:`\sum_k p_k^m`. Each arm must have some groups, so that a column which tells
+    the arm in other words isn't taken for groups.
+    """
+    known = groups.notna() & arms.notna()
+    codes, labels = pd.factorize(arms[known])
+    found = (
+        pd.Series(codes)
+        .groupby(groups[known].to_numpy(), observed=True)
+        .agg(["min", "max", "size"])
+    )
+    shares = np.bincount(codes, minlength=len(labels)) / max(len(codes), 1)
+    sizes = found["size"].clip(upper=_LARGEST_POWER).to_numpy()
+    one_arm = np.log((shares[:, None] ** sizes).sum(axis=0)).sum()
+    return bool(
+        (found["min"] == found["max"]).all()
+        and one_arm < np.log(_UNLIKELY)
+        and np.bincount(found["min"], minlength=len(labels)).min() >= _LEAST_GROUPS
+    )
 
 
 def _of_equal_means(codes: pd.DataFrame, arms: pd.Series) -> Floats:

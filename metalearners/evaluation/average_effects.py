@@ -120,6 +120,7 @@ def adjustment(
     weight: Floats | None = None,
     groups: Array | None = None,
     level: float = 0.95,
+    propensity: Floats | None = None,
 ) -> Estimate:
     r"""What adjustment changes: an arm's doubly robust effect minus the difference in means.
 
@@ -128,6 +129,9 @@ def adjustment(
 
     .. math:: \Gamma_k - \Gamma_0 - \hat\Delta
         - \frac{1[W = k] (Y - \bar Y_k)}{n_k / n} + \frac{1[W = 0] (Y - \bar Y_0)}{n_0 / n}
+
+    Where chance drew them with probabilities that differ between rows, the means and shares weigh
+    each row by the inverse of its arm's probability.
 
     Parameters
     ----------
@@ -139,6 +143,8 @@ def adjustment(
         The arm's code.
     weight, groups, level
         As for `mean_with_error`.
+    propensity : (n, K) array, optional
+        Known probabilities of the arms; without, all rows have the same.
 
     Raises
     ------
@@ -148,21 +154,27 @@ def adjustment(
     References
     ----------
     Hausman (1978), Econometrica 46(6), pp. 1251-1271: the comparison of two estimators that agree
-    under the null.
+    under the null. Hajek (1971): means by inverse probabilities.
     """
-    check_same_rows(scores=scores, y=y, w=w, weight=weight, groups=groups)
+    check_same_rows(scores=scores, y=y, w=w, weight=weight, groups=groups, propensity=propensity)
     scores, y, w = map(as_array, (scores, y, w))
     v = np.ones(len(y)) if weight is None else as_array(weight)
-    own = scores[:, arm] - scores[:, 0] - _raw_scores(y, w, arm, v)
+    drawn = 1.0 if propensity is None else 1 / as_array(propensity)[np.arange(len(w)), w]
+    own = scores[:, arm] - scores[:, 0] - _raw_scores(y, w, arm, v, drawn)
     return Means.checked(own[:, None], weight, groups, w).estimates(level)[0]
 
 
-def _raw_scores(y: Array, w: Array, arm: int, v: Floats) -> Floats:
-    """(n,) scores whose weighted mean is the difference of an arm's mean and the control's."""
+def _raw_scores(y: Array, w: Array, arm: int, v: Floats, drawn: Floats | float = 1.0) -> Floats:
+    """(n,) scores whose weighted mean is the difference of an arm's mean and the control's.
+
+    Means weigh rows by `v` times `drawn`.
+    """
     scores = np.zeros(len(y))
     difference = 0.0
+    drawn = np.broadcast_to(drawn, len(y))
     for rows, sign in ((w == arm, 1.0), (w == 0, -1.0)):
-        mean = float(np.average(y[rows], weights=v[rows]))
+        own = v[rows] * drawn[rows]
+        mean = float(np.average(y[rows], weights=own))
         difference += sign * mean
-        scores[rows] = sign * (y[rows] - mean) * v.sum() / v[rows].sum()
+        scores[rows] = sign * (y[rows] - mean) * drawn[rows] * v.sum() / own.sum()
     return difference + scores

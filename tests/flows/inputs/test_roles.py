@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from flows.cli.init import check_sure, write_config
+from flows.cli.init import check_sure, told, write_config
 from flows.config.reading import load_config
+from flows.config.sections import Config
 from flows.errors import InputError
 from flows.inputs.study import load_study
 
@@ -195,6 +196,9 @@ TREATMENTS = {
     "ab_group": ["A", "B"],
     "traitement": ["placebo", "pilule"],
     "email_sent": [0, 1],
+    "voucherGiven": ["nobody", "V10"],
+    "letter": ["no one", "late"],
+    "arm_label": ["usual care", "A"],
 }
 
 
@@ -224,6 +228,100 @@ def test_the_treatment_is_the_column_that_looks_most_like_one(name, tmp_path, mo
     assert set(data.features) == {"region", "plan", "sex", "orders_12m", "age"}
 
 
+OUTCOMES = {
+    "umsatz": True,
+    "purchase_value": True,
+    "totalSpend": True,
+    "net_revenue_eur": True,
+    "responded": True,
+    "strength": False,
+}
+
+
+@pytest.mark.parametrize("name", OUTCOMES)
+def test_the_outcome_is_the_column_whose_name_says_so_and_that_all_arms_have(
+    name, tmp_path, monkeypatch
+):
+    """Clicks on a mail are an outcome's by name, but 0 for all who got none."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    w = rng.permutation(np.arange(N) % 2)
+    columns = {
+        "clicks": w * rng.poisson(1, N),
+        "revenue_last_year": rng.gamma(2, 9, N),
+        "age": rng.integers(18, 80, N),
+        "mailed": w,
+        "is_new": rng.integers(0, 2, N),
+        "signup": [f"{day:02}.03.2024" for day in rng.integers(1, 29, N)],
+        name: rng.integers(0, 2, N) if name == "responded" else rng.normal(size=N),
+    }
+    pd.DataFrame(columns).to_csv("data.csv", index=False)
+    roles = write_config("data.csv", tmp_path / "uplift.yaml")
+    data = load_config(tmp_path / "uplift.yaml").data
+
+    assert (data.treatment, data.outcome) == ("mailed", name)
+    assert data.features == ["revenue_last_year", "age", "is_new"]
+    assert data.read.dates == ["signup"]
+    assert ("a guess: no name tells it" in told(roles)) is not OUTCOMES[name]
+    assert ("# a guess: no name" in Path("uplift.yaml").read_text()) is not OUTCOMES[name]
+    features = [*data.features, "signup"]  # a line to take in, as it is read as dates already
+    (tmp_path / "uplift.yaml").unlink()
+    frame = load_study(config_of(data, features)).features
+    assert frame["signup"].between(19_783, 19_811).all()
+
+
+def config_of(data, features):
+    return Config.model_validate(
+        {"data": {**data.model_dump(exclude_unset=True), "features": features}}
+    )
+
+
+@pytest.mark.parametrize("ids", ["village_id", "school", "customer_id"])
+def test_rows_that_were_treated_together_are_groups(ids, tmp_path, monkeypatch):
+    """Rows of one village have one arm, and facts of the village tell it; people come again."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    village = rng.integers(0, 80, N)
+    named = {
+        "village_id": 900 + village,
+        "school": np.array([f"S{i}" for i in range(80)])[village],
+        "customer_id": rng.integers(0, 400, N),
+    }
+    arms = village % 2 if ids != "customer_id" else rng.permutation(np.arange(N) % 2)
+    columns = {
+        "altitude": (village * 37 % 83) * 10 if ids != "customer_id" else rng.normal(size=N),
+        "age": rng.integers(18, 80, N),
+        "letter_given": np.where(arms, "yes", "no"),
+        "sent_flag": np.where(arms, "Y", "N"),
+        "income": rng.normal(size=N),
+        "outcome": rng.normal(size=N),
+    }
+    if ids != "customer_id":
+        columns["district"] = village // 10
+    pd.DataFrame({ids: named[ids], **columns}).to_csv("data.csv", index=False)
+    roles = write_config("data.csv", tmp_path / "uplift.yaml")
+    data = load_config(tmp_path / "uplift.yaml").data
+
+    assert (data.treatment, data.group) == ("letter_given", ids)
+    assert {"altitude", "age", "income"} <= set(data.features)
+    assert "sent_flag" in roles.left_out
+    assert f"group {ids}" in told(roles)
+
+
+def test_the_treatment_is_what_the_known_probabilities_tell(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    propensity = rng.choice([0.2, 0.5, 0.8], N)
+    columns = {name: rng.integers(0, 2, N) for name in ("p", "q", "r")}
+    columns["q"] = (rng.random(N) < propensity).astype(int)
+    columns |= {"propensity": propensity, "a": rng.normal(size=N), "y": rng.normal(size=N)}
+    pd.DataFrame(columns).to_csv("d.csv", index=False)
+    roles = write_config("d.csv", tmp_path / "uplift.yaml")
+
+    assert (roles.treatment, roles.others, roles.propensity) == ("q", [], "propensity")
+    assert "propensity propensity" in told(roles)
+
+
 def test_several_columns_that_may_be_the_treatment_are_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
@@ -232,7 +330,7 @@ def test_several_columns_that_may_be_the_treatment_are_named(tmp_path, monkeypat
     roles = write_config("d.csv", tmp_path / "uplift.yaml")
 
     assert "treatment: p    # a guess; it may be q" in Path("uplift.yaml").read_text()
-    with pytest.raises(InputError, match=r"looks like the treatment; found p, q\. Set data"):
+    with pytest.raises(InputError, match=r"the treatment; found p, q\. In uplift.yaml"):
         check_sure(roles, Path("uplift.yaml"))
 
 

@@ -305,6 +305,28 @@ def test_adjustment_is_beyond_chance_as_often_as_its_level_says():
     assert 0.03 <= beyond / 600 <= 0.075
 
 
+def test_adjustment_under_a_known_design_compares_with_the_weighted_difference():
+    """Rows with larger outcomes are treated more often: the plain difference is biased."""
+    beyond, seed = {"known": 0, "plain": 0}, np.random.default_rng(1)
+    for rng in seed.spawn(300):
+        x, v = rng.integers(0, 2, 400), rng.uniform(0.5, 2, 400)
+        e = np.where(x, 0.75, 0.25)
+        w = (rng.random(400) < e).astype(int)
+        y = x + w + rng.normal(size=400)
+        known = np.column_stack([1 - e, e])
+        scores = aipw_scores(y, w, np.column_stack([x, x + 1.0]), known)
+        raw = [np.average(y[w == k], weights=(v / known[:, k])[w == k]) for k in (0, 1)]
+        change = adjustment(scores, y, w, 1, v, propensity=known)
+        adjusted = np.average(scores[:, 1] - scores[:, 0], weights=v)
+        assert change.estimate == pytest.approx(adjusted - (raw[1] - raw[0]))
+        beyond["known"] += not change.ci_low <= 0 <= change.ci_high
+        plain = adjustment(scores, y, w, 1, v)
+        beyond["plain"] += not plain.ci_low <= 0 <= plain.ci_high
+
+    assert beyond["known"] <= 0.08 * 300
+    assert beyond["plain"] >= 0.9 * 300
+
+
 def test_arms_with_few_clusters_have_few_degrees():
     """5 treated of 100 clusters: the treated part of the variance is most of it."""
     rng = np.random.default_rng(0)

@@ -1,0 +1,1 @@
+"""Guesses at what the columns of new data mean."""

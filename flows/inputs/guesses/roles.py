@@ -1,0 +1,219 @@
+"""Guesses at the roles of the columns of new data, from their names and values."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+from pandas.api import types
+
+from flows.inputs.guesses import words
+from flows.inputs.guesses.reasons import (
+    LEAST_ROWS,
+    Design,
+    alone,
+    distinct,
+    reasons,
+    sample,
+    written_dates,
+)
+from flows.inputs.source import Source
+from metalearners.data.estimate_columns import arm_name
+from metalearners.data.leaks import (
+    as_codes,
+    differs_between,
+    still_in_an_arm,
+    tells_arm,
+    treated_together,
+)
+
+_MOST_ARMS = 10
+_LEAST_PEOPLE = 50
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Guessed roles of columns, by name; None where no column looks like one."""
+
+    treatment: str | None
+    outcome: str | None
+    n_rows: int = 0
+    control: Any = None
+    labels: list[Any] = field(default_factory=list)
+    binary: bool = False
+    positive: Any = None
+    row_id: str | None = None
+    weight: str | None = None
+    group: str | None = None
+    propensity: str | None = None
+    features: list[str] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)  # why, by column
+    dates: list[str] = field(default_factory=list)  # texts such as 24.12.2024
+    others: list[str] = field(default_factory=list)  # columns that may be the treatment as well
+    outcome_named: bool = True  # whether its name says that it is one
+
+
+def guess_roles(source: Source) -> Roles:
+    """Roles of a source's columns, from their names and values."""
+    table = source.read(source.data_names)
+    frame = table.frame
+    names = [str(name) for name in frame]
+    treatment, others = _treatment(frame)
+    if treatment is None:
+        return Roles(None, None)
+    arms = source.read([treatment], [treatment]).frame[treatment]  # labels as they are written
+    rest = [name for name in names if name != treatment]
+    outcome, outcome_named = _outcome(frame[rest], arms)
+    if outcome is None:
+        return Roles(treatment, None)
+    rest.remove(outcome)
+    labels = sorted(arms.dropna().unique().tolist(), key=arm_name)
+    binary, positive = _binary(frame[outcome])
+    roles = {
+        "row_id": _row_id(frame[rest]),
+        "weight": _named(rest, words.WEIGHTS, lambda c: _are_weights(frame[c])),
+        "propensity": _propensity(frame[rest]) if len(labels) == 2 else None,
+    }
+    free = [name for name in rest if name not in roles.values()]
+    roles["group"] = group = _group(frame[free], arms)
+    free = [name for name in free if name != group]
+    y = (frame[outcome] if positive is None else frame[outcome] == positive).astype(float)
+    y = y.where(frame[outcome].notna())
+    groups = None if group is None else frame[group]
+    left_out = reasons(table, free, Design(arms, y, groups, roles["propensity"] is not None))
+    return Roles(
+        treatment,
+        outcome,
+        len(frame),
+        next(
+            (x for kind in (words.names_control, words.is_off) for x in labels if kind(x)),
+            labels[0],
+        ),
+        labels,
+        binary,
+        positive,
+        **roles,
+        features=[name for name in free if name not in left_out],
+        left_out=left_out,
+        dates=[name for name in left_out if _has_written_dates(frame[name])],
+        others=others,
+        outcome_named=outcome_named,
+    )
+
+
+def _has_written_dates(column: pd.Series) -> bool:
+    return not types.is_numeric_dtype(column.dtype) and written_dates(column) == ""
+
+
+def _binary(outcome: pd.Series) -> tuple[bool, Any]:
+    """Whether an outcome has two values, and, of two labels, the one that counts as 1."""
+    values = outcome.dropna().unique().tolist()
+    if set(values) <= {0, 1}:
+        return True, None
+    if len(values) != 2 or types.is_numeric_dtype(outcome.dtype):
+        return False, None
+    return True, next((v for v in values if str(v).lower() in words.POSITIVES), sorted(values)[-1])
+
+
+def _named(
+    columns: Sequence[str], wanted: Sequence[str], fits: Callable[[str], bool]
+) -> str | None:
+    by_name = {words.plain(name): name for name in reversed(columns)}
+    found = (by_name[name] for name in wanted if name in by_name)
+    return next((name for name in found if fits(name)), None)
+
+
+def _row_id(frame: pd.DataFrame) -> str | None:
+    """A column whose name is an identity's, and whose values differ between all rows."""
+    names = [str(name) for name in frame]
+    of_ids = [name for name in names if words.is_identity(name)]
+    ranked = sorted(of_ids, key=lambda n: (*words.IDS, words.plain(n)).index(words.plain(n)))
+    return next((name for name in ranked if distinct(frame[name]) == len(frame)), None)
+
+
+def _propensity(frame: pd.DataFrame) -> str | None:
+    names = [str(name) for name in frame]
+    return _named(names, words.PROPENSITIES, lambda c: _between(frame[c], 0, 1))
+
+
+def _group(frame: pd.DataFrame, arms: pd.Series) -> str | None:
+    """The largest clusters that share an arm, else what is named so, else people that repeat."""
+    names = [str(name) for name in frame]
+    labels = [name for name in names if not types.is_float_dtype(frame[name].dtype)]
+    labels = [name for name in labels if 1 < distinct(frame[name]) < len(frame)]
+    together = [name for name in labels if treated_together(frame[name], arms)]
+    if together:
+        return min(together, key=lambda name: distinct(frame[name]))
+    people = (c for c in labels if words.is_person(c) and distinct(frame[c]) >= _LEAST_PEOPLE)
+    return _named(names, words.GROUPS, lambda c: distinct(frame[c]) > 1) or next(people, None)
+
+
+def _treatment(frame: pd.DataFrame) -> tuple[str | None, list[str]]:
+    """The column that looks most like a treatment, and others that look no less like one."""
+    names = [str(name) for name in frame]
+    named = _named(names, words.TREATMENTS, lambda name: distinct(frame[name]) >= 2)
+    if named is not None:
+        return named, []
+    few = [name for name in names if 2 <= distinct(frame[name]) <= _MOST_ARMS]
+    if not few:
+        return None, []
+    propensity = _propensity(frame)
+    known = None if propensity is None else frame[propensity]
+    likeness = {name: _likeness(name, frame[name], known) for name in few}
+    first = max(few, key=likeness.__getitem__)  # the first of those that are alike
+    unsure = [name for name in few if likeness[name] == likeness[first] or likeness[first] <= 0]
+    return first, [name for name in unsure if name != first]
+
+
+def _likeness(name: str, column: pd.Series, propensity: pd.Series | None) -> int:
+    """How much a column of few values looks like a treatment, by its name and its values."""
+    values = column.dropna().unique().tolist()
+    other = (*words.OUTCOMES, *words.PROPENSITIES, *words.WEIGHTS, *words.GROUPS)
+    return (
+        words.like_treatment(name)
+        + 2 * any(map(words.names_control, values))
+        + (len(values) == 2)
+        + 2 * (propensity is not None and differs_between(propensity, column))
+        - 9 * (words.plain(name) in other or types.is_float_dtype(column.dtype))
+    )
+
+
+def _outcome(frame: pd.DataFrame, arms: pd.Series) -> tuple[str | None, bool]:
+    """The column that looks most like an outcome, and whether its name says that it is one.
+
+    Without such a name, it is the last column of numbers that may be a measurement. A column that
+    tells the arm, or has one value in an arm as clicks on a mail do, is none.
+    """
+    names = [str(name) for name in reversed(frame.columns)]  # outcomes mostly stand last
+    rows = sample(frame.index[arms.notna()])
+    exact = [name for wanted in words.OUTCOMES for name in names if words.plain(name) == wanted]
+    like = [name for name in names if words.like_outcome(name)]
+    after = [name for name in names if words.comes_after(name)]
+    for name in dict.fromkeys([*exact, *like, *after]):
+        if _is_outcome(frame[name]) and _is_measured(frame.loc[rows, name], arms[rows]):
+            return name, True
+    numbers = (name for name in names if types.is_numeric_dtype(frame[name].dtype))
+    plain = (name for name in numbers if not alone(name, frame[name]))
+    measured = (n for n in plain if _is_measured(frame.loc[rows, n], arms[rows]))
+    return next(measured, None), False
+
+
+def _is_outcome(column: pd.Series) -> bool:
+    numbers = types.is_numeric_dtype(column.dtype)
+    return distinct(column) >= 2 if numbers else distinct(column) == 2
+
+
+def _is_measured(column: pd.Series, arms: pd.Series) -> bool:
+    """Whether a column says something else than the arm, in every arm."""
+    codes = as_codes(column)
+    if len(column) < LEAST_ROWS:
+        return True
+    return not tells_arm(codes, arms) and not still_in_an_arm(codes.to_frame(), arms)
+
+
+def _between(column: pd.Series, least: float, most: float) -> bool:
+    return types.is_numeric_dtype(column.dtype) and bool(((column > least) & (column < most)).all())
+
+
+def _are_weights(column: pd.Series) -> bool:
+    return types.is_numeric_dtype(column.dtype) and bool((column >= 0).all() and column.any())

@@ -1,0 +1,134 @@
+"""What the names of columns and the labels of arms say, in the words that people use for them."""
+
+import re
+from typing import Any
+
+from metalearners.data.estimate_columns import arm_name
+
+TREATMENTS = ("treatment", "treated", "arm", "variant", "w", "t")
+OUTCOMES = (
+    *("outcome", "y", "target", "visit", "conversion", "converted", "spend", "revenue"),
+    *("purchase", "purchased", "bought", "sales", "churn", "churned", "click", "clicks"),
+    *("clicked", "open", "opens", "opened", "unsubscribed"),
+    *("response", "responded", "renewed", "cured", "recovered", "survived"),
+)
+GROUPS = ("family", "household", "household_id", "cluster", "cluster_id", "group_id", "account")
+IDS = ("id", "row_id", "customer_id", "user_id", "client_id", "patient_id", "member_id", "uuid")
+WEIGHTS = (
+    *("weight", "weights", "sample_weight", "sampling_weight", "survey_weight"),
+    *("svy_weight", "design_weight", "pweight"),
+)
+PROPENSITIES = ("propensity", "p_treat", "p_treated", "prob_treated", "treatment_probability")
+
+# Words in names of treatments, of what units are, and of both.
+_OF_TREATMENTS = {
+    *("treatment", "treated", "treat", "arm", "variant", "group", "assignment", "assigned", "ab"),
+    *("campaign", "mail", "mailed", "email", "emailed", "sent", "contacted", "called", "exposed"),
+    *("voucher", "coupon", "offer", "discount", "promo", "promotion", "intervention", "program"),
+    *("drug", "dose", "therapy", "condition", "experiment", "test", "bucket", "cell", "given"),
+    *("letter", "reminder", "sms", "push", "flyer", "postcard", "notification", "notified"),
+    *("received", "training", "nudge", "banner", "traitement", "behandlung", "gruppe"),
+}
+_OF_BOTH = {"plan", "segment"}
+_OF_UNITS = {
+    *("region", "country", "state", "city", "town", "area", "site", "store", "branch", "school"),
+    *("sex", "gender", "age", "race", "married", "education", "year", "quarter", "month", "week"),
+    *("weekday", "day", "wave", "round", "period", "device", "channel", "browser", "os", "tier"),
+    *("orders", "visits", "children", "size", "count", "type", "status", "smoker", "owner"),
+}
+_OF_OUTCOMES = {
+    *(set(OUTCOMES) - {"open", "click"}),
+    *("spent", "purchases", "sale", "profit", "margin", "readmitted", "died", "death", "retained"),
+    *("umsatz", "gekauft", "kauf", "erloes", "erlös", "achat", "ventes", "ausgaben"),
+}
+# Words that change nothing of what a name means, and that put it before the treatment.
+_NEUTRAL = {"value", "amount", "total", "sum", "net", "gross", "eur", "usd", "gbp", "flag", "is"}
+_BEFORE = {
+    *("prior", "previous", "prev", "past", "last", "before", "pre", "baseline", "history"),
+    *("historic", "historical", "lag", "ago", "avg", "average", "mean", "year", "vorjahr"),
+}
+_PEOPLE = {
+    *("customer", "client", "user", "member", "shopper", "patient", "person", "subject", "pupil"),
+    *("student", "visitor", "kunde", "kunden"),
+}
+# Labels of controls; those that units may have as well come second.
+_OF_CONTROLS = {
+    *("control", "none", "placebo", "holdout", "hold-out", "baseline", "usual care"),
+    *("untreated", "nothing", "nobody", "no one", "standard care", "standard of care"),
+    *("business as usual", "status quo", "sham", "waitlist", "waiting list", "not treated"),
+    *("kontrolle", "kontrollgruppe", "ohne", "keine", "kein", "témoin", "temoin", "aucun"),
+}
+_OFF = ("no", "free", "0", "false", "n", "off", "nein", "non")
+POSITIVES = ("yes", "true", "y", "1", "converted", "success", "positive")
+_AFTER = re.compile(
+    r"(^|[_ .-])(post|after|since_treatment|followup|follow_up|outcome|response|responded)"
+    r"($|[_ .-])"
+)
+_IDENTITY = re.compile(
+    r"(^|[_ .-])(id|uuid|guid|key|email|phone|no|nr|number|customer|client|user"
+    r"|member|shopper|patient|person|subject|pupil|student)$"
+)
+_ALWAYS_IDENTITY = re.compile(r"(^|[_ .-])(id|uuid|guid)$")
+
+
+def plain(name: str) -> str:
+    """A name in small letters, with words apart: customerId is customer_id."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def _words(name: str) -> set[str]:
+    return set(re.split(r"[\W_]+", plain(name))) - {""}
+
+
+def like_treatment(name: str) -> int:
+    """How much a name sounds like a treatment's: below 0 for what units are."""
+    words = _words(name)
+    return (
+        3 * bool(words & _OF_TREATMENTS)
+        + 2 * bool(words & _OF_BOTH)
+        - 3 * bool(words & _OF_UNITS)
+        - 2 * comes_after(name)
+    )
+
+
+def like_outcome(name: str) -> bool:
+    """Whether a word of a name is an outcome's, and none says that it was there before."""
+    words = _words(name)
+    return bool(words & _OF_OUTCOMES) and not words & _BEFORE
+
+
+def names_outcome(name: str) -> bool:
+    """Whether all words of a name are an outcome's, such as purchase_value."""
+    words = _words(name)
+    return plain(name) in OUTCOMES or (bool(words - _NEUTRAL) and words <= _OF_OUTCOMES | _NEUTRAL)
+
+
+def comes_after(name: str) -> bool:
+    """Whether a name says that a column comes after the treatment."""
+    return bool(_AFTER.search(plain(name)))
+
+
+def is_identity(name: str) -> bool:
+    """Whether a name may be an identity's."""
+    return plain(name) in IDS or bool(_IDENTITY.search(plain(name)))
+
+
+def is_always_identity(name: str) -> bool:
+    """Whether a name can only be an identity's, repeated or not."""
+    return bool(_ALWAYS_IDENTITY.search(plain(name)))
+
+
+def is_person(name: str) -> bool:
+    """Whether a name is that of people's identities."""
+    return is_identity(name) and bool(_words(name) & _PEOPLE)
+
+
+def names_control(label: Any) -> bool:
+    """Whether only a control has such a label."""
+    name = arm_name(label).lower()
+    return name in _OF_CONTROLS or name.startswith(("no ", "no_", "control"))
+
+
+def is_off(label: Any) -> bool:
+    """Whether a label says no, as a control's may."""
+    return arm_name(label).lower() in _OFF
