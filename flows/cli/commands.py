@@ -190,22 +190,23 @@ def init(
     data: Annotated[str, typer.Argument(help="CSV, Parquet, Feather or JSON lines.")],
     output: Annotated[Path, typer.Option(help="Config to write.")] = Path("uplift.yaml"),
     and_run: Annotated[bool, typer.Option("--run", help="Run the config too.")] = False,
+    treatment: Annotated[str | None, typer.Option(help="Its column, not to be guessed.")] = None,
+    outcome: Annotated[str | None, typer.Option(help="Its column, not to be guessed.")] = None,
 ) -> None:
     """Guess the roles of columns and write a commented config; never overwrites."""
     kept = f"Finished fits are kept for: uplift run {output}" if and_run else ""
     with _exit_status(kept=kept), interruption.handled():
         with progress_display(quiet=False):
             progress.begin("init")
-            from flows.cli.init import check_sure, told, write_config
+            from flows.cli.init import told, write_config
 
-            roles = write_config(data, output)
+            roles = write_config(data, output, treatment, outcome, sure=and_run)
         if not and_run:
             show(f"{output} written. Check the roles it guessed, then: uplift run {output}")
             show(f"  {told(roles)}")
             return
         say(f"{output} written. The run takes the roles that it guessed; check them:")
         say(f"  {told(roles)}")
-        check_sure(roles, output)
         _run(output)
 
 

@@ -45,13 +45,25 @@ output: runs
 """
 
 
-def write_config(source: str, output: Path) -> Roles:
+def write_config(
+    source: str,
+    output: Path,
+    treatment: str | None = None,
+    outcome: str | None = None,
+    sure: bool = False,
+) -> Roles:
     """Write a commented config for a data source, with these roles; never overwrites a file.
 
-    Raises InputError if the data can't be read, no treatment or outcome can be guessed, or the file
-    exists.
+    Raises InputError if the data can't be read, no treatment or outcome can be guessed, the file
+    exists, or the treatment must be `sure` and several columns look like it.
     """
-    roles = guess_roles(open_source(source))
+    roles = guess_roles(open_source(source), treatment, outcome)
+    if sure and roles.others:
+        raise InputError(
+            f"Expected one column that looks like the treatment in {source}; found "
+            f"{', '.join([str(roles.treatment), *roles.others])}. Name it: "
+            f"uplift init {source} --run --treatment {roles.others[0]}"
+        )
     text = _filled(source, roles)
     try:
         with output.open("x", encoding="utf-8") as file:
@@ -80,17 +92,6 @@ def told(roles: Roles) -> str:
         f"{n_left_out} column{'s' * (n_left_out > 1)} left out",
     ]
     return ", ".join(parts if n_left_out else parts[:-1])
-
-
-def check_sure(roles: Roles, output: Path) -> None:
-    """Refuse to run on a guess among several columns."""
-    if roles.others:
-        raise InputError(
-            f"Expected one column that looks like the treatment; found {roles.treatment}, "
-            f"{', '.join(roles.others)}. In {output}, which is written, set data.treatment and "
-            "data.control, take that column out of data.features, and check data.outcome. Then: "
-            f"uplift run {output}"
-        )
 
 
 def _filled(source: str, roles: Roles) -> str:

@@ -7,8 +7,8 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from flows.config.sections import Config, ModelSpec
+from flows.inputs.features import categories_of
 from flows.inputs.models import resolve
-from flows.inputs.rows import categories_of
 from metalearners.base_models.capabilities import takes_categories, takes_missing
 from metalearners.base_models.nesting import inner_models
 

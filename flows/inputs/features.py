@@ -69,6 +69,11 @@ def dates_of(frame: pd.DataFrame, names: Sequence[str]) -> list[str]:
     return [name for name in names if is_date(kind_of(frame[name]))]
 
 
+def categories_of(X: pd.DataFrame) -> list[str]:
+    """Names of the features that are categories."""
+    return [name for name in X if isinstance(X[name].dtype, pd.CategoricalDtype)]
+
+
 def kind_of(column: pd.Series) -> str:
     """What the values of a column are, whatever it keeps them in, in pandas' words."""
     if column.isna().all():

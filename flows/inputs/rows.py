@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from flows.config.sections import DataConfig
 from flows.errors import Faults, InputError, within
+from flows.inputs import concerns
 from flows.inputs.columns import (
     ROLES,
     check_name,
@@ -31,9 +31,8 @@ from flows.inputs.formats.text_files import Asked, Habits
 from flows.inputs.source import Table, open_source
 from metalearners._typing import Array, Floats, Ref
 from metalearners.digests.matrices import matrix_digest
-from metalearners.evaluation.design import ArmShares, sample_ratio
+from metalearners.evaluation.design import ArmShares
 
-_TINY = 0.01  # share of the rows
 _OF_ARMS = ("data.treatment", "data.control", "data.arms")
 _OF_OUTCOME = ("data.outcome_type", "data.positive")
 
@@ -121,7 +120,12 @@ def read_columns(data: DataConfig, faults: Faults, frame: Any = None) -> Columns
         names=[name for name in columns if name in X or name not in features],
         X=pd.DataFrame(X, copy=False),
         dates=dates,
-        warnings=[*read.notes, *warnings, *_dates(dates)],
+        warnings=[
+            *read.notes,
+            *warnings,
+            *concerns.unlikely_features(data, read, list(X)),
+            *concerns.dates(dates),
+        ],
         habits=read.habits,
     )
 
@@ -173,12 +177,13 @@ def rows_of(columns: Columns, data: DataConfig, faults: Faults) -> Rows | None:
         left_out=left_out,
         warnings=[
             *columns.warnings,
-            *_repeated_ids(table, data),
-            *_constants(columns.X),
-            *_many_levels(columns.X),
-            *_strata_beside(data, list(columns.X)),
-            *_mismatch(data, arms, w, _declared(data, propensity, codes), groups),
-            *_tiny_arms(data, arms, w),
+            *concerns.repeated_ids(table, data),
+            *concerns.constants(columns.X),
+            *concerns.many_levels(columns.X),
+            *concerns.treated_together(columns.X, data, used, w),
+            *concerns.strata_beside(data, list(columns.X)),
+            *concerns.mismatch(data, arms, w, concerns.declared(data, propensity, codes), groups),
+            *concerns.tiny_arms(data, arms, w),
         ],
     )
 
@@ -230,113 +235,8 @@ def _check_fields(table: Table, columns: list[str], data: DataConfig, faults: Fa
     )
 
 
-def categories_of(X: pd.DataFrame) -> list[str]:
-    """Names of the features that are categories."""
-    return [name for name in X if isinstance(X[name].dtype, pd.CategoricalDtype)]
-
-
 def _digest(columns: Columns, data: DataConfig) -> Ref:
     """Digest of what was read: identities shape nothing and may be of any type, dates are days."""
     names = [name for name in columns.names if name != data.row_id or name == data.group]
     table = columns.table[names].assign(**{name: columns.X[name] for name in columns.dates})
     return "-".join(matrix_digest(table))
-
-
-def _repeated_ids(table: pd.DataFrame, data: DataConfig) -> list[str]:
-    if data.row_id in (None, data.group):  # rows of one cluster share its identity
-        return []
-    repeated = int(table[data.row_id].duplicated(keep=False).sum())
-    if not repeated:
-        return []
-    return [
-        f"data.row_id: {repeated} of {len(table)} rows share their {data.row_id!r} with another "
-        "row. If rows were joined twice, drop the copies; if an identity has several rows, name it "
-        "as data.group, else intervals are too short."
-    ]
-
-
-def _dates(names: list[str]) -> list[str]:
-    if not names:
-        return []
-    return [f"Dates are features as days since 1970-01-01, in UTC: {', '.join(names)}."]
-
-
-def _declared(data: DataConfig, propensity: Floats | None, codes: Array) -> Floats | None:
-    """(n, K) probabilities of a design; None where nothing says them.
-
-    A randomised design whose shares aren't declared may have any, so equal ones are for comparison.
-    """
-    if data.weight is not None or propensity is None or data.strata is not None:
-        return None  # the rows' arms may then have other shares by design
-    own = propensity[codes >= 0]
-    return own if data.propensity is not None else np.full_like(own, 1 / own.shape[1])
-
-
-def _mismatch(
-    data: DataConfig, arms: list[Any], w: Array, e: Floats | None, groups: Array | None
-) -> list[str]:
-    """A warning of arms whose sizes the design doesn't give."""
-    ratio = None if e is None else sample_ratio(w, e, groups)
-    known = data.propensity is not None
-    # Without declared shares, only those near equal ones tell what was meant.
-    if ratio is None or not ratio.is_mismatch or not (known or ratio.is_close):
-        return []
-    units = "rows" if groups is None else "groups"
-    counts = ", ".join(
-        f"{arm} has {found:,.0f} {units} and {expected:,.0f} are expected"
-        for arm, found, expected in zip(arms, ratio.found, ratio.expected, strict=True)
-    )
-    design = "data.propensity" if known else "data.design, randomised with nearly equal shares"
-    remedy = (
-        ""
-        if known
-        else " If other shares were meant, set data.design to auto and say them as data.propensity."
-    )
-    return [
-        f"Sample ratio mismatch: the arms aren't of the sizes that {design} gives "
-        f"(p = {ratio.p_value:.1g}): {counts}. Rows may be lost or counted twice in one arm, and "
-        f"no estimate is safe from that. Find out why before you rely on this run.{remedy}"
-    ]
-
-
-def _tiny_arms(data: DataConfig, arms: list[Any], w: Array) -> list[str]:
-    """Arms of so few rows that no experiment would have them, unless they were asked for."""
-    if data.design == "observational" or data.propensity is not None or data.arms is not None:
-        return []
-    if len(arms) == 2 and data.design != "randomised":
-        return []  # a rare treatment, as data that nobody drew may have
-    counts = np.bincount(w, minlength=len(arms))
-    return [
-        f"Arm {arm} has {n:,} of {len(w):,} rows, too few for a design: is it another arm's label, "
-        "written in another way? Correct it, or list the arms to use in data.arms."
-        for arm, n in zip(arms, counts, strict=True)
-        if n < _TINY * len(w)
-    ]
-
-
-def _constants(X: pd.DataFrame) -> list[str]:
-    return [
-        f"Feature {name} has one value, so no effect can vary with it: leave it out."
-        for name in X
-        if (X[name] == X[name].iloc[0]).all()
-    ]
-
-
-def _many_levels(X: pd.DataFrame) -> list[str]:
-    return [
-        f"Feature {name} has {X[name].nunique()} different texts: are they numbers, identities, or "
-        "dates for data.read.dates?"
-        for name in categories_of(X)
-        if X[name].nunique() > 100
-    ]
-
-
-def _strata_beside(data: DataConfig, features: list[str]) -> list[str]:
-    if data.strata is None or data.strata in features:
-        return []
-    also = "" if data.design == "randomised" else ", and the average effects too"
-    return [
-        f"data.strata, {data.strata!r}, isn't among the features: where the arms' shares differ by "
-        "stratum, raw differences and the estimates of S-, T- and X-learners mix effects with "
-        f"differences between strata{also}. Add it to the features."
-    ]

@@ -12,7 +12,9 @@ _PREDICTS = 0.9  # share of a variance on other rows
 _UNLIKELY = 1e-8  # a p-value for equal means in all arms
 _ALIKE = 0.9  # share of columns whose means are alike, where chance drew the arms
 _LEAST_COLUMNS = 4
+_FIRST = 10_000  # rows
 _LARGEST_POWER = 300  # of a share, which stays above the least float
+_TOLD, _OFF = 6.0, 3.0  # z statistics of what probabilities tell, and of what they get wrong
 _LEAST_GROUPS = 4  # of each arm
 
 
@@ -52,10 +54,22 @@ def still_in_an_arm(codes: pd.DataFrame, arms: pd.Series) -> list[str]:
     return [name for name, p in zip(codes, p_values, strict=True) if still[name] and p < _UNLIKELY]
 
 
-def differs_between(codes: pd.Series, arms: pd.Series) -> bool:
-    """Whether the means of a column differ between arms more than chance lets them."""
-    known = arms.notna()
-    return bool(_of_equal_means(codes[known].to_frame(), arms[known])[0] < _UNLIKELY)
+def are_probabilities_of(values: pd.Series, drawn: pd.Series) -> bool:
+    """Whether values differ, and are the probabilities with which rows were drawn.
+
+    Rows with larger values are drawn more often, by as much as the values say: the residuals,
+    drawn - values, are 0 in the mean and uncorrelated with the values but for chance.
+    """
+    p, d = values.to_numpy(float), drawn.to_numpy(float)
+    if not ((p > 0) & (p < 1)).all():
+        return False
+    centred = p - p.mean()
+    spread, noise = np.sum(centred**2 * p * (1 - p)), np.sum(p * (1 - p))
+    if spread <= 1e-12 * len(p):
+        return False
+    told = np.sum(centred * (d - d.mean())) / np.sqrt(spread)
+    off = np.sum(d - p) / np.sqrt(noise), np.sum(centred * (d - p)) / np.sqrt(spread)
+    return bool(told > _TOLD and max(map(abs, off)) < _OFF)
 
 
 def treated_together(groups: pd.Series, arms: pd.Series) -> bool:
@@ -66,12 +80,11 @@ def treated_together(groups: pd.Series, arms: pd.Series) -> bool:
     the arm in other words isn't taken for groups.
     """
     known = groups.notna() & arms.notna()
+    if _mixed(groups[known].head(_FIRST), arms[known].head(_FIRST)):
+        return False  # at once, as nearly all columns of large data
     codes, labels = pd.factorize(arms[known])
-    found = (
-        pd.Series(codes)
-        .groupby(groups[known].to_numpy(), observed=True)
-        .agg(["min", "max", "size"])
-    )
+    by_group = pd.Series(codes, groups.index[known]).groupby(groups[known], observed=True)
+    found = by_group.agg(["min", "max", "size"])
     shares = np.bincount(codes, minlength=len(labels)) / max(len(codes), 1)
     sizes = found["size"].clip(upper=_LARGEST_POWER).to_numpy()
     one_arm = np.log((shares[:, None] ** sizes).sum(axis=0)).sum()
@@ -80,6 +93,11 @@ def treated_together(groups: pd.Series, arms: pd.Series) -> bool:
         and one_arm < np.log(_UNLIKELY)
         and np.bincount(found["min"], minlength=len(labels)).min() >= _LEAST_GROUPS
     )
+
+
+def _mixed(groups: pd.Series, arms: pd.Series) -> bool:
+    """Whether rows of one group have several arms."""
+    return bool((arms.groupby(groups, observed=True).nunique() > 1).any())
 
 
 def _of_equal_means(codes: pd.DataFrame, arms: pd.Series) -> Floats:

@@ -7,6 +7,8 @@ from typing import Any
 import pandas as pd
 from pandas.api import types
 
+from flows.config.problems import nearest
+from flows.errors import InputError
 from flows.inputs.guesses import words
 from flows.inputs.guesses.reasons import (
     LEAST_ROWS,
@@ -18,10 +20,11 @@ from flows.inputs.guesses.reasons import (
     written_dates,
 )
 from flows.inputs.source import Source
+from flows.messages.limits import shown
 from metalearners.data.estimate_columns import arm_name
 from metalearners.data.leaks import (
+    are_probabilities_of,
     as_codes,
-    differs_between,
     still_in_an_arm,
     tells_arm,
     treated_together,
@@ -53,26 +56,36 @@ class Roles:
     outcome_named: bool = True  # whether its name says that it is one
 
 
-def guess_roles(source: Source) -> Roles:
-    """Roles of a source's columns, from their names and values."""
+def guess_roles(source: Source, treatment: str | None = None, outcome: str | None = None) -> Roles:
+    """Roles of a source's columns, from their names and values, given those that are known.
+
+    Raises InputError if a given column is none of the source.
+    """
+    for role, name in {"treatment": treatment, "outcome": outcome}.items():
+        _check_known(role, name, source)
     table = source.read(source.data_names)
     frame = table.frame
     names = [str(name) for name in frame]
-    treatment, others = _treatment(frame)
+    others: list[str] = []
+    if treatment is None:
+        treatment, others = _treatment(frame[[name for name in names if name != outcome]])
     if treatment is None:
         return Roles(None, None)
     arms = source.read([treatment], [treatment]).frame[treatment]  # labels as they are written
     rest = [name for name in names if name != treatment]
-    outcome, outcome_named = _outcome(frame[rest], arms)
+    outcome_named = outcome is not None
+    if outcome is None:
+        outcome, outcome_named = _outcome(frame[rest], arms)
     if outcome is None:
         return Roles(treatment, None)
     rest.remove(outcome)
     labels = sorted(arms.dropna().unique().tolist(), key=arm_name)
+    control = _control(labels)
     binary, positive = _binary(frame[outcome])
     roles = {
         "row_id": _row_id(frame[rest]),
         "weight": _named(rest, words.WEIGHTS, lambda c: _are_weights(frame[c])),
-        "propensity": _propensity(frame[rest]) if len(labels) == 2 else None,
+        "propensity": _propensity(frame[rest], arms, labels),
     }
     free = [name for name in rest if name not in roles.values()]
     roles["group"] = group = _group(frame[free], arms)
@@ -85,10 +98,7 @@ def guess_roles(source: Source) -> Roles:
         treatment,
         outcome,
         len(frame),
-        next(
-            (x for kind in (words.names_control, words.is_off) for x in labels if kind(x)),
-            labels[0],
-        ),
+        control,
         labels,
         binary,
         positive,
@@ -131,9 +141,24 @@ def _row_id(frame: pd.DataFrame) -> str | None:
     return next((name for name in ranked if distinct(frame[name]) == len(frame)), None)
 
 
-def _propensity(frame: pd.DataFrame) -> str | None:
+def _propensity(frame: pd.DataFrame, arms: pd.Series, labels: list[Any]) -> str | None:
+    """A column of the probabilities of one of two arms, by its name or its values."""
+    if len(labels) != 2:
+        return None
     names = [str(name) for name in frame]
-    return _named(names, words.PROPENSITIES, lambda c: _between(frame[c], 0, 1))
+    named = _named(names, words.PROPENSITIES, lambda name: _between(frame[name], 0, 1))
+    return named or _drawn_by(frame, arms, [label for label in labels if label != _control(labels)])
+
+
+def _drawn_by(frame: pd.DataFrame, arms: pd.Series, labels: list[Any]) -> str | None:
+    """A column whose values are the probabilities with which a label was drawn."""
+    known = arms.notna()
+    inside = [str(name) for name in frame if _between(frame[name], 0, 1)]
+    for name in inside:
+        values = frame.loc[known, name]
+        if any(are_probabilities_of(values, arms[known] == label) for label in labels):
+            return name
+    return None
 
 
 def _group(frame: pd.DataFrame, arms: pd.Series) -> str | None:
@@ -145,7 +170,7 @@ def _group(frame: pd.DataFrame, arms: pd.Series) -> str | None:
     if together:
         return min(together, key=lambda name: distinct(frame[name]))
     people = (c for c in labels if words.is_person(c) and distinct(frame[c]) >= _LEAST_PEOPLE)
-    return _named(names, words.GROUPS, lambda c: distinct(frame[c]) > 1) or next(people, None)
+    return _named(labels, words.GROUPS, lambda _: True) or next(people, None)
 
 
 def _treatment(frame: pd.DataFrame) -> tuple[str | None, list[str]]:
@@ -157,25 +182,40 @@ def _treatment(frame: pd.DataFrame) -> tuple[str | None, list[str]]:
     few = [name for name in names if 2 <= distinct(frame[name]) <= _MOST_ARMS]
     if not few:
         return None, []
-    propensity = _propensity(frame)
-    known = None if propensity is None else frame[propensity]
-    likeness = {name: _likeness(name, frame[name], known) for name in few}
+    likeness = {name: _likeness(name, frame) for name in few}
     first = max(few, key=likeness.__getitem__)  # the first of those that are alike
     unsure = [name for name in few if likeness[name] == likeness[first] or likeness[first] <= 0]
     return first, [name for name in unsure if name != first]
 
 
-def _likeness(name: str, column: pd.Series, propensity: pd.Series | None) -> int:
+def _likeness(name: str, frame: pd.DataFrame) -> int:
     """How much a column of few values looks like a treatment, by its name and its values."""
+    column = frame[name]
     values = column.dropna().unique().tolist()
     other = (*words.OUTCOMES, *words.PROPENSITIES, *words.WEIGHTS, *words.GROUPS)
+    texts = not types.is_numeric_dtype(column.dtype)
     return (
         words.like_treatment(name)
         + 2 * any(map(words.names_control, values))
         + (len(values) == 2)
-        + 2 * (propensity is not None and differs_between(propensity, column))
+        + (texts and any(map(words.says_no, values)))
+        + 3 * (len(values) == 2 and _drawn_by(frame, column, values) is not None)
         - 9 * (words.plain(name) in other or types.is_float_dtype(column.dtype))
     )
+
+
+def _control(labels: list[Any]) -> Any:
+    """The label that names a control, or says no; else the first."""
+    kinds = (words.names_control, words.says_no, words.is_free)
+    return next((label for kind in kinds for label in labels if kind(label)), labels[0])
+
+
+def _check_known(role: str, name: str | None, source: Source) -> None:
+    if name is not None and name not in source.names:
+        raise InputError(
+            f"--{role}: expected a column; {name!r} is none. "
+            f"{nearest(name, source.names)}It has: {shown(', '.join(source.names), 300)}."
+        )
 
 
 def _outcome(frame: pd.DataFrame, arms: pd.Series) -> tuple[str | None, bool]:
@@ -193,7 +233,8 @@ def _outcome(frame: pd.DataFrame, arms: pd.Series) -> tuple[str | None, bool]:
         if _is_outcome(frame[name]) and _is_measured(frame.loc[rows, name], arms[rows]):
             return name, True
     numbers = (name for name in names if types.is_numeric_dtype(frame[name].dtype))
-    plain = (name for name in numbers if not alone(name, frame[name]))
+    ranked = sorted(numbers, key=words.is_of_units)
+    plain = (name for name in ranked if not alone(name, frame[name]))
     measured = (n for n in plain if _is_measured(frame.loc[rows, n], arms[rows]))
     return next(measured, None), False
 

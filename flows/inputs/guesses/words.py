@@ -20,45 +20,66 @@ WEIGHTS = (
 )
 PROPENSITIES = ("propensity", "p_treat", "p_treated", "prob_treated", "treatment_probability")
 
-# Words in names of treatments, of what units are, and of both.
+# Words in names of treatments, of what units are, and of both; also in other languages.
 _OF_TREATMENTS = {
     *("treatment", "treated", "treat", "arm", "variant", "group", "assignment", "assigned", "ab"),
     *("campaign", "mail", "mailed", "email", "emailed", "sent", "contacted", "called", "exposed"),
-    *("voucher", "coupon", "offer", "discount", "promo", "promotion", "intervention", "program"),
+    *("voucher", "coupon", "offer", "offered", "discount", "promo", "promotion", "intervention"),
     *("drug", "dose", "therapy", "condition", "experiment", "test", "bucket", "cell", "given"),
     *("letter", "reminder", "sms", "push", "flyer", "postcard", "notification", "notified"),
-    *("received", "training", "nudge", "banner", "traitement", "behandlung", "gruppe"),
+    *("received", "training", "nudge", "banner", "call", "shipping", "shown", "transfer", "grant"),
+    *("subsidy", "bonus", "incentive", "rebate", "program", "programme", "medication", "tutoring"),
+    *("behandlung", "gruppe", "variante", "kampagne", "aktion", "angebot", "gutschein", "rabatt"),
+    *("brief", "anruf", "erinnerung", "medikament", "therapie", "massnahme", "maßnahme"),
+    *("tratamiento", "grupo", "oferta", "descuento", "cupón", "cupon", "campaña", "carta"),
+    *("llamada", "enviado", "transferencia", "programa", "medicamento", "terapia"),
+    *("traitement", "groupe", "offre", "remise", "campagne", "lettre", "appel", "envoi", "relance"),
 }
 _OF_BOTH = {"plan", "segment"}
 _OF_UNITS = {
     *("region", "country", "state", "city", "town", "area", "site", "store", "branch", "school"),
-    *("sex", "gender", "age", "race", "married", "education", "year", "quarter", "month", "week"),
-    *("weekday", "day", "wave", "round", "period", "device", "channel", "browser", "os", "tier"),
-    *("orders", "visits", "children", "size", "count", "type", "status", "smoker", "owner"),
+    *("sex", "gender", "age", "race", "married", "education", "year", "years", "quarter", "month"),
+    *("months", "week", "weekday", "day", "days", "wave", "round", "period", "device", "channel"),
+    *("browser", "os", "tier", "orders", "visits", "children", "kids", "size", "count", "type"),
+    *("status", "smoker", "owner", "urban", "rural", "contract", "has", "member", "tenure", "new"),
+    *("premium", "seniority", "weight", "height", "bmi", "income", "location", "language"),
+    *("geschlecht", "alter", "bundesland", "stadt", "land", "ort", "lage", "wochentag", "tag"),
+    *("monat", "jahr", "filiale", "kinder", "vertrag", "größe", "groesse", "einkommen"),
+    *("sexo", "género", "genero", "edad", "ciudad", "provincia", "país", "pais", "mes", "día"),
+    *("dia", "año", "ano", "antigüedad", "antiguedad", "hijos", "educación", "educacion", "zona"),
+    *("sexe", "genre", "âge", "ville", "pays", "région", "mois", "jour", "année", "annee"),
+    *("magasin", "enfants", "ancienneté", "anciennete", "taille", "revenu"),
 }
 _OF_OUTCOMES = {
     *(set(OUTCOMES) - {"open", "click"}),
     *("spent", "purchases", "sale", "profit", "margin", "readmitted", "died", "death", "retained"),
-    *("umsatz", "gekauft", "kauf", "erloes", "erlös", "achat", "ventes", "ausgaben"),
+    *("deposit", "deposits", "donation", "donated", "attendance", "earnings", "wage", "grade"),
+    *("savings", "usage", "consumption", "repaid", "defaulted", "pain"),
+    *("umsatz", "absatz", "gekauft", "kauf", "käufe", "erlös", "erloes", "ausgaben", "kündigung"),
+    *("compra", "compras", "ventas", "gasto", "gastos", "ingresos", "asistencia", "conversión"),
+    *("achat", "achats", "ventes", "dépenses", "depenses", "panier", "résiliation"),
 }
 # Words that change nothing of what a name means, and that put it before the treatment.
 _NEUTRAL = {"value", "amount", "total", "sum", "net", "gross", "eur", "usd", "gbp", "flag", "is"}
 _BEFORE = {
     *("prior", "previous", "prev", "past", "last", "before", "pre", "baseline", "history"),
-    *("historic", "historical", "lag", "ago", "avg", "average", "mean", "year", "vorjahr"),
+    *("historic", "historical", "lag", "ago", "avg", "average", "mean", "year", "annual"),
+    *("vorjahr", "vorher", "bisher", "letzte", "anterior", "previo", "previas", "precedent"),
 }
 _PEOPLE = {
     *("customer", "client", "user", "member", "shopper", "patient", "person", "subject", "pupil"),
-    *("student", "visitor", "kunde", "kunden"),
+    *("student", "visitor", "kunde", "kunden", "cliente", "paciente", "usuario"),
 }
+_LONG = 5  # letters of words that are found within others, as variante in Preisvariante
 # Labels of controls; those that units may have as well come second.
 _OF_CONTROLS = {
     *("control", "none", "placebo", "holdout", "hold-out", "baseline", "usual care"),
     *("untreated", "nothing", "nobody", "no one", "standard care", "standard of care"),
     *("business as usual", "status quo", "sham", "waitlist", "waiting list", "not treated"),
+    *("standard", "estándar", "regular", "usual", "default"),
     *("kontrolle", "kontrollgruppe", "ohne", "keine", "kein", "témoin", "temoin", "aucun"),
 }
-_OFF = ("no", "free", "0", "false", "n", "off", "nein", "non")
+_NO = ("no", "0", "false", "n", "off", "nein", "non")
 POSITIVES = ("yes", "true", "y", "1", "converted", "success", "positive")
 _AFTER = re.compile(
     r"(^|[_ .-])(post|after|since_treatment|followup|follow_up|outcome|response|responded)"
@@ -66,9 +87,9 @@ _AFTER = re.compile(
 )
 _IDENTITY = re.compile(
     r"(^|[_ .-])(id|uuid|guid|key|email|phone|no|nr|number|customer|client|user"
-    r"|member|shopper|patient|person|subject|pupil|student)$"
+    r"|member|shopper|patient|person|subject|pupil|student|household|family|account)$|^id[_ .-]"
 )
-_ALWAYS_IDENTITY = re.compile(r"(^|[_ .-])(id|uuid|guid)$")
+_ALWAYS_IDENTITY = re.compile(r"(^|[_ .-])(id|uuid|guid)$|^id[_ .-]")
 
 
 def plain(name: str) -> str:
@@ -80,21 +101,31 @@ def _words(name: str) -> set[str]:
     return set(re.split(r"[\W_]+", plain(name))) - {""}
 
 
+def _has(name: str, known: set[str]) -> bool:
+    """Whether a name has one of these words, the long ones also as a part of a word."""
+    own = _words(name)
+    parts = (word for word in known if len(word) >= _LONG)
+    return bool(own & known) or any(part in word for part in parts for word in own)
+
+
 def like_treatment(name: str) -> int:
     """How much a name sounds like a treatment's: below 0 for what units are."""
-    words = _words(name)
     return (
-        3 * bool(words & _OF_TREATMENTS)
-        + 2 * bool(words & _OF_BOTH)
-        - 3 * bool(words & _OF_UNITS)
+        3 * _has(name, _OF_TREATMENTS)
+        + 2 * bool(_words(name) & _OF_BOTH)
+        - 3 * is_of_units(name)
         - 2 * comes_after(name)
     )
 
 
+def is_of_units(name: str) -> bool:
+    """Whether a name is that of something that units are or have, whatever is done to them."""
+    return _has(name, _OF_UNITS)
+
+
 def like_outcome(name: str) -> bool:
     """Whether a word of a name is an outcome's, and none says that it was there before."""
-    words = _words(name)
-    return bool(words & _OF_OUTCOMES) and not words & _BEFORE
+    return _has(name, _OF_OUTCOMES) and not _words(name) & _BEFORE
 
 
 def names_outcome(name: str) -> bool:
@@ -129,6 +160,11 @@ def names_control(label: Any) -> bool:
     return name in _OF_CONTROLS or name.startswith(("no ", "no_", "control"))
 
 
-def is_off(label: Any) -> bool:
+def says_no(label: Any) -> bool:
     """Whether a label says no, as a control's may."""
-    return arm_name(label).lower() in _OFF
+    return arm_name(label).lower() in _NO
+
+
+def is_free(label: Any) -> bool:
+    """Whether a label says that something costs nothing, as the plan that others face."""
+    return arm_name(label).lower() == "free"

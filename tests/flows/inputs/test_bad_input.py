@@ -980,6 +980,30 @@ def test_rows_that_share_an_identity_are_warned_of():
     assert not any("share their" in line for line in in_clusters.warnings)
 
 
+def test_a_feature_whose_rows_share_their_arm_is_warned_of():
+    village = np.arange(1200) // 20
+    columns = {"village": village, "w": village % 2, "x": np.arange(1200) % 7, "y": village % 5 / 2}
+    frame = pd.DataFrame(columns | {"arm": village % 2, "id": np.arange(1200)})
+    own = data(features=["village", "x"], row_id=None, control=0)
+
+    (told,) = [line for line in study(own, frame).warnings if "treated as a whole" in line]
+    assert told.startswith("All rows of the same 'village' have one arm")
+    grouped = study(merged(own, data(features=["x"], group="village")), frame)
+    assert not any("treated as a whole" in line for line in grouped.warnings)
+    mixed = study(own, frame.assign(w=np.arange(1200) % 2))
+    assert not any("treated as a whole" in line for line in mixed.warnings)
+
+
+def test_columns_that_nobody_named_as_features_are_judged():
+    frame = put("cust_key", np.arange(N)[::-1] * 977)
+    found = study(data(features=None), frame)
+
+    (told,) = [line for line in found.warnings if "may not belong there" in line]
+    assert "cust_key (it looks like an identity)" in told
+    named = study(data(features=["cust_key"]), frame)
+    assert not any("may not belong" in line for line in named.warnings)
+
+
 RANDOMISED = data(design="randomised")
 RATIOS = {  # rows by arm, changes, what the warning begins with; empty for none
     "known and right": ([2_000, 2_000], data(propensity=0.5), ""),

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from flows.cli.init import check_sure, told, write_config
+from flows.cli.init import told, write_config
 from flows.config.reading import load_config
 from flows.config.sections import Config
 from flows.errors import InputError
@@ -199,6 +199,10 @@ TREATMENTS = {
     "voucherGiven": ["nobody", "V10"],
     "letter": ["no one", "late"],
     "arm_label": ["usual care", "A"],
+    "transferencia": ["no", "sí"],
+    "Preisvariante": ["Standard", "minus5"],
+    "programme": [0, 1],
+    "retention_call": ["no", "yes"],
 }
 
 
@@ -210,6 +214,10 @@ def test_the_treatment_is_the_column_that_looks_most_like_one(name, tmp_path, mo
         "shopper": rng.integers(10**6, 10**8, N),
         "region": rng.choice(["North", "South", "West"], N),
         "plan": rng.choice(["free", "paid"], N),
+        "Lage": rng.choice(["Stadt", "Land"], N),
+        "contract": rng.choice(["monthly", "yearly"], N),
+        "has_app": rng.choice(["no", "yes"], N),
+        "urban": rng.integers(0, 2, N),
         "sex": rng.choice(["f", "m"], N),
         "orders_12m": rng.integers(0, 10, N),
         "signup": rng.choice([f"{day:02}.03.2024" for day in range(1, 29)], N),
@@ -225,7 +233,7 @@ def test_the_treatment_is_the_column_that_looks_most_like_one(name, tmp_path, mo
     assert (data.treatment, data.outcome, roles.others) == (name, "spend", [])
     assert data.control == TREATMENTS[name][0]
     assert data.row_id == "shopper"
-    assert set(data.features) == {"region", "plan", "sex", "orders_12m", "age"}
+    assert set(columns) - set(data.features) == {"shopper", "signup", "price", name, "spend"}
 
 
 OUTCOMES = {
@@ -234,6 +242,8 @@ OUTCOMES = {
     "totalSpend": True,
     "net_revenue_eur": True,
     "responded": True,
+    "deposits": True,
+    "compras": True,
     "strength": False,
 }
 
@@ -252,15 +262,18 @@ def test_the_outcome_is_the_column_whose_name_says_so_and_that_all_arms_have(
         "age": rng.integers(18, 80, N),
         "mailed": w,
         "is_new": rng.integers(0, 2, N),
+        "household": 7 * rng.permutation(N),
         "signup": [f"{day:02}.03.2024" for day in rng.integers(1, 29, N)],
         name: rng.integers(0, 2, N) if name == "responded" else rng.normal(size=N),
+        "edad": rng.integers(18, 80, N),
     }
     pd.DataFrame(columns).to_csv("data.csv", index=False)
     roles = write_config("data.csv", tmp_path / "uplift.yaml")
     data = load_config(tmp_path / "uplift.yaml").data
 
     assert (data.treatment, data.outcome) == ("mailed", name)
-    assert data.features == ["revenue_last_year", "age", "is_new"]
+    assert data.features == ["revenue_last_year", "age", "is_new", "edad"]
+    assert (data.row_id, data.group) == ("household", None)
     assert data.read.dates == ["signup"]
     assert ("a guess: no name tells it" in told(roles)) is not OUTCOMES[name]
     assert ("# a guess: no name" in Path("uplift.yaml").read_text()) is not OUTCOMES[name]
@@ -308,18 +321,21 @@ def test_rows_that_were_treated_together_are_groups(ids, tmp_path, monkeypatch):
     assert f"group {ids}" in told(roles)
 
 
-def test_the_treatment_is_what_the_known_probabilities_tell(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["propensity", "chance"])
+def test_the_treatment_is_what_the_known_probabilities_tell(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     propensity = rng.choice([0.2, 0.5, 0.8], N)
     columns = {name: rng.integers(0, 2, N) for name in ("p", "q", "r")}
     columns["q"] = (rng.random(N) < propensity).astype(int)
-    columns |= {"propensity": propensity, "a": rng.normal(size=N), "y": rng.normal(size=N)}
+    guess = np.where(columns["q"], 0.6, 0.4)  # also in (0, 1), and no probability of the arm
+    columns |= {name: propensity, "score": guess + rng.uniform(-0.2, 0.2, N)}
+    columns |= {"a": rng.normal(size=N), "y": rng.normal(size=N)}
     pd.DataFrame(columns).to_csv("d.csv", index=False)
     roles = write_config("d.csv", tmp_path / "uplift.yaml")
 
-    assert (roles.treatment, roles.others, roles.propensity) == ("q", [], "propensity")
-    assert "propensity propensity" in told(roles)
+    assert (roles.treatment, roles.others, roles.propensity) == ("q", [], name)
+    assert f"propensity {name}" in told(roles)
 
 
 def test_several_columns_that_may_be_the_treatment_are_named(tmp_path, monkeypatch):
@@ -330,8 +346,15 @@ def test_several_columns_that_may_be_the_treatment_are_named(tmp_path, monkeypat
     roles = write_config("d.csv", tmp_path / "uplift.yaml")
 
     assert "treatment: p    # a guess; it may be q" in Path("uplift.yaml").read_text()
-    with pytest.raises(InputError, match=r"the treatment; found p, q\. In uplift.yaml"):
-        check_sure(roles, Path("uplift.yaml"))
+    assert "or is it q?" in told(roles)
+    with pytest.raises(InputError, match=r"in d\.csv; found p, q\. Name it: .* --treatment q"):
+        write_config("d.csv", tmp_path / "sure.yaml", sure=True)
+    assert not Path("sure.yaml").exists()
+    roles = write_config("d.csv", tmp_path / "sure.yaml", treatment="q", outcome="a", sure=True)
+    assert (roles.treatment, roles.outcome, roles.others) == ("q", "a", [])
+    assert load_config(tmp_path / "sure.yaml").data.features == ["p"]  # y is another outcome
+    with pytest.raises(InputError, match=r"--outcome: expected a column; 'yy'.* mean 'y'"):
+        write_config("d.csv", tmp_path / "other.yaml", outcome="yy")
 
 
 def test_a_column_that_only_some_arms_move_is_left_out(tmp_path, monkeypatch):
