@@ -76,9 +76,9 @@ def load_study(config: Config, faults: Faults | None = None, frame: Any = None) 
     """
     faults = Faults() if faults is None else faults
     steps = Steps("load", 4)
-    usable = usable_models(config, faults)
     columns = read_columns(config.data, faults, frame)
     steps.count()
+    usable = usable_models(config, faults)
     study = None
     if columns is not None:
         usable, encoders = with_encoders(usable, columns.X)
