@@ -192,6 +192,7 @@ def init(
     and_run: Annotated[bool, typer.Option("--run", help="Run the config too.")] = False,
     treatment: Annotated[str | None, typer.Option(help="Its column, not to be guessed.")] = None,
     outcome: Annotated[str | None, typer.Option(help="Its column, not to be guessed.")] = None,
+    control: Annotated[str | None, typer.Option(help="Its label, not to be guessed.")] = None,
 ) -> None:
     """Guess the roles of columns and write a commented config; never overwrites."""
     kept = f"Finished fits are kept for: uplift run {output}" if and_run else ""
@@ -200,7 +201,8 @@ def init(
             progress.begin("init")
             from flows.cli.init import told, write_config
 
-            roles = write_config(data, output, treatment, outcome, sure=and_run)
+            given = {"treatment": treatment, "outcome": outcome, "control": control}
+            roles = write_config(data, output, given, sure=and_run)
         if not and_run:
             show(f"{output} written. Check the roles it guessed, then: uplift run {output}")
             show(f"  {told(roles)}")

@@ -1,5 +1,6 @@
 """Writes a config to start from, with guesses at the roles of the columns."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -8,6 +9,7 @@ from flows.errors import InputError
 from flows.inputs.guesses.roles import Roles, guess_roles
 from flows.inputs.models import default_model
 from flows.inputs.source import open_source
+from flows.messages.limits import shown
 from metalearners.data.estimate_columns import arm_name
 from metalearners.declaration.defaults import Role
 from metalearners.registry import REGISTRY
@@ -24,7 +26,7 @@ data:
   outcome_type: {outcome_type}    # regression: numbers; binary: 0/1, true/false or two labels
   positive: {positive}    # of a binary outcome given as two labels, the one that counts as 1
   treatment: {treatment}{others}
-  control: {control}    # found: {labels}
+  control: {control}    # {untold}found: {labels}
   # Only what was known before the treatment belongs here.
   features:
 {features}
@@ -48,22 +50,18 @@ output: runs
 def write_config(
     source: str,
     output: Path,
-    treatment: str | None = None,
-    outcome: str | None = None,
+    given: Mapping[str, str | None] | None = None,
     sure: bool = False,
 ) -> Roles:
     """Write a commented config for a data source, with these roles; never overwrites a file.
 
-    Raises InputError if the data can't be read, no treatment or outcome can be guessed, the file
-    exists, or the treatment must be `sure` and several columns look like it.
+    `given` are the treatment, the outcome and the control that are known. Raises InputError if the
+    data can't be read, no treatment or outcome can be guessed, the file exists, or treatment and
+    control must be `sure` and aren't.
     """
-    roles = guess_roles(open_source(source), treatment, outcome)
-    if sure and roles.others:
-        raise InputError(
-            f"Expected one column that looks like the treatment in {source}; found "
-            f"{', '.join([str(roles.treatment), *roles.others])}. Name it: "
-            f"uplift init {source} --run --treatment {roles.others[0]}"
-        )
+    roles = guess_roles(open_source(source), **(given or {}))
+    if sure:
+        _check_sure(roles, source)
     text = _filled(source, roles)
     try:
         with output.open("x", encoding="utf-8") as file:
@@ -78,14 +76,33 @@ def write_config(
     return roles
 
 
+def _check_sure(roles: Roles, source: str) -> None:
+    """Refuse a treatment that is a guess among several, and a control that no label tells."""
+    again = f"uplift init {source} --run --treatment"
+    if roles.others:
+        raise InputError(
+            f"Expected one column that looks like the treatment in {source}; found "
+            f"{', '.join([str(roles.treatment), *roles.others])}. Name it: "
+            f"{again} {roles.others[0]}"
+        )
+    if not roles.control_told:
+        labels = shown(", ".join(map(arm_name, roles.labels)), 300)
+        raise InputError(
+            f"Expected a label of {roles.treatment!r} that tells that it is the control, as it "
+            f"decides the sign of effects; found {labels}. Name it: "
+            f"{again} {roles.treatment} --control {arm_name(roles.labels[-1])}"
+        )
+
+
 def told(roles: Roles) -> str:
     """The roles in a line."""
     others = f"; or is it {', '.join(roles.others)}?" if roles.others else ""
     unnamed = "" if roles.outcome_named else " (a guess: no name tells it)"
+    untold = "" if roles.control_told else ": a guess, as no label tells it"
     given = {name: getattr(roles, name) for name in ("row_id", "weight", "group", "propensity")}
     n_left_out, n_features = len(roles.left_out), len(roles.features)
     parts = [
-        f"treatment {roles.treatment} (control {arm_name(roles.control)}{others})",
+        f"treatment {roles.treatment} (control {arm_name(roles.control)}{untold}{others})",
         f"outcome {roles.outcome}{unnamed}",
         *(f"{name} {column}" for name, column in given.items() if column),
         f"{n_features} feature{'s' * (n_features > 1)}",
@@ -115,6 +132,7 @@ def _filled(source: str, roles: Roles) -> str:
         features=_features(roles),
         propensity=_yaml(propensity or None),
         read=f"\n  read: {{dates: {_yaml(roles.dates)}}}" if roles.dates else "",
+        untold="" if roles.control_told else "a guess: no label tells it; ",
         unnamed="" if roles.outcome_named else "    # a guess: no name tells it",
         others=others and f"    # a guess; it may be {others}",
         learners=", ".join(name for name in REGISTRY if name != "DRLearner"),

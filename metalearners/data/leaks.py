@@ -37,7 +37,7 @@ def out_of_balance(codes: pd.DataFrame, arms: pd.Series) -> list[str]:
     """
     if codes.shape[1] < _LEAST_COLUMNS:
         return []
-    p_values = _of_equal_means(codes, arms)
+    p_values = p_of_equal_means(codes, arms)
     alike = (p_values > 0.05 / codes.shape[1]).mean()
     if alike < min(_ALIKE, 1 - 1.5 / codes.shape[1]):  # one of few may differ
         return []
@@ -50,7 +50,7 @@ def still_in_an_arm(codes: pd.DataFrame, arms: pd.Series) -> list[str]:
     So are clicks of those who got no mail. The rows must be independent.
     """
     still = (codes.groupby(arms.to_numpy()).nunique() <= 1).any()
-    p_values = _of_equal_means(codes, arms)
+    p_values = p_of_equal_means(codes, arms)
     return [name for name, p in zip(codes, p_values, strict=True) if still[name] and p < _UNLIKELY]
 
 
@@ -100,8 +100,8 @@ def _mixed(groups: pd.Series, arms: pd.Series) -> bool:
     return bool((arms.groupby(groups, observed=True).nunique() > 1).any())
 
 
-def _of_equal_means(codes: pd.DataFrame, arms: pd.Series) -> Floats:
-    """P-values of equal means in all arms, by column."""
+def p_of_equal_means(codes: pd.DataFrame, arms: pd.Series) -> Floats:
+    """P-values of equal means in all arms, by column, where rows are independent: F tests."""
     if codes.empty:
         return np.empty(0)
     with np.errstate(divide="ignore", invalid="ignore"):  # a column may be constant in each arm

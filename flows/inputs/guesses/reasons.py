@@ -14,7 +14,14 @@ from flows.inputs.guesses import words
 from flows.inputs.model_checks import odd_names
 from flows.inputs.source import Table
 from flows.messages.progress import Steps
-from metalearners.data.leaks import as_codes, explains, out_of_balance, still_in_an_arm, tells_arm
+from metalearners.data.leaks import (
+    as_codes,
+    explains,
+    out_of_balance,
+    p_of_equal_means,
+    still_in_an_arm,
+    tells_arm,
+)
 
 _ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _WRITTEN_DATE = re.compile(r"(\d{1,2}[./-]\d{1,2}[./-]\d{4}|\d{4}[./]\d{1,2}[./]\d{1,2})($|[ T])")
@@ -22,7 +29,9 @@ _AMOUNT = re.compile(r"\s*-?([$€£¥%]\s*-?[\d.,' ]+|[\d.,' ]+\s*([$€£¥%]|
 _REPEATED = 20  # pairs that chance would make alike in a column that has none
 _MOST_ROWS = 5_000  # that relations between columns are looked for in
 LEAST_ROWS = 50
+_DIGITS = 6  # of keys
 _TEXTS = 0.5  # distinct texts by row
+MOVED = 1e-3  # p-value of equal means in the arms, where more speaks for an outcome
 _MANY = 50  # distinct values of identities that repeat
 
 
@@ -74,7 +83,7 @@ def _relations(frame: pd.DataFrame, design: Design, steps: Steps) -> dict[str, s
     for name in codes:
         if name not in assigned and tells_arm(codes[name], arms):
             found[name] = "it tells the arm"
-        elif explains(codes[name], y):
+        elif not words.was_before(name) and explains(codes[name], y):
             found[name] = "it tells the outcome, so it may come after the treatment"
         steps.count()
     alone = rows if design.groups is None else design.groups[rows].drop_duplicates().index
@@ -95,8 +104,12 @@ def _moved(codes: pd.DataFrame, arms: pd.Series) -> dict[str, str]:
     """Columns that the treatment seems to have moved, where rows are independent."""
     still = "it has one value in an arm and others in another, as if it came after them"
     moved = "it differs between the arms and other columns don't, as if it came after them"
+    outcome = "its name is an outcome's, and it differs between the arms"
     found = dict.fromkeys(out_of_balance(codes, arms), moved)
-    return dict.fromkeys(still_in_an_arm(codes, arms), still) | found
+    named = {name for name in codes if words.like_outcome(name) >= words.NAMED}
+    p_values = dict(zip(codes, p_of_equal_means(codes, arms), strict=True))
+    found |= {name: outcome for name in named if p_values[name] < MOVED}
+    return found | dict.fromkeys(still_in_an_arm(codes, arms), still)
 
 
 def sample(rows: pd.Index) -> pd.Index:
@@ -124,6 +137,7 @@ def alone(name: str, column: pd.Series) -> str:
         "its name says that it comes after the treatment": words.comes_after(name),
         "it looks like an identity": whole and words.is_identity(name) and n_values > many,
         "most of its texts stand in one row only": texts and n_values > max(20, rows * _TEXTS),
+        "it looks like an identity, other in each row": n_values == rows > 20 and _are_keys(column),
         "it numbers the rows": n_values == rows > 20 and _numbers_rows(column),
     }
     return next((reason for reason, holds in found.items() if holds), "") or _refusal(column)
@@ -136,6 +150,14 @@ def _refusal(column: pd.Series) -> str:
     except InputError as error:
         return str(error).removeprefix("data.features: ").partition(". ")[0]
     return ""
+
+
+def _are_keys(column: pd.Series) -> bool:
+    """Whether whole numbers have as many digits each, and many."""
+    if not types.is_integer_dtype(column.dtype):
+        return False
+    least, most = int(column.min()), int(column.max())
+    return least > 0 and len(str(least)) == len(str(most)) >= _DIGITS
 
 
 def _numbers_rows(column: pd.Series) -> bool:

@@ -12,6 +12,7 @@ from flows.errors import InputError
 from flows.inputs.guesses import words
 from flows.inputs.guesses.reasons import (
     LEAST_ROWS,
+    MOVED,
     Design,
     alone,
     distinct,
@@ -25,6 +26,7 @@ from metalearners.data.estimate_columns import arm_name
 from metalearners.data.leaks import (
     are_probabilities_of,
     as_codes,
+    p_of_equal_means,
     still_in_an_arm,
     tells_arm,
     treated_together,
@@ -32,6 +34,7 @@ from metalearners.data.leaks import (
 
 _MOST_ARMS = 10
 _LEAST_PEOPLE = 50
+_SAY_CONTROL = (words.names_control, words.says_no, words.is_free, words.is_first)
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,18 @@ class Roles:
     dates: list[str] = field(default_factory=list)  # texts such as 24.12.2024
     others: list[str] = field(default_factory=list)  # columns that may be the treatment as well
     outcome_named: bool = True  # whether its name says that it is one
+    control_told: bool = True  # whether its label says that it is one
 
 
-def guess_roles(source: Source, treatment: str | None = None, outcome: str | None = None) -> Roles:
+def guess_roles(
+    source: Source,
+    treatment: str | None = None,
+    outcome: str | None = None,
+    control: str | None = None,
+) -> Roles:
     """Roles of a source's columns, from their names and values, given those that are known.
 
-    Raises InputError if a given column is none of the source.
+    Raises InputError if a given column is none of the source, or the control no label.
     """
     for role, name in {"treatment": treatment, "outcome": outcome}.items():
         _check_known(role, name, source)
@@ -80,7 +89,7 @@ def guess_roles(source: Source, treatment: str | None = None, outcome: str | Non
         return Roles(treatment, None)
     rest.remove(outcome)
     labels = sorted(arms.dropna().unique().tolist(), key=arm_name)
-    control = _control(labels)
+    own_control = _control(labels) if control is None else _known_label(control, labels)
     binary, positive = _binary(frame[outcome])
     roles = {
         "row_id": _row_id(frame[rest]),
@@ -98,7 +107,7 @@ def guess_roles(source: Source, treatment: str | None = None, outcome: str | Non
         treatment,
         outcome,
         len(frame),
-        control,
+        own_control,
         labels,
         binary,
         positive,
@@ -108,6 +117,7 @@ def guess_roles(source: Source, treatment: str | None = None, outcome: str | Non
         dates=[name for name in left_out if _has_written_dates(frame[name])],
         others=others,
         outcome_named=outcome_named,
+        control_told=control is not None or _is_told(own_control),
     )
 
 
@@ -206,8 +216,22 @@ def _likeness(name: str, frame: pd.DataFrame) -> int:
 
 def _control(labels: list[Any]) -> Any:
     """The label that names a control, or says no; else the first."""
-    kinds = (words.names_control, words.says_no, words.is_free)
-    return next((label for kind in kinds for label in labels if kind(label)), labels[0])
+    return next((x for says in _SAY_CONTROL for x in labels if says(x)), labels[0])
+
+
+def _is_told(control: Any) -> bool:
+    """Whether a control's label tells that it is one, or is a number, of which the least is."""
+    says = any(says(control) for says in _SAY_CONTROL)
+    return says or not isinstance(control, str)
+
+
+def _known_label(control: str, labels: list[Any]) -> Any:
+    """The label that is written so."""
+    found = next((label for label in labels if arm_name(label) == control), None)
+    if found is None:
+        told = shown(", ".join(map(arm_name, labels)), 300)
+        raise InputError(f"--control: expected a label among {told}; found {control!r}.")
+    return found
 
 
 def _check_known(role: str, name: str | None, source: Source) -> None:
@@ -221,22 +245,28 @@ def _check_known(role: str, name: str | None, source: Source) -> None:
 def _outcome(frame: pd.DataFrame, arms: pd.Series) -> tuple[str | None, bool]:
     """The column that looks most like an outcome, and whether its name says that it is one.
 
-    Without such a name, it is the last column of numbers that may be a measurement. A column that
-    tells the arm, or has one value in an arm as clicks on a mail do, is none.
+    Names speak first, then whether the arms' means differ. A column that tells the arm, or has one
+    value in an arm as clicks on a mail do, is none. Of those alike, it is the last.
     """
-    names = [str(name) for name in reversed(frame.columns)]  # outcomes mostly stand last
     rows = sample(frame.index[arms.notna()])
-    exact = [name for wanted in words.OUTCOMES for name in names if words.plain(name) == wanted]
-    like = [name for name in names if words.like_outcome(name)]
-    after = [name for name in names if words.comes_after(name)]
-    for name in dict.fromkeys([*exact, *like, *after]):
-        if _is_outcome(frame[name]) and _is_measured(frame.loc[rows, name], arms[rows]):
-            return name, True
-    numbers = (name for name in names if types.is_numeric_dtype(frame[name].dtype))
-    ranked = sorted(numbers, key=words.is_of_units)
-    plain = (name for name in ranked if not alone(name, frame[name]))
-    measured = (n for n in plain if _is_measured(frame.loc[rows, n], arms[rows]))
-    return next(measured, None), False
+    likeness = {}
+    for name in map(str, reversed(frame.columns)):
+        named = words.like_outcome(name)
+        if _is_outcome(frame[name]) and not (named < words.NAMED and alone(name, frame[name])):
+            codes = as_codes(frame.loc[rows, name]).to_frame()
+            moved = len(rows) >= LEAST_ROWS and p_of_equal_means(codes, arms[rows])[0] < MOVED
+            texts = not types.is_numeric_dtype(frame[name].dtype)
+            likeness[name] = named + moved - texts * (named < words.NAMED), -_rank(name)
+    for name in sorted(likeness, key=likeness.__getitem__, reverse=True):
+        if _is_measured(frame.loc[rows, name], arms[rows]):
+            return name, words.like_outcome(name) >= words.NAMED
+    return None, False
+
+
+def _rank(name: str) -> int:
+    """Place of a name among those of outcomes."""
+    plain = words.plain(name)
+    return words.OUTCOMES.index(plain) if plain in words.OUTCOMES else len(words.OUTCOMES)
 
 
 def _is_outcome(column: pd.Series) -> bool:

@@ -54,7 +54,9 @@ _OF_OUTCOMES = {
     *(set(OUTCOMES) - {"open", "click"}),
     *("spent", "purchases", "sale", "profit", "margin", "readmitted", "died", "death", "retained"),
     *("deposit", "deposits", "donation", "donated", "attendance", "earnings", "wage", "grade"),
-    *("savings", "usage", "consumption", "repaid", "defaulted", "pain"),
+    *("savings", "usage", "consumption", "repaid", "defaulted", "pain", "visited", "yield"),
+    *("harvest", "passed", "failed", "exam", "ertrag", "bestanden", "rendimiento", "rendement"),
+    *("dépense", "dépenses", "gastado", "bestellwert", "verbrauch", "consumo", "consommation"),
     *("umsatz", "absatz", "gekauft", "kauf", "käufe", "erlös", "erloes", "ausgaben", "kündigung"),
     *("compra", "compras", "ventas", "gasto", "gastos", "ingresos", "asistencia", "conversión"),
     *("achat", "achats", "ventes", "dépenses", "depenses", "panier", "résiliation"),
@@ -64,19 +66,33 @@ _NEUTRAL = {"value", "amount", "total", "sum", "net", "gross", "eur", "usd", "gb
 _BEFORE = {
     *("prior", "previous", "prev", "past", "last", "before", "pre", "baseline", "history"),
     *("historic", "historical", "lag", "ago", "avg", "average", "mean", "year", "annual"),
-    *("vorjahr", "vorher", "bisher", "letzte", "anterior", "previo", "previas", "precedent"),
+    *(
+        "vorjahr",
+        "vorher",
+        "bisher",
+        "letzte",
+        "anterior",
+        "vorperiode",
+        "previo",
+        "previas",
+        "precedent",
+    ),
 }
+_NEXT = {"next", "following", "nachher", "danach", "nächste", "siguiente", "después", "suivant"}
 _PEOPLE = {
     *("customer", "client", "user", "member", "shopper", "patient", "person", "subject", "pupil"),
     *("student", "visitor", "kunde", "kunden", "cliente", "paciente", "usuario"),
 }
+NAMED = 2  # how much a name sounds like an outcome's that tells it
 _LONG = 5  # letters of words that are found within others, as variante in Preisvariante
 # Labels of controls; those that units may have as well come second.
 _OF_CONTROLS = {
     *("control", "none", "placebo", "holdout", "hold-out", "baseline", "usual care"),
     *("untreated", "nothing", "nobody", "no one", "standard care", "standard of care"),
     *("business as usual", "status quo", "sham", "waitlist", "waiting list", "not treated"),
-    *("standard", "estándar", "regular", "usual", "default"),
+    *("standard", "estándar", "regular", "usual", "default", "hidden", "current", "existing"),
+    *("old", "not shown", "off", "bestehend", "alt", "actual", "actuel", "ancien"),
+    *("unbehandelt", "betriebsüblich", "üblich", "testigo", "bisherig", "sans", "sin"),
     *("kontrolle", "kontrollgruppe", "ohne", "keine", "kein", "témoin", "temoin", "aucun"),
 }
 _NO = ("no", "0", "false", "n", "off", "nein", "non")
@@ -85,9 +101,11 @@ _AFTER = re.compile(
     r"(^|[_ .-])(post|after|since_treatment|followup|follow_up|outcome|response|responded)"
     r"($|[_ .-])"
 )
+_NOT = ("no ", "no_", "non ", "non-", "not ", "control", "ohne ", "kein", "sin ", "sans ", "sem ")
 _IDENTITY = re.compile(
-    r"(^|[_ .-])(id|uuid|guid|key|email|phone|no|nr|number|customer|client|user"
-    r"|member|shopper|patient|person|subject|pupil|student|household|family|account)$|^id[_ .-]"
+    r"(schl(ue|ü)ssel|nummer|nr|kennung|clave|n(u|ú)mero|identifiant)$|^(id|c(o|ó)digo)[_ .-]"
+    r"|(^|[_ .-])(id|uuid|guid|key|email|phone|no|number|customer|client|user"
+    r"|member|shopper|patient|person|subject|pupil|student|household|family|account)$"
 )
 _ALWAYS_IDENTITY = re.compile(r"(^|[_ .-])(id|uuid|guid)$|^id[_ .-]")
 
@@ -123,9 +141,17 @@ def is_of_units(name: str) -> bool:
     return _has(name, _OF_UNITS)
 
 
-def like_outcome(name: str) -> bool:
-    """Whether a word of a name is an outcome's, and none says that it was there before."""
-    return _has(name, _OF_OUTCOMES) and not _words(name) & _BEFORE
+def was_before(name: str) -> bool:
+    """Whether a name says that a column was there before the treatment."""
+    return _has(name, _BEFORE)
+
+
+def like_outcome(name: str) -> int:
+    """How much a name sounds like an outcome's: 2 and more if it does, below 0 if it can't be."""
+    if was_before(name):
+        return -2
+    named = 4 * names_outcome(name) or 3 * _has(name, _OF_OUTCOMES)
+    return named or 2 * (comes_after(name) or bool(_words(name) & _NEXT)) or -2 * is_of_units(name)
 
 
 def names_outcome(name: str) -> bool:
@@ -157,7 +183,12 @@ def is_person(name: str) -> bool:
 def names_control(label: Any) -> bool:
     """Whether only a control has such a label."""
     name = arm_name(label).lower()
-    return name in _OF_CONTROLS or name.startswith(("no ", "no_", "control"))
+    return name in _OF_CONTROLS or name.startswith(_NOT)
+
+
+def is_first(label: Any) -> bool:
+    """Whether a label is the first letter, as of tests of A against B."""
+    return arm_name(label).lower() == "a"
 
 
 def says_no(label: Any) -> bool:

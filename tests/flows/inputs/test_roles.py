@@ -338,6 +338,86 @@ def test_the_treatment_is_what_the_known_probabilities_tell(name, tmp_path, monk
     assert f"propensity {name}" in told(roles)
 
 
+CONTROLS = {  # labels, control, whether it tells that it is one
+    ("beizmittel", "unbehandelt"): ("unbehandelt", True),
+    ("con beca", "sin beca"): ("sin beca", True),
+    ("non traité", "traité"): ("non traité", True),
+    ("A", "B"): ("A", True),
+    (10, 20): (10, True),
+    ("red", "blue"): ("blue", False),
+}
+
+
+@pytest.mark.parametrize("labels", CONTROLS)
+def test_a_control_that_no_label_tells_is_named_before_a_run(labels, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    control, is_told = CONTROLS[labels]
+    rng = np.random.default_rng(0)
+    arms = np.array(labels, object)[rng.integers(0, 2, N)]
+    columns = {"treatment": arms, "a": rng.normal(size=N), "y": rng.normal(size=N)}
+    pd.DataFrame(columns).to_csv("d.csv", index=False)
+    roles = write_config("d.csv", tmp_path / "uplift.yaml")
+
+    assert (roles.control, roles.control_told) == (control, is_told)
+    assert ("a guess, as no label tells it" in told(roles)) is not is_told
+    if not is_told:
+        with pytest.raises(InputError, match=r"as it decides the sign .* --control red"):
+            write_config("d.csv", tmp_path / "sure.yaml", sure=True)
+        roles = write_config("d.csv", tmp_path / "sure.yaml", {"control": "red"}, True)
+        assert load_config(tmp_path / "sure.yaml").data.control == "red"
+        with pytest.raises(InputError, match="--control: expected a label among blue, red; found"):
+            write_config("d.csv", tmp_path / "other.yaml", {"control": "green"})
+
+
+def test_where_no_name_tells_the_outcome_it_is_what_the_arms_move(tmp_path, monkeypatch):
+    """Also texts of two labels; what was there before by its name never is."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    w = rng.permutation(np.arange(N) % 2)
+    columns = {
+        "level": rng.integers(1, 90, N),
+        "minutes_next_week": rng.normal(size=N) + 0.5 * w,
+        "programme": w,
+        "kundennummer": rng.choice(np.arange(200_000, 900_000), N, replace=False),
+        "msisdn": rng.choice(10**6, N, replace=False) + 4_917_000_000_000,
+        "steps_baseline": rng.normal(size=N) + 0.3 * w,
+        "height": rng.normal(size=N),
+    }
+    frame = pd.DataFrame(columns)
+    plain, noise = frame.drop(columns="minutes_next_week"), rng.normal(size=N)
+    sick = np.where(rng.random(N) < 0.2 + 0.3 * w, "yes", "no")
+    outcomes = {
+        "minutes_next_week": (frame, True),
+        "level": (plain.assign(level=noise + 0.5 * w), False),
+        "sick": (plain.assign(sick=sick), False),
+    }
+    for outcome, (data, named) in outcomes.items():
+        data.to_csv(f"{outcome}.csv", index=False)
+        roles = write_config(f"{outcome}.csv", tmp_path / f"{outcome}.yaml")
+        assert (roles.outcome, roles.outcome_named) == (outcome, named)
+        assert {"kundennummer", "msisdn"} & set(roles.features) == set()
+
+
+def test_an_outcome_of_another_kind_that_the_arms_move_is_no_feature(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    w = rng.permutation(np.arange(N) % 3)
+    before = rng.gamma(2, 50, N)
+    columns = {
+        "email_campaign": np.array(["none", "short", "long"])[w],
+        "consumption_last_year": before,
+        "visited_site": (rng.random(N) < 0.19 + 0.1 * (w > 0)).astype(int),
+        "passed_before": rng.integers(0, 2, N),
+        "revenue": 0.99 * before + w + rng.normal(size=N),
+    }
+    pd.DataFrame(columns).to_csv("d.csv", index=False)
+    roles = write_config("d.csv", tmp_path / "uplift.yaml")
+
+    assert roles.outcome == "revenue"
+    assert roles.features == ["consumption_last_year", "passed_before"]
+    assert roles.left_out["visited_site"].startswith("its name is an outcome's")
+
+
 def test_several_columns_that_may_be_the_treatment_are_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
@@ -350,11 +430,11 @@ def test_several_columns_that_may_be_the_treatment_are_named(tmp_path, monkeypat
     with pytest.raises(InputError, match=r"in d\.csv; found p, q\. Name it: .* --treatment q"):
         write_config("d.csv", tmp_path / "sure.yaml", sure=True)
     assert not Path("sure.yaml").exists()
-    roles = write_config("d.csv", tmp_path / "sure.yaml", treatment="q", outcome="a", sure=True)
+    roles = write_config("d.csv", tmp_path / "sure.yaml", {"treatment": "q", "outcome": "a"}, True)
     assert (roles.treatment, roles.outcome, roles.others) == ("q", "a", [])
     assert load_config(tmp_path / "sure.yaml").data.features == ["p"]  # y is another outcome
     with pytest.raises(InputError, match=r"--outcome: expected a column; 'yy'.* mean 'y'"):
-        write_config("d.csv", tmp_path / "other.yaml", outcome="yy")
+        write_config("d.csv", tmp_path / "other.yaml", {"outcome": "yy"})
 
 
 def test_a_column_that_only_some_arms_move_is_left_out(tmp_path, monkeypatch):
