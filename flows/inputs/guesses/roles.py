@@ -1,7 +1,7 @@
 """Guesses at the roles of the columns of new data, from their names and values."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
@@ -20,7 +20,7 @@ from flows.inputs.guesses.reasons import (
     sample,
     written_dates,
 )
-from flows.inputs.source import Source
+from flows.inputs.source import Source, Table
 from flows.messages.limits import shown
 from metalearners.data.estimate_columns import arm_name
 from metalearners.data.leaks import (
@@ -74,50 +74,62 @@ def guess_roles(
         _check_known(role, name, source)
     table = source.read(source.data_names)
     frame = table.frame
-    names = [str(name) for name in frame]
-    others: list[str] = []
+    roles = Roles(treatment, outcome, len(frame))
     if treatment is None:
-        treatment, others = _treatment(frame[[name for name in names if name != outcome]])
+        treatment, others = _treatment(frame.drop(columns=[outcome] if outcome else []))
+        roles = replace(roles, treatment=treatment, others=others)
     if treatment is None:
-        return Roles(None, None)
+        return roles
     arms = source.read([treatment], [treatment]).frame[treatment]  # labels as they are written
-    rest = [name for name in names if name != treatment]
-    outcome_named = outcome is not None
-    if outcome is None:
-        outcome, outcome_named = _outcome(frame[rest], arms)
-    if outcome is None:
-        return Roles(treatment, None)
-    rest.remove(outcome)
+    roles = _with_outcome(_with_control(roles, arms, control), frame, arms)
+    if roles.outcome is None:
+        return roles
+    return _with_features(_with_units(roles, frame, arms), table, arms)
+
+
+def _with_control(roles: Roles, arms: pd.Series, control: str | None) -> Roles:
     labels = sorted(arms.dropna().unique().tolist(), key=arm_name)
-    own_control = _control(labels) if control is None else _known_label(control, labels)
-    binary, positive = _binary(frame[outcome])
-    roles = {
-        "row_id": _row_id(frame[rest]),
-        "weight": _named(rest, words.WEIGHTS, lambda c: _are_weights(frame[c])),
-        "propensity": _propensity(frame[rest], arms, labels),
-    }
-    free = [name for name in rest if name not in roles.values()]
-    roles["group"] = group = _group(frame[free], arms)
-    free = [name for name in free if name != group]
-    y = (frame[outcome] if positive is None else frame[outcome] == positive).astype(float)
-    y = y.where(frame[outcome].notna())
-    groups = None if group is None else frame[group]
-    left_out = reasons(table, free, Design(arms, y, groups, roles["propensity"] is not None))
-    return Roles(
-        treatment,
-        outcome,
-        len(frame),
-        own_control,
-        labels,
-        binary,
-        positive,
-        **roles,
+    found = _control(labels) if control is None else _known_label(control, labels)
+    told = control is not None or _is_told(found)
+    return replace(roles, labels=labels, control=found, control_told=told)
+
+
+def _with_outcome(roles: Roles, frame: pd.DataFrame, arms: pd.Series) -> Roles:
+    name, named = roles.outcome, True
+    if name is None:
+        name, named = _outcome(frame.drop(columns=roles.treatment), arms)
+    if name is None:
+        return roles
+    binary, positive = _binary(frame[name])
+    return replace(roles, outcome=name, outcome_named=named, binary=binary, positive=positive)
+
+
+def _with_units(roles: Roles, frame: pd.DataFrame, arms: pd.Series) -> Roles:
+    """The roles with those of columns that say what rows are and how they were drawn."""
+    rest = frame.drop(columns=[roles.treatment, roles.outcome])
+    names = [str(name) for name in rest]
+    row_id = _row_id(rest)
+    weight = _named(names, words.WEIGHTS, lambda c: _are_weights(rest[c]))
+    propensity = _propensity(rest, arms, roles.labels)
+    taken = [name for name in (row_id, weight, propensity) if name is not None]
+    group = _group(rest.drop(columns=taken), arms)
+    return replace(roles, row_id=row_id, weight=weight, propensity=propensity, group=group)
+
+
+def _with_features(roles: Roles, table: Table, arms: pd.Series) -> Roles:
+    frame = table.frame
+    taken = (roles.treatment, roles.outcome, roles.row_id, roles.weight, roles.group)
+    free = [str(name) for name in frame if name not in (*taken, roles.propensity)]
+    outcome = frame[roles.outcome]
+    y = (outcome if roles.positive is None else outcome == roles.positive).astype(float)
+    groups = None if roles.group is None else frame[roles.group]
+    design = Design(arms, y.where(outcome.notna()), groups, roles.propensity is not None)
+    left_out = reasons(table, free, design)
+    return replace(
+        roles,
         features=[name for name in free if name not in left_out],
         left_out=left_out,
         dates=[name for name in left_out if _has_written_dates(frame[name])],
-        others=others,
-        outcome_named=outcome_named,
-        control_told=control is not None or _is_told(own_control),
     )
 
 
