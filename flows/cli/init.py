@@ -82,15 +82,14 @@ def _check_sure(roles: Roles, source: str) -> None:
     if roles.others:
         raise InputError(
             f"Expected one column that looks like the treatment in {source}; found "
-            f"{', '.join([str(roles.treatment), *roles.others])}. Name it: "
-            f"{again} {roles.others[0]}"
+            f"{', '.join([str(roles.treatment), *roles.others])}. Name it: {again} COLUMN"
         )
     if not roles.control_told:
         labels = shown(", ".join(map(arm_name, roles.labels)), 300)
         raise InputError(
             f"Expected a label of {roles.treatment!r} that tells that it is the control, as it "
             f"decides the sign of effects; found {labels}. Name it: "
-            f"{again} {roles.treatment} --control {arm_name(roles.labels[-1])}"
+            f"{again} {roles.treatment} --control LABEL"
         )
 
 

@@ -8,7 +8,6 @@ from flows.messages import progress
 from flows.server import interruption
 from metalearners._typing import Ref
 from metalearners.cache.claims import Holder
-from metalearners.cache.folder_storage import SILENT_SECONDS
 
 _QUIET_SECONDS = 2.0  # most fits of others end sooner
 
@@ -38,5 +37,5 @@ class Waiting:
             )
         return (
             f"Waiting for {holder.name}, which has been fitting {self._label(key)}{since}. "
-            f"If it gives no sign of life for {SILENT_SECONDS:.0f} s, the fit is made here."
+            f"If it gives no sign of life for {holder.patience:.0f} s, the fit is made here."
         )

@@ -35,10 +35,12 @@ def pictures(study: Study, sections: Mapping[str, Any]) -> str:
     """
     against = f"Average effects against {spoken(arm_labels(study)[0])}"
     shown = [Panel(against, sections["effects"]["plot"])]
+    noise = Markup("<p>{}</p>").format(sections["noise"])
     for kind, name in (("Estimated effects of", "cates"), ("Gain curves of", "gains")):
         panels = (sections[name] or {"panels": []})["panels"]
         shown += [Panel(f"{kind} {spoken(panel.title)}", panel.image) for panel in panels]
-    return "\n\n".join(_figure(panel) for panel in shown[:_MOST])
+    first, *others = map(_figure, shown[:_MOST])
+    return "\n\n".join([first, noise, *others])
 
 
 def _figure(panel: Panel) -> str:

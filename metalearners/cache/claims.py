@@ -17,17 +17,18 @@ class Holder:
 
     name: str  # one line
     since: float | None = None  # seconds since the epoch by the holder's clock, if the claim says
+    patience: float = 0.0  # seconds without a sign of life after which others take the claim
 
     def line(self) -> str:
         """The holder as its claim names it."""
         return f"{self.since or 0.0:.0f} {self.name}"
 
     @classmethod
-    def read(cls, line: bytes) -> "Holder":
-        """The holder that a claim names; some claims name none."""
+    def read(cls, line: bytes, patience: float) -> "Holder":
+        """The holder that a claim names; some claims name none. Who reads it has the patience."""
         since, _, name = line.decode("utf-8", "replace").partition("\n")[0].partition(" ")
         seconds = float(since) if since.isdecimal() and len(since) < 12 else 0.0
-        return cls(name or "another process", seconds or None)
+        return cls(name or "another process", seconds or None, patience)
 
 
 def this_process() -> str:

@@ -15,7 +15,7 @@ from metalearners.cache.regular_files import MOST_BYTES, open_regular, read_regu
 from metalearners.cache.storage import ANYBODY, Item, is_left_over
 
 # A network's file system may tell a file's time of change a minute late.
-SILENT_SECONDS = 90.0
+_SILENT_SECONDS = 90.0
 _LOOK_SECONDS = 0.2
 
 
@@ -24,7 +24,7 @@ class FolderStorage:
 
     A claim is a lock on a file, so the kernel ends it with its process, however that ends. Its
     holder touches the file every few seconds. A holder that was stopped doesn't: after
-    `SILENT_SECONDS`, by the clock of a process that waits, that process takes the claim. Both may
+    `_SILENT_SECONDS`, by the clock of a process that waits, that process takes the claim. Both may
     then do the same work.
     """
 
@@ -141,10 +141,10 @@ def _wait_for_lock(lock: int, path: Path, claimant: Claimant) -> bool:
     while not locked.wait(_LOOK_SECONDS):
         if not is_at(lock, path):
             return False
-        if silence.seconds(os.fstat(lock).st_mtime_ns) > SILENT_SECONDS:
+        if silence.seconds(os.fstat(lock).st_mtime_ns) > _SILENT_SECONDS:
             path.unlink(missing_ok=True)
             return False
-        claimant.waits(path.name, Holder.read(os.pread(lock, 1000, 0)))
+        claimant.waits(path.name, Holder.read(os.pread(lock, 1000, 0), _SILENT_SECONDS))
     return is_at(lock, path)
 
 

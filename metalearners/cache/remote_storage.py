@@ -132,7 +132,7 @@ class RemoteStorage:
             found = self._content_of(place)
             if silence.seconds(found) > _LEASE_SECONDS and self._take_over(place, own):
                 return
-            holder = Holder.read((found or b"").partition(b" ")[2])
+            holder = Holder.read((found or b"").partition(b" ")[2], _LEASE_SECONDS)
             claimant.waits(place.removeprefix(f"{CLAIMS}/"), holder)
             time.sleep(_POLL_SECONDS)
 

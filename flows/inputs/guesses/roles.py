@@ -34,6 +34,7 @@ from metalearners.data.leaks import (
 
 _MOST_ARMS = 10
 _LEAST_PEOPLE = 50
+_MOVED = 2.5  # more than a name of units takes away
 _SAY_CONTROL = (words.names_control, words.says_no, words.is_free, words.is_first)
 
 
@@ -263,22 +264,26 @@ def _outcome(frame: pd.DataFrame, arms: pd.Series) -> tuple[str | None, bool]:
     rows = sample(frame.index[arms.notna()])
     likeness = {}
     for name in map(str, reversed(frame.columns)):
-        named = words.like_outcome(name)
-        if _is_outcome(frame[name]) and not (named < words.NAMED and alone(name, frame[name])):
-            codes = as_codes(frame.loc[rows, name]).to_frame()
-            moved = len(rows) >= LEAST_ROWS and p_of_equal_means(codes, arms[rows])[0] < MOVED
-            texts = not types.is_numeric_dtype(frame[name].dtype)
-            likeness[name] = named + moved - texts * (named < words.NAMED), -_rank(name)
+        named = words.like_outcome(name) >= words.NAMED
+        if _is_outcome(frame[name]) and (named or not alone(name, frame[name])):
+            likeness[name] = _outcome_likeness(name, frame.loc[rows, name], arms[rows])
     for name in sorted(likeness, key=likeness.__getitem__, reverse=True):
         if _is_measured(frame.loc[rows, name], arms[rows]):
             return name, words.like_outcome(name) >= words.NAMED
     return None, False
 
 
-def _rank(name: str) -> int:
-    """Place of a name among those of outcomes."""
-    plain = words.plain(name)
-    return words.OUTCOMES.index(plain) if plain in words.OUTCOMES else len(words.OUTCOMES)
+def _outcome_likeness(name: str, column: pd.Series, arms: pd.Series) -> tuple[float, float, bool]:
+    """How much a column looks like an outcome: by its name, its place among such, the arms."""
+    named = words.like_outcome(name)
+    codes = as_codes(column).to_frame()
+    moved = len(column) >= LEAST_ROWS and bool(p_of_equal_means(codes, arms)[0] < MOVED)
+    if named >= words.NAMED:
+        plain = words.plain(name)
+        place = words.OUTCOMES.index(plain) if plain in words.OUTCOMES else len(words.OUTCOMES)
+        return named, -place, moved
+    texts = not types.is_numeric_dtype(column.dtype)
+    return min(named + _MOVED * moved - texts, words.NAMED - 0.1), 0, moved
 
 
 def _is_outcome(column: pd.Series) -> bool:

@@ -29,6 +29,8 @@ _OF_TREATMENTS = {
     *("letter", "reminder", "sms", "push", "flyer", "postcard", "notification", "notified"),
     *("received", "training", "nudge", "banner", "call", "shipping", "shown", "transfer", "grant"),
     *("subsidy", "bonus", "incentive", "rebate", "program", "programme", "medication", "tutoring"),
+    *("curriculum", "course", "coaching", "coach", "workshop", "mentoring", "counselling"),
+    *("counseling", "onboarding", "pilot"),
     *("behandlung", "gruppe", "variante", "kampagne", "aktion", "angebot", "gutschein", "rabatt"),
     *("brief", "anruf", "erinnerung", "medikament", "therapie", "massnahme", "maßnahme"),
     *("tratamiento", "grupo", "oferta", "descuento", "cupón", "cupon", "campaña", "carta"),
@@ -41,7 +43,8 @@ _OF_UNITS = {
     *("sex", "gender", "age", "race", "married", "education", "year", "years", "quarter", "month"),
     *("months", "week", "weekday", "day", "days", "wave", "round", "period", "device", "channel"),
     *("browser", "os", "tier", "orders", "visits", "children", "kids", "size", "count", "type"),
-    *("status", "smoker", "owner", "urban", "rural", "contract", "has", "member", "tenure", "new"),
+    *("status", "smoker", "owner", "urban", "rural", "contract", "has", "member", "tenure"),
+    *("degree", "referral", "source", "parent", "pretest", "industry", "seats", "grade"),
     *("premium", "seniority", "weight", "height", "bmi", "income", "location", "language"),
     *("geschlecht", "alter", "bundesland", "stadt", "land", "ort", "lage", "wochentag", "tag"),
     *("monat", "jahr", "filiale", "kinder", "vertrag", "größe", "groesse", "einkommen"),
@@ -53,7 +56,9 @@ _OF_UNITS = {
 _OF_OUTCOMES = {
     *(set(OUTCOMES) - {"open", "click"}),
     *("spent", "purchases", "sale", "profit", "margin", "readmitted", "died", "death", "retained"),
-    *("deposit", "deposits", "donation", "donated", "attendance", "earnings", "wage", "grade"),
+    *("deposit", "deposits", "donation", "donated", "attendance", "earnings", "wage", "grades"),
+    *("accident", "accidents", "claim", "claims", "hired", "posttest", "cost", "costs"),
+    *("covered", "adherence", "adherent", "relapse", "readmission", "infection"),
     *("savings", "usage", "consumption", "repaid", "defaulted", "pain", "visited", "yield"),
     *("harvest", "passed", "failed", "exam", "ertrag", "bestanden", "rendimiento", "rendement"),
     *("dépense", "dépenses", "gastado", "bestellwert", "verbrauch", "consumo", "consommation"),
@@ -64,8 +69,19 @@ _OF_OUTCOMES = {
 # Words that change nothing of what a name means, and that put it before the treatment.
 _NEUTRAL = {"value", "amount", "total", "sum", "net", "gross", "eur", "usd", "gbp", "flag", "is"}
 _BEFORE = {
-    *("prior", "previous", "prev", "past", "last", "before", "pre", "baseline", "history"),
-    *("historic", "historical", "lag", "ago", "avg", "average", "mean", "year", "annual"),
+    *(
+        "prior",
+        "previous",
+        "prev",
+        "past",
+        "last",
+        "before",
+        "pre",
+        "pretest",
+        "baseline",
+        "history",
+    ),
+    *("historic", "historical", "lag", "ago", "avg", "average", "mean", "annual"),
     *(
         "vorjahr",
         "vorher",
@@ -84,13 +100,23 @@ _PEOPLE = {
     *("student", "visitor", "kunde", "kunden", "cliente", "paciente", "usuario"),
 }
 NAMED = 2  # how much a name sounds like an outcome's that tells it
-_LONG = 5  # letters of words that are found within others, as variante in Preisvariante
+_LONG = 5  # letters of words that others begin or end with, as variante in Preisvariante
 # Labels of controls; those that units may have as well come second.
 _OF_CONTROLS = {
     *("control", "none", "placebo", "holdout", "hold-out", "baseline", "usual care"),
     *("untreated", "nothing", "nobody", "no one", "standard care", "standard of care"),
     *("business as usual", "status quo", "sham", "waitlist", "waiting list", "not treated"),
-    *("standard", "estándar", "regular", "usual", "default", "hidden", "current", "existing"),
+    *(
+        "standard",
+        "estándar",
+        "regular",
+        "usual",
+        "default",
+        "hidden",
+        "current",
+        "existing",
+        "classic",
+    ),
     *("old", "not shown", "off", "bestehend", "alt", "actual", "actuel", "ancien"),
     *("unbehandelt", "betriebsüblich", "üblich", "testigo", "bisherig", "sans", "sin"),
     *("kontrolle", "kontrollgruppe", "ohne", "keine", "kein", "témoin", "temoin", "aucun"),
@@ -120,10 +146,10 @@ def _words(name: str) -> set[str]:
 
 
 def _has(name: str, known: set[str]) -> bool:
-    """Whether a name has one of these words, the long ones also as a part of a word."""
+    """Whether a name has one of these words, the long ones also as an end of a word."""
     own = _words(name)
-    parts = (word for word in known if len(word) >= _LONG)
-    return bool(own & known) or any(part in word for part in parts for word in own)
+    ends = tuple(word for word in known if len(word) >= _LONG)
+    return bool(own & known) or any(word.startswith(ends) or word.endswith(ends) for word in own)
 
 
 def like_treatment(name: str) -> int:
@@ -132,7 +158,7 @@ def like_treatment(name: str) -> int:
         3 * _has(name, _OF_TREATMENTS)
         + 2 * bool(_words(name) & _OF_BOTH)
         - 3 * is_of_units(name)
-        - 2 * comes_after(name)
+        - 4 * (like_outcome(name) >= NAMED)
     )
 
 
@@ -149,7 +175,7 @@ def was_before(name: str) -> bool:
 def like_outcome(name: str) -> int:
     """How much a name sounds like an outcome's: 2 and more if it does, below 0 if it can't be."""
     if was_before(name):
-        return -2
+        return -4
     named = 4 * names_outcome(name) or 3 * _has(name, _OF_OUTCOMES)
     return named or 2 * (comes_after(name) or bool(_words(name) & _NEXT)) or -2 * is_of_units(name)
 

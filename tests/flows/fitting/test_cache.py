@@ -262,7 +262,7 @@ def test_where_there_are_no_locks_claims_leave_nothing(tmp_path, monkeypatch):
 
 @pytest.fixture
 def short_silence(monkeypatch):
-    monkeypatch.setattr("metalearners.cache.folder_storage.SILENT_SECONDS", 1.5)
+    monkeypatch.setattr("metalearners.cache.folder_storage._SILENT_SECONDS", 1.5)
     monkeypatch.setattr("metalearners.cache.claims.BEAT_SECONDS", 0.2)
     monkeypatch.setattr("metalearners.cache.folder_storage._LOOK_SECONDS", 0.05)
 
@@ -352,8 +352,9 @@ def test_a_stopped_holder_is_passed_and_takes_nothing_back(tmp_path, short_silen
 @given(st.text(max_size=40), st.one_of(st.none(), st.floats(1, 1e10)))
 def test_any_holder_can_be_read_from_its_claim(name, since):
     line = Holder(name, since).line().encode("utf-8", "surrogatepass")
-    found = Holder.read(line)
+    found = Holder.read(line, 15.0)
 
+    assert found.patience == 15
     whole = name.partition("\n")[0]
     assert found.name == (whole or "another process")
     assert found.since == (None if since is None else round(since))
@@ -361,7 +362,7 @@ def test_any_holder_can_be_read_from_its_claim(name, since):
 
 @given(st.binary(max_size=60))
 def test_whatever_a_claim_holds_can_be_read(line):
-    assert Holder.read(line).name
+    assert Holder.read(line, 15.0).name
 
 
 def test_claims_hold_on_file_systems_that_are_no_object_stores(tmp_path, quick):

@@ -11,6 +11,7 @@ from flows.cli.init import told, write_config
 from flows.config.reading import load_config
 from flows.config.sections import Config
 from flows.errors import InputError
+from flows.inputs.guesses import words
 from flows.inputs.study import load_study
 
 N = 1200
@@ -218,6 +219,7 @@ def test_the_treatment_is_the_column_that_looks_most_like_one(name, tmp_path, mo
         "contract": rng.choice(["monthly", "yearly"], N),
         "has_app": rng.choice(["no", "yes"], N),
         "urban": rng.integers(0, 2, N),
+        "hired": rng.integers(0, 2, N),
         "sex": rng.choice(["f", "m"], N),
         "orders_12m": rng.integers(0, 10, N),
         "signup": rng.choice([f"{day:02}.03.2024" for day in range(1, 29)], N),
@@ -233,7 +235,9 @@ def test_the_treatment_is_the_column_that_looks_most_like_one(name, tmp_path, mo
     assert (data.treatment, data.outcome, roles.others) == (name, "spend", [])
     assert data.control == TREATMENTS[name][0]
     assert data.row_id == "shopper"
-    assert set(columns) - set(data.features) == {"shopper", "signup", "price", name, "spend"}
+    assert set(columns) - set(data.features) == {
+        *("shopper", "signup", "price", "hired", name, "spend")
+    }
 
 
 OUTCOMES = {
@@ -338,6 +342,11 @@ def test_the_treatment_is_what_the_known_probabilities_tell(name, tmp_path, monk
     assert f"propensity {name}" in told(roles)
 
 
+@pytest.mark.parametrize("name", ["propensity", "cost_last_year", "new_shop", "baseline_claims"])
+def test_no_name_sounds_like_an_outcome_s_by_chance(name):
+    assert words.like_outcome(name) < words.NAMED
+
+
 CONTROLS = {  # labels, control, whether it tells that it is one
     ("beizmittel", "unbehandelt"): ("unbehandelt", True),
     ("con beca", "sin beca"): ("sin beca", True),
@@ -361,7 +370,7 @@ def test_a_control_that_no_label_tells_is_named_before_a_run(labels, tmp_path, m
     assert (roles.control, roles.control_told) == (control, is_told)
     assert ("a guess, as no label tells it" in told(roles)) is not is_told
     if not is_told:
-        with pytest.raises(InputError, match=r"as it decides the sign .* --control red"):
+        with pytest.raises(InputError, match=r"as it decides the sign .* --control LABEL"):
             write_config("d.csv", tmp_path / "sure.yaml", sure=True)
         roles = write_config("d.csv", tmp_path / "sure.yaml", {"control": "red"}, True)
         assert load_config(tmp_path / "sure.yaml").data.control == "red"
@@ -427,7 +436,7 @@ def test_several_columns_that_may_be_the_treatment_are_named(tmp_path, monkeypat
 
     assert "treatment: p    # a guess; it may be q" in Path("uplift.yaml").read_text()
     assert "or is it q?" in told(roles)
-    with pytest.raises(InputError, match=r"in d\.csv; found p, q\. Name it: .* --treatment q"):
+    with pytest.raises(InputError, match=r"in d\.csv; found p, q\. Name it: .* --treatment COLUMN"):
         write_config("d.csv", tmp_path / "sure.yaml", sure=True)
     assert not Path("sure.yaml").exists()
     roles = write_config("d.csv", tmp_path / "sure.yaml", {"treatment": "q", "outcome": "a"}, True)
