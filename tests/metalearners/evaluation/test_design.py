@@ -1,5 +1,6 @@
 """Designs: arms' shares, bounds of estimated propensities, default models, neutral judges."""
 
+import html
 import json
 
 import numpy as np
@@ -348,3 +349,23 @@ def test_a_hold_out_too_small_for_models_of_its_own_says_so(settings, frame):
 
     assert study.judging is None
     assert any("too small for nuisance models of its own" in one for one in study.warnings)
+
+
+def test_a_run_whose_clipped_rows_carry_an_arm_claims_no_effect(run, settings, frame):
+    """A large effect where one feature tells the arm nearly: some rows stand for many."""
+    rng = np.random.default_rng(0)
+    frame["w"] = (frame["a"] + 0.4 * rng.normal(size=len(frame)) > 0).astype(int)
+    frame["y"] += 5 * frame["w"]
+    frame.to_parquet("data.parquet")
+    settings["models"]["propensity"] = {"estimator": "sklearn.linear_model.LogisticRegression"}
+    settings["data"]["design"] = "observational"
+    ran = run(settings)
+
+    (joint,) = ran.summary["ate_joint"]
+    assert joint["ci_low"] > 0
+    assert "was clipped carry" in joint["doubt"]
+    assert not joint["claimed"]
+    text = " ".join((ran.folder / "report.html").read_text().split())
+    headline, _, below = text.partition("<h1")[2].partition("</h1>")
+    assert "shows no clear average effect" in headline
+    assert joint["doubt"] in html.unescape(below.partition("<h2")[0])
