@@ -35,7 +35,7 @@ def pictures(study: Study, sections: Mapping[str, Any]) -> str:
     """
     against = f"Average effects against {spoken(arm_labels(study)[0])}"
     shown = [Panel(against, sections["effects"]["plot"])]
-    noise = Markup("<p>{}</p>").format(sections["noise"])
+    noise = Markup("<p>Estimated effects by row. {}</p>").format(sections["noise"])
     for kind, name in (("Estimated effects of", "cates"), ("Gain curves of", "gains")):
         panels = (sections[name] or {"panels": []})["panels"]
         shown += [Panel(f"{kind} {spoken(panel.title)}", panel.image) for panel in panels]

@@ -69,6 +69,7 @@ def test_a_run_s_artifacts_show_effects_pictures_and_where_the_report_is(api, ru
     assert str(ran.folder.resolve() / "report.html") in report["data"]
     pictures = re.findall(r'<img src="(data:image/svg\+xml;base64,)', report["data"])
     assert len(pictures) == 3  # average effects, estimates, gains
+    assert re.search("<p>Estimated effects by row. .*noise", report["data"])
     assert not re.search(r"https?://", report["data"])
 
 
