@@ -61,7 +61,7 @@ def write_config(
     """
     roles = guess_roles(open_source(source), **(given or {}))
     if sure:
-        _check_sure(roles, source)
+        _check_sure(roles, f"uplift init {source} --output {output} --run --treatment")
     text = _filled(source, roles)
     try:
         with output.open("x", encoding="utf-8") as file:
@@ -76,12 +76,14 @@ def write_config(
     return roles
 
 
-def _check_sure(roles: Roles, source: str) -> None:
-    """Refuse a treatment that is a guess among several, and a control that no label tells."""
-    again = f"uplift init {source} --run --treatment"
+def _check_sure(roles: Roles, again: str) -> None:
+    """Refuse a treatment that is a guess among several, and a control that no label tells.
+
+    `again` is the command that names a treatment.
+    """
     if roles.others:
         raise InputError(
-            f"Expected one column that looks like the treatment in {source}; found "
+            "Expected one column that looks like the treatment; found "
             f"{', '.join([str(roles.treatment), *roles.others])}. Name it: {again} COLUMN"
         )
     if not roles.control_told:

@@ -23,14 +23,25 @@ PROPENSITIES = ("propensity", "p_treat", "p_treated", "prob_treated", "treatment
 # Words in names of treatments, of what units are, and of both; also in other languages.
 _OF_TREATMENTS = {
     *("treatment", "treated", "treat", "arm", "variant", "group", "assignment", "assigned", "ab"),
-    *("campaign", "mail", "mailed", "email", "emailed", "sent", "contacted", "called", "exposed"),
+    *(
+        "campaign",
+        "mail",
+        "mailing",
+        "mailed",
+        "email",
+        "emailed",
+        "sent",
+        "contacted",
+        "called",
+        "exposed",
+    ),
     *("voucher", "coupon", "offer", "offered", "discount", "promo", "promotion", "intervention"),
     *("drug", "dose", "therapy", "condition", "experiment", "test", "bucket", "cell", "given"),
     *("letter", "reminder", "sms", "push", "flyer", "postcard", "notification", "notified"),
     *("received", "training", "nudge", "banner", "call", "shipping", "shown", "transfer", "grant"),
     *("subsidy", "bonus", "incentive", "rebate", "program", "programme", "medication", "tutoring"),
     *("curriculum", "course", "coaching", "coach", "workshop", "mentoring", "counselling"),
-    *("counseling", "onboarding", "pilot"),
+    *("counseling", "onboarding", "pilot", "brochure", "mailer", "mailing"),
     *("behandlung", "gruppe", "variante", "kampagne", "aktion", "angebot", "gutschein", "rabatt"),
     *("brief", "anruf", "erinnerung", "medikament", "therapie", "massnahme", "maßnahme"),
     *("tratamiento", "grupo", "oferta", "descuento", "cupón", "cupon", "campaña", "carta"),
@@ -43,7 +54,7 @@ _OF_UNITS = {
     *("sex", "gender", "age", "race", "married", "education", "year", "years", "quarter", "month"),
     *("months", "week", "weekday", "day", "days", "wave", "round", "period", "device", "channel"),
     *("browser", "os", "tier", "orders", "visits", "children", "kids", "size", "count", "type"),
-    *("status", "smoker", "owner", "urban", "rural", "contract", "has", "member", "tenure"),
+    *("status", "smoker", "owner", "urban", "rural", "contract", "has", "owns", "member", "tenure"),
     *("degree", "referral", "source", "parent", "pretest", "industry", "seats", "grade"),
     *("premium", "seniority", "weight", "height", "bmi", "income", "location", "language"),
     *("geschlecht", "alter", "bundesland", "stadt", "land", "ort", "lage", "wochentag", "tag"),
@@ -101,6 +112,7 @@ _PEOPLE = {
 }
 NAMED = 2  # how much a name sounds like an outcome's that tells it
 _LONG = 5  # letters of words that others begin or end with, as variante in Preisvariante
+_TIMES = {"days", "weeks", "months", "years", "tage", "monate", "jahre", "meses", "mois"}
 # Labels of controls; those that units may have as well come second.
 _OF_CONTROLS = {
     *("control", "none", "placebo", "holdout", "hold-out", "baseline", "usual care"),
@@ -124,8 +136,8 @@ _OF_CONTROLS = {
 _NO = ("no", "0", "false", "n", "off", "nein", "non")
 POSITIVES = ("yes", "true", "y", "1", "converted", "success", "positive")
 _AFTER = re.compile(
-    r"(^|[_ .-])(post|after|since_treatment|followup|follow_up|outcome|response|responded)"
-    r"($|[_ .-])"
+    r"(^|[_ .-])(post|after|since_treatment|followup|follow_up|outcome|response|responded"
+    r"|nachher|danach|despu(e|é)s|apr(e|è)s)($|[_ .-])"
 )
 _NOT = ("no ", "no_", "non ", "non-", "not ", "control", "ohne ", "kein", "sin ", "sans ", "sem ")
 _IDENTITY = re.compile(
@@ -203,7 +215,7 @@ def is_always_identity(name: str) -> bool:
 
 def is_person(name: str) -> bool:
     """Whether a name is that of people's identities."""
-    return is_identity(name) and bool(_words(name) & _PEOPLE)
+    return is_identity(name) and bool(_words(name) & _PEOPLE) and not _words(name) & _TIMES
 
 
 def names_control(label: Any) -> bool:

@@ -204,6 +204,7 @@ TREATMENTS = {
     "Preisvariante": ["Standard", "minus5"],
     "programme": [0, 1],
     "retention_call": ["no", "yes"],
+    "mailing": [0, 1],
 }
 
 
@@ -220,6 +221,9 @@ def test_the_treatment_is_the_column_that_looks_most_like_one(name, tmp_path, mo
         "has_app": rng.choice(["no", "yes"], N),
         "urban": rng.integers(0, 2, N),
         "hired": rng.integers(0, 2, N),
+        "owns_home": rng.integers(0, 2, N),
+        "months_as_member": rng.integers(0, 60, N),
+        "satisfaction_apres": rng.normal(size=N),
         "sex": rng.choice(["f", "m"], N),
         "orders_12m": rng.integers(0, 10, N),
         "signup": rng.choice([f"{day:02}.03.2024" for day in range(1, 29)], N),
@@ -234,9 +238,9 @@ def test_the_treatment_is_the_column_that_looks_most_like_one(name, tmp_path, mo
 
     assert (data.treatment, data.outcome, roles.others) == (name, "spend", [])
     assert data.control == TREATMENTS[name][0]
-    assert data.row_id == "shopper"
+    assert (data.row_id, data.group) == ("shopper", None)
     assert set(columns) - set(data.features) == {
-        *("shopper", "signup", "price", "hired", name, "spend")
+        *("shopper", "signup", "price", "hired", "satisfaction_apres", name, "spend")
     }
 
 
@@ -436,7 +440,7 @@ def test_several_columns_that_may_be_the_treatment_are_named(tmp_path, monkeypat
 
     assert "treatment: p    # a guess; it may be q" in Path("uplift.yaml").read_text()
     assert "or is it q?" in told(roles)
-    with pytest.raises(InputError, match=r"in d\.csv; found p, q\. Name it: .* --treatment COLUMN"):
+    with pytest.raises(InputError, match=r"treatment; found p, q\. Name it: .* --treatment COLUMN"):
         write_config("d.csv", tmp_path / "sure.yaml", sure=True)
     assert not Path("sure.yaml").exists()
     roles = write_config("d.csv", tmp_path / "sure.yaml", {"treatment": "q", "outcome": "a"}, True)
