@@ -7,15 +7,13 @@ import pandas as pd
 
 from flows.config.sections import DataConfig
 from flows.inputs.features import categories_of
-from flows.inputs.guesses.reasons import alone
+from flows.inputs.guesses.reasons import alone, treated_as_a_whole
 from flows.inputs.source import Table
 from flows.messages.limits import shown
 from metalearners._typing import Array, Floats
-from metalearners.data import leaks
 from metalearners.evaluation.design import sample_ratio
 
 _TINY = 0.01  # share of the rows
-_FIRST = 10_000  # rows that features are looked at in
 
 
 def repeated_ids(table: pd.DataFrame, data: DataConfig) -> list[str]:
@@ -38,7 +36,7 @@ def treated_together(X: pd.DataFrame, data: DataConfig, used: Array, w: Array) -
         return []
     labels = [name for name in X if not pd.api.types.is_float_dtype(X[name].dtype)]
     arms = pd.Series(w, X.index[used])
-    found = [name for name in labels if leaks.treated_together(X[name][used], arms)]
+    found = [name for name in labels if treated_as_a_whole(X[name][used], arms)]
     if not found:
         return []
     name = min(found, key=lambda name: X[name].nunique())
@@ -53,8 +51,7 @@ def unlikely_features(data: DataConfig, table: Table, names: list[str]) -> list[
     """A warning of columns that nobody named as features, and that look like none."""
     if data.features is not None:
         return []
-    first = table.frame.head(_FIRST)
-    found = {name: alone(name, first[name]) for name in names}
+    found = {name: alone(name, table.frame[name]) for name in names}
     told = [f"{name} ({why})" for name, why in found.items() if why]
     if not told:
         return []

@@ -198,15 +198,16 @@ def _adjusted_away(study: Study, scores: Floats, arms: list[ArmResult]) -> list[
     if study.config.data.design == "observational":
         return []  # there, that is what adjustment is for
     d, told = study.dataset, []
+    by = "" if d.propensity is None else " from the difference weighted by the known probabilities"
     for k, arm in enumerate(arms, start=1):
         level = 1 - _SURPRISE / len(arms)
         change = adjustment(scores, d.y, d.w, k, d.weight, d.groups, level, d.propensity)
         beyond_chance = not change.ci_low <= 0 <= change.ci_high
         if beyond_chance and abs(change.estimate) > _ROUNDING * arm.difference.std_error:
             told.append(
-                f"Adjustment changes the effect of {arm_name(arm.label)} by {change.estimate:.3g} "
-                f"(standard error {change.std_error:.2g}), more than chance does: its rows and the "
-                "control's differ in the features. If chance drew the arms, a feature may come "
+                f"Adjustment changes the effect of {arm_name(arm.label)} by {change.estimate:.3g}"
+                f"{by} (standard error {change.std_error:.2g}), more than chance does: its rows "
+                "and the control's differ in the features. If chance drew the arms, a feature may come "
                 "after the treatment; leave that out. If not, declare data.design: observational."
             )
     return told

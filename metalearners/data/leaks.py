@@ -72,12 +72,13 @@ def are_probabilities_of(values: pd.Series, drawn: pd.Series) -> bool:
     return bool(told > _TOLD and max(map(abs, off)) < _OFF)
 
 
-def treated_together(groups: pd.Series, arms: pd.Series) -> bool:
+def treated_together(groups: pd.Series, arms: pd.Series, quantity: bool = False) -> bool:
     r"""Whether the rows of each group have one arm, which chance would not give rows one by one.
 
     Were arms drawn row by row with shares p_k, a group of m rows would have one arm with
     probability :math:`\sum_k p_k^m`. Each arm must have some groups, so that a column which tells
-    the arm in other words isn't taken for groups.
+    the arm in other words isn't taken for groups. Where groups are values of a `quantity`, such as
+    ages, arms that hardly change along them were given by a rule, and the rows are none of groups.
     """
     known = groups.notna() & arms.notna()
     if _mixed(groups[known].head(_FIRST), arms[known].head(_FIRST)):
@@ -86,6 +87,8 @@ def treated_together(groups: pd.Series, arms: pd.Series) -> bool:
     by_group = pd.Series(codes, groups.index[known]).groupby(groups[known], observed=True)
     found = by_group.agg(["min", "max", "size"])
     shares = np.bincount(codes, minlength=len(labels)) / max(len(codes), 1)
+    if quantity and _by_rule(found["min"]):
+        return False
     sizes = found["size"].clip(upper=_LARGEST_POWER).to_numpy()
     one_arm = np.log((shares[:, None] ** sizes).sum(axis=0)).sum()
     return bool(
@@ -93,6 +96,13 @@ def treated_together(groups: pd.Series, arms: pd.Series) -> bool:
         and one_arm < np.log(_UNLIKELY)
         and np.bincount(found["min"], minlength=len(labels)).min() >= _LEAST_GROUPS
     )
+
+
+def _by_rule(arms: pd.Series) -> bool:
+    """Whether the arms of groups, in the order of their values, change much less than by chance."""
+    shares = np.bincount(arms) / len(arms)
+    changes = int((np.diff(arms) != 0).sum())
+    return bool(changes < (len(arms) - 1) * (1 - np.sum(shares**2)) / 3)
 
 
 def _mixed(groups: pd.Series, arms: pd.Series) -> bool:
@@ -104,12 +114,13 @@ def p_of_equal_means(codes: pd.DataFrame, arms: pd.Series) -> Floats:
     """P-values of equal means in all arms, by column, where rows are independent: F tests."""
     if codes.empty:
         return np.empty(0)
+    known = codes.fillna(codes.median()).fillna(0.0)
     with np.errstate(divide="ignore", invalid="ignore"):  # a column may be constant in each arm
-        return np.asarray(f_classif(codes.fillna(codes.median()), arms.astype(str))[1])
+        return np.nan_to_num(f_classif(known, arms.astype(str))[1], nan=1.0)
 
 
 def as_codes(column: pd.Series) -> pd.Series:
     """A column as numbers: of texts and the like, the ranks of their frequencies."""
     if pd.api.types.is_numeric_dtype(column.dtype):
-        return column.astype(float)
+        return column.astype(float).replace([np.inf, -np.inf], np.nan)
     return column.map(column.value_counts().rank(method="first")).astype(float)

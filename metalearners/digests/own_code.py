@@ -16,16 +16,16 @@ from typing import Any
 _OUTSIDE = {
     *("open", "eval", "exec", "compile", "__import__", "globals", "vars", "input", "fromfile"),
     *("genfromtxt", "memmap", "getenv", "import_module", "popen", "system", "getline", "getlines"),
-    *("listdir", "scandir", "walk", "glob", "iglob", "time", "time_ns", "localtime", "gmtime"),
+    *("listdir", "scandir", "glob", "iglob"),
 }
 _OUTSIDE_VERBS = ("read_", "scan_", "load")  # such as read_csv of pandas, loadmat of scipy
 _OUTSIDE_MODULES = {
     *("subprocess", "socket", "importlib", "runpy", "ctypes", "sqlite3", "urllib", "http"),
     *("requests", "httpx", "aiohttp", "boto3", "sqlalchemy", "fsspec", "h5py", "shelve", "dbm"),
-    *("configparser", "mmap", "ftplib"),
+    *("configparser", "mmap", "ftplib", "time"),
 }
 _OUTSIDE_METHODS = {  # of an object of any type
-    *("open", "read_text", "read_bytes", "iterdir", "rglob", "now", "today", "utcnow"),
+    *("open", "read_text", "read_bytes", "iterdir", "glob", "rglob", "now", "today", "utcnow"),
 }
 _GLOBALS = {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"}
 _STORES = {"STORE_FAST", "STORE_NAME", "STORE_DEREF"}

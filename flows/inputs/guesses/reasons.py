@@ -21,6 +21,7 @@ from metalearners.data.leaks import (
     p_of_equal_means,
     still_in_an_arm,
     tells_arm,
+    treated_together,
 )
 
 _ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d")
@@ -112,6 +113,13 @@ def _moved(codes: pd.DataFrame, arms: pd.Series) -> dict[str, str]:
     return found | dict.fromkeys(still_in_an_arm(codes, arms), still)
 
 
+def treated_as_a_whole(column: pd.Series, arms: pd.Series) -> bool:
+    """Whether rows with the same value of a column seem to have been treated together."""
+    numbers = types.is_numeric_dtype(column.dtype) and not types.is_bool_dtype(column.dtype)
+    quantity = numbers and not words.is_identity(str(column.name))
+    return treated_together(column, arms, quantity)
+
+
 def sample(rows: pd.Index) -> pd.Index:
     """As many of the rows as relations are looked for in."""
     return rows.to_series().sample(min(len(rows), _MOST_ROWS), random_state=0).index
@@ -190,7 +198,8 @@ def written_dates(column: pd.Series) -> str | None:
     """What is wrong with dates such as 24.12.2024; None if a column has no such dates."""
     if not _fits(column, _WRITTEN_DATE):
         return None
-    return as_dates(pa.chunked_array([pa.array(column, from_pandas=True)])).fault
+    texts = column.astype(object)  # of a category too
+    return as_dates(pa.chunked_array([pa.array(texts, from_pandas=True)])).fault
 
 
 def _fits(column: pd.Series, pattern: "re.Pattern[str]") -> bool:

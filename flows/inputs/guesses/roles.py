@@ -18,6 +18,7 @@ from flows.inputs.guesses.reasons import (
     distinct,
     reasons,
     sample,
+    treated_as_a_whole,
     written_dates,
 )
 from flows.inputs.source import Source, Table
@@ -29,10 +30,10 @@ from metalearners.data.leaks import (
     p_of_equal_means,
     still_in_an_arm,
     tells_arm,
-    treated_together,
 )
 
 _MOST_ARMS = 10
+_MOST_LABELS = 100  # of a treatment that is named
 _LEAST_PEOPLE = 50
 _MOVED = 2.5  # more than a name of units takes away
 _SAY_CONTROL = (words.names_control, words.says_no, words.is_free, words.is_first)
@@ -72,7 +73,9 @@ def guess_roles(
     Raises InputError if a given column is none of the source, or the control no label.
     """
     for role, name in {"treatment": treatment, "outcome": outcome}.items():
-        _check_known(role, name, source)
+        _check_known(role, name, source.data_names)
+    if treatment is not None and treatment == outcome:
+        raise InputError(f"Expected two columns; --treatment and --outcome are both {outcome!r}.")
     table = source.read(source.data_names)
     frame = table.frame
     roles = Roles(treatment, outcome, len(frame))
@@ -90,8 +93,16 @@ def guess_roles(
 
 def _with_control(roles: Roles, arms: pd.Series, control: str | None) -> Roles:
     labels = sorted(arms.dropna().unique().tolist(), key=arm_name)
-    found = _control(labels) if control is None else _known_label(control, labels)
-    told = control is not None or _is_told(found)
+    if len(labels) < 2:
+        raise InputError(
+            f"--treatment: expected a column of two labels or more; {arms.name!r} has "
+            f"{len(labels)}."
+        )
+    if len(labels) > _MOST_LABELS:
+        raise InputError(
+            f"--treatment: expected a column of few labels; {arms.name!r} has {len(labels)}."
+        )
+    found, told = _control(labels) if control is None else (_known_label(control, labels), True)
     return replace(roles, labels=labels, control=found, control_told=told)
 
 
@@ -101,6 +112,8 @@ def _with_outcome(roles: Roles, frame: pd.DataFrame, arms: pd.Series) -> Roles:
         name, named = _outcome(frame.drop(columns=roles.treatment), arms)
     if name is None:
         return roles
+    if not _is_outcome(frame[name]):
+        raise InputError(f"--outcome: expected numbers or two labels; {name!r} has neither.")
     binary, positive = _binary(frame[name])
     return replace(roles, outcome=name, outcome_named=named, binary=binary, positive=positive)
 
@@ -111,7 +124,7 @@ def _with_units(roles: Roles, frame: pd.DataFrame, arms: pd.Series) -> Roles:
     names = [str(name) for name in rest]
     row_id = _row_id(rest)
     weight = _named(names, words.WEIGHTS, lambda c: _are_weights(rest[c]))
-    propensity = _propensity(rest, arms, roles.labels)
+    propensity = _propensity(rest, arms, roles)
     taken = [name for name in (row_id, weight, propensity) if name is not None]
     group = _group(rest.drop(columns=taken), arms)
     return replace(roles, row_id=row_id, weight=weight, propensity=propensity, group=group)
@@ -122,7 +135,7 @@ def _with_features(roles: Roles, table: Table, arms: pd.Series) -> Roles:
     taken = (roles.treatment, roles.outcome, roles.row_id, roles.weight, roles.group)
     free = [str(name) for name in frame if name not in (*taken, roles.propensity)]
     outcome = frame[roles.outcome]
-    y = (outcome if roles.positive is None else outcome == roles.positive).astype(float)
+    y = as_codes(outcome if roles.positive is None else outcome == roles.positive)
     groups = None if roles.group is None else frame[roles.group]
     design = Design(arms, y.where(outcome.notna()), groups, roles.propensity is not None)
     left_out = reasons(table, free, design)
@@ -164,20 +177,25 @@ def _row_id(frame: pd.DataFrame) -> str | None:
     return next((name for name in ranked if distinct(frame[name]) == len(frame)), None)
 
 
-def _propensity(frame: pd.DataFrame, arms: pd.Series, labels: list[Any]) -> str | None:
-    """A column of the probabilities of one of two arms, by its name or its values."""
-    if len(labels) != 2:
+def _propensity(frame: pd.DataFrame, arms: pd.Series, roles: Roles) -> str | None:
+    """A column of the treated arm's probabilities, of two arms, by its name or its values."""
+    if len(roles.labels) != 2:
         return None
     names = [str(name) for name in frame]
     named = _named(names, words.PROPENSITIES, lambda name: _between(frame[name], 0, 1))
-    return named or _drawn_by(frame, arms, [label for label in labels if label != _control(labels)])
+    treated = [label for label in roles.labels if label != roles.control]
+    return named or _drawn_by(frame[_inside(frame)], arms, treated)
+
+
+def _inside(frame: pd.DataFrame) -> list[str]:
+    """Columns whose values may be probabilities."""
+    return [str(name) for name in frame if _between(frame[name], 0, 1)]
 
 
 def _drawn_by(frame: pd.DataFrame, arms: pd.Series, labels: list[Any]) -> str | None:
     """A column whose values are the probabilities with which a label was drawn."""
     known = arms.notna()
-    inside = [str(name) for name in frame if _between(frame[name], 0, 1)]
-    for name in inside:
+    for name in map(str, frame):
         values = frame.loc[known, name]
         if any(are_probabilities_of(values, arms[known] == label) for label in labels):
             return name
@@ -189,7 +207,7 @@ def _group(frame: pd.DataFrame, arms: pd.Series) -> str | None:
     names = [str(name) for name in frame]
     labels = [name for name in names if not types.is_float_dtype(frame[name].dtype)]
     labels = [name for name in labels if 1 < distinct(frame[name]) < len(frame)]
-    together = [name for name in labels if treated_together(frame[name], arms)]
+    together = [name for name in labels if treated_as_a_whole(frame[name], arms)]
     if together:
         return min(together, key=lambda name: distinct(frame[name]))
     people = (c for c in labels if words.is_person(c) and distinct(frame[c]) >= _LEAST_PEOPLE)
@@ -205,15 +223,19 @@ def _treatment(frame: pd.DataFrame) -> tuple[str | None, list[str]]:
     few = [name for name in names if 2 <= distinct(frame[name]) <= _MOST_ARMS]
     if not few:
         return None, []
-    likeness = {name: _likeness(name, frame) for name in few}
+    rows = sample(frame.index)
+    chances = frame.loc[rows, _inside(frame)]
+    likeness = {name: _likeness(name, frame.loc[rows, name], chances) for name in few}
     first = max(few, key=likeness.__getitem__)  # the first of those that are alike
     unsure = [name for name in few if likeness[name] == likeness[first] or likeness[first] <= 0]
     return first, [name for name in unsure if name != first]
 
 
-def _likeness(name: str, frame: pd.DataFrame) -> int:
-    """How much a column of few values looks like a treatment, by its name and its values."""
-    column = frame[name]
+def _likeness(name: str, column: pd.Series, chances: pd.DataFrame) -> int:
+    """How much a column of few values looks like a treatment, by its name and its values.
+
+    `chances` are columns of what may be probabilities.
+    """
     values = column.dropna().unique().tolist()
     other = (*words.OUTCOMES, *words.PROPENSITIES, *words.WEIGHTS, *words.GROUPS)
     texts = not types.is_numeric_dtype(column.dtype)
@@ -222,20 +244,19 @@ def _likeness(name: str, frame: pd.DataFrame) -> int:
         + 2 * any(map(words.names_control, values))
         + (len(values) == 2)
         + (texts and any(map(words.says_no, values)))
-        + 3 * (len(values) == 2 and _drawn_by(frame, column, values) is not None)
+        + 3 * (len(values) == 2 and _drawn_by(chances, column, values) is not None)
         - 9 * (words.plain(name) in other or types.is_float_dtype(column.dtype))
     )
 
 
-def _control(labels: list[Any]) -> Any:
-    """The label that names a control, or says no; else the first."""
-    return next((x for says in _SAY_CONTROL for x in labels if says(x)), labels[0])
-
-
-def _is_told(control: Any) -> bool:
-    """Whether a control's label tells that it is one, or is a number, of which the least is."""
-    says = any(says(control) for says in _SAY_CONTROL)
-    return says or not isinstance(control, str)
+def _control(labels: list[Any]) -> tuple[Any, bool]:
+    """The label that names a control, or says no, and whether it alone does; else the least."""
+    for says in _SAY_CONTROL:
+        found = [label for label in labels if says(label)]
+        if found:
+            return found[0], len(found) == 1
+    numbers = not any(isinstance(label, str) for label in labels)
+    return (min(labels), True) if numbers else (labels[0], False)
 
 
 def _known_label(control: str, labels: list[Any]) -> Any:
@@ -247,11 +268,11 @@ def _known_label(control: str, labels: list[Any]) -> Any:
     return found
 
 
-def _check_known(role: str, name: str | None, source: Source) -> None:
-    if name is not None and name not in source.names:
+def _check_known(role: str, name: str | None, names: list[str]) -> None:
+    if name is not None and name not in names:
         raise InputError(
-            f"--{role}: expected a column; {name!r} is none. "
-            f"{nearest(name, source.names)}It has: {shown(', '.join(source.names), 300)}."
+            f"--{role}: expected a column; {name!r} is none. {nearest(name, names)}"
+            f"It has: {shown(', '.join(names), 300)}."
         )
 
 

@@ -92,7 +92,7 @@ _BEFORE = {
         "baseline",
         "history",
     ),
-    *("historic", "historical", "lag", "ago", "avg", "average", "mean", "annual"),
+    *("historic", "historical", "lag", "ago"),
     *(
         "vorjahr",
         "vorher",
@@ -111,8 +111,12 @@ _PEOPLE = {
     *("student", "visitor", "kunde", "kunden", "cliente", "paciente", "usuario"),
 }
 NAMED = 2  # how much a name sounds like an outcome's that tells it
-_LONG = 5  # letters of words that others begin or end with, as variante in Preisvariante
-_TIMES = {"days", "weeks", "months", "years", "tage", "monate", "jahre", "meses", "mois"}
+# Letters of words that others begin or end with, and of what is left, as in Preisvariante.
+_LONG, _REST = 5, 4
+_COUNTED = {
+    *("per", "of", "by", "pro", "par", "por", "days", "weeks", "months", "years"),
+    *("tage", "monate", "jahre", "meses", "mois"),
+}
 # Labels of controls; those that units may have as well come second.
 _OF_CONTROLS = {
     *("control", "none", "placebo", "holdout", "hold-out", "baseline", "usual care"),
@@ -129,7 +133,7 @@ _OF_CONTROLS = {
         "existing",
         "classic",
     ),
-    *("old", "not shown", "off", "bestehend", "alt", "actual", "actuel", "ancien"),
+    *("old", "not shown", "off", "bestehend", "actuel", "ancien"),
     *("unbehandelt", "betriebsüblich", "üblich", "testigo", "bisherig", "sans", "sin"),
     *("kontrolle", "kontrollgruppe", "ohne", "keine", "kein", "témoin", "temoin", "aucun"),
 }
@@ -160,8 +164,13 @@ def _words(name: str) -> set[str]:
 def _has(name: str, known: set[str]) -> bool:
     """Whether a name has one of these words, the long ones also as an end of a word."""
     own = _words(name)
-    ends = tuple(word for word in known if len(word) >= _LONG)
-    return bool(own & known) or any(word.startswith(ends) or word.endswith(ends) for word in own)
+    ends = [word for word in known if len(word) >= _LONG]
+    unknown = own - _OF_TREATMENTS - _OF_UNITS - _OF_OUTCOMES
+    return bool(own & known) or any(
+        len(word) >= len(end) + _REST and (word.startswith(end) or word.endswith(end))
+        for word in unknown
+        for end in ends
+    )
 
 
 def like_treatment(name: str) -> int:
@@ -188,7 +197,8 @@ def like_outcome(name: str) -> int:
     """How much a name sounds like an outcome's: 2 and more if it does, below 0 if it can't be."""
     if was_before(name):
         return -4
-    named = 4 * names_outcome(name) or 3 * _has(name, _OF_OUTCOMES)
+    partly = _has(name, _OF_OUTCOMES) and not is_of_units(name) and not is_identity(name)
+    named = 4 * names_outcome(name) or 3 * partly
     return named or 2 * (comes_after(name) or bool(_words(name) & _NEXT)) or -2 * is_of_units(name)
 
 
@@ -215,7 +225,7 @@ def is_always_identity(name: str) -> bool:
 
 def is_person(name: str) -> bool:
     """Whether a name is that of people's identities."""
-    return is_identity(name) and bool(_words(name) & _PEOPLE) and not _words(name) & _TIMES
+    return is_identity(name) and bool(_words(name) & _PEOPLE) and not _words(name) & _COUNTED
 
 
 def names_control(label: Any) -> bool:

@@ -1000,6 +1000,9 @@ def test_columns_that_nobody_named_as_features_are_judged():
 
     (told,) = [line for line in found.warnings if "may not belong there" in line]
     assert "cust_key (it looks like an identity)" in told
+    dates = put("signup", pd.Categorical([f"{1 + i % 28:02}.03.2024" for i in range(N)]))
+    found = study(data(features=None), dates)
+    assert any("signup (a date)" in line for line in found.warnings)
     named = study(data(features=["cust_key"]), frame)
     assert not any("may not belong" in line for line in named.warnings)
 

@@ -419,7 +419,7 @@ def test_an_outcome_of_another_kind_that_the_arms_move_is_no_feature(tmp_path, m
     columns = {
         "email_campaign": np.array(["none", "short", "long"])[w],
         "consumption_last_year": before,
-        "visited_site": (rng.random(N) < 0.19 + 0.1 * (w > 0)).astype(int),
+        "visited_shop": (rng.random(N) < 0.19 + 0.1 * (w > 0)).astype(int),
         "passed_before": rng.integers(0, 2, N),
         "revenue": 0.99 * before + w + rng.normal(size=N),
     }
@@ -428,7 +428,7 @@ def test_an_outcome_of_another_kind_that_the_arms_move_is_no_feature(tmp_path, m
 
     assert roles.outcome == "revenue"
     assert roles.features == ["consumption_last_year", "passed_before"]
-    assert roles.left_out["visited_site"].startswith("its name is an outcome's")
+    assert roles.left_out["visited_shop"].startswith("its name is an outcome's")
 
 
 def test_several_columns_that_may_be_the_treatment_are_named(tmp_path, monkeypatch):
@@ -500,3 +500,87 @@ def test_columns_that_chance_alone_moves_stay(tmp_path, monkeypatch):
         write_config("data.parquet", tmp_path / "uplift.yaml")
         assert load_config(tmp_path / "uplift.yaml").data.features == list(columns)
         (tmp_path / "uplift.yaml").unlink()
+
+
+def trial(rng, **columns):
+    """Rows of an experiment, with these columns too."""
+    w = rng.permutation(np.arange(N) % 2)
+    plain = {"treated": w, "a": rng.normal(size=N), "y": rng.normal(size=N) + w}
+    return pd.DataFrame(plain | columns)
+
+
+ODD_OPTIONS = {
+    "one column twice": ({"treatment": "a", "outcome": "a"}, "are both 'a'"),
+    "a constant": ({"treatment": "constant"}, "two labels or more; 'constant' has 1"),
+    "nothing": ({"treatment": "empty"}, "two labels or more; 'empty' has 0"),
+    "a number": ({"treatment": "a"}, "few labels; 'a' has 1200"),
+    "many texts": ({"outcome": "texts"}, "--outcome: expected numbers or two labels; 'texts'"),
+}
+
+
+@pytest.mark.parametrize("what", ODD_OPTIONS)
+def test_a_named_column_that_can_t_have_its_role_is_refused(what, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    more = {"constant": 1, "empty": np.nan, "texts": np.arange(N) % 3}
+    frame = trial(np.random.default_rng(0), **more).astype({"texts": str})
+    frame.to_parquet("d.parquet")
+    given, message = ODD_OPTIONS[what]
+    with pytest.raises(InputError, match=message):
+        write_config("d.parquet", tmp_path / "uplift.yaml", given)
+
+
+def test_sparse_infinite_and_ordered_columns_are_guessed_at_too(tmp_path, monkeypatch):
+    """A column without a value in the rows looked at; a feature by which a rule gave the arm."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    n = 8000
+    frame = pd.DataFrame({"age": rng.integers(20, 80, n), "y": rng.normal(size=n)})
+    frame["treated"] = (frame["age"] >= 50).astype(int)
+    frame["sparse"] = np.where(np.arange(n) < 2, 1.0, np.nan)
+    frame["revenue"] = np.where(np.arange(n) == 5, np.inf, rng.normal(size=n))
+    frame["size"] = rng.normal(size=n)
+    frame.to_parquet("d.parquet")
+    roles = write_config("d.parquet", tmp_path / "uplift.yaml")
+
+    assert (roles.treatment, roles.group) == ("treated", None)
+    assert "size" in roles.features
+
+
+def test_known_probabilities_are_those_of_the_arm_that_isn_t_the_named_control(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    p = rng.uniform(0.2, 0.8, N)
+    arm = np.where(rng.random(N) < p, "B", "A")
+    trial(rng, arm=arm, p=p).drop(columns="treated").to_parquet("d.parquet")
+    a = write_config("d.parquet", tmp_path / "a.yaml", {"treatment": "arm", "control": "A"})
+    b = write_config("d.parquet", tmp_path / "b.yaml", {"treatment": "arm", "control": "B"})
+
+    assert (a.propensity, b.propensity) == ("p", None)  # p isn't that of A
+    assert load_config(tmp_path / "a.yaml").data.propensity == {"B": "p"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "control", "is_told"),
+    [((10, 2), 2, True), ((5, 10), 5, True), (("base", "alt"), "alt", False),
+     (("control", "baseline"), "baseline", False)],
+)  # fmt: skip
+def test_numbers_have_the_least_as_control_and_two_that_say_so_tell_nothing(
+    labels, control, is_told, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    frame = trial(rng)
+    frame["treated"] = np.array(labels, object)[frame["treated"]]
+    frame.to_csv("d.csv", index=False)
+    roles = write_config("d.csv", tmp_path / "uplift.yaml")
+
+    assert (roles.control, roles.control_told) == (control, is_told)
+
+
+@pytest.mark.parametrize("name", ["discount", "upgrade_offer"])
+def test_words_that_end_like_others_are_themselves(name):
+    assert words.like_treatment(name) > 0
+    assert all(words.like_outcome(n) < words.NAMED for n in ("prepaid", "sales_region", "cost_id"))
+    assert not words.is_person("orders_per_customer")
