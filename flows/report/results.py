@@ -207,8 +207,9 @@ def _adjusted_away(study: Study, scores: Floats, arms: list[ArmResult]) -> list[
             told.append(
                 f"Adjustment changes the effect of {arm_name(arm.label)} by {change.estimate:.3g}"
                 f"{by} (standard error {change.std_error:.2g}), more than chance does: its rows "
-                "and the control's differ in the features. If chance drew the arms, a feature may come "
-                "after the treatment; leave that out. If not, declare data.design: observational."
+                "and the control's differ in the features. If chance drew the arms, a feature may "
+                "come after the treatment; leave that out. If not, declare data.design: "
+                "observational."
             )
     return told
 
