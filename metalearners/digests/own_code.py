@@ -17,12 +17,15 @@ _OUTSIDE = {
     *("open", "eval", "exec", "compile", "__import__", "globals", "vars", "input", "fromfile"),
     *("genfromtxt", "memmap", "getenv", "import_module", "popen", "system", "getline", "getlines"),
     *("listdir", "scandir", "glob", "iglob"),
+    # These names alone mean other things elsewhere: `ast.walk`, `datetime.time`.
+    *("os.walk", "os.fwalk", "time.time", "time.time_ns", "time.localtime", "time.gmtime"),
+    *("time.ctime", "time.strftime"),
 }
 _OUTSIDE_VERBS = ("read_", "scan_", "load")  # such as read_csv of pandas, loadmat of scipy
 _OUTSIDE_MODULES = {
     *("subprocess", "socket", "importlib", "runpy", "ctypes", "sqlite3", "urllib", "http"),
     *("requests", "httpx", "aiohttp", "boto3", "sqlalchemy", "fsspec", "h5py", "shelve", "dbm"),
-    *("configparser", "mmap", "ftplib", "time"),
+    *("configparser", "mmap", "ftplib"),
 }
 _OUTSIDE_METHODS = {  # of an object of any type
     *("open", "read_text", "read_bytes", "iterdir", "glob", "rglob", "now", "today", "utcnow"),
@@ -64,7 +67,11 @@ def is_outside(code: Any) -> bool:
     """Whether a library's function or class returns what no digest of code covers."""
     module = str(getattr(code, "__module__", None)).partition(".")[0]
     name = str(getattr(code, "__name__", ""))
-    return name in _OUTSIDE or name.startswith(_OUTSIDE_VERBS) or module in _OUTSIDE_MODULES
+    return (
+        not _OUTSIDE.isdisjoint((name, f"{module}.{name}"))
+        or name.startswith(_OUTSIDE_VERBS)
+        or module in _OUTSIDE_MODULES
+    )
 
 
 def _reads(code: CodeType, scope: Mapping[str, Any], modules: Mapping[str, Any]) -> Iterator[_Read]:

@@ -160,6 +160,7 @@ GAPS = {
     "a variable": "from os import getenv\ndef value(): return getenv('X')",
     "a folder": "import os\ndef value(): return os.listdir('.')",
     "a folder of a path": "import pathlib\ndef value(): return [*pathlib.Path('.').iterdir()]",
+    "a tree of folders": "import os\ndef value(): return [*os.walk('.')]",
     "the clock": "import time\ndef value(): return time.time()",
     "the day": "from datetime import datetime\ndef value(): return datetime.now()",
     "settings": "import configparser\ndef value(): return configparser.ConfigParser()",
@@ -175,6 +176,22 @@ GAPS = {
         "g = G(np.random.PCG64(0))\ndef value(): return g"
     ),
 }
+
+
+NO_GAPS = {
+    "a pause": "import time\ndef value(): return time.sleep(0)",
+    "a stopwatch": "import time\ndef value(): return time.perf_counter()",
+    "a time of day": "from datetime import time\ndef value(): return time(8)",
+    "a tree of code": "import ast\ndef value(): return [*ast.walk(ast.parse('1'))]",
+}
+
+
+@pytest.mark.parametrize("text", NO_GAPS.values(), ids=NO_GAPS)
+def test_names_that_mean_other_things_elsewhere_are_followed(folder, text):
+    _write(folder, "own_whole", [], 1)
+    (folder / "own_whole" / "m0.py").write_text(text)
+
+    assert identify(lambda: digest(_load(folder, "own_whole"))).gaps == ()
 
 
 def test_compiled_functions_of_packages_are_known_by_their_version():
