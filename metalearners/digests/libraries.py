@@ -47,8 +47,9 @@ def _holders(root: str) -> Sequence[str]:
 
 @cache
 def _is_file_of(name: str, file: str) -> bool:
-    place = Path(str(distribution(name).locate_file("")))
-    return Path(file).resolve().is_relative_to(place.resolve())
+    place, here = Path(str(distribution(name).locate_file(""))), Path(file)
+    # An environment may be a link, and so may the packages in it (such as uv's, Bazel's and Nix's).
+    return here.is_relative_to(place) or here.resolve().is_relative_to(place.resolve())
 
 
 @cache

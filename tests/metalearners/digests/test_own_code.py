@@ -17,7 +17,7 @@ from sklearn.linear_model import LinearRegression, Ridge
 
 from metalearners import TLearner
 from metalearners.digests.digest import digest
-from metalearners.digests.libraries import _holders
+from metalearners.digests.libraries import _holders, installed_as
 from metalearners.digests.walk import identify
 from metalearners.fits.estimator_spec import EstimatorSpec
 from metalearners.fits.plan import Regression, plan_stage
@@ -204,6 +204,22 @@ def test_compiled_functions_of_packages_are_known_by_their_version():
 def test_a_module_s_package_is_one_that_installed_it():
     for root, names in packages_distributions().items():
         assert set(_holders(root)) <= set(names), root
+
+
+def test_a_package_that_is_a_link_is_a_package(tmp_path, monkeypatch):
+    kept, site = tmp_path / "kept", tmp_path / "site"
+    about = site / "linkedpackage-1.0.dist-info"
+    about.mkdir(parents=True)
+    kept.mkdir()
+    (kept / "__init__.py").write_text("")
+    (site / "linkedpackage").symlink_to(kept)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: linkedpackage\nVersion: 1.0\n")
+    (about / "RECORD").write_text("")
+    (about / "top_level.txt").write_text("linkedpackage\n")
+    monkeypatch.syspath_prepend(site)
+    importlib.import_module("linkedpackage")
+
+    assert installed_as("linkedpackage") == "linkedpackage"
 
 
 @pytest.mark.parametrize("text", GAPS.values(), ids=GAPS)
