@@ -1,5 +1,6 @@
 """Writes a config to start from, with guesses at the roles of the columns."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -61,7 +62,9 @@ def write_config(
     """
     roles = guess_roles(open_source(source), **(given or {}))
     if sure:
-        _check_sure(roles, f"uplift init {source} --output {output} --run --treatment")
+        known = {"--output": output, "--outcome": (given or {}).get("outcome")}
+        options = [str(part) for name, value in known.items() if value for part in (name, value)]
+        _check_sure(roles, ["uplift", "init", source, *options, "--run", "--treatment"])
     text = _filled(source, roles)
     try:
         with output.open("x", encoding="utf-8") as file:
@@ -76,22 +79,23 @@ def write_config(
     return roles
 
 
-def _check_sure(roles: Roles, again: str) -> None:
+def _check_sure(roles: Roles, again: list[str]) -> None:
     """Refuse a treatment that is a guess among several, and a control that no label tells.
 
-    `again` is the command that names a treatment.
+    `again` is the command up to the treatment's name.
     """
     if roles.others:
         raise InputError(
             "Expected one column that looks like the treatment; found "
-            f"{', '.join([str(roles.treatment), *roles.others])}. Name it: {again} COLUMN"
+            f"{', '.join([str(roles.treatment), *roles.others])}. "
+            f"Name it: {shlex.join([*again, 'COLUMN'])}"
         )
     if not roles.control_told:
         labels = shown(", ".join(map(arm_name, roles.labels)), 300)
         raise InputError(
             f"Expected a label of {roles.treatment!r} that tells that it is the control, as it "
             f"decides the sign of effects; found {labels}. Name it: "
-            f"{again} {roles.treatment} --control LABEL"
+            f"{shlex.join([*again, str(roles.treatment), '--control', 'LABEL'])}"
         )
 
 

@@ -376,10 +376,25 @@ def test_a_control_that_no_label_tells_is_named_before_a_run(labels, tmp_path, m
     if not is_told:
         with pytest.raises(InputError, match=r"as it decides the sign .* --control LABEL"):
             write_config("d.csv", tmp_path / "sure.yaml", sure=True)
-        roles = write_config("d.csv", tmp_path / "sure.yaml", {"control": "red"}, True)
+        roles = write_config("d.csv", tmp_path / "sure.yaml", {"control": "Red"}, True)
         assert load_config(tmp_path / "sure.yaml").data.control == "red"
         with pytest.raises(InputError, match="--control: expected a label among blue, red; found"):
             write_config("d.csv", tmp_path / "other.yaml", {"control": "green"})
+
+
+def test_a_control_may_be_named_with_other_capital_letters_if_one_label_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arms = {"false": np.arange(N) % 2 == 1, "b": np.array(["B", "b", "a"])[np.arange(N) % 3]}
+    found = {}
+    for control, labels in {**arms, "A": arms["b"]}.items():
+        columns = {"treatment": labels, "a": np.arange(N) % 7, "y": np.arange(N) % 5}
+        pd.DataFrame(columns).to_csv("d.csv", index=False)
+        roles = write_config("d.csv", tmp_path / f"{control}.yaml", {"control": control})
+        found[control] = roles.control
+
+    assert found == {"false": False, "b": "b", "A": "a"}
+    with pytest.raises(InputError, match="--control: expected a label among B, a, b; found 'c'"):
+        write_config("d.csv", tmp_path / "c.yaml", {"control": "c"})
 
 
 def test_where_no_name_tells_the_outcome_it_is_what_the_arms_move(tmp_path, monkeypatch):
@@ -442,6 +457,10 @@ def test_several_columns_that_may_be_the_treatment_are_named(tmp_path, monkeypat
     assert "or is it q?" in told(roles)
     with pytest.raises(InputError, match=r"treatment; found p, q\. Name it: .* --treatment COLUMN"):
         write_config("d.csv", tmp_path / "sure.yaml", sure=True)
+    Path("d.csv").rename("my data.csv")
+    with pytest.raises(InputError, match=r"init 'my data\.csv' .* --outcome a --run --treatment C"):
+        write_config("my data.csv", tmp_path / "sure.yaml", {"outcome": "a"}, True)
+    Path("my data.csv").rename("d.csv")
     assert not Path("sure.yaml").exists()
     roles = write_config("d.csv", tmp_path / "sure.yaml", {"treatment": "q", "outcome": "a"}, True)
     assert (roles.treatment, roles.outcome, roles.others) == ("q", "a", [])
