@@ -12,17 +12,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows.config.files import write_json
 from flows.config.names import DEFAULT_NAME, LATEST, is_name
-from flows.config.sections import Config
 from flows.errors import InputError
 from flows.messages import progress
 from flows.messages.limits import shown
 from flows.messages.secrets import without_secrets
 from flows.server import interruption
 from metalearners.cache.file_locks import is_locked
+
+if TYPE_CHECKING:
+    from flows.config.sections import Config
 
 FORMAT_VERSION = 1
 BY_NAME = "by-name"  # folder of the links to configs' latest runs
@@ -83,7 +85,7 @@ class Run:
 
 
 @contextlib.contextmanager
-def recorded(config: Config, prefect_name: str, example: bool = False) -> Iterator[Run]:
+def recorded(config: "Config", prefect_name: str, example: bool = False) -> Iterator[Run]:
     """A run that `uplift runs list` shows from its beginning, however it ends.
 
     A file beside its record stays locked while the run's process lives.
@@ -111,7 +113,7 @@ def recorded(config: Config, prefect_name: str, example: bool = False) -> Iterat
         record.with_suffix(".lock").unlink(missing_ok=True)
 
 
-def record_failure(config: Config, error: BaseException) -> None:
+def record_failure(config: "Config", error: BaseException) -> None:
     """Record a run that failed before it began its own record, or after it ended it."""
     if hasattr(error, "run_record") or isinstance(error, InputError):
         return
@@ -120,7 +122,7 @@ def record_failure(config: Config, error: BaseException) -> None:
         write_json(run.output / _RECORDS / f"{run.name}.json", failure(run, error))
 
 
-def _run(config: Config, prefect_name: str, example: bool = False) -> Run:
+def _run(config: "Config", prefect_name: str, example: bool = False) -> Run:
     slug = re.sub(r"[^A-Za-z0-9_-]+", "-", prefect_name).strip("-")[:60]
     name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{slug}"
     data = {"source": config.data.source, "outcome": config.data.outcome}

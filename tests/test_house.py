@@ -145,13 +145,24 @@ def test_a_key_depends_on_that_code(monkeypatch):
     assert key() != before
 
 
-def test_the_library_alone_loads_no_storage_and_no_pool():
-    code = "from metalearners import *; import sys; print(*sys.modules)"
+def _roots_of_modules_after(code):
+    code = f"import sys\n{code}\nprint(*sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return {name.partition(".")[0] for name in ran.stdout.split()}
 
-    roots = {name.partition(".")[0] for name in ran.stdout.split()}
+
+def test_the_library_alone_loads_no_storage_and_no_pool():
+    roots = _roots_of_modules_after("from metalearners import *")
+
     assert "sklearn" in roots
     assert not roots & {"fsspec", "tenacity", "loky", "dask", "distributed", "s3fs"}
+
+
+def test_the_command_s_help_loads_no_package_that_a_run_needs():
+    roots = _roots_of_modules_after("import flows.cli.commands")
+
+    assert "typer" in roots
+    assert not roots & {"numpy", "pandas", "sklearn", "lightgbm", "prefect", "pydantic", "yaml"}
 
 
 # Rooms
