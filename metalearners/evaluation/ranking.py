@@ -132,8 +132,9 @@ def gain_curve(
     priority, scores, w = priority[some], scores[some], w[some]
     groups = None if groups is None else groups[some]
     ranking = _Ranking(priority, tolerance)
+    ranked, mass = scores[ranking.order], w[ranking.order]  # once, not again in each draw
     grid = np.linspace(0, 1, 101)
-    share, gain = ranking.curve(scores, w)
+    share, gain = ranking.curve(ranked, mass)
     curve = np.interp(grid, share, gain)
     qini, none = _qini(share, gain), np.zeros(len(grid))
     if not draws:
@@ -144,8 +145,9 @@ def gain_curve(
             "Cluster by a finer group, or pass draws=0."
         )
     drawn = np.empty((draws, len(grid) + 1))  # a curve on the grid and its area, a draw
-    for row, chosen in zip(drawn, _half_samples(groups, len(scores), draws, seed), strict=True):
-        one = ranking.curve(scores, w * chosen)
+    members = cluster_codes(len(scores), groups)[ranking.order]
+    for row, chosen in zip(drawn, _half_samples(members, draws, seed), strict=True):
+        one = ranking.curve(ranked, mass * chosen)
         row[:-1], row[-1] = np.interp(grid, *one), _qini(*one)
     curves, error = drawn[:, :-1], float(drawn[:, -1].std())
     line_error = (curves - curves[:, -1:] * grid).std(axis=0)
@@ -220,11 +222,13 @@ class _Ranking:
         self.ends = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
 
     def curve(self, scores: Floats, weight: Floats) -> tuple[Floats, Floats]:
-        """Share treated and gain at the end of each tie; within ties the curve is straight."""
-        w = weight[self.order]
-        mass = np.cumsum(w)  # its last value, unlike w.sum(), makes the last share exactly 1
+        """Share treated and gain at the end of each tie; within ties the curve is straight.
+
+        Scores and weights are in the rows' order.
+        """
+        mass = np.cumsum(weight)  # its last value, unlike the sum, makes the last share exactly 1
         share = mass[self.ends] / mass[-1]
-        gain = np.cumsum(w * scores[self.order])[self.ends] / mass[-1]
+        gain = np.cumsum(weight * scores)[self.ends] / mass[-1]
         return np.append(0.0, share), np.append(0.0, gain)
 
 
@@ -233,9 +237,8 @@ def _qini(share: Floats, gain: Floats) -> float:
     return float(np.trapezoid(gain, share) - gain[-1] / 2)
 
 
-def _half_samples(groups: Array | None, n: int, draws: int, seed: int) -> Iterator[Array]:
-    """Indicators of a random half of the clusters, drawn without replacement."""
-    members = cluster_codes(n, groups)
+def _half_samples(members: Array, draws: int, seed: int) -> Iterator[Array]:
+    """Whether each row is of a random half of the clusters, drawn without replacement."""
     n_clusters = int(members.max()) + 1
     rng = np.random.default_rng(seed)
     for _ in range(draws):
