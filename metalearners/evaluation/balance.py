@@ -83,10 +83,11 @@ def balance(
     _, weight, groups = same_rows(weight, groups, w=w)
     check_weight(weight, w)
     X = X if as_frame(X) is None else as_pandas(X)
-    member = cluster_codes(len(w), groups)
+    member = None if groups is None else cluster_codes(len(w), groups)
     arms = [_Arm.of(w == k, weight, member) for k in range(n_variants)]
     columns = [_as_numbers(X, j) for j in range(X.shape[1])]
-    found = np.array([list(_compare(arms, *column)) for column in columns])
+    together = groups is not None  # else no cluster has rows of two arms
+    found = np.array([list(_compare(arms, together, *column)) for column in columns])
     difference, error, tests = found[:, :, 0], found[:, :, 1], found[:, :, 2]
     worth = effective_clusters(w, groups, weight)
     freedom = np.maximum(1, np.minimum(worth[1:], worth[0]) - 1)
@@ -126,15 +127,17 @@ class _Arm:
     rows: Array  # their positions
     weight: Floats  # of each row
     member: Array  # cluster of each row
-    clusters: int  # number of clusters of all arms
+    clusters: int  # number of clusters: of all arms, or of this one where each row is one
     correction: float  # as the mean is estimated from the same clusters
 
     @classmethod
-    def of(cls, received: Array, weight: Floats, member: Array) -> "_Arm":
+    def of(cls, received: Array, weight: Floats, member: Array | None) -> "_Arm":
         rows = np.flatnonzero(received)
-        own = np.count_nonzero(np.bincount(member[rows], weight[rows]))
+        mine = np.arange(len(rows)) if member is None else member[rows]
+        own = np.count_nonzero(np.bincount(mine, weight[rows]))
         correction = float(np.sqrt(own / (own - 1))) if own > 1 else np.nan
-        return cls(rows, weight[rows], member[rows], int(member.max()) + 1, correction)
+        clusters = len(rows) if member is None else int(member.max()) + 1
+        return cls(rows, weight[rows], mine, clusters, correction)
 
     def numbers(self, values: Floats) -> "_ArmMeans":
         own = values[self.rows]
@@ -182,8 +185,13 @@ class _ArmMeans:
         )
 
 
-def _compare(arms: list[_Arm], values: Array, levels: int) -> Iterator[tuple[float, float, int]]:
-    """By arm: difference, its standard error, and the number of levels it is the largest of."""
+def _compare(
+    arms: list[_Arm], together: bool, values: Array, levels: int
+) -> Iterator[tuple[float, float, int]]:
+    """By arm: difference, its standard error, and the number of levels it is the largest of.
+
+    `together` says whether arms may share clusters.
+    """
     means = [arm.shares(values, levels) if levels else arm.numbers(values) for arm in arms]
     control = means[0]
     for own in means[1:]:
@@ -191,7 +199,9 @@ def _compare(arms: list[_Arm], values: Array, levels: int) -> Iterator[tuple[flo
         gap = own.mean - control.mean
         ratio = np.divide(gap, pooled, out=np.zeros_like(gap), where=pooled > 0)
         at = np.argmax(np.abs(ratio))
-        squared = own.error_with(own) + control.error_with(control) - 2 * own.error_with(control)
+        squared = own.error_with(own) + control.error_with(control)
+        if together:
+            squared = squared - 2 * own.error_with(control)
         error = float(np.sqrt(np.maximum(squared[at], 0)))
         seen = int((pooled > 0).sum())
         tests = seen if seen > 2 else 1  # the two levels of a category differ by the same
