@@ -24,7 +24,7 @@ from flows.config.sections import (
     ModelsConfig,
     ParallelismRule,
 )
-from flows.config.values import ClipRule
+from flows.config.values import ClipRule, ShareBins
 from flows.errors import InputError
 from flows.fitting.profiles import keep_profile, shape_of
 from flows.loading import Prepared, load, with_body
@@ -51,6 +51,7 @@ def uplift_tune(
     output: Annotated[str, described("Folder of all runs")] = "runs",
     budget_seconds: Annotated[float, described("Seconds that measuring may take")] = 120.0,
     name: Annotated[str, described("Name of the job that repeats")] = DEFAULT_NAME,
+    share_bins: ShareBins = False,
 ) -> str:
     """Measure which setting of runner, workers and threads fits a run best; later runs use it.
 
@@ -58,7 +59,7 @@ def uplift_tune(
 
     Parameters
     ----------
-    data, learners, models, clip, folds, parallelism, cache, evaluation, output, name
+    data, learners, models, clip, folds, parallelism, cache, evaluation, output, name, share_bins
         The run's config, as of `uplift_run`. `parallelism` and `name` change nothing here.
     budget_seconds : float
         Seconds that measuring may take.

@@ -22,7 +22,7 @@ from flows.config.sections import (
     ModelsConfig,
     ParallelismRule,
 )
-from flows.config.values import ClipRule
+from flows.config.values import ClipRule, ShareBins
 from flows.errors import InputError, LearnersFailedError
 from flows.fitting.cache import cache_facts, signing_key
 from flows.fitting.parallelism import Parallelism, choose, work_of
@@ -64,6 +64,7 @@ def uplift_run(
     output: Annotated[str, described("Folder of all runs")] = "runs",
     refresh: Annotated[bool, described("Fit again what the cache has")] = False,
     name: Annotated[str, described("Name of the job that repeats")] = DEFAULT_NAME,
+    share_bins: ShareBins = False,
 ) -> str:
     """Estimate what a treatment does to whom: fit learners, judge them, write a run's folder.
 
@@ -89,6 +90,8 @@ def uplift_run(
         Whether to fit again what the cache has.
     name : str
         Name of the job that repeats. `<output>/by-name/<name>/latest` is its latest run.
+    share_bins : bool
+        Whether LightGBM fits share bins of all rows.
 
     Returns
     -------

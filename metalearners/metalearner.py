@@ -79,6 +79,9 @@ class Rows(TypedDict, total=False):
         `metalearners.data.folds.forward_chaining`.
     store : Store, optional
         Keeps fits, and finds them by what they depend on. A new `MemoryStore` by default.
+    share_bins : bool
+        Whether LightGBM fits share bins of all rows (see `metalearners.base_models.binning`).
+        False by default.
     """
 
     sample_weight: Any
@@ -86,6 +89,7 @@ class Rows(TypedDict, total=False):
     propensity: Any
     cv: Any
     store: Store | None
+    share_bins: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -333,6 +337,7 @@ class MetaLearner(Explainable, CheckedDeclaration):
         groups: Any = None,
         propensity: Any = None,
         cv: Any = None,
+        share_bins: bool = False,
         judged: bool = False,
     ) -> Dataset:
         """The rows in the form that the learner computes with; parameters as for `fit`.
@@ -347,6 +352,7 @@ class MetaLearner(Explainable, CheckedDeclaration):
             If X is of no container that base models can be given.
         """
         check_matrix(X)
+        check_switch("share_bins", share_bins)
         beside = {"sample_weight": sample_weight, "groups": groups, "propensity": propensity}
         check_same_rows(X=X, y=y, w=w, **beside, cv=cv)
         n = X.shape[0]
@@ -362,6 +368,7 @@ class MetaLearner(Explainable, CheckedDeclaration):
             propensity=known_propensity(propensity, self.n_variants, X),
             seed=self.seed,
             cv=as_splits(cv, n),
+            share_bins=share_bins,
             judged=judged,
         )
 

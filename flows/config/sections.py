@@ -28,6 +28,7 @@ from flows.config.values import (
     Label,
     Number,
     Place,
+    ShareBins,
     ShownLabel,
     Whole,
 )
@@ -361,6 +362,7 @@ class Config(_Section):
     learners: Learners = ["DRLearner"]
     models: ModelsConfig = ModelsConfig()
     clip: ClipRule = "auto"
+    share_bins: ShareBins = False
     folds: FoldsConfig = FoldsConfig()
     parallelism: ParallelismRule = "auto"
     cache: CacheConfig = CacheConfig()

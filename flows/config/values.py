@@ -23,6 +23,9 @@ ClipRule = Annotated[
         "Bound of estimated propensities; auto: a tenth of each arm's share; a number c: [c, 1 - c]"
     ),
 ]
+ShareBins = Annotated[
+    Flag, described("Whether LightGBM fits share bins of all rows, for speed; results change a bit")
+]
 
 
 def _not_a_name(value: Any) -> Any:

@@ -182,6 +182,7 @@ def _dataset(rows: Rows, held_out: Array | None, config: Config) -> Dataset:
         propensity=None if rows.propensity is None else rows.propensity[rows.used],
         held_out=held_out,
         seed=config.folds.seed,
+        share_bins=config.share_bins,
     )
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from threadpoolctl import ThreadpoolController
 
 from metalearners._typing import Array, Matrix
+from metalearners.base_models.binning import AllRows, sharing_bins
 from metalearners.base_models.capabilities import as_read_by, takes_arm_as_category
 from metalearners.base_models.estimators import predict
 from metalearners.base_models.precision import centre_of
@@ -47,6 +48,7 @@ class Training:
     method: str  # ``predict`` or ``predict_proba``
     interactions: bool  # whether each feature times each arm is a feature too
     arguments: tuple[Argument, ...] = ()
+    bins: str = ""  # name of the matrix whose bins it shares (see `binning`); none: it bins its own
 
 
 def fit(
@@ -99,8 +101,10 @@ def _train(estimator: Any, t: Training) -> float:
     if isinstance(rows, pd.DataFrame):  # the user's models expect a series beside a frame
         y = pd.Series(y, rows.index)
     arguments = {argument.name: _value(argument, train) for argument in t.arguments}
+    shared = AllRows(t.bins, t.X, lambda: _all_rows(estimator, t), train) if t.bins else None
     if t.weight is None:
-        estimator.fit(rows, y, **arguments)
+        with sharing_bins(shared):
+            estimator.fit(rows, y, **arguments)
         return offset
     name = weight_argument(estimator)
     if name is None:
@@ -109,9 +113,18 @@ def _train(estimator: Any, t: Training) -> float:
             "doesn't. Use another class, or no weights."
         )
     arguments[name] = in_rows(t.weight[train])
-    with routing_weights(estimator):
+    with routing_weights(estimator), sharing_bins(shared):
         estimator.fit(rows, y, **arguments)
     return offset
+
+
+def _all_rows(estimator: Any, t: Training) -> Matrix:
+    """All rows of the features that a fit reads, with the arm if it is one of them."""
+    rows = t.X
+    if t.arm is not None:
+        categorical = _as_category(estimator, t.interactions)
+        rows = with_arm(t.X, t.arm, t.n_arms, categorical, t.interactions)
+    return as_read_by(estimator, rows)
 
 
 def _rows(X: Matrix, train: Array) -> Matrix:

@@ -32,4 +32,6 @@ def training(unit: FitUnit, store: Store) -> Training:
             Argument(param.name, store.get(param.value), param.by_row, not is_kept(param.value))
             for param in unit.fit_params
         ),
+        # Columns with the arm as a feature are made from the features and the arms.
+        bins=repr((unit.X, unit.arm, unit.n_arms, unit.interactions)) if unit.share_bins else "",
     )

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from metalearners._typing import Array, Name
+from metalearners.base_models.binning import own_bins
 from metalearners.base_models.rows import as_mask
 from metalearners.data.containers import Features, select
 from metalearners.data.dataset import Dataset
@@ -123,9 +124,11 @@ def _ask(name: Name, r: Regression, d: Dataset, store: Store) -> Asked:
 def _base(r: Regression, rows: Array, d: Dataset, store: Store) -> FitUnit:
     fit_params = tuple(fit_param(n, v, d, store) for n, v in sorted(r.fit_params.items()))
     gaps = r.estimator.unkept if store.lasting else r.estimator.identity.gaps
+    X = select(d.X, r.columns)
+    share_bins = d.share_bins and own_bins(r.estimator.build(), X, bool(r.fit_params)) is None
     return FitUnit(
         estimator=r.estimator,
-        X=store.put(select(d.X, r.columns)),
+        X=store.put(X),
         # Values outside the rows don't enter the fit, so they must not enter its key.
         target=store.put(np.where(rows, r.target, 0)),
         train="",
@@ -138,6 +141,7 @@ def _base(r: Regression, rows: Array, d: Dataset, store: Store) -> FitUnit:
         keep=False,
         interactions=r.interactions,
         fit_params=fit_params,
+        share_bins=share_bins,
         alone=unkept() if gaps or not all(is_kept(param.value) for param in fit_params) else "",
     )
 

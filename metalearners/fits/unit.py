@@ -46,6 +46,7 @@ class FitUnit:
     keep: bool
     interactions: bool = False
     fit_params: tuple[FitParam, ...] = ()
+    share_bins: bool = False  # whether its bins are those of all rows (see `binning`)
     label: str = ""
     alone: Ref = ""
 
@@ -54,7 +55,8 @@ class FitUnit:
         """Digest of everything that the predictions and the kept model depend on."""
         parts = (self.X, self.target, self.train, self.test, self.weight, self.arm)
         plain = (self.n_arms, self.method, self.seed, self.keep, self.interactions, self.fit_params)
-        own = combine("unit", [_fit_code(), self.estimator.digest, repr(parts), repr(plain)])
+        named = [_fit_code(), self.estimator.digest, repr(parts), repr(plain)]
+        own = combine("unit", [*named, "share_bins"] if self.share_bins else named)
         return self.alone + own if self.alone else own
 
     @property

@@ -34,6 +34,7 @@ ALLOWED = {
     "metalearners",
 }
 EXTRAS = {
+    "base_models.binning": {"lightgbm"},
     "onnx_graph": {"onnx"},
     "export": {"onnx"},
     "workers.dask": {"cloudpickle", "dask", "distributed"},
