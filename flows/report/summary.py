@@ -4,6 +4,7 @@ from typing import Any
 
 from flows.inputs.study import Study
 from flows.report.results import NO_HOLDOUT, LearnerResult, Results
+from metalearners.base_models.binning import own_bins
 from metalearners.data.estimate_columns import arm_name
 from metalearners.evaluation.means import Estimate
 
@@ -51,9 +52,21 @@ def summary_of(study: Study, results: Results) -> dict[str, Any]:
             **{name: _learner_summary(study, own) for name, own in results.learners.items()},
             **{name: {"error": reason} for name, reason in study.failed.items()},
         },
+        **({"own_bins": _own_bins(study)} if study.config.share_bins else {}),
         "warnings": study.warnings,
         "caveats": results.caveats,
     }
+
+
+def _own_bins(study: Study) -> dict[str, dict[str, str]]:
+    """Why models bin their own rows although the run shares bins, by learner and model kind."""
+    X = study.dataset.X
+    reasons = {
+        name: {kind: own_bins(learner.spec(kind).build(), X) for kind in learner.unfitted}
+        for name, learner in study.learners.items()
+    }
+    told = {name: {k: why for k, why in own.items() if why} for name, own in reasons.items()}
+    return {name: own for name, own in told.items() if own}
 
 
 def _plain(found: Estimate) -> dict[str, float]:

@@ -43,7 +43,9 @@ _EACH_FIT = Cost(held=2.5e-3)  # checks, rows taken, objects made
 _UNKNOWN = Cost(free=1.0)  # other models count as long fits that share cores well
 _FOLDS = 5  # of a search, where it has none of its own
 
-_NUMBER_BYTES = 8  # most base models turn each value that they get into a number of that size
+# Most base models turn each value that they get into a number of that size. Bins of LightGBM, of
+# its own or its rows of a shared set, are smaller.
+_NUMBER_BYTES = 8
 _LEAF_BYTES = 90  # of a forest's tree, with its share of the other nodes
 
 # By the start or the end of a class's name: the usual number of rounds, what a round costs, and

@@ -85,8 +85,14 @@ def trees(model) -> str:
     return model.booster_.model_to_string().partition("\nparameters:")[0]
 
 
+def names_of(model) -> list[str] | None:
+    names = getattr(model, "feature_names_in_", None)
+    return None if names is None else list(names)
+
+
 @pytest.fixture(autouse=True)
 def _no_sets(monkeypatch):
+    assert own_bins(LGBMRegressor(), X) is None  # its first call tries LightGBM
     monkeypatch.setattr(binning, "_sets", BinnedSets())
 
 
@@ -104,13 +110,20 @@ def test_a_fit_on_all_rows_is_the_plain_fit(container):
     assert len(binning._sets) == 1
     assert vars(shared).keys() == vars(plain).keys()
     assert list(shared.feature_name_) == list(plain.feature_name_)
-    assert getattr(shared, "feature_names_in_", None) is None or (
-        list(shared.feature_names_in_) == list(plain.feature_names_in_)
-    )
+    assert names_of(shared) == names_of(plain)
 
 
 @pytest.mark.parametrize("container", ["float64", "pandas with categories", "csr"])
-@pytest.mark.parametrize("params", [{}, {"max_bins": 15}, {"subsample": 0.5, "subsample_freq": 1}])
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"max_bins": 15},
+        {"subsample": 0.5, "subsample_freq": 1, "random_state": 4},
+        {"subsample_for_bin": 100, "random_state": 4},  # bins of some rows
+        {"zero_as_missing": True, "colsample_bytree": 0.6},
+    ],
+)
 def test_a_fit_on_some_rows_is_lightgbms_own_on_a_subset(container, params):
     given = CONTAINERS[container]
 
@@ -189,6 +202,13 @@ def test_a_fitted_model_pickles_without_the_set():
     np.testing.assert_array_equal(shared.feature_importances_, plain.feature_importances_)
 
 
+def test_a_model_says_how_its_set_was_made():
+    text = fitted(LGBMRegressor(**SMALL, random_state=9), job()).booster_.model_to_string()
+
+    assert "[data_random_seed: 1]" in text
+    assert "[feature_pre_filter: 0]" in text
+
+
 def test_a_fit_outside_makes_its_own_set():
     fitted(LGBMRegressor(**SMALL), job())
 
@@ -208,6 +228,8 @@ def test_each_fit_has_its_own_threads(name):
 
     for threads, model in models.items():
         assert f"[num_threads: {threads}]" in model.booster_.model_to_string()
+    built = [slot.built.params["num_threads"] for slot in binning._sets._slots.values()]
+    assert sorted(built) == [1, 2]
 
 
 # Which fits share
@@ -247,6 +269,7 @@ def test_parameters_that_shared_sets_cannot_have_are_named(case):
         *({"linear_tree": False}, {"device": "cpu"}, {"tree_learner": "serial"}),
         *({"num_machines": 1}, {"feature_pre_filter": False}, {"early_stopping_round": None}),
         *({"objective": "huber"}, {"boosting_type": "goss"}, {"max_bins": 15}),
+        *({"pre_partition": True}, {"two_round": True}, {"data_seed": 3}, {"use_missing": False}),
     ],
 )
 def test_plain_values_share(params):
