@@ -55,14 +55,15 @@ class BinnedSets:
 
     def _slot(self, key: Hashable, owner: Any) -> _Slot:
         with self._lock:
-            if key not in self._slots:
-                self._slots[key] = _Slot()
+            slot = self._slots.pop(key, None)
+            if slot is None:
+                slot = _Slot()
                 with suppress(TypeError):  # a container without weak references
                     weakref.finalize(owner, self._drop, key).atexit = False
-            self._slots.move_to_end(key)
+            self._slots[key] = slot  # the last to be dropped
             while len(self._slots) > self._most:
                 self._slots.popitem(last=False)
-            return self._slots[key]
+            return slot
 
     def _drop(self, key: Hashable) -> None:
         with self._lock:
