@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from lightgbm import LGBMRegressor
 
+from metalearners.base_models import binning
 from metalearners.base_models.binned_sets import BinnedSets
 from metalearners.base_models.binning import own_bins
 
@@ -46,6 +47,7 @@ def test_a_run_builds_one_set_for_its_features(run, settings, monkeypatch):
         return get(self, key, owner, lambda: built.append(key) or build())
 
     monkeypatch.setattr(BinnedSets, "get", counted)
+    monkeypatch.setattr(binning, "_sets", BinnedSets())  # other runs have the same features
     run(settings | {"share_bins": True, "cache": {"enabled": False}})
 
     assert len(built) == len(set(built)) == 1
