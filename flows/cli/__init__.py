@@ -2,7 +2,7 @@
 
 import gc
 
-_NEW_OBJECTS = 50_000  # before Python looks for unused cycles among them; its own number is 700
+_NEW_OBJECTS = 50_000  # before Python looks for unused cycles; its own number is some hundreds
 
 
 def main() -> None:

@@ -62,7 +62,8 @@ def write_config(
     """
     roles = guess_roles(open_source(source), **(given or {}))
     if sure:
-        known = {"--output": output, "--outcome": (given or {}).get("outcome")}
+        known: dict[str, Any] = {"--output": output}
+        known |= {f"--{name}": (given or {}).get(name) for name in ("outcome", "control")}
         options = [str(part) for name, value in known.items() if value for part in (name, value)]
         _check_sure(roles, ["uplift", "init", source, *options, "--run", "--treatment"])
     text = _filled(source, roles)

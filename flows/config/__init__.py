@@ -4,7 +4,11 @@ Names are imported when they are first asked for: most commands that print need 
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flows.config.reading import load_config, parse_config
+    from flows.config.sections import Config
 
 __all__ = ["Config", "load_config", "parse_config"]
 

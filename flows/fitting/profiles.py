@@ -41,6 +41,7 @@ def shape_of(study: Study) -> dict[str, Any]:
         "columns": _rounded(columns),
         "arms": study.dataset.n_variants,
         "folds": _rounded(study.config.folds.n_folds),
+        **({"share_bins": True} if study.config.share_bins else {}),
     }
 
 

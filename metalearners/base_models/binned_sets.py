@@ -23,7 +23,7 @@ class BinnedSets:
     """Binned data sets by key; the set that was used longest ago is dropped first.
 
     A key names the content of the features, so a set can't be stale. It is dropped with the
-    features that it was built from, which a run or a learner's fit holds in its store.
+    features that it was built from: those of a run, or your X in a call of the library.
     """
 
     def __init__(self, most: int = _MOST) -> None:

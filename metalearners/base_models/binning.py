@@ -6,7 +6,6 @@ for all rows of a feature matrix, and each fit trains on a subset of that set
 """
 
 import threading
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -78,7 +77,7 @@ def _of_parameters(given: Mapping[str, Any]) -> str | None:
     for main, allowed in _ALLOWED.items():
         for name in _aliases(main):
             value = given.get(name)
-            if value is not None and value not in allowed:
+            if value is not None and (np.ndim(value) or value not in allowed):
                 return f"its parameter {name} is {value!r}"
     objectives = [name for name in _aliases("objective") if callable(given.get(name))]
     return f"its parameter {objectives[0]} is a function" if objectives else None
@@ -88,25 +87,28 @@ def _of_parameters(given: Mapping[str, Any]) -> str | None:
 def sharing_bins(matrix: AllRows | None) -> Iterator[None]:
     """Within it, a LightGBM model's `fit` trains on a subset of the shared set.
 
-    The features that `fit` gets must be those rows of the matrix. None shares nothing.
+    The features that `fit` gets must be those rows of the matrix. None shares nothing. Raises
+    RuntimeError where this process's LightGBM can't share them: the key of the fit says that it
+    does, so a fit of its own bins must not be kept under it.
     """
-    problem = None if matrix is None else _unusable()
-    if matrix is None or problem:
-        _tell(problem)
+    if matrix is None:
         yield
         return
+    _check(_unusable())
     token = _asked.set(matrix)
     try:
         yield
     finally:
         _asked.reset(token)
-    if not matrix.read:
-        _tell("LightGBM made its training set in an unexpected way")
+    _check(None if matrix.read else "LightGBM made its training set in an unexpected way")
 
 
-def _tell(problem: str | None) -> None:
+def _check(problem: str | None) -> None:
     if problem:
-        warnings.warn(f"share_bins: a fit binned its own rows: {problem}.", stacklevel=3)
+        raise RuntimeError(
+            f"Expected a LightGBM that can share bins, as the plan of this run found; {problem}. "
+            "Give all workers one version of it, or set share_bins: false."
+        )
 
 
 def _training_set(data: Any, label: Any = None, **options: Any) -> Any:
@@ -135,7 +137,7 @@ def _whole(matrix: AllRows, params: Mapping[str, Any]) -> Any:
     from lightgbm import Dataset
 
     names = _building_names()
-    chosen = {name: value for name, value in params.items() if name in names}
+    chosen = {n: value for n, value in params.items() if n in names and value is not None}
     absent = {main: v for main, v in _FIXED.items() if chosen.keys().isdisjoint(_aliases(main))}
     chosen |= absent
 
@@ -144,13 +146,15 @@ def _whole(matrix: AllRows, params: Mapping[str, Any]) -> Any:
         label = np.zeros(made.shape[0], np.float32)  # each fit sets its own
         return Dataset(made, label, params=chosen).construct()
 
-    values = ((names[name], repr(np.asarray(value).tolist())) for name, value in chosen.items())
+    # By the given names: of two that mean the same, LightGBM takes one by rules of its own.
+    values = ((name, repr(np.asarray(value).tolist())) for name, value in chosen.items())
     return _sets.get((matrix.name, frozenset(values)), matrix.owner, build)
 
 
-def _building_names() -> dict[str, str]:
-    """Main name of each parameter that decides how a set is built, by every alias."""
-    return {alias: main for main in _BUILDING for alias in _aliases(main)}
+@cache
+def _building_names() -> frozenset[str]:
+    """Every name of the parameters that decide how a set is built."""
+    return frozenset(alias for main in _BUILDING for alias in _aliases(main))
 
 
 def _aliases(main: str) -> list[str]:

@@ -17,9 +17,11 @@ _OUTSIDE = {
     *("open", "eval", "exec", "compile", "__import__", "globals", "vars", "input", "fromfile"),
     *("genfromtxt", "memmap", "getenv", "import_module", "popen", "system", "getline", "getlines"),
     *("listdir", "scandir", "glob", "iglob"),
-    # These names alone mean other things elsewhere: `ast.walk`, `datetime.time`.
+    # These names alone mean other things elsewhere: `ast.walk`, `datetime.time`. Timers such as
+    # `time.perf_counter` tell no time of day.
     *("os.walk", "os.fwalk", "time.time", "time.time_ns", "time.localtime", "time.gmtime"),
-    *("time.ctime", "time.strftime"),
+    *("time.ctime", "time.asctime", "time.strftime", "time.clock_gettime"),
+    *("time.clock_gettime_ns",),
 }
 _OUTSIDE_VERBS = ("read_", "scan_", "load")  # such as read_csv of pandas, loadmat of scipy
 _OUTSIDE_MODULES = {

@@ -261,12 +261,12 @@ def _control(labels: list[Any]) -> tuple[Any, bool]:
 
 def _known_label(control: str, labels: list[Any]) -> Any:
     """The label that is written so; else the one that is but for capital letters."""
-    found = [label for label in labels if arm_name(label) == control]
-    found = found or [one for one in labels if arm_name(one).casefold() == control.casefold()]
-    if len(found) != 1:
+    same = [label for label in labels if arm_name(label) == control]
+    alike = [label for label in labels if arm_name(label).casefold() == control.casefold()]
+    if not same and len(alike) != 1:
         told = shown(", ".join(map(arm_name, labels)), 300)
         raise InputError(f"--control: expected a label among {told}; found {control!r}.")
-    return found[0]
+    return (same or alike)[0]
 
 
 def _check_known(role: str, name: str | None, names: list[str]) -> None:

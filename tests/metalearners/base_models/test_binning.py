@@ -288,6 +288,7 @@ def test_other_models_do_not_share():
         assert type(model).__name__ in own_bins(model, X)
     assert "arguments" in own_bins(LGBMRegressor(), X, with_arguments=True)
     assert "type object" in own_bins(LGBMRegressor(), X.astype(object))
+    assert "device" in own_bins(LGBMRegressor(device=np.array(["cpu", "gpu"])), X)
 
 
 @pytest.mark.parametrize("case", ["feature_pre_filter", "categorical_feature", "cat_column"])
@@ -407,14 +408,35 @@ def test_content_and_binning_name_a_set():
     assert len(binning._sets) == 3
 
 
-def test_another_lightgbm_fits_as_before_and_says_so(monkeypatch):
+def test_another_lightgbm_is_planned_without_sharing_and_refused_where_sharing_was_planned(
+    monkeypatch,
+):
     monkeypatch.setattr(binning, "_unusable", lambda: "LightGBM 9 is built otherwise")
 
     assert "LightGBM 9" in own_bins(LGBMRegressor(), X)
-    with pytest.warns(UserWarning, match="binned its own rows: LightGBM 9"):
-        fit(model := LGBMRegressor(**SMALL), job(train=HALF), threads=1)
-    monkeypatch.undo()
-    assert trees(model) == trees(fitted(LGBMRegressor(**SMALL), job(train=HALF, bins="")))
+    with pytest.raises(RuntimeError, match=r"LightGBM 9 .* share_bins: false"):
+        fit(LGBMRegressor(**SMALL), job(train=HALF), threads=1)
+
+
+def test_a_parameter_that_is_none_is_unset():
+    params = {**SMALL, "min_child_samples": 2}
+    rare = X.copy()
+    rare[:, 4] = ALL < 8  # which the filter would take for useless
+    y = Y + 9 * rare[:, 4]
+    found = [
+        fitted(LGBMRegressor(**params, **unset), job(rare, y))
+        for unset in ({}, {"feature_pre_filter": None, "data_random_seed": None})
+    ]
+    assert trees(found[0]) == trees(found[1])
+    assert found[0].feature_importances_[4] > 0
+    assert len(binning._sets) == 1
+
+
+def test_two_names_of_a_parameter_name_a_set_together():
+    for params in ({"max_bin": 255, "max_bins": 3}, {"max_bin": 3, "max_bins": 255}):
+        shared = fitted(LGBMRegressor(**SMALL, **params), job())
+        assert trees(shared) == trees(fitted(LGBMRegressor(**SMALL, **params), job(bins="")))
+    assert len(binning._sets) == 2
 
 
 def test_a_set_without_a_usable_feature_is_the_plain_fit():

@@ -162,6 +162,8 @@ GAPS = {
     "a folder of a path": "import pathlib\ndef value(): return [*pathlib.Path('.').iterdir()]",
     "a tree of folders": "import os\ndef value(): return [*os.walk('.')]",
     "the clock": "import time\ndef value(): return time.time()",
+    "the clock as a text": "from time import asctime\ndef value(): return asctime()",
+    "the system's clock": "import time\ndef value(): return time.clock_gettime(0)",
     "the day": "from datetime import datetime\ndef value(): return datetime.now()",
     "settings": "import configparser\ndef value(): return configparser.ConfigParser()",
     "a page": "import httpx\ndef value(): return httpx.get('http://localhost')",
