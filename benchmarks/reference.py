@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.designs import DESIGNS, Published, halves, published
+from benchmarks.peers.environments import python_of
 
 HERE = Path(__file__).parent
 SEED = 1337
@@ -32,7 +33,7 @@ Ratios differ from 1 by design in places:
 def main() -> int:
     """Compare on each design; print a table."""
     options = _parser().parse_args()
-    peer = options.peer or _environment(HERE / ".peer")
+    peer = options.peer or python_of("metalearners")
     compared = {name: compare(design, peer, options) for name, design in DESIGNS.items()}
     title = f"{options.draws} draws of {options.rows:,} rows"
     text = f"{title}\n\n{table(compared)}\n{NOTES}"
@@ -101,18 +102,6 @@ def table(compared: dict[str, dict[str, tuple[float, float]]]) -> str:
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def _environment(folder: Path) -> Path:
-    """The interpreter of an environment with the pinned package, made if it isn't there."""
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    done = folder / "done"  # so that an environment that was left half-made is made again
-    if not done.exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        pinned = str(HERE / "metalearners-0.13.0.txt")
-        subprocess.run([str(python), "-m", "pip", "install", "-q", "-r", pinned], check=True)
-        done.touch()
-    return python
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -51,7 +51,7 @@ def uplift_tune(
     output: Annotated[str, described("Folder of all runs")] = "runs",
     budget_seconds: Annotated[float, described("Seconds that measuring may take")] = 120.0,
     name: Annotated[str, described("Name of the job that repeats")] = DEFAULT_NAME,
-    share_bins: ShareBins = False,
+    share_bins: ShareBins = True,
 ) -> str:
     """Measure which setting of runner, workers and threads fits a run best; later runs use it.
 

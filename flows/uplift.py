@@ -64,7 +64,7 @@ def uplift_run(
     output: Annotated[str, described("Folder of all runs")] = "runs",
     refresh: Annotated[bool, described("Fit again what the cache has")] = False,
     name: Annotated[str, described("Name of the job that repeats")] = DEFAULT_NAME,
-    share_bins: ShareBins = False,
+    share_bins: ShareBins = True,
 ) -> str:
     """Estimate what a treatment does to whom: fit learners, judge them, write a run's folder.
 

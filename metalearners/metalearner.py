@@ -81,7 +81,7 @@ class Rows(TypedDict, total=False):
         Keeps fits, and finds them by what they depend on. A new `MemoryStore` by default.
     share_bins : bool
         Whether LightGBM fits share bins of all rows (see `metalearners.base_models.binning`).
-        False by default.
+        True by default.
     """
 
     sample_weight: Any
@@ -337,7 +337,7 @@ class MetaLearner(Explainable, CheckedDeclaration):
         groups: Any = None,
         propensity: Any = None,
         cv: Any = None,
-        share_bins: bool = False,
+        share_bins: bool = True,
         judged: bool = False,
     ) -> Dataset:
         """The rows in the form that the learner computes with; parameters as for `fit`.

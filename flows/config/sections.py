@@ -362,7 +362,7 @@ class Config(_Section):
     learners: Learners = ["DRLearner"]
     models: ModelsConfig = ModelsConfig()
     clip: ClipRule = "auto"
-    share_bins: ShareBins = False
+    share_bins: ShareBins = True
     folds: FoldsConfig = FoldsConfig()
     parallelism: ParallelismRule = "auto"
     cache: CacheConfig = CacheConfig()

@@ -24,7 +24,7 @@ ClipRule = Annotated[
     ),
 ]
 ShareBins = Annotated[
-    Flag, described("Whether LightGBM fits share bins of all rows, for speed; results change a bit")
+    Flag, described("Whether LightGBM fits share bins of all rows; false: each bins its own")
 ]
 
 

@@ -87,9 +87,9 @@ def _of_parameters(given: Mapping[str, Any]) -> str | None:
 def sharing_bins(matrix: AllRows | None) -> Iterator[None]:
     """Within it, a LightGBM model's `fit` trains on a subset of the shared set.
 
-    The features that `fit` gets must be those rows of the matrix. None shares nothing. Raises
-    RuntimeError where this process's LightGBM can't share them: the key of the fit says that it
-    does, so a fit of its own bins must not be kept under it.
+    `fit` reads the shape of the features that it gets, not their values: see `shape_of`. None
+    shares nothing. Raises RuntimeError where this process's LightGBM can't share them: the key of
+    the fit says that it does, so a fit of its own bins must not be kept under it.
     """
     if matrix is None:
         yield
@@ -101,6 +101,11 @@ def sharing_bins(matrix: AllRows | None) -> Iterator[None]:
     finally:
         _asked.reset(token)
     _check(None if matrix.read else "LightGBM made its training set in an unexpected way")
+
+
+def shape_of(n_rows: int, n_features: int) -> Array:
+    """Features for a fit that shares bins: an array of this shape, which takes no memory."""
+    return np.broadcast_to(np.float32(0), (n_rows, n_features))
 
 
 def _check(problem: str | None) -> None:

@@ -12,7 +12,7 @@ import pandas as pd
 from threadpoolctl import ThreadpoolController
 
 from metalearners._typing import Array, Matrix
-from metalearners.base_models.binning import AllRows, sharing_bins
+from metalearners.base_models.binning import AllRows, shape_of, sharing_bins
 from metalearners.base_models.capabilities import as_read_by, takes_arm_as_category
 from metalearners.base_models.estimators import predict
 from metalearners.base_models.precision import centre_of
@@ -85,12 +85,11 @@ def fit(
 def _train(estimator: Any, t: Training) -> float:
     """Fit the estimator; returns the constant that was subtracted from the outcomes."""
     train = as_positions(t.train, t.X.shape[0])
-    if t.arm is None:
-        rows = _rows(t.X, train)
-    else:
-        arm, categorical = t.arm[train], _as_category(estimator, t.interactions)
-        rows = with_arm(t.X, arm, t.n_arms, categorical, t.interactions, train)
-    rows = as_read_by(estimator, rows)
+    shared = AllRows(t.bins, t.X, lambda: _features(estimator, t), train) if t.bins else None
+    if shared is None:
+        rows = _features(estimator, t, train)
+    else:  # the binned set has the values
+        rows = shape_of(len(train), _features(estimator, t, train[:1]).shape[1])
     y = t.target[train]
     if t.method == "predict_proba":
         y = y.astype(np.int64)
@@ -101,7 +100,6 @@ def _train(estimator: Any, t: Training) -> float:
     if isinstance(rows, pd.DataFrame):  # the user's models expect a series beside a frame
         y = pd.Series(y, rows.index)
     arguments = {argument.name: _value(argument, train) for argument in t.arguments}
-    shared = AllRows(t.bins, t.X, lambda: _all_rows(estimator, t), train) if t.bins else None
     if t.weight is None:
         with sharing_bins(shared):
             estimator.fit(rows, y, **arguments)
@@ -118,13 +116,14 @@ def _train(estimator: Any, t: Training) -> float:
     return offset
 
 
-def _all_rows(estimator: Any, t: Training) -> Matrix:
-    """All rows of the features that a fit reads, with the arm if it is one of them."""
-    rows = t.X
-    if t.arm is not None:
-        categorical = _as_category(estimator, t.interactions)
-        rows = with_arm(t.X, t.arm, t.n_arms, categorical, t.interactions)
-    return as_read_by(estimator, rows)
+def _features(estimator: Any, t: Training, rows: Array | None = None) -> Matrix:
+    """Features of some rows as a fit reads them, with the arm if it is one; all by default."""
+    if t.arm is None:
+        return as_read_by(estimator, t.X if rows is None else _rows(t.X, rows))
+    arm = t.arm if rows is None else t.arm[rows]
+    categorical = _as_category(estimator, t.interactions)
+    X = with_arm(t.X, arm, t.n_arms, categorical, t.interactions, rows)
+    return as_read_by(estimator, X)
 
 
 def _rows(X: Matrix, train: Array) -> Matrix:

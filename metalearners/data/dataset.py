@@ -28,7 +28,7 @@ class Dataset:
     seed: int = 0  # of the folds
     cv: Splits | None = None  # the user's folds; rows in no test have no out-of-fold predictions
     judged: bool = False  # whether rows are only scored; arms and classes may then be absent
-    share_bins: bool = False  # whether LightGBM fits share bins of all rows
+    share_bins: bool = True  # whether LightGBM fits share bins of all rows
     _drawn: dict[int, Splits] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:

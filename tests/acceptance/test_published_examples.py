@@ -638,7 +638,7 @@ def test_missing_values_and_categories_reach_the_base_models(package, learner):
         n_variants=2,
         n_folds=2,
     )
-    made.fit(X=X, y=DF[OUTCOME], w=DF[TREATMENT])
+    made.fit(X=X, y=DF[OUTCOME], w=DF[TREATMENT], share_bins=False)
 
     for is_oos in (False, True):
         found = made.predict(X, is_oos=is_oos)

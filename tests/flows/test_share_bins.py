@@ -14,7 +14,7 @@ WITHOUT = {"holdout": 0, "bootstrap": 0}
 
 @pytest.mark.parametrize("runner", ["serial", "process"])
 def test_other_runners_give_the_same_bits_as_threads(run, settings, runner):
-    settings |= {"cache": {"enabled": False}, "share_bins": True, "evaluation": WITHOUT}
+    settings |= {"cache": {"enabled": False}, "evaluation": WITHOUT}
     settings["learners"] = ["SLearner", "DRLearner"]
     settings["parallelism"] = {"runner": "thread", "workers": 2}
     threads = run(settings)
@@ -26,8 +26,7 @@ def test_other_runners_give_the_same_bits_as_threads(run, settings, runner):
 
 
 def test_the_switch_fits_anew_and_a_second_run_fits_nothing(run, settings):
-    apart = run(settings)
-    settings["share_bins"] = True
+    apart = run(settings | {"share_bins": False})
     shared, again = run(settings), run(settings)
 
     assert shared.fits["executed"] == shared.fits["unique"] == apart.fits["unique"]
@@ -48,7 +47,7 @@ def test_a_run_builds_one_set_for_its_features(run, settings, monkeypatch):
 
     monkeypatch.setattr(BinnedSets, "get", counted)
     monkeypatch.setattr(binning, "_sets", BinnedSets())  # other runs have the same features
-    run(settings | {"share_bins": True, "cache": {"enabled": False}})
+    run(settings | {"cache": {"enabled": False}})
 
     assert len(built) == len(set(built)) == 1
 
@@ -56,7 +55,7 @@ def test_a_run_builds_one_set_for_its_features(run, settings, monkeypatch):
 def test_the_summary_says_which_models_bin_their_own_rows(run, settings):
     settings["models"]["propensity"] = {"estimator": "sklearn.linear_model.LogisticRegression"}
     settings["models"]["treatment"]["params"]["linear_tree"] = True
-    summary = run(settings | {"share_bins": True, "evaluation": WITHOUT}).summary
+    summary = run(settings | {"evaluation": WITHOUT}).summary
 
     (told,) = summary["own_bins"].values()
     assert set(told) == {"propensity_model", "treatment_model"}

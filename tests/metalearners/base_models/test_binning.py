@@ -302,7 +302,7 @@ def test_what_cannot_share_is_fitted_as_without_the_switch(case):
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "cat")  # LightGBM's, of both parameter and types
-        np.testing.assert_array_equal(effects(share_bins=True), effects())
+        np.testing.assert_array_equal(effects(), effects(share_bins=False))
     assert len(binning._sets) == 0
 
 
@@ -344,10 +344,10 @@ def test_folds_and_learners_share_one_set(monkeypatch, n_jobs):
     store = MemoryStore()
     dr = DRLearner(*bases, LGBMRegressor, LGBMClassifier, treatment_model_params=SMALL,
                    propensity_model_params=SMALL, **how)  # fmt: skip
-    dr.fit(s.X, s.y, s.w, n_jobs, store=store, share_bins=True)
+    dr.fit(s.X, s.y, s.w, n_jobs, store=store)
     assert len(set(built)) == len(built) == 1
 
-    SLearner(*bases, **how).fit(s.X, s.y, s.w, n_jobs, store=store, share_bins=True)
+    SLearner(*bases, **how).fit(s.X, s.y, s.w, n_jobs, store=store)
     assert len(built) == 2
     found = dr.predict(s.X, is_oos=False)[:, 0, 0]
     assert np.corrcoef(found, s.mu[:, 1] - s.mu[:, 0])[0, 1] > 0
@@ -437,6 +437,22 @@ def test_two_names_of_a_parameter_name_a_set_together():
         shared = fitted(LGBMRegressor(**SMALL, **params), job())
         assert trees(shared) == trees(fitted(LGBMRegressor(**SMALL, **params), job(bins="")))
     assert len(binning._sets) == 2
+
+
+def test_a_fit_that_shares_takes_no_rows_of_its_features(monkeypatch):
+    given = []
+    own = lightgbm.LGBMModel.fit
+
+    def watched(model, rows, *arguments, **more):
+        given.append(rows)
+        return own(model, rows, *arguments, **more)
+
+    monkeypatch.setattr(lightgbm.LGBMModel, "fit", watched)
+    for rows in CONTAINERS.values():
+        shared = fitted(LGBMRegressor(**SMALL), job(rows, train=HALF))
+        assert shared.n_features_in_ == rows.shape[1]
+    assert [rows.shape[0] for rows in given] == [len(HALF)] * len(CONTAINERS)
+    assert all(isinstance(rows, np.ndarray) and rows.strides == (0, 0) for rows in given)
 
 
 def test_a_set_without_a_usable_feature_is_the_plain_fit():

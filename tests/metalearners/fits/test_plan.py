@@ -307,7 +307,6 @@ def test_the_treatment_moves_outcome_and_propensity_keys():
 
 
 STAYS = {
-    "how it is run": (regression(estimator=EstimatorSpec(ElasticNet, BASE | {"verbose": 3})), {}),
     "the order of parameters": (
         regression(estimator=EstimatorSpec(ElasticNet, dict(reversed(BASE.items())))),
         {},
