@@ -3,8 +3,10 @@
 import contextlib
 import json
 import time
-from collections.abc import Iterator
-from typing import cast
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import Any, cast
 from uuid import UUID
 
 from prefect import get_client, get_run_logger
@@ -26,19 +28,27 @@ _FITTING = ("nuisance", "treatment")
 @contextlib.contextmanager
 def run_page(run: Run) -> Iterator["_Page"]:
     """Keep the page of the parent flow's run up to date within the context."""
-    page = _Page(run)
-    try:
-        with listening(page):
-            yield page
-    finally:
-        page.show_stages()
+    with ThreadPoolExecutor(1) as aside:  # at the end it waits until all is shown
+        page = _Page(run, aside)
+        try:
+            with listening(page):
+                yield page
+        finally:
+            page.show_stages()
 
 
 class _Page:
-    """A bar for all stages of fits, a table of the stages that have ended, and the results."""
+    """A bar for all stages of fits, a table of the stages that have ended, and the results.
 
-    def __init__(self, run: Run) -> None:
+    The server may take half a second for a change while fits use all cores, and may be away. So
+    another thread makes the changes, of several to the same part the last one.
+    """
+
+    def __init__(self, run: Run, aside: ThreadPoolExecutor) -> None:
         self._run = run
+        self._aside = aside
+        self._context = copy_context()  # the parent's: what is shown belongs to its run
+        self._waiting: dict[Callable[..., Any], tuple[Any, ...]] = {}
         self._log = get_run_logger()  # the parent's, whichever sub-flow reports
         self._bar: UUID | None = None
         self._table: UUID | None = None
@@ -46,7 +56,8 @@ class _Page:
         self._shares: dict[str, float] = {}
 
     def begin(self, stage: str) -> None:
-        if stage in _FITTING and self._bar is None:  # later it would belong to a sub-flow
+        if stage in _FITTING and not self._shares:
+            self._shares[stage] = 0.0
             self._updated = time.monotonic()
             self._show(0, f"{stage} models")
 
@@ -75,33 +86,42 @@ class _Page:
         for stage in self._run.stages:
             counts = {count: stage[count] for count in COUNTS}
             rows.append({"name": stage["name"], "seconds": round(stage["seconds"], 2), **counts})
-        with _no_reason_to_fail():
-            if self._table is None and rows:
-                about = f"Stages of the run {self._run.name}"
-                # Outside coroutines this returns no coroutine.
-                self._table = cast(UUID, create_table_artifact(rows, "uplift-stages", about))
-            elif self._table is not None:
-                with get_client(sync_client=True) as client:
-                    client.update_artifact(self._table, ArtifactUpdate(data=json.dumps(rows)))
+        if rows:
+            self._later(self._set_table, rows)
 
     def show_results(self, effects: list[dict[str, str]], pictures: str) -> None:
         """A table of the effects, and where the report is, with its main pictures."""
         folder = self._run.folder.resolve()
         place = f"The report of {self._run.name}, on the machine of the run:"
-        files = f"{place}\n\n    {folder / 'report.html'}"
-        with _no_reason_to_fail():
-            create_table_artifact(effects, "uplift-effects", f"Effects of the run {self._run.name}")
-            create_markdown_artifact(f"{files}\n\n{pictures}", "uplift-report", place)
+        text = f"{place}\n\n    {folder / 'report.html'}\n\n{pictures}"
+        about = f"Effects of the run {self._run.name}"
+        self._later(create_table_artifact, effects, "uplift-effects", about)
+        self._later(create_markdown_artifact, text, "uplift-report", place)
 
     def _show(self, percent: float, description: str) -> None:
-        with _no_reason_to_fail():
-            if self._bar is None:
-                made = create_progress_artifact(percent, "uplift-progress", description)
-                self._bar = cast(UUID, made)
-            else:
-                update_progress_artifact(self._bar, percent, description)
+        self._later(self._set_bar, percent, description)
 
+    def _later(self, change: Callable[..., Any], *content: Any) -> None:
+        self._waiting[change] = content
+        self._aside.submit(self._context.run, self._make, change)  # keeps its errors, unread
 
-def _no_reason_to_fail() -> contextlib.suppress:
-    """A run goes on where its page can't be shown."""
-    return contextlib.suppress(Exception)
+    def _make(self, change: Callable[..., Any]) -> None:
+        content = self._waiting.pop(change, None)
+        if content is not None:
+            change(*content)
+
+    def _set_table(self, rows: list[dict[str, Any]]) -> None:
+        if self._table is None:
+            about = f"Stages of the run {self._run.name}"
+            # Outside coroutines this returns no coroutine.
+            self._table = cast(UUID, create_table_artifact(rows, "uplift-stages", about))
+            return
+        with get_client(sync_client=True) as client:
+            client.update_artifact(self._table, ArtifactUpdate(data=json.dumps(rows)))
+
+    def _set_bar(self, percent: float, description: str) -> None:
+        if self._bar is None:
+            made = create_progress_artifact(percent, "uplift-progress", description)
+            self._bar = cast(UUID, made)
+        else:
+            update_progress_artifact(self._bar, percent, description)

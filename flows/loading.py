@@ -100,11 +100,11 @@ class Prepared:
 
     study: Study
     begun: float  # when loading began, by the performance counter
-    waited: float = 0.0  # seconds since then in which the run waited for a server
+    waited: float = 0.0  # seconds since then in which it imported Prefect or waited for a server
 
     @property
     def seconds(self) -> float:
-        """What the run has taken so far, without waiting."""
+        """What the run has taken so far, without imports and waiting."""
         return time.perf_counter() - self.begun - self.waited
 
 

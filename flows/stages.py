@@ -2,7 +2,7 @@
 
 import contextlib
 import queue
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,10 +46,16 @@ class Counts:
         return cls(planned, len(keys), executed, len(keys) - executed, retried)
 
 
-def stage_flow(whose: str, kind: str, place: Workspace) -> Flow[[Ref, str], None]:
-    """The sub-flow of a stage, ``nuisance`` or ``treatment``, of a learner or of evaluation."""
+def stage_flow(
+    whose: str, kind: str, place: Workspace, started: Callable[[], None]
+) -> Flow[[Ref, str], None]:
+    """The sub-flow of a stage, ``nuisance`` or ``treatment``, of a learner or of evaluation.
+
+    It calls `started` once Prefect has started it.
+    """
 
     def stage(units: Ref, workspace: str) -> None:
+        started()
         try:
             _fit_units(kind, units, workspace)
         except Exception as error:
@@ -72,7 +78,9 @@ def run_stage(whose: str, kind: str, plan: Plan, place: Workspace) -> dict[Name,
     """Run a stage as a sub-flow, each fit a task of it, and gather the results."""
 
     def execute(units: Sequence[FitUnit], store: Store) -> None:
-        stage_flow(whose, kind, place)(place.show(units), place.handle)
+        handle = place.show(units)
+        with place.turn() as started:
+            stage_flow(whose, kind, place, started)(handle, place.handle)
 
     return run_plan(plan, place.store, execute)
 

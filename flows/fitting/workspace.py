@@ -2,6 +2,7 @@
 
 import contextlib
 import queue
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -42,8 +43,22 @@ class Workspace:
     tally: Tally = field(default_factory=Tally)
     # Called with the learner whose stage failed, in the thread of that stage.
     on_failure: Callable[[str, Exception], None] = lambda whose, error: None
+    _starting: threading.Lock = field(default_factory=threading.Lock)
     _events: list["queue.SimpleQueue[Any]"] = field(default_factory=list)
     _ended: BaseException | None = None
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[Callable[[], None]]:
+        """A stage's turn to start, until it calls what this yields.
+
+        The server has several requests to answer for each start. Where stages start one after the
+        other, the first has its answers sooner, and its fits keep the cores busy.
+        """
+        with contextlib.ExitStack() as held:
+            held.enter_context(self._starting)
+            if self._ended is not None:
+                raise self._ended
+            yield held.close
 
     @contextlib.contextmanager
     def listening(self) -> Iterator["queue.SimpleQueue[Any]"]:

@@ -182,7 +182,7 @@ def _report_interruption() -> None:
 
 
 def _wait_for_server(address: str | None, module: str, quiet: bool) -> float:
-    """Seconds until the server at an address was ready, a flow's module imported meanwhile."""
+    """Import a flow's module until the server at an address is ready; the seconds that took."""
     begun = time.perf_counter()
     progress.begin("server")
     ready = address is None or answers(address)
@@ -195,7 +195,7 @@ def _wait_for_server(address: str | None, module: str, quiet: bool) -> float:
         progress.advance("server", 1, 1)
     if address is not None:
         mark_crashed(state_folder(), address)
-    return 0.0 if ready else time.perf_counter() - begun
+    return time.perf_counter() - begun
 
 
 def parameters(config: Config) -> dict[str, object]:

@@ -37,7 +37,11 @@ def main(folder: Path, port: int) -> None:
 
     prefect_patches.apply("server")
     app = _own_pages_only(create_app(final=True), port)
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
+    # On loopback, compressing events takes more time than sending them.
+    served = uvicorn.Config(
+        app, host="127.0.0.1", port=port, log_level="warning", ws_per_message_deflate=False
+    )
+    server = uvicorn.Server(served)
     address = f"http://127.0.0.1:{port}/api"
     watch = threading.Thread(target=_watch, args=(server, folder, address))
     watch.start()
