@@ -1,8 +1,9 @@
 """Our time and memory beside those of other packages and of a bare loop, on the same rows.
 
 Each program runs as a process of its own, in turns; the environments of other packages are made
-by the first run. Our time is `seconds` of `summary.json` with an empty cache; theirs is the time
-of the fits, without imports and reading. Run as `python -m benchmarks.peers WORKLOAD ...`.
+by the first run. Our time is `seconds` of `summary.json` with an empty cache, beside a server that
+runs already; theirs is the time of the fits, without imports and reading. Run as
+`python -m benchmarks.peers WORKLOAD ...`.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.peers.environments import python_of
@@ -25,11 +26,12 @@ OURS = "uplift-flows"
 
 @dataclass(frozen=True)
 class Took:
-    """What one run of a program took: seconds, peak resident bytes, error of each learner."""
+    """What one run of a program took: seconds, peak resident bytes; and what it found."""
 
     seconds: float
     peak: int
-    errors: dict[str, float]
+    errors: dict[str, float] = field(default_factory=dict)  # of each learner
+    stages: dict[str, float] = field(default_factory=dict)  # seconds of each, of ours
 
 
 # Settings of each program; the best one counts.
@@ -52,16 +54,27 @@ SETTINGS: dict[str, list[dict[str, int]]] = {
 def main() -> None:
     """Measure each workload, and print a table of it."""
     options = _parser().parse_args()
-    for name in options.workloads or list(WORKLOADS):
-        with tempfile.TemporaryDirectory() as folder:
-            WORKLOADS[name].write(Path(folder))
-            took = measure(Path(folder), options.packages.split(","), options.turns)
-        print(f"\n{name}: {WORKLOADS[name]}\n\n{table(took)}", flush=True)
+    with tempfile.TemporaryDirectory() as base:
+        _start_server(base)
+        for name in options.workloads or list(WORKLOADS):
+            with tempfile.TemporaryDirectory(dir=base) as folder:
+                WORKLOADS[name].write(Path(folder))
+                took = measure(Path(folder), options.packages.split(","), options.turns)
+            print(f"\n{name}: {WORKLOADS[name]}\n\n{table(took)}", flush=True)
+
+
+def _start_server(folder: str) -> None:
+    """Have a server for all runs, as long as this process lives."""
+    from flows.server.connection import connect, wait_for
+    from flows.server.environment import prepare
+
+    os.chdir(folder)
+    prepare()
+    wait_for(connect())  # sets the variable by which runs find it
 
 
 def measure(folder: Path, programs: Sequence[str], turns: int) -> dict[str, list[Took]]:
     """Let programs take turns; of several settings, the first turn finds the best."""
-    ours_in(folder)  # starts the server
     first = {name: {str(s): (s, run(name, s, folder)) for s in SETTINGS[name]} for name in programs}
     best = {name: min(own.values(), key=lambda one: one[1].seconds) for name, own in first.items()}
     took = {name: [one] for name, (_, one) in best.items()}
@@ -88,7 +101,9 @@ def ours_in(folder: Path) -> Took:
     """Run the config of a folder by `uplift run`."""
     command = [sys.executable, "-m", "flows.cli", "run", "config.yaml", "--refresh", "--quiet"]
     _, peak = _watched([*command, "--json", "summary.json"], folder)
-    return Took(json.loads((folder / "summary.json").read_text())["seconds"], peak, {})
+    summary = json.loads((folder / "summary.json").read_text())
+    stages = {stage["name"]: stage["seconds"] for stage in summary["stages"]}
+    return Took(summary["seconds"], peak, stages=stages)
 
 
 def _watched(command: list[str], folder: Path) -> tuple[str, int]:
@@ -115,7 +130,16 @@ def table(took: dict[str, list[Took]]) -> str:
         peak = statistics.median(one.peak for one in own) / 1e9
         errors = ", ".join(f"{error:.3f}" for error in own[0].errors.values())
         lines.append(f"| {name} | {seconds:.1f} | {ratio} | {peak:.2f} GB | {errors} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_by_stage(took.get(OURS, []))])
+
+
+def _by_stage(ours: Sequence[Took]) -> list[str]:
+    """Median seconds of our stages, in a line after an empty one."""
+    seconds = {
+        name: statistics.median(one.stages[name] for one in ours)
+        for name in (ours[0].stages if ours else ())
+    }
+    return ["", *[", ".join(f"{name} {value:.2f} s" for name, value in seconds.items())]]
 
 
 def _parser() -> argparse.ArgumentParser:

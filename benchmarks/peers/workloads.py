@@ -1,4 +1,8 @@
-"""What is fitted: rows with a known effect, base models and learners."""
+"""What is fitted: rows with a known effect, base models and learners.
+
+The rows are drawn and written by chunks: those of the largest workload, of the shape of Criteo's
+uplift data, never lie in memory whole.
+"""
 
 import json
 from dataclasses import dataclass
@@ -12,6 +16,8 @@ import yaml
 
 FIVE = ("SLearner", "TLearner", "XLearner", "RLearner", "DRLearner")
 FOLDS = 5
+CHUNK = 1_000_000  # rows that are drawn and written at a time
+OF_ROWS = ("y", "w", "e", "tau")  # outcome, arm, its probability, effect
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,7 @@ class Workload:
     kind : type of the features
     trees : of each base model
     known : whether the probability of the arm is known, which only we can be told
+    judged : whether rows are held out and curves judged by half-samples, as by default
     """
 
     rows: int
@@ -33,17 +40,43 @@ class Workload:
     kind: str = "float64"
     trees: int = 100
     known: bool = False
+    judged: bool = False
 
     def write(self, folder: Path) -> None:
-        """Write the data for us (`data.parquet`) and for others (`rows.npz`), and what to fit."""
-        X, y, w, e, tau = draw(self.rows, self.features, self.kind)
-        columns = {f"x{number}": X[:, number] for number in range(self.features)}
-        pq.write_table(pa.table({**columns, "y": y, "w": w, "e": e}), folder / "data.parquet")
-        np.savez(folder / "rows.npz", X=X, y=y, w=w, tau=tau)
+        """Write the data for us (`data.parquet`) and for others (arrays), and what to fit."""
+        names = [f"x{number}" for number in range(self.features)]
+        self._write_rows(folder, names)
         params = {"n_estimators": self.trees, "verbosity": -1}
-        told = {"rows": str(folder / "rows.npz"), "params": params, "learners": self.learners}
+        told = {"rows": str(folder), "params": params, "learners": self.learners}
         (folder / "workload.json").write_text(json.dumps(told))
-        (folder / "config.yaml").write_text(yaml.safe_dump(self._config(folder, [*columns])))
+        (folder / "config.yaml").write_text(yaml.safe_dump(self._config(folder, names)))
+
+    def _write_rows(self, folder: Path, names: list[str]) -> None:
+        arrays = self._arrays(folder)
+        kinds = {**dict.fromkeys(names, self.kind), "y": "float64", "w": "int64", "e": "float64"}
+        schema = pa.schema([(name, pa.from_numpy_dtype(np.dtype(k))) for name, k in kinds.items()])
+        with pq.ParquetWriter(folder / "data.parquet", schema) as file:
+            for number, begin in enumerate(range(0, self.rows, CHUNK)):
+                rows = slice(begin, min(begin + CHUNK, self.rows))
+                X, *others = draw(rows.stop - begin, self.features, self.kind, number)
+                for array, part in zip(arrays, (X, *others), strict=True):
+                    array[rows] = part
+                columns = dict(zip(("y", "w", "e"), others, strict=False))
+                file.write_table(pa.table([*X.T, *columns.values()], schema=schema))
+
+    def _arrays(self, folder: Path) -> list[np.ndarray]:
+        """New files of arrays: features in the layout of columns, and the values of `OF_ROWS`."""
+        kinds = {"X": self.kind, **dict.fromkeys(OF_ROWS, "float64"), "w": "int64"}
+        return [
+            np.lib.format.open_memmap(
+                folder / f"{name}.npy",
+                "w+",
+                kind,
+                (self.rows, self.features) if name == "X" else (self.rows,),
+                fortran_order=True,
+            )
+            for name, kind in kinds.items()
+        ]
 
     def _config(self, folder: Path, features: list[str]) -> dict[str, Any]:
         params = {"n_estimators": self.trees}
@@ -61,13 +94,13 @@ class Workload:
             "learners": list(self.learners),
             "models": {"outcome": outcome, "propensity": propensity, "treatment": outcome},
             "folds": {"n_folds": FOLDS},
-            "evaluation": {"holdout": 0.0, "bootstrap": 0},
+            **({} if self.judged else {"evaluation": {"holdout": 0.0, "bootstrap": 0}}),
         }
 
 
-def draw(rows: int, features: int, kind: str) -> tuple[np.ndarray, ...]:
-    """Features in the layout of columns, outcome, arm, its probability, and effect."""
-    rng = np.random.default_rng(0)
+def draw(rows: int, features: int, kind: str, chunk: int) -> tuple[np.ndarray, ...]:
+    """Features in the layout of columns, and the values of `OF_ROWS`."""
+    rng = np.random.default_rng([0, chunk])
     X = np.empty((rows, features), kind, order="F")
     for column in X.T:
         rng.standard_normal(dtype=column.dtype.type, out=column)
@@ -85,4 +118,8 @@ WORKLOADS = {
     "five-large": Workload(500_000, 50, kind="float32"),
     "t-known": Workload(200_000, 20, T, known=True),
     "t-estimated": Workload(200_000, 20, T),
+    "t-3m": Workload(3_000_000, 12, T, kind="float32", known=True, judged=True),
+    "t-14m": Workload(14_000_000, 12, T, kind="float32", known=True),
+    "dr-14m": Workload(14_000_000, 12, ("DRLearner",), kind="float32", known=True),
+    "small": Workload(2_000, 5, trees=3),
 }

@@ -24,6 +24,7 @@ from flows.inputs.formats.frames import UNREADABLE, as_arrow, as_frame, check_pl
 from flows.inputs.formats.json_lines import JsonFiles
 from flows.inputs.formats.text_files import Asked, Habits, TextFiles, open_text_files
 from flows.inputs.places import Place, check_allowed, compression_of, find_files
+from flows.inputs.room import bytes_of_file, bytes_of_rows, check_room
 from flows.messages.limits import shown
 from flows.messages.progress import Counted, Steps
 
@@ -160,6 +161,7 @@ class FileSource(Source):
             name for name in columns if any(name in n for n in self._names_by_file.values())
         ]
         self._check_each_has(in_files)
+        check_room(self._source, sum(self._least_bytes(f, in_files) for f in self._place.files))
         if self._place.format == "text":
             found, rows = self._text.read(in_files, labels, types)
         else:
@@ -175,6 +177,24 @@ class FileSource(Source):
             found = {file: self._schema(file).names for file in self._place.files}
         for file, names in found.items():
             _check_names(file, names)
+        return found
+
+    def _least_bytes(self, file: str, columns: Sequence[str]) -> int:
+        """What columns of a file take in memory at least, by what it says of itself."""
+        if self._place.format == "parquet":
+            schema = self._schema(file)
+            types = [schema.field(name).type for name in columns]
+            return bytes_of_rows(self._footers[file].num_rows, types)
+        share = len(columns) / len(self._names_by_file[file])
+        return bytes_of_file(self._size(file), self._place.format, share)
+
+    @cached_property
+    def _footers(self) -> dict[str, pa.parquet.FileMetaData]:
+        """What Parquet files say of their rows and columns."""
+        found = {}
+        for file in self._place.files:
+            with self._seekable(file) as place:
+                found[file] = pa.parquet.read_metadata(place)
         return found
 
     @cached_property
@@ -201,8 +221,7 @@ class FileSource(Source):
 
     def _schema(self, file: str) -> pa.Schema:
         if self._place.format == "parquet":
-            with self._seekable(file) as place:
-                return pa.parquet.read_schema(place)
+            return self._footers[file].schema.to_arrow_schema()
         if self._place.format == "feather":
             with self._seekable(file) as place, pa.ipc.open_file(place) as reader:
                 return reader.schema

@@ -31,7 +31,7 @@ def main(fit: Callable[..., Mapping[str, np.ndarray]]) -> None:
     print(json.dumps({"seconds": seconds, "errors": errors}))
 
 
-def rows_of(workload: Mapping[str, Any]) -> tuple[np.ndarray, ...]:
+def rows_of(workload: Mapping[str, Any]) -> list[np.ndarray]:
     """Features in the layout of columns, outcome, arm and true effect."""
-    rows = np.load(workload["rows"])
-    return rows["X"], rows["y"], rows["w"], rows["tau"]
+    folder = Path(workload["rows"])
+    return [np.load(folder / f"{name}.npy") for name in ("X", "y", "w", "tau")]
