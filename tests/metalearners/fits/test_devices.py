@@ -1,0 +1,103 @@
+"""Base models on a device: which they are, and that a missing device is refused, not replaced."""
+
+import warnings
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import xgboost
+from lightgbm import LGBMRegressor
+from sklearn.base import BaseEstimator
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from xgboost import XGBClassifier, XGBRegressor
+
+from metalearners.fits.devices import check_device, on_device
+
+
+class Own(XGBRegressor):
+    """A user's subclass."""
+
+
+class OfCuml(BaseEstimator):
+    """A stand-in: cuML can't be installed without a GPU's libraries."""
+
+    __module__ = "cuml.linear_model"
+
+
+ON_DEVICE = {
+    "xgboost": XGBRegressor(device="cuda"),
+    "of a number": XGBRegressor(device="cuda:1"),
+    "by another name": XGBClassifier(device="gpu"),
+    "of another maker": XGBRegressor(device="sycl:gpu"),
+    "a subclass": Own(device="cuda"),
+    "lightgbm": LGBMRegressor(device_type="cuda"),
+    "lightgbm's alias": LGBMRegressor(device="gpu"),
+    "in a pipeline": make_pipeline(StandardScaler(), XGBRegressor(device="cuda")),
+    "calibrated": CalibratedClassifierCV(XGBClassifier(device="cuda")),
+    "in a grid": GridSearchCV(
+        make_pipeline(Ridge()), {"ridge": [Ridge(), XGBRegressor(device="cuda")]}
+    ),
+    "cuml": OfCuml(),
+}
+ON_CPU = {
+    "xgboost": XGBRegressor(),
+    "xgboost by name": XGBRegressor(device="cpu"),
+    "lightgbm": LGBMRegressor(),
+    "lightgbm by name": LGBMRegressor(device_type="CPU"),
+    "scikit-learn": make_pipeline(StandardScaler(), Ridge()),
+}
+without_gpu_code = pytest.mark.skipif(
+    bool(xgboost.build_info().get("USE_CUDA")), reason="this XGBoost has GPU code"
+)
+
+
+@pytest.mark.parametrize("estimator", ON_DEVICE.values(), ids=ON_DEVICE)
+def test_a_base_model_is_on_a_device_if_a_part_of_it_is(estimator):
+    assert on_device(estimator)
+
+
+@pytest.mark.parametrize("estimator", ON_CPU.values(), ids=ON_CPU)
+def test_other_base_models_are_not(estimator):
+    assert not on_device(estimator)
+    check_device(estimator)
+
+
+@without_gpu_code
+@pytest.mark.parametrize("name", ["xgboost", "of a number", "by another name", "in a pipeline"])
+def test_xgboost_would_fit_on_the_cpu_instead_and_is_refused(name):
+    with pytest.raises(
+        ValueError, match=r"Expected a device for device='\S+' .* fits tau; XGBoost .*xgboost-cpu"
+    ):
+        check_device(ON_DEVICE[name], "tau")
+
+
+@without_gpu_code
+def test_the_check_warns_of_nothing_and_leaves_xgboost_s_messages_on():
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        with pytest.raises(ValueError, match="Expected a device"):
+            check_device(XGBRegressor(device="cuda:99"))
+
+    assert not told
+    assert xgboost.get_config()["verbosity"] == 1
+
+
+def test_a_library_s_own_words_are_passed_on():
+    with pytest.raises(ValueError, match=r"'nonsense'.*xgboost says: Invalid argument for `device"):
+        check_device(XGBRegressor(device="nonsense"))
+    with pytest.raises(ValueError, match="lightgbm says: CUDA Tree Learner was not enabled in"):
+        check_device(LGBMRegressor(device="cuda"))
+    if find_spec("cupy") is None:
+        with pytest.raises(ValueError, match="cuml says: No module named 'cupy'"):
+            check_device(OfCuml())
+
+
+@without_gpu_code
+def test_xgboost_without_a_device_warns_and_fits_on_the_cpu():
+    """What the check is for; without this fallback it could go."""
+    with pytest.warns(UserWarning, match="Device is changed from GPU to CPU"):
+        XGBRegressor(device="cuda", n_estimators=1).fit(np.eye(3), np.arange(3.0))
