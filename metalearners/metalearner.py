@@ -44,7 +44,7 @@ from metalearners.evaluation.overlap import Overlap, overlap
 from metalearners.explainer import Explainable
 from metalearners.export import build_onnx, necessary_onnx_models
 from metalearners.fits.crossfit import CrossFit, check_oos_method
-from metalearners.fits.execute import Executor, joblib_executor, run_stage
+from metalearners.fits.execute import Executor, fits_here, joblib_executor, run_stage
 from metalearners.fits.plan import Regression, fit_param
 from metalearners.fits.store import MemoryStore, Store
 
@@ -315,6 +315,8 @@ class MetaLearner(Explainable, CheckedDeclaration):
             self._check_synchronized()
         self.check(d)
         self.check_models(d, fit_params)
+        if fits_here():
+            self._check_devices(d)
         if store is not None and store.lasting:
             self._check_kept(fit_params, d)
         _warn_of_uncovered_rows(d)

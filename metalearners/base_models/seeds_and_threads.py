@@ -1,4 +1,4 @@
-"""How a base model runs: seeds and threads, also of the models nested in it."""
+"""How a base model runs: seeds, threads and devices, also of the models nested in it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -50,6 +50,19 @@ def fix_order_of_sums(model: Any) -> None:
         fix_order_of_sums(model.steps[-1][1])
     elif isinstance(model, _SUMMING):
         model.set_params(n_jobs=1)
+
+
+def predict_on_cpu(model: Any) -> None:
+    """Have a model that was fitted on a device predict on the CPU, as any machine can.
+
+    XGBoost's would look for its device, and warn of rows that aren't there or of a machine without
+    it. Its parameters stay as they are. Models of other libraries predict on the CPU, but for
+    cuML's.
+    """
+    if isinstance(model, Pipeline):
+        predict_on_cpu(model.steps[-1][1])
+    elif hasattr(model, "get_booster") and model.get_params(deep=False).get("device"):
+        model.get_booster().set_param({"device": "cpu"})
 
 
 def _settings(part: Any, seed: int | None, threads: int | None, within: bool) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from metalearners.base_models.capabilities import as_read_by, takes_arm_as_categ
 from metalearners.base_models.estimators import predict
 from metalearners.base_models.precision import centre_of
 from metalearners.base_models.rows import as_positions, take, with_arm
-from metalearners.base_models.seeds_and_threads import fix_order_of_sums
+from metalearners.base_models.seeds_and_threads import fix_order_of_sums, predict_on_cpu
 from metalearners.base_models.weights import in_rows, routing_weights, weight_argument
 
 _LARGE = 2_000_000  # values of a matrix
@@ -73,6 +73,7 @@ def fit(
         offset = _train(estimator, training)
         _give_back_memory(training.X)
         fix_order_of_sums(estimator)
+        predict_on_cpu(estimator)
         if training.test is not None:
             test = take(training.X, training.test)
             predictions = predict_with(

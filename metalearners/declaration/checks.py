@@ -24,6 +24,7 @@ from metalearners.declaration.by_kind import (
 from metalearners.declaration.declaration import NUISANCE, PROPENSITY_MODEL, TREATMENT, Declaration
 from metalearners.declaration.prefitted import check_prefitted, check_prefitted_kinds
 from metalearners.declaration.trial import TRIAL_ROWS, Arms, check_rows, check_stopping, check_trial
+from metalearners.fits.devices import check_device
 
 
 class CheckedDeclaration(Declaration):
@@ -133,6 +134,12 @@ class CheckedDeclaration(Declaration):
             products = bool(getattr(self, "interactions", False))
             arms = Arms(self.n_variants, products) if kind in self.SWEPT else Arms()
             check_trial(spec, select(few, self.columns(kind)), learnt, who, arms)
+
+    def _check_devices(self, d: Dataset) -> None:
+        """Refuse base models whose device this machine lacks."""
+        for kind in self._kinds_to_fit(d):
+            spec = self.spec(kind)
+            check_device(spec.build(), f"{spec.name} for the {self._stage(kind)} model {kind}")
 
     def _kinds_to_fit(self, d: Dataset) -> list[str]:
         """Model kinds to fit on these rows: no propensity model where propensities are known."""

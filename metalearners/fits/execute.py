@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from joblib import Parallel, cpu_count, delayed, effective_n_jobs
+from joblib.parallel import get_active_backend
 
 from metalearners._typing import Name
 from metalearners.data.dataset import Dataset
@@ -58,3 +59,9 @@ def joblib_executor(n_jobs: int | None = None) -> Executor:
             store.keep(unit.key, fit, unit.label)
 
     return execute
+
+
+def fits_here() -> bool:
+    """Whether joblib's workers are on this machine; those of a cluster have their own devices."""
+    backend, _ = get_active_backend()
+    return type(backend).__module__ == "joblib._parallel_backends"

@@ -2,6 +2,7 @@
 
 from metalearners.base_models.training import Argument, Training, fit
 from metalearners.digests.names import is_kept
+from metalearners.fits.devices import check_device
 from metalearners.fits.store import Store
 from metalearners.fits.unit import Fit, FitUnit
 
@@ -9,9 +10,12 @@ from metalearners.fits.unit import Fit, FitUnit
 def fit_unit(unit: FitUnit, store: Store, threads: int | None = None) -> Fit:
     """Fit a unit's estimator on its training rows and predict its test rows.
 
-    `threads` is its share of the cores (see `build`); None where no other fits run at once.
+    `threads` is its share of the cores (see `build`); None where no other fits run at once. Raises
+    ValueError where the estimator needs a device that this machine lacks: the key of the fit says
+    that it was made on one.
     """
     estimator = unit.estimator.build(unit.seed, threads)
+    check_device(estimator)
     predictions, offset = fit(estimator, training(unit, store), threads)
     return Fit(predictions, estimator if unit.keep else None, offset=offset)
 

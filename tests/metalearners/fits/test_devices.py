@@ -1,21 +1,29 @@
 """Base models on a device: which they are, and that a missing device is refused, not replaced."""
 
+import json
+import pickle
 import warnings
 from importlib.util import find_spec
 
 import numpy as np
 import pytest
 import xgboost
+from joblib import parallel_config, register_parallel_backend
+from joblib.parallel import SequentialBackend
 from lightgbm import LGBMRegressor
 from sklearn.base import BaseEstimator
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from xgboost import XGBClassifier, XGBRegressor
 
+from metalearners import RLearner
+from metalearners.base_models.nesting import parts
+from metalearners.base_models.seeds_and_threads import predict_on_cpu
 from metalearners.fits.devices import check_device, on_device
+from metalearners.fits.estimator_spec import EstimatorSpec
 
 
 class Own(XGBRegressor):
@@ -101,3 +109,73 @@ def test_xgboost_without_a_device_warns_and_fits_on_the_cpu():
     """What the check is for; without this fallback it could go."""
     with pytest.warns(UserWarning, match="Device is changed from GPU to CPU"):
         XGBRegressor(device="cuda", n_estimators=1).fit(np.eye(3), np.arange(3.0))
+
+
+# Learners
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(200, 3))
+W = np.arange(200) % 2
+Y = X[:, 0] + W * X[:, 1] + RNG.normal(size=200)
+ON_GPU = {"device": "cuda", "n_estimators": 2}
+
+
+def r_learner(treatment):
+    small = {"n_estimators": 2}
+    return RLearner(
+        False,
+        2,
+        XGBRegressor,
+        nuisance_model_params=small,
+        propensity_model_factory=XGBClassifier,
+        propensity_model_params=small,
+        treatment_model_factory=XGBRegressor,
+        treatment_model_params=treatment,
+        n_folds=2,
+        random_state=0,
+    )
+
+
+@without_gpu_code
+def test_a_learner_refuses_a_missing_device_before_it_fits_anything(monkeypatch):
+    fitted = []
+    monkeypatch.setattr("metalearners.fits.execute.fit_unit", lambda *unit: fitted.append(unit))
+    match = "Expected a device .* fits XGBRegressor for the treatment model treatment_model; XGB"
+    with pytest.raises(ValueError, match=match):
+        r_learner(ON_GPU).fit(X, Y, W)
+
+    assert not fitted
+
+
+@without_gpu_code
+def test_where_a_cluster_fits_its_workers_say_that_they_lack_the_device():
+    class Cluster(SequentialBackend):
+        """A backend that isn't joblib's own."""
+
+    register_parallel_backend("cluster", Cluster)
+    refused = pytest.raises(ValueError, match=r"Expected a device .* fits XGBRegressor; XGBoost")
+    with parallel_config("cluster"), refused:
+        r_learner(ON_GPU).fit(X, Y, W)
+
+
+@pytest.mark.filterwarnings("ignore:.*Device is changed from GPU to CPU")
+@pytest.mark.parametrize("wrap", [lambda model: model, make_pipeline], ids=["plain", "pipeline"])
+def test_a_fitted_model_predicts_on_the_cpu_and_keeps_its_parameters(wrap):
+    model = wrap(XGBRegressor(**ON_GPU))
+    model.fit(X, Y)
+    before = model.predict(X)
+    predict_on_cpu(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = pickle.loads(pickle.dumps(model)).predict(X)
+
+    booster = (model[-1] if isinstance(model, Pipeline) else model).get_booster()
+    assert json.loads(booster.save_config())["learner"]["generic_param"]["device"] == "cpu"
+    assert any(part.device == "cuda" for part in parts(model) if isinstance(part, XGBRegressor))
+    np.testing.assert_array_equal(before, again)
+
+
+def test_the_device_is_part_of_a_fit_s_key():
+    digests = {EstimatorSpec(XGBRegressor, {"device": device}).digest for device in ("cpu", "cuda")}
+
+    assert len(digests) == 2
