@@ -15,7 +15,7 @@ from metalearners.data.dataset import Dataset
 from metalearners.fits.plan import Regression, plan_stage
 from metalearners.fits.store import MemoryStore
 from metalearners.fits.unit import FitUnit
-from metalearners.workers.auto import Batch, Work, decide, memory_takes
+from metalearners.workers.auto import Batch, Work, decide, resources_take
 from metalearners.workers.processes import Processes
 from metalearners.workers.protocol import Workers
 from metalearners.workers.shared_inputs import SharedInputs
@@ -66,12 +66,12 @@ class Parallelism:
 def choose(
     asked: Literal["auto"] | ParallelismConfig, work: Work, tuned: Parallelism | None = None
 ) -> Parallelism:
-    """The setting of a run: its config's, else a profile's if memory takes it, else the rule's."""
+    """The setting of a run: its config's, else a profile's, if resources take it, or the rule's."""
     if asked != "auto":
         return as_asked(asked, cpu_count())
     here, passed_over = machine(), ""
     if tuned is not None:
-        most, why = memory_takes(tuned.runner, work, here)
+        most, why = resources_take(tuned.runner, work, here)
         if tuned.workers <= most:
             return tuned
         passed_over = f"Not the {tuned.workers} at a time that `uplift tune` found best, as {why}. "

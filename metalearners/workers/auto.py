@@ -1,7 +1,8 @@
 """The rule that spreads fits over a machine's cores: plain numbers and estimators in.
 
 1. Fits run side by side first, a core each, as they lose nothing to each other. There are no more
-   of them than cores, than fits in the larger stage, and than memory takes.
+   of them than cores, than fits in the larger stage, and than memory takes. If any of them is on a
+   device, such as a GPU, there is one at a time: the device is shared, and so is its memory.
 2. Cores that are left over go inside the fits.
 3. The fits are threads of one process, which cost nothing to start. Fits that hold the
    interpreter's lock wait for each other there. Where a guess at their time says that it is
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from metalearners.fits.devices import on_device
 from metalearners.workers.fit_costs import Cost, fit_bytes, fit_cost
 
 START_SECONDS = 2.0
@@ -57,6 +59,11 @@ class Work:
     def most(self) -> int:
         """Number of fits of the larger stage: more never run at a time."""
         return max([1, *(sum(batch.fits for batch in stage) for stage in self.stages)])
+
+    @property
+    def on_device(self) -> bool:
+        """Whether any fit is on a device, such as a GPU."""
+        return any(on_device(batch.estimator) for batch in self.batches)
 
     @property
     def fit_bytes(self) -> float:
@@ -127,13 +134,19 @@ def most_at_a_time(runner: str, work: Work, machine: Machine) -> tuple[int, str]
     limits = [
         (machine.cores, cores),
         (work.most, f"no stage has more than {work.most}"),
-        memory_takes(runner, work, machine),
+        resources_take(runner, work, machine),
     ]
     return min(limits, key=lambda limit: limit[0])
 
 
-def memory_takes(runner: str, work: Work, machine: Machine) -> tuple[int, str]:
-    """How many fits at a time the memory takes, and why no more."""
+def resources_take(runner: str, work: Work, machine: Machine) -> tuple[int, str]:
+    """How many fits at a time memory and devices take, and why no more."""
+    if work.on_device:
+        return 1, "some are on a device, which takes one at a time"
+    return _memory_takes(runner, work, machine)
+
+
+def _memory_takes(runner: str, work: Work, machine: Machine) -> tuple[int, str]:
     own_bytes = _PROCESS_BYTES if runner == "process" else 0
     room, each = _SPARE * machine.memory, max(1.0, work.fit_bytes + own_bytes)
     why = f"each takes some {each / 1e9:.1f} GB of the {room / 1e9:.1f} GB to be had"

@@ -30,6 +30,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 from threadpoolctl import threadpool_info
+from xgboost import XGBRegressor
 
 from flows.config.reading import parse_config
 from flows.config.sections import ParallelismConfig
@@ -183,7 +184,19 @@ def test_fits_that_learners_share_are_counted_once(api, settings):
     ]
 
 
+def test_a_device_takes_one_fit_at_a_time_also_beside_fits_on_the_cpu():
+    on_device = work(XGBRegressor(device="cuda"))
+    mixed = Work([work().stages[0], on_device.stages[0]], 10, 80)
+
+    for asked in (on_device, mixed, work(make_pipeline(XGBRegressor(device="cuda")))):
+        assert found(asked, cores=16) == ("serial", 1, 16)
+        assert settings_within(Machine(16, GB), asked) == [("serial", 1, 1), ("serial", 1, 16)]
+    assert found(work(XGBRegressor(device="cpu")), cores=16) == ("thread", 16, 1)
+
+
 def test_reasons_name_what_decided():
+    on_device = work(XGBRegressor(device="cuda"))
+    assert "on a device, which takes one" in decide(on_device, Machine(16, GB)).reason
     assert "there are 2 cores" in decide(work(), Machine(2, GB)).reason
     assert "no stage has more than 5" in decide(work(fits=5, later=1), Machine(16, GB)).reason
     little = decide(work(rows=10_000_000, columns=100), Machine(16, 50 * GB)).reason
@@ -591,6 +604,17 @@ def test_a_profile_is_passed_over_where_memory_is_too_little():
     assert passed_over.chosen_by == "rule"
     assert passed_over.workers == 1
     assert "Not the 2 at a time that `uplift tune` found best, as each takes" in passed_over.reason
+
+
+def test_a_profile_is_passed_over_where_a_device_takes_one_fit():
+    tuned = Parallelism("thread", 2, 1, "profile")
+    on_device = work(XGBRegressor(device="cuda"))
+
+    got = choose("auto", on_device, tuned)
+    assert (got.runner, got.workers, got.chosen_by) == ("serial", 1, "rule")
+    assert "Not the 2 at a time" in got.reason
+    asked = ParallelismConfig(runner="thread", workers=1)
+    assert choose(asked, on_device).runner == "thread"
 
 
 def test_run_with_a_damaged_profile_says_so(run, settings):
