@@ -10,6 +10,7 @@ import pandas as pd
 from flows.errors import InputError
 from metalearners.base_models.capabilities import takes_missing
 from metalearners.base_models.weights import weight_argument
+from metalearners.fits.devices import check_device
 from metalearners.metalearner import MetaLearner
 
 # What LightGBM takes in no name of a feature.
@@ -37,6 +38,15 @@ def check_model(who: str, kind: str, learner: MetaLearner, X: pd.DataFrame, weig
         raise InputError(
             f"Expected a base model whose fit takes sample_weight; {model} doesn't. Name another."
         )
+
+
+def check_device_of(place: str, kind: str, learner: MetaLearner) -> None:
+    """Refuse a base model whose device this machine lacks; `place` is its place in the config."""
+    estimator = learner.spec(kind).build()
+    try:
+        check_device(estimator, f"{type(estimator).__name__} of {place}")
+    except ValueError as error:
+        raise InputError(str(error)) from None
 
 
 def odd_names(names: Collection[str]) -> list[str]:

@@ -12,7 +12,7 @@ import pandas as pd
 from flows.config.sections import Config
 from flows.errors import Faults, InputError
 from flows.inputs.encoders import with_encoders
-from flows.inputs.model_checks import check_model, check_names
+from flows.inputs.model_checks import check_device_of, check_model, check_names
 from flows.inputs.models import (
     REFERENCE,
     learners_of,
@@ -288,6 +288,8 @@ def _check_models(columns: Columns, config: Config, faults: Faults) -> None:
             )
             faults.judge(place, partial(check_model, *about, data.weight is not None))
             faults.judge("names of features", partial(check_names, *about), [place])
+            if config.parallelism == "auto" or config.parallelism.address is None:
+                faults.judge(place, partial(check_device_of, place, kind, learner))
 
 
 def _try_models(study: Study, faults: Faults) -> None:

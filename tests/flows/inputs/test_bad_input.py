@@ -25,6 +25,7 @@ import yaml
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from xgboost import build_info
 
 from flows.config.files import check_file
 from flows.config.reading import load_config, parse_config
@@ -32,6 +33,7 @@ from flows.config.sections import ModelSpec
 from flows.errors import InputError
 from flows.inputs.models import resolve
 from flows.inputs.source import open_source
+from flows.inputs.study import load_study
 from flows.launch import start
 from flows.loading import load
 from flows.runs import find_run
@@ -1241,6 +1243,26 @@ def test_base_model_is_refused_before_data_are_read(changes, match):
     source = {} if "weight" in changes.get("data", {}) else {"source": "nowhere.parquet"}
     refused(match, merged(changes, data(**source)))
     assert not Path("trap").exists()
+
+
+DEVICES = {
+    "xgboost": (
+        model("xgboost.XGBRegressor", device="cuda"),
+        r"Expected a device for device='cuda' .* XGBRegressor of models\.outcome; .* leave out",
+    ),
+    "lightgbm": (
+        model("lightgbm.LGBMRegressor", "treatment", device_type="cuda"),
+        r"LGBMRegressor of models\.treatment; lightgbm says: CUDA Tree Learner was not enabled",
+    ),
+}
+
+
+@pytest.mark.skipif(build_info().get("USE_CUDA", False), reason="this XGBoost has GPU code")
+@pytest.mark.parametrize(("changes", "match"), DEVICES.values(), ids=DEVICES)
+def test_a_missing_device_is_refused_except_where_a_cluster_fits(changes, match):
+    refused(match, changes)
+    cluster = {"parallelism": {"runner": "dask", "address": "tcp://nowhere:8786"}}
+    load_study(parse_config(merged(CONFIG, changes | cluster)))
 
 
 MISSING = {"x": [None, *range(119)]}
