@@ -19,7 +19,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from xgboost import XGBClassifier, XGBRegressor
 
-from metalearners import RLearner
+from metalearners import RLearner, TLearner
 from metalearners.base_models.nesting import parts
 from metalearners.base_models.seeds_and_threads import predict_on_cpu
 from metalearners.fits.devices import check_device, on_device
@@ -179,3 +179,43 @@ def test_the_device_is_part_of_a_fit_s_key():
     digests = {EstimatorSpec(XGBRegressor, {"device": device}).digest for device in ("cpu", "cuda")}
 
     assert len(digests) == 2
+
+
+# On a GPU
+
+
+@pytest.fixture
+def gpu():
+    """The name of a device, where there is one."""
+    name = "cuda"
+    try:
+        check_device(XGBRegressor(device=name))
+    except ValueError as missing:
+        pytest.skip(str(missing))
+    return name
+
+
+def t_learner(device, rows):
+    params = {"device": device, "n_estimators": 50, "max_depth": 4, "n_jobs": 1}
+    made = TLearner(False, 2, XGBRegressor, nuisance_model_params=params, n_folds=3, random_state=0)
+    return made.fit(*rows)
+
+
+@pytest.mark.gpu
+def test_effects_from_a_gpu_are_as_good_as_those_of_the_cpu(gpu):
+    """Warnings are errors here: XGBoost warns where it falls back to the CPU."""
+    rng = np.random.default_rng(1)
+    features, w = rng.normal(size=(20_000, 5)).astype(np.float32), np.arange(20_000) % 2
+    tau = 1 + features[:, 0]
+    y = features[:, 1] + w * tau + rng.normal(size=20_000)
+    learners = {device: t_learner(device, (features, y, w)) for device in (gpu, "cpu")}
+    on_gpu, on_cpu = (one.predict(features, is_oos=False)[:, 0, 0] for one in learners.values())
+    errors = [np.sqrt(np.mean((found - tau) ** 2)) for found in (on_gpu, on_cpu)]
+
+    assert errors[0] == pytest.approx(errors[1], rel=0.05)
+    assert np.corrcoef(on_gpu, on_cpu)[0, 1] > 0.98
+    served = pickle.loads(pickle.dumps(learners[gpu])).predict(features, is_oos=True)
+    np.testing.assert_array_equal(served, learners[gpu].predict(features, is_oos=True))
+    (model, _) = learners[gpu].overall_models()["variant_outcome_model"]
+    config = json.loads(model.get_booster().save_config())
+    assert config["learner"]["generic_param"]["device"] == "cpu"
