@@ -1,5 +1,6 @@
 """The results of a run in numbers, which its summary and its report read."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -99,7 +100,8 @@ def evaluate(
     versions : dict
         Of packages, for the bundle.
     spread : Parallelism
-        How many learners are judged at a time, and with how many threads each.
+        How many parts of it run at a time, such as the judging of one learner, and with how many
+        threads each.
     """
     d = study.dataset
     steps = Steps("evaluate", 3 + len(study.learners) * d.n_variants)
@@ -109,34 +111,54 @@ def evaluate(
         learner.adopt(d, nuisances, {k: f for k, f in own.items() if k not in nuisances})
     shared = _columns_of(EVALUATION, fitted)
     scores = study.reference.scores(d, shared)
+    judge = partial(_learner_result, study, _judging_scores(study, scores, fitted), fitted, steps)
+    parts: list[Callable[[], Any]] = [
+        *(partial(judge, name) for name in study.learners),  # first, as they may take longest
+        partial(_averages, study, scores, shared, steps),
+        partial(balance, d.X, d.w, d.n_variants, d.weight, d.groups),
+        partial(_bundle, study, versions),
+    ]
+    *judged, averages, balanced, bundle = side_by_side(_call, parts, *spread.on_this_machine)
+    steps.count()
+    study.warnings.extend(averages["caveats"])
+    results = Results(
+        **averages,
+        learners=_ranked(dict(zip(study.learners, judged, strict=True))),
+        balance=balanced,
+        estimates=_estimates(study, bundle),
+        bundle=bundle,
+    )
+    steps.count()
+    return results
+
+
+def _call(part: Callable[[], Any]) -> Any:
+    return part()
+
+
+def _averages(
+    study: Study, scores: Floats, shared: dict[Name, Array], steps: Steps
+) -> dict[str, Any]:
+    """The entries of `Results` about average effects and propensities."""
+    d = study.dataset
     propensity = study.reference.with_known(shared, d.propensity)[PROPENSITY_MODEL, "0"]
     clip = study.reference.clip_of(d)
     carried = overlap(propensity, clip, d.w, d.weight)
     arms = _arm_results(study, scores, carried)
-    caveats = _adjusted_away(study, scores, arms)
-    study.warnings.extend(caveats)
-    steps.count()
-    design, bundle = _design_fit(study, clip.apply(propensity)), _bundle(study, versions)
-    estimates = _estimates(study, bundle)
-    steps.count()
-    balanced = balance(d.X, d.w, d.n_variants, d.weight, d.groups)
-    steps.count()
+    design = _design_fit(study, clip.apply(propensity))
     # A propensity model without the strata can't match their shares.
     sees_strata = study.config.data.strata in (None, *study.schema.names)
-    return Results(
-        arms=arms,
-        caveats=caveats,
-        learners=_learner_results(study, scores, fitted, spread, steps),
-        propensity=propensity,
-        clip=clip,
-        overlap=carried,
-        design=design,
-        balance=balanced,
-        losses=[_loss(d, k, shared) for k in range(d.n_variants)],
-        estimates=estimates,
-        bundle=bundle,
-        looks_randomised=design is not None and design.looks_randomised and sees_strata,
-    )
+    steps.count()
+    return {
+        "arms": arms,
+        "caveats": _adjusted_away(study, scores, arms),
+        "propensity": propensity,
+        "clip": clip,
+        "overlap": carried,
+        "design": design,
+        "losses": [_loss(d, k, shared) for k in range(d.n_variants)],
+        "looks_randomised": design is not None and design.looks_randomised and sees_strata,
+    }
 
 
 def _columns_of(name: str, fitted: dict[Name, CrossFit]) -> dict[Name, Array]:
@@ -226,13 +248,8 @@ def _doubt(study: Study, found: Overlap, k: int) -> str:
     )
 
 
-def _learner_results(
-    study: Study, scores: Floats, fitted: dict[Name, CrossFit], spread: Parallelism, steps: Steps
-) -> dict[str, LearnerResult]:
-    """Learners by name, judged side by side; rankings are tested over all of them."""
-    judge = partial(_learner_result, study, _judging_scores(study, scores, fitted), fitted, steps)
-    judged = side_by_side(judge, study.learners, *spread.on_this_machine)
-    learners = dict(zip(study.learners, judged, strict=True))
+def _ranked(learners: dict[str, LearnerResult]) -> dict[str, LearnerResult]:
+    """Learners with the p-values of their rankings, which are tested over all of them."""
     adjusted = ranking_p_values({name: own.gains for name, own in learners.items()})
     return {name: replace(own, ranking=adjusted[name]) for name, own in learners.items()}
 
