@@ -110,8 +110,10 @@ def _of_package(part: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     wanted: dict[str, Any] = {}
     if package == "lightgbm":
         # Without these, it chooses its histogram layout by a timing test, and its sums depend on
-        # the number of threads (LightGBM documentation, parameter `deterministic`).
-        layout = {} if "force_col_wise" in given else {"force_row_wise": True}
+        # the number of threads (LightGBM documentation, parameter `deterministic`). With a thread a
+        # fit, histograms by columns are as fast on few rows and take a third less time on many,
+        # and they need no second copy of the bins.
+        layout = {} if "force_row_wise" in given else {"force_col_wise": True}
         quiet = {} if "verbose" in given else {"verbosity": -1}
         wanted = {"deterministic": True, **layout, **quiet}
     elif package == "catboost":

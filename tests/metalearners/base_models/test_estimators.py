@@ -143,9 +143,9 @@ def test_lightgbm_gives_the_same_bits_on_any_number_of_threads(params):
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        ({}, {"deterministic": True, "force_row_wise": True, "verbosity": -1}),
-        ({"deterministic": False}, {"deterministic": False, "force_row_wise": True}),
-        ({"force_col_wise": True}, {"force_col_wise": True, "force_row_wise": None}),
+        ({}, {"deterministic": True, "force_col_wise": True, "verbosity": -1}),
+        ({"deterministic": False}, {"deterministic": False, "force_col_wise": True}),
+        ({"force_row_wise": True}, {"force_row_wise": True, "force_col_wise": None}),
         ({"verbose": 1}, {"verbose": 1, "verbosity": None}),
         ({"verbosity": 2}, {"verbosity": 2}),
     ],
@@ -157,12 +157,12 @@ def test_lightgbm_is_made_to_repeat_unless_told_otherwise(given, expected):
 
 
 def test_lightgbm_is_made_to_repeat_inside_other_models_too():
-    model = make_pipeline(StandardScaler(), LGBMRegressor(force_col_wise=True))
+    model = make_pipeline(StandardScaler(), LGBMRegressor(force_row_wise=True))
     built = EstimatorSpec(GridSearchCV, {"estimator": model, "param_grid": {}}).build(seed=4)
 
     found = built.estimator.named_steps["lgbmregressor"].get_params()
-    assert found["deterministic"] is found["force_col_wise"] is True
-    assert "force_row_wise" not in found
+    assert found["deterministic"] is found["force_row_wise"] is True
+    assert "force_col_wise" not in found
     assert found["random_state"] == 4
 
 
