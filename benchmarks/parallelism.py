@@ -104,14 +104,20 @@ def fitted(plans: list[Plan], store: MemoryStore, setting: Parallelism, limit: f
 
 
 def study_of(
-    n: int, p: int, models: dict[str, Any], learners: list[str], folds: int = 5, levels: int = 0
+    n: int,
+    p: int,
+    models: dict[str, Any],
+    learners: list[str],
+    folds: int = 5,
+    levels: int = 0,
+    arms: int = 2,
 ) -> Study:
     """A study of simulated data; the last three features are texts where they have levels."""
     rng = np.random.default_rng(0)
     data = pd.DataFrame(rng.normal(size=(n, p)), columns=[f"x{j}" for j in range(p)])
     for name in data.columns[-3:] if levels else ():
         data[name] = rng.integers(levels, size=n).astype(str) + " level"
-    data["w"] = rng.integers(0, 2, n)
+    data["w"] = rng.integers(0, arms, n)
     data["y"] = data["x0"] + data["w"] * (1 + data["x1"]) + rng.normal(size=n)
     data.to_parquet("data.parquet")
     config = {
