@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from time import process_time
 from typing import Any
@@ -69,8 +70,9 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def count_reads(client: Client) -> None:
-    """Have each worker count from now on how often it reads each input from the storage."""
+def prepare(client: Client, module: str) -> None:
+    """Have each worker import a module, and count from now on what it reads from the storage."""
+    client.run(import_module, module)
     client.run(_count)
 
 

@@ -28,6 +28,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from math import gcd
 from pathlib import Path
 from statistics import mean, median
 from unittest import mock
@@ -35,7 +36,7 @@ from uuid import uuid4
 
 from matplotlib.figure import Figure
 
-from benchmarks.dask_cluster import cluster, count_reads, reads
+from benchmarks.dask_cluster import cluster, prepare, reads
 from benchmarks.parallelism import lightgbm, model, study_of
 from benchmarks.sleeping_fits import sleep_here
 from flows.fitting.parallelism import Parallelism
@@ -49,7 +50,6 @@ from metalearners.fits.unit import FitUnit
 from metalearners.workers import dask
 
 LEARNERS = ["SLearner", "TLearner", "XLearner", "RLearner", "DRLearner"]
-PROCESSES = 8  # at most
 SIZE = {"n": 20_000, "p": 10, "arms": 6, "folds": 50}
 HEAD = (
     *("fits", "slots", "units", "ideal s", "measured s", "efficiency", "of slots"),
@@ -111,6 +111,7 @@ def main() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--slots", type=int, nargs="+", default=[16, 64, 256])
+    parser.add_argument("--processes", type=int, default=8, help="at most, for all slots")
     parser.add_argument("--times", type=float, nargs="+", default=[1, 10], help="longer fits")
     parser.add_argument("--lengths", type=_lengths, help="OUTCOME,PROPENSITY,TREATMENT in seconds")
     parser.add_argument("--flow", action="store_true", help="with a task of Prefect's for each fit")
@@ -174,8 +175,8 @@ def measure(lengths: dict[str, float], slots: int, options: argparse.Namespace) 
     plans, _ = planned(study)
     sleeps = [[lengths[role(u, k)] for u in p.longest_first] for k, p in enumerate(plans)]
     lasting = [seconds for stage in sleeps for seconds in stage]
-    with cluster(slots, min(PROCESSES, slots)) as (client, clocks):
-        count_reads(client)
+    with cluster(slots, gcd(options.processes, slots)) as (client, clocks):
+        prepare(client, sleep_here.__module__)
         before = [clock() for clock in clocks]
         address = client.scheduler.address
         with mock.patch.object(dask, "fit_here", sleep_here):
