@@ -22,6 +22,8 @@ import argparse
 import contextlib
 import heapq
 import os
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -93,6 +95,7 @@ def main() -> None:
     """Measure lengths of real fits, then the makespan of sleeping ones, and print a table."""
     options = _parser().parse_args()
     os.environ[IMPORT_ROOTS_VARIABLE] = "benchmarks"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the cluster ends too
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         if options.flow:
             _begin_server()
