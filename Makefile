@@ -8,7 +8,7 @@ SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13)
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3 python, \
 	$(shell $(p) -c '$(SUPPORTED)' 2>/dev/null && echo $(p))))
 
-.PHONY: run serve setup test test-slow lint ruff ruff-format mypy bench simulate constraints newest
+.PHONY: run serve setup test test-slow lint ruff ruff-format mypy bench bench-full simulate constraints newest
 
 run: $(VENV)/.run ## the main job on the bundled data
 	$(BIN)/uplift run deployments/configs/rand_hie.yaml
@@ -36,10 +36,19 @@ ruff-format: $(VENV)/.dev
 mypy: $(VENV)/.dev
 	$(BIN)/mypy
 
-bench: $(VENV)/.dev ## what orchestration costs and what `parallelism: auto` loses: half an hour
+bench: $(VENV)/.dev ## beside other packages and a bare loop, and what orchestration costs: 10 minutes
+	$(BIN)/python -m benchmarks.peers small five t-known --packages uplift-flows,loop,metalearners --turns 3
+	$(BIN)/python benchmarks/overhead.py stage task command
+
+bench-full: $(VENV)/.dev ## all benchmarks, large data and every package too: hours
+	$(BIN)/python -m benchmarks.peers
 	$(BIN)/python benchmarks/overhead.py runs stage task small large second command
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/dask_and_processes.py
+	$(BIN)/python -m benchmarks.scale_out
 	$(BIN)/python -m benchmarks.parallelism
+	$(BIN)/python -m benchmarks.shared_bins --seeds 50
 
 simulate: $(VENV)/.dev ## checks intervals and rankings on thousands of draws: an hour
 	$(BIN)/python -m benchmarks.simulate

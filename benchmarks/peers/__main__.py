@@ -41,10 +41,13 @@ _PARALLEL = [
     {"folds": 1, "models": 2, "threads": 1},
     {"folds": 1, "models": 1, "threads": 2},
 ]
+# Each learner with nuisance models of its own; above, with those that the package lets them share.
+_APART = [{**setting, "apart": 1} for setting in _PARALLEL]
 SETTINGS: dict[str, list[dict[str, int]]] = {
     OURS: [{}],
     "loop": _BOTH,
     "metalearners": _PARALLEL,
+    "metalearners-apart": _APART,
     "econml": [{"threads": 2}],
     "causalml": [{"threads": 2}],
     "doubleml": [{"folds": 2, "threads": 1}],
@@ -88,8 +91,9 @@ def run(program: str, setting: dict[str, int], folder: Path) -> Took:
     """Run a program once."""
     if program == OURS:
         return ours_in(folder)
-    python = sys.executable if program == "loop" else python_of(program)
-    script = FITS / ("loop.py" if program == "loop" else f"{program}_package.py")
+    package = program.removesuffix("-apart")
+    python = sys.executable if program == "loop" else python_of(package)
+    script = FITS / ("loop.py" if program == "loop" else f"{package}_package.py")
     # Without PYTHONPATH, by which our package could hide another of its name.
     command = [str(python), "-E", "-s", "-W", "ignore", str(script)]
     command += [str(folder / "workload.json"), json.dumps(setting)]

@@ -29,7 +29,8 @@ def fit(
         "propensity_model_factory": LGBMClassifier,
         "propensity_model_params": params,
     }
-    shared = prefitted(X, y, w, params, setting) if len(learners) > 1 else {}
+    share = len(learners) > 1 and not setting.get("apart")
+    shared = prefitted(X, y, w, params, setting) if share else {}
     effects = {}
     for name in learners:
         kind = getattr(metalearners, name)
