@@ -85,8 +85,9 @@ def balance(
     X = X if as_frame(X) is None else as_pandas(X)
     member = None if groups is None else cluster_codes(len(w), groups)
     arms = [_Arm.of(w == k, weight, member) for k in range(n_variants)]
-    columns = [_as_numbers(X, j) for j in range(X.shape[1])]
     together = groups is not None  # else no cluster has rows of two arms
+    # A column at a time: all of them as floats may be twice the features themselves.
+    columns = (_as_numbers(X, j) for j in range(X.shape[1]))
     found = np.array([list(_compare(arms, together, *column)) for column in columns])
     difference, error, tests = found[:, :, 0], found[:, :, 1], found[:, :, 2]
     worth = effective_clusters(w, groups, weight)

@@ -160,7 +160,8 @@ class _Cells:
         n = len(weight)
         arm = np.zeros(n, dtype=np.int64) if arms is None else np.asarray(arms).astype(np.int64)
         if groups is None:
-            return cls(np.arange(n), np.arange(n), arm, weight)
+            rows = np.arange(n)
+            return cls(rows, rows, arm, weight)
         member, n_arms = pd.factorize(np.asarray(groups))[0], int(arm.max()) + 1
         cells, of_row = np.unique(member * n_arms + arm, return_inverse=True)
         return cls(of_row, *np.divmod(cells, n_arms), _sums(of_row, weight))

@@ -105,10 +105,11 @@ def overlap(
     """
     bounds = clip if isinstance(clip, Clip) else Clip.of(clip, np.ones(propensity.shape[1]))
     known = ~np.isnan(propensity).any(axis=1)
-    propensity = propensity[known]
-    own = None if weight is None else weight[known]
+    if not known.all():
+        propensity = propensity[known]
+        w, weight = (None if x is None else x[known] for x in (w, weight))
     none: Floats = np.zeros(propensity.shape[1])
-    carried = none if w is None else weight_clipped(propensity, bounds, w[known], own)
+    carried = none if w is None else weight_clipped(propensity, bounds, w, weight)
     outside = bounds.outside(propensity).any(axis=1)
     return Overlap(
         smallest=propensity.min(axis=0),
@@ -128,9 +129,11 @@ def weight_clipped(
     :math:`v_i`, and of its own rows' weights in the score, :math:`v_i / \hat e_k(X_i)`.
     """
     v = np.ones(len(w)) if weight is None else weight
-    raised = propensity < clip.lower
-    own = (w[:, None] == np.arange(propensity.shape[1])) * v[:, None] / clip.apply(propensity)
-    of_all, of_own = ((raised * one).sum(axis=0) for one in (v[:, None], own))
-    total = own.sum(axis=0)
-    by_own = np.divide(of_own, total, out=np.zeros(len(total)), where=total > 0)
-    return np.asarray(np.maximum(of_all / v.sum(), by_own))
+    shares = []
+    for k, e in enumerate(propensity.T):
+        raised, own = e < clip.lower[k], w == k
+        score = v[own] / np.clip(e[own], clip.lower[k], clip.upper[k])
+        of_all, total = v[raised].sum() / v.sum(), score.sum()
+        by_own = score[raised[own]].sum() / total if total > 0 else 0.0
+        shares.append(max(of_all, by_own))
+    return np.array(shares)
