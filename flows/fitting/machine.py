@@ -10,10 +10,13 @@ from joblib import cpu_count
 from metalearners.workers.auto import Machine
 
 _CGROUPS = Path("/sys/fs/cgroup")
-# The files of a limit and of what is used, and the entry for pages of files: version 2, version 1.
+# The files of a limit and of what is used, and the entries for pages of files: versions 2 and 1.
 _FIGURES = (
-    ("memory.max", "memory.current", "inactive_file"),
-    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ("memory.max", "memory.current", ("inactive_file", "active_file")),
+    (
+        *("memory.limit_in_bytes", "memory.usage_in_bytes"),
+        ("total_inactive_file", "total_active_file"),
+    ),
 )
 
 
@@ -42,6 +45,6 @@ def _left(folder: Path) -> Iterator[int]:
         with contextlib.suppress(OSError, ValueError):  # the other version's, or no limit
             lines = (folder / "memory.stat").read_text().splitlines()
             # Pages of files, which count as used, are given up as soon as memory is short.
-            files = sum(int(line.split()[1]) for line in lines if line.split()[0] == cached)
+            files = sum(int(line.split()[1]) for line in lines if line.split()[0] in cached)
             used = int((folder / usage).read_text()) - files
             yield max(0, int((folder / limit).read_text()) - used)

@@ -25,6 +25,8 @@ from metalearners.store import CachedStore
 from metalearners.workers.protocol import Workers
 from metalearners.workers.threads import InProcess, limited_blas
 
+_LONGEST_TURN = 5.0  # seconds
+
 
 @dataclass(eq=False)
 class Workspace:
@@ -52,10 +54,12 @@ class Workspace:
         """A stage's turn to start, until it calls what this yields.
 
         The server has several requests to answer for each start. Where stages start one after the
-        other, the first has its answers sooner, and its fits keep the cores busy.
+        other, the first has its answers sooner, and its fits keep the cores busy. Where a turn
+        takes long, as the server is away, the others don't wait for its end.
         """
         with contextlib.ExitStack() as held:
-            held.enter_context(self._starting)
+            if self._starting.acquire(timeout=_LONGEST_TURN):
+                held.callback(self._starting.release)
             if self._ended is not None:
                 raise self._ended
             yield held.close

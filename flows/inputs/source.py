@@ -24,7 +24,7 @@ from flows.inputs.formats.frames import UNREADABLE, as_arrow, as_frame, check_pl
 from flows.inputs.formats.json_lines import JsonFiles
 from flows.inputs.formats.text_files import Asked, Habits, TextFiles, open_text_files
 from flows.inputs.places import Place, check_allowed, compression_of, find_files
-from flows.inputs.room import bytes_of_file, bytes_of_rows, check_room
+from flows.inputs.room import check_room, least_bytes
 from flows.messages.limits import shown
 from flows.messages.progress import Counted, Steps
 
@@ -161,7 +161,10 @@ class FileSource(Source):
             name for name in columns if any(name in n for n in self._names_by_file.values())
         ]
         self._check_each_has(in_files)
-        check_room(self._source, sum(self._least_bytes(f, in_files) for f in self._place.files))
+        if self._place.format == "parquet":
+            parts = self._stated.values()
+            least = (least_bytes(n, [s.field(name).type for name in in_files]) for n, s in parts)
+            check_room(self._source, sum(least))
         if self._place.format == "text":
             found, rows = self._text.read(in_files, labels, types)
         else:
@@ -179,22 +182,14 @@ class FileSource(Source):
             _check_names(file, names)
         return found
 
-    def _least_bytes(self, file: str, columns: Sequence[str]) -> int:
-        """What columns of a file take in memory at least, by what it says of itself."""
-        if self._place.format == "parquet":
-            schema = self._schema(file)
-            types = [schema.field(name).type for name in columns]
-            return bytes_of_rows(self._footers[file].num_rows, types)
-        share = len(columns) / len(self._names_by_file[file])
-        return bytes_of_file(self._size(file), self._place.format, share)
-
     @cached_property
-    def _footers(self) -> dict[str, pa.parquet.FileMetaData]:
-        """What Parquet files say of their rows and columns."""
+    def _stated(self) -> dict[str, tuple[int, pa.Schema]]:
+        """Number of rows and schema that each Parquet file states."""
         found = {}
         for file in self._place.files:
             with self._seekable(file) as place:
-                found[file] = pa.parquet.read_metadata(place)
+                footer = pa.parquet.read_metadata(place)
+            found[file] = footer.num_rows, footer.schema.to_arrow_schema()
         return found
 
     @cached_property
@@ -221,7 +216,7 @@ class FileSource(Source):
 
     def _schema(self, file: str) -> pa.Schema:
         if self._place.format == "parquet":
-            return self._footers[file].schema.to_arrow_schema()
+            return self._stated[file][1]
         if self._place.format == "feather":
             with self._seekable(file) as place, pa.ipc.open_file(place) as reader:
                 return reader.schema

@@ -99,10 +99,12 @@ def _run(config: Config, module: str, quiet: bool, frame: Any = None, **argument
             from flows.loading import prepare
 
             prepared = prepare(config, frame)
+            loaded = time.perf_counter()
         if not quiet:
             _warn(config, prepared.study)
         try:
-            prepared.waited = _wait_for_server(address.result(), module, quiet)
+            _wait_for_server(address.result(), module, quiet)
+            prepared.waited = time.perf_counter() - loaded
             run = import_module(module).with_study(prepared, **arguments)
             with _prefect_unheard():
                 return Path(run(**parameters(config), **arguments))
@@ -181,9 +183,8 @@ def _report_interruption() -> None:
     mark_crashed_soon(state_folder(), os.environ["PREFECT_API_URL"], _RECORDING_SECONDS)
 
 
-def _wait_for_server(address: str | None, module: str, quiet: bool) -> float:
-    """Import a flow's module until the server at an address is ready; the seconds that took."""
-    begun = time.perf_counter()
+def _wait_for_server(address: str | None, module: str, quiet: bool) -> None:
+    """Import a flow's module, until the server at an address is ready."""
     progress.begin("server")
     ready = address is None or answers(address)
     if interruption.ends_process():  # a command, where other packages' logs stay away too
@@ -195,7 +196,6 @@ def _wait_for_server(address: str | None, module: str, quiet: bool) -> float:
         progress.advance("server", 1, 1)
     if address is not None:
         mark_crashed(state_folder(), address)
-    return time.perf_counter() - begun
 
 
 def parameters(config: Config) -> dict[str, object]:

@@ -56,8 +56,8 @@ def predict_on_cpu(model: Any) -> None:
     """Have a model that was fitted on a device predict on the CPU, as any machine can.
 
     XGBoost's would look for its device, and warn of rows that aren't there or of a machine without
-    it. Its parameters stay as they are. Models of other libraries predict on the CPU, but for
-    cuML's.
+    it. Its parameters stay as they are, as do models inside others than a pipeline. Models of other
+    libraries predict on the CPU, but for cuML's.
     """
     if isinstance(model, Pipeline):
         predict_on_cpu(model.steps[-1][1])
