@@ -21,10 +21,10 @@ import numpy as np
 from joblib import cpu_count
 from xgboost import XGBRegressor
 
-from flows.fitting.machine import machine
 from metalearners import TLearner
 from metalearners.fits.devices import check_device
 from metalearners.workers.auto import Batch, Work, decide
+from metalearners.workers.machine import machine
 
 FEATURES, FOLDS, FITS = 12, 5, 12
 CHUNK = 1_000_000

@@ -8,7 +8,6 @@ from joblib import cpu_count
 
 from flows.config.sections import ParallelismConfig
 from flows.fitting import cluster
-from flows.fitting.machine import machine
 from metalearners._typing import Name
 from metalearners.cache.storage import Storage
 from metalearners.data.dataset import Dataset
@@ -16,6 +15,7 @@ from metalearners.fits.plan import Regression, plan_stage
 from metalearners.fits.store import MemoryStore
 from metalearners.fits.unit import FitUnit
 from metalearners.workers.auto import Batch, Work, decide, resources_take
+from metalearners.workers.machine import machine
 from metalearners.workers.processes import Processes
 from metalearners.workers.protocol import Workers
 from metalearners.workers.shared_inputs import SharedInputs

@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from flows.errors import InputError
-from flows.fitting.machine import machine
+from metalearners.workers.machine import machine
 
 _OFFSET_BITS = 32  # of a value of no fixed length, such as a text, at least
 

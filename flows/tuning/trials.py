@@ -6,7 +6,6 @@ from statistics import fmean, median
 from time import monotonic
 from typing import Any
 
-from flows.fitting.machine import machine
 from flows.fitting.parallelism import Parallelism, work_of
 from flows.fitting.regressions import expected
 from flows.inputs.study import Study
@@ -14,6 +13,7 @@ from flows.messages import progress
 from flows.tuning.measure import Measured, measure
 from flows.tuning.sample import Sample, draw_sample
 from metalearners.workers.auto import START_SECONDS, decide, settings_within
+from metalearners.workers.machine import machine
 
 TURNS = 3
 _HOPELESS = 3.0  # a setting that takes this many times the fastest's time is cut off

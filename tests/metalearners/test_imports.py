@@ -35,6 +35,7 @@ ALLOWED = {
 }
 EXTRAS = {
     "base_models.binning": {"lightgbm"},
+    "fits.devices": {"catboost", "cupy", "lightgbm", "xgboost"},
     "onnx_graph": {"onnx"},
     "export": {"onnx"},
     "workers.dask": {"cloudpickle", "dask", "distributed"},
