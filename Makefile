@@ -46,6 +46,7 @@ bench-full: $(VENV)/.dev ## all benchmarks, large data and every package too: ho
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/dask_and_processes.py
+	$(BIN)/python -m benchmarks.growth
 	$(BIN)/python -m benchmarks.scale_out
 	$(BIN)/python -m benchmarks.parallelism
 	$(BIN)/python -m benchmarks.shared_bins --seeds 50

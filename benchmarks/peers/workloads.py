@@ -32,6 +32,8 @@ class Workload:
     trees : of each base model
     known : whether the probability of the arm is known, which only we can be told
     judged : whether rows are held out and curves judged by half-samples, as by default
+    folds : of the cross-fits; other packages take five
+    arms : an even number; others than two are for us alone
     """
 
     rows: int
@@ -41,6 +43,8 @@ class Workload:
     trees: int = 100
     known: bool = False
     judged: bool = False
+    folds: int = FOLDS
+    arms: int = 2
 
     def write(self, folder: Path) -> None:
         """Write the data for us (`data.parquet`) and for others (arrays), and what to fit."""
@@ -58,7 +62,7 @@ class Workload:
         with pq.ParquetWriter(folder / "data.parquet", schema) as file:
             for number, begin in enumerate(range(0, self.rows, CHUNK)):
                 rows = slice(begin, min(begin + CHUNK, self.rows))
-                X, *others = draw(rows.stop - begin, self.features, self.kind, number)
+                X, *others = draw(rows.stop - begin, self.features, self.kind, number, self.arms)
                 for array, part in zip(arrays, (X, *others), strict=True):
                     array[rows] = part
                 columns = dict(zip(("y", "w", "e"), others, strict=False))
@@ -93,13 +97,16 @@ class Workload:
             },
             "learners": list(self.learners),
             "models": {"outcome": outcome, "propensity": propensity, "treatment": outcome},
-            "folds": {"n_folds": FOLDS},
+            "folds": {"n_folds": self.folds},
             **({} if self.judged else {"evaluation": {"holdout": 0.0, "bootstrap": 0}}),
         }
 
 
-def draw(rows: int, features: int, kind: str, chunk: int) -> tuple[np.ndarray, ...]:
-    """Features in the layout of columns, and the values of `OF_ROWS`."""
+def draw(rows: int, features: int, kind: str, chunk: int, arms: int = 2) -> tuple[np.ndarray, ...]:
+    """Features in the layout of columns, and the values of `OF_ROWS`.
+
+    The upper half of the arms are treated. They have the same effect, and `e` is their probability.
+    """
     rng = np.random.default_rng([0, chunk])
     X = np.empty((rows, features), kind, order="F")
     for column in X.T:
@@ -107,8 +114,10 @@ def draw(rows: int, features: int, kind: str, chunk: int) -> tuple[np.ndarray, .
     first = X[:, :4].astype(float)
     tau = first[:, 0] + np.log1p(np.exp(first[:, 1]))
     e = 1 / (1 + np.exp(-first[:, 2]))
-    w = (rng.uniform(size=rows) < e).astype(np.int64)
-    y = np.sin(2 * first[:, 3]) + first[:, 2] + w * tau + rng.standard_normal(rows)
+    treated = (rng.uniform(size=rows) < e).astype(np.int64)
+    y = np.sin(2 * first[:, 3]) + first[:, 2] + treated * tau + rng.standard_normal(rows)
+    half = arms // 2
+    w = treated * half + rng.integers(half, size=rows)
     return X, y, w, e, tau
 
 

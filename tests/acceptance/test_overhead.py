@@ -1,4 +1,4 @@
-"""What orchestration may cost at most."""
+"""What orchestration may cost at most, and the program that measures how time grows."""
 
 import json
 import subprocess
@@ -31,3 +31,18 @@ def test_orchestration_stays_cheap():
     assert found["task"]["median"] <= 8
     # The best of nine pairs: what runs beside a pair on a shared machine only adds to it.
     assert found["small"]["difference"]["min"] <= 3.8 * library
+
+
+@pytest.mark.slow
+def test_growth_is_measured_by_learners_and_workers(tmp_path):
+    picture = tmp_path / "growth.png"
+    command = [sys.executable, "-m", "benchmarks.growth", "--quick", "--turns", "1"]
+    command += ["--only", "learners", "workers", "--picture", str(picture)]
+    done = subprocess.run(
+        command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=True
+    )
+    rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines()[2:]]
+
+    assert [int(row[2]) for row in rows][:7] == [12, 30, 41, 47, 53, 53, 53]
+    assert [row[4] for row in rows if row[1] in ("S, T, X, R, DR", "2")] == ["1.00", "1.00"]
+    assert picture.read_bytes().startswith(b"\x89PNG")

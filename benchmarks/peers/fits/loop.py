@@ -25,9 +25,10 @@ class Loop:
     w: np.ndarray
     params: dict[str, Any]
     jobs: int
+    n_folds: int
 
     def __post_init__(self) -> None:
-        split = StratifiedKFold(FOLDS, shuffle=True, random_state=SEED).split(self.X, self.w)
+        split = StratifiedKFold(self.n_folds, shuffle=True, random_state=SEED).split(self.X, self.w)
         self.folds = [test for _, test in split]
 
     def fit(self, asked: Sequence[tuple[type, Any, np.ndarray, bool]]) -> list[np.ndarray]:
@@ -70,14 +71,15 @@ def fit(
     setting: dict[str, int],
 ) -> Effects:
     """Effects of the five learners, or of a T-learner alone."""
-    loop = Loop(X, w, {**params, "n_jobs": setting["threads"]}, setting["jobs"])
+    n_folds = setting.get("folds", FOLDS)
+    loop = Loop(X, w, {**params, "n_jobs": setting["threads"]}, setting["jobs"], n_folds)
     every, arms = np.ones(len(w), bool), [w == 0, w == 1]
     by_arm = [(LGBMRegressor, y, own, True) for own in arms]
     if learners == ["TLearner"]:
         mu0, mu1 = loop.fit(by_arm)
         return {"TLearner": mu1 - mu0}
     shared = [(LGBMClassifier, w, every, True), (LGBMRegressor, y, every, False)]
-    with_arm = Loop(np.column_stack([X, w]), w, loop.params, loop.jobs)
+    with_arm = Loop(np.column_stack([X, w]), w, loop.params, loop.jobs, n_folds)
     mu0, mu1, e, m = loop.fit([*by_arm, *shared])
     with_arm.fit([(LGBMRegressor, y, every, True)])  # a lower bound: no effects are predicted
     e = np.clip(e, 0.01, 0.99)
