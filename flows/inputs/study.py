@@ -171,15 +171,19 @@ def _check_enough_groups(groups: Array, config: Config) -> None:
 
 
 def _dataset(rows: Rows, held_out: Array | None, config: Config) -> Dataset:
+    X, propensity = rows.features, rows.propensity
+    if not rows.used.all():  # else they would be copied
+        X = X[rows.used].reset_index(drop=True)
+        propensity = None if propensity is None else propensity[rows.used]
     return Dataset(
-        X=rows.features if rows.used.all() else rows.features[rows.used].reset_index(drop=True),
+        X=X,
         y=rows.y,
         w=rows.w,
         n_variants=len(rows.arms),
         is_classification=config.data.outcome_type == "binary",
         weight=rows.weight,
         groups=rows.groups,
-        propensity=None if rows.propensity is None else rows.propensity[rows.used],
+        propensity=propensity,
         held_out=held_out,
         seed=config.folds.seed,
         share_bins=config.share_bins,

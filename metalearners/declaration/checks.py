@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from metalearners._typing import Array
 from metalearners.base_models.capabilities import check_kinds
 from metalearners.base_models.feature_types import kinds
 from metalearners.base_models.rows import take
@@ -129,11 +130,15 @@ class CheckedDeclaration(Declaration):
             given = fit_params_of(fit_params or {}, self._stage(kind), kind)
             check_stopping(spec.build(), given, f"{spec.name} for {who}")
             check_rows(spec.build(), self._rows_of(kind, d), f"{spec.name} for {who}")
-            classes = np.arange(self.n_variants) if kind == PROPENSITY_MODEL else d.classes
-            learnt = classes if self.predict_method(kind) == "predict_proba" else classes[:0]
             products = bool(getattr(self, "interactions", False))
             arms = Arms(self.n_variants, products) if kind in self.SWEPT else Arms()
-            check_trial(spec, select(few, self.columns(kind)), learnt, who, arms)
+            check_trial(spec, select(few, self.columns(kind)), self._learnt(kind, d), who, arms)
+
+    def _learnt(self, kind: str, d: Dataset) -> Array:
+        """Classes that models of a kind tell apart; none where they predict means."""
+        if self.predict_method(kind) != "predict_proba":
+            return np.arange(0)
+        return np.arange(self.n_variants) if kind == PROPENSITY_MODEL else d.classes
 
     def _check_devices(self, d: Dataset) -> None:
         """Refuse base models whose device this machine lacks."""

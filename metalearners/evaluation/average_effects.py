@@ -104,10 +104,12 @@ def difference_in_means(
     """
     check_same_rows(y=y, w=w, weight=weight, groups=groups)
     y, w = as_array(y), as_array(w)
+    v = np.ones(len(y)) if weight is None else as_array(weight)
+    clusters = None if groups is None else np.asarray(groups)
     used = (w == arm) | (w == 0)
-    y, w = y[used], w[used]
-    v = np.ones(len(y)) if weight is None else as_array(weight)[used]
-    clusters = None if groups is None else np.asarray(groups)[used]
+    if not used.all():  # else they would be copied
+        y, w, v = y[used], w[used], v[used]
+        clusters = None if clusters is None else clusters[used]
     made = Means.of(_raw_scores(y, w, arm, v)[:, None], v, clusters, w == arm, by_arm=True)
     return made.estimates(0.95)[0]
 
@@ -177,4 +179,5 @@ def _raw_scores(y: Array, w: Array, arm: int, v: Floats, drawn: Floats | float =
         mean = float(np.average(y[rows], weights=own))
         difference += sign * mean
         scores[rows] = sign * (y[rows] - mean) * drawn[rows] * v.sum() / own.sum()
-    return difference + scores
+    scores += difference
+    return scores

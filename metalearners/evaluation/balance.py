@@ -12,7 +12,7 @@ from metalearners.data.arguments import count
 from metalearners.data.containers import check_matrix, check_same_rows
 from metalearners.data.conversion import arm_codes, as_vector
 from metalearners.data.dataset import check_weight
-from metalearners.evaluation.means import cluster_codes, effective_clusters, same_rows
+from metalearners.evaluation.means import cluster_codes, effective_clusters, same_rows, sums
 from metalearners.evaluation.multiplicity import holm
 
 
@@ -127,15 +127,15 @@ class _Arm:
 
     rows: Array  # their positions
     weight: Floats  # of each row
-    member: Array  # cluster of each row
+    member: Array | None  # cluster of each row; None where each is one
     clusters: int  # number of clusters: of all arms, or of this one where each row is one
     correction: float  # as the mean is estimated from the same clusters
 
     @classmethod
     def of(cls, received: Array, weight: Floats, member: Array | None) -> "_Arm":
         rows = np.flatnonzero(received)
-        mine = np.arange(len(rows)) if member is None else member[rows]
-        own = np.count_nonzero(np.bincount(mine, weight[rows]))
+        mine = None if member is None else member[rows]
+        own = np.count_nonzero(sums(mine, weight[rows]))
         correction = float(np.sqrt(own / (own - 1))) if own > 1 else np.nan
         clusters = len(rows) if member is None else int(member.max()) + 1
         return cls(rows, weight[rows], mine, clusters, correction)
@@ -146,21 +146,22 @@ class _Arm:
         filled = np.nan_to_num(own)
         total = known.sum() or np.nan
         mean = np.array([known @ filled / total])
-        centred = known * (filled - mean)
-        variance = np.array([centred @ (filled - mean) / total])
-        sums = np.bincount(self.member, centred / total, self.clusters)[:, None]
-        return _ArmMeans(mean, variance, self.correction * sums, np.zeros(self.clusters))
+        filled -= mean
+        centred = known * filled
+        variance = np.array([centred @ filled / total])
+        moves = self.correction * sums(self.member, centred / total, self.clusters)[:, None]
+        return _ArmMeans(mean, variance, moves, np.zeros(self.clusters))
 
     def shares(self, codes: Array, levels: int) -> "_ArmMeans":
         own, share = codes[self.rows], self.weight / self.weight.sum()
         known = own >= 0
-        at = (self.member[known], own[known])
-        shape = (self.clusters, levels)
-        sums = self.correction * sparse.csr_array((share[known], at), shape)
+        member = np.arange(len(own)) if self.member is None else self.member
+        at = (member[known], own[known])
+        moves = self.correction * sparse.csr_array((share[known], at), (self.clusters, levels))
         mean = np.bincount(own[known], share[known], levels).astype(float)
-        whole = self.correction * np.bincount(self.member, share, self.clusters)
+        whole = self.correction * sums(self.member, share, self.clusters)
         variance = np.maximum(mean * (1 - mean), 0)  # a share may be above 1 by rounding
-        return _ArmMeans(mean, variance, sums, whole)
+        return _ArmMeans(mean, variance, moves, whole)
 
 
 @dataclass(frozen=True, eq=False)

@@ -150,8 +150,8 @@ def effective_clusters(w: Array, groups: Array | None, weight: Floats | None = N
 class _Cells:
     """Rows by cluster and arm: C cells."""
 
-    of_row: Array  # (n,) each row's cell
-    cluster: Array  # (C,) codes
+    of_row: Array | None  # (n,) each row's cell; None where each row is a cell and a cluster
+    cluster: Array | None  # (C,) codes; None where each cell is a cluster
     arm: Array  # (C,) codes
     mass: Floats  # (C,) sums of weights
 
@@ -160,23 +160,22 @@ class _Cells:
         n = len(weight)
         arm = np.zeros(n, dtype=np.int64) if arms is None else np.asarray(arms).astype(np.int64)
         if groups is None:
-            rows = np.arange(n)
-            return cls(rows, rows, arm, weight)
+            return cls(None, None, arm, weight)
         member, n_arms = pd.factorize(np.asarray(groups))[0], int(arm.max()) + 1
         cells, of_row = np.unique(member * n_arms + arm, return_inverse=True)
-        return cls(of_row, *np.divmod(cells, n_arms), _sums(of_row, weight))
+        return cls(of_row, *np.divmod(cells, n_arms), sums(of_row, weight))
 
     def sums(self, values: Floats) -> Floats:
         """(C,) sums of rows' values."""
-        return _sums(self.of_row, values)
+        return sums(self.of_row, values)
 
     def by_cluster(self, values: Floats) -> Floats:
         """(G,) sums of cells' values."""
-        return _sums(self.cluster, values)
+        return sums(self.cluster, values)
 
     def by_arm(self, values: Floats) -> Floats:
         """(K,) sums of cells' values."""
-        return _sums(self.arm, values)
+        return sums(self.arm, values)
 
     @property
     def worth(self) -> Floats:
@@ -194,23 +193,28 @@ class _Cells:
         A factor makes squares add up to the jackknife's variance. By arm, each arm's mean is over
         its own rows, and the deviations count as if they were over all.
         """
-        total, present = self.mass.sum(), (self.mass > 0).astype(float)
+        total, present = self.mass.sum(), self.mass > 0
+        share: Floats | float = 1.0
         if by_arm:
-            own, clusters = (self.by_arm(x)[self.arm] for x in (self.mass, present))
-            rest, share = own - self.mass, own / total
+            own = self.by_arm(self.mass)
+            clusters = np.bincount(self.arm[present], minlength=len(own))
+            rest, share = own[self.arm] - self.mass, own / total
         else:
             own = self.by_cluster(self.mass)
-            clusters = np.full(len(own), np.count_nonzero(own), dtype=float)[self.cluster]
-            rest, share = total - own[self.cluster], np.ones(len(self.mass))
-        fewest = int(clusters[self.mass > 0].min())
+            clusters = np.array([np.count_nonzero(own)])
+            rest = total - (own if self.cluster is None else own[self.cluster])
+        fewest = int(clusters[clusters > 0].min())
         if fewest < 2:
             where = " of each arm" if by_arm else ""
             raise ValueError(
                 f"Expected two rows or clusters or more{where} for a standard error; found "
                 f"{fewest}. Cluster by a finer group."
             )
-        moved = share * np.sqrt((clusters - 1) / np.maximum(clusters, 1))
-        return np.divide(moved, rest, out=np.zeros(len(rest)), where=present > 0)
+        moved = share * np.sqrt(np.maximum(clusters - 1, 0) / np.maximum(clusters, 1))
+        reached = moved[self.arm] if by_arm else np.full(len(rest), moved)
+        np.divide(reached, rest, out=reached, where=present)
+        reached[~present] = 0
+        return reached
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,7 +249,10 @@ class Means:
         cells = _Cells.of(weight, groups, arms)
         reach = cells.reach(by_arm)
         mean = np.array([np.average(one, weights=weight) for one in scores.T])
-        moves = [cells.sums(weight * one) * reach for one in (scores - mean).T]
+        moves = [
+            cells.sums(weight * (one - centre)) * reach
+            for one, centre in zip(scores.T, mean, strict=True)
+        ]
         changes = [cells.by_cluster(one) for one in moves]
         squares = np.stack([cells.by_arm(one**2) for one in moves])
         covariance = np.array([[float(np.sum(a * b)) for b in changes] for a in changes])
@@ -347,5 +354,8 @@ def same_rows(
     return list(found.values()), weights, labels
 
 
-def _sums(member: Array, values: Floats) -> Floats:
-    return np.asarray(np.bincount(member, values), dtype=float)
+def sums(member: Array | None, values: Floats, least: int = 0) -> Floats:
+    """Sums of values by member, of `least` members or more; without, each value is a sum."""
+    if member is None:
+        return values
+    return np.asarray(np.bincount(member, values, least), dtype=float)
