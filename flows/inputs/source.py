@@ -4,7 +4,7 @@ import contextlib
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,24 +14,21 @@ from urllib.parse import unquote
 import narwhals.stable.v2 as nw
 import pandas as pd
 import pyarrow as pa
-import pyarrow.feather
-import pyarrow.parquet
-from fsspec.implementations.local import LocalFileSystem
 
 from flows.errors import InputError
+from flows.inputs.formats.arrow_files import ArrowFiles, open_arrow_files
 from flows.inputs.formats.column_types import Column, Marks, typed
 from flows.inputs.formats.frames import UNREADABLE, as_arrow, as_frame, check_plain
 from flows.inputs.formats.json_lines import JsonFiles
 from flows.inputs.formats.text_files import Asked, Habits, TextFiles, open_text_files
 from flows.inputs.places import Place, check_allowed, compression_of, find_files
-from flows.inputs.room import check_room, least_bytes
+from flows.inputs.room import NAME_FEWER, Open, check_room, may_not_fit
 from flows.messages.limits import shown
 from flows.messages.progress import Counted, Steps
 
 # The source of a config whose rows are a data frame of the process.
 IN_MEMORY = "a data frame in memory"
 
-_AT_ONCE = 8  # columns of a Parquet file
 _NO_KEY = "__HIVE_DEFAULT_PARTITION__"
 _TECHNICAL = re.compile(r"^(|Unnamed: \d+|__index_level_\d+__)$")
 
@@ -161,10 +158,7 @@ class FileSource(Source):
             name for name in columns if any(name in n for n in self._names_by_file.values())
         ]
         self._check_each_has(in_files)
-        if self._place.format == "parquet":
-            parts = self._stated.values()
-            least = (least_bytes(n, [s.field(name).type for name in in_files]) for n, s in parts)
-            check_room(self._source, sum(least))
+        self._check_stated(in_files)
         if self._place.format == "text":
             found, rows = self._text.read(in_files, labels, types)
         else:
@@ -182,26 +176,45 @@ class FileSource(Source):
             _check_names(file, names)
         return found
 
+    def _check_stated(self, columns: Sequence[str]) -> None:
+        """Refuse rows beyond memory by what the files state."""
+        if self._place.format == "parquet" or (
+            self._place.format == "feather" and self._may_not_fit()
+        ):
+            check_room(self._source, [self._arrow.least_bytes(columns)])
+
+    def _check_blocks(self, blocks: Callable[[Open], Generator[int]]) -> None:
+        """Refuse rows beyond memory by the bytes of their blocks, which are read to be counted."""
+        if not self._may_not_fit():
+            return
+        steps = self._steps("count (MB)")
+        is_json = self._place.format == "json lines"
+        fewer = "Write them as Parquet and name fewer columns" if is_json else NAME_FEWER
+        with contextlib.closing(blocks(lambda file: self._open(file, steps))) as parts:
+            check_room(self._source, parts, lambda: steps.share, fewer)
+
+    def _may_not_fit(self) -> bool:
+        sizes = {file: self._size(file) for file in self._place.files}
+        # Feather is compressed inside.
+        in_itself = self._place.format == "feather"
+        return may_not_fit(sizes, lambda file: in_itself or compression_of(file) is not None)
+
     @cached_property
-    def _stated(self) -> dict[str, tuple[int, pa.Schema]]:
-        """Number of rows and schema that each Parquet file states."""
-        found = {}
-        for file in self._place.files:
-            with self._seekable(file) as place:
-                footer = pa.parquet.read_metadata(place)
-            found[file] = footer.num_rows, footer.schema.to_arrow_schema()
-        return found
+    def _arrow(self) -> ArrowFiles:
+        return open_arrow_files(self._place)
 
     @cached_property
     def _text(self) -> TextFiles:
-        return open_text_files(self._place.files, self._open, self._asked, self._open_all)
+        return open_text_files(
+            self._place.files, self._open, self._asked, self._open_all, self._check_blocks
+        )
 
     def _size(self, file: str) -> int:
         return self._place.filesystem.size(file) or 0  # None where a server doesn't say
 
-    def _steps(self) -> Steps:
+    def _steps(self, stage: str = "read (MB)") -> Steps:
         """Counts the bytes of all files."""
-        return Steps("read (MB)", sum(map(self._size, self._place.files)), unit=1_000_000)
+        return Steps(stage, sum(map(self._size, self._place.files)), unit=1_000_000)
 
     def _open_all(self) -> Callable[[str], BinaryIO]:
         """Begin to read all files, whose bytes are counted for those who listen."""
@@ -215,45 +228,23 @@ class FileSource(Source):
         return cast(BinaryIO, stream if kind is None else pa.CompressedInputStream(stream, kind))
 
     def _schema(self, file: str) -> pa.Schema:
-        if self._place.format == "parquet":
-            return self._stated[file][1]
-        if self._place.format == "feather":
-            with self._seekable(file) as place, pa.ipc.open_file(place) as reader:
-                return reader.schema
-        return self._json.tables[file].schema
-
-    def _seekable(self, file: str) -> contextlib.AbstractContextManager[Any]:
-        local = isinstance(self._place.filesystem, LocalFileSystem)
-        return contextlib.nullcontext(file) if local else self._place.filesystem.open(file, "rb")
+        if self._place.format == "json lines":
+            return self._json.tables[file].schema
+        return self._arrow.schema(file)
 
     @cached_property
     def _json(self) -> JsonFiles:
-        return JsonFiles(self._place.files, self._open)
+        return JsonFiles(self._place.files, self._open, self._check_blocks)
 
     def _table(
         self, file: str, columns: Sequence[str], kept: Collection[str], steps: Steps
     ) -> pa.Table:
-        if self._place.format == "parquet":
-            return self._parquet(file, columns, steps)
-        if self._place.format == "feather":
-            with self._seekable(file) as place:
-                table = pa.feather.read_table(place, list(columns))
-        else:
-            table = self._json.read(file, columns, kept)
-        steps.count(self._size(file))
+        size = self._size(file)
+        if self._place.format != "json lines":
+            return self._arrow.read(file, columns, lambda share: steps.count(int(share * size)))
+        table = self._json.read(file, columns, kept)
+        steps.count(size)
         return table
-
-    def _parquet(self, file: str, columns: Sequence[str], steps: Steps) -> pa.Table:
-        # By columns, as parts by rows would have to be put together in memory.
-        begins = range(0, max(len(columns), 1), _AT_ONCE)
-        parts = []
-        with self._seekable(file) as place, pa.parquet.ParquetFile(place) as opened:
-            for begin in begins:
-                parts.append(opened.read(list(columns[begin : begin + _AT_ONCE])))
-                steps.count(self._size(file) // len(begins))
-        if len(parts) == 1:
-            return parts[0]
-        return pa.table({name: part[name] for part in parts for name in part.column_names})
 
     def _read_arrow(
         self, columns: Sequence[str], labels: Collection[str], types: Mapping[str, str]

@@ -83,6 +83,11 @@ class Steps:
             for listener in self._listeners:
                 listener.advance(self._stage, done, self._total)
 
+    @property
+    def share(self) -> float:
+        """How much of the total is done: from 0 to 1, which it is where there is no total."""
+        return min(self._done / (self._total * self._unit), 1.0) if self._total else 1.0
+
 
 class Counted:
     """A stream whose bytes are counted as they are read."""

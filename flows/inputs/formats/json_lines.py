@@ -1,6 +1,8 @@
 """JSON lines: labels are read as they are written, which pyarrow's guesses at types don't keep."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import contextlib
+import io
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import BinaryIO
 
@@ -9,8 +11,10 @@ import pyarrow.compute as pc
 import pyarrow.json
 
 from flows.errors import InputError
+from flows.inputs.room import Check, Open
 from flows.messages.limits import shown
 
+_BLOCK_BYTES = 1 << 24
 _DIGITS = pa.decimal128(38, 0)
 _LARGEST_INTEGER = 2**53  # of a float that has each digit
 
@@ -24,16 +28,28 @@ class JsonFiles:
         The files.
     open : callable
         Opens one of them for reading bytes.
+    check : callable
+        Refuses rows beyond memory.
     """
 
-    def __init__(self, files: Sequence[str], open: Callable[[str], BinaryIO]) -> None:
+    def __init__(self, files: Sequence[str], open: Open, check: Check) -> None:
         self._files = files
         self._open = open
+        self._check = check
 
     @cached_property
     def tables(self) -> dict[str, pa.Table]:
         """All columns by file, in the types that pyarrow guesses."""
+        self._check(self._sizes)
         return {file: self._parsed(file, {}) for file in self._files}
+
+    def _sizes(self, open: Open) -> Generator[int]:
+        """Bytes that blocks of rows take. Each has types of its own, none larger than in all."""
+        with contextlib.suppress(pa.ArrowInvalid):  # who reads them all says better what is wrong
+            for file in self._files:
+                with open(file) as stream:
+                    for lines in _blocks(stream):
+                        yield pa.json.read_json(io.BytesIO(lines)).nbytes
 
     def read(self, file: str, columns: Sequence[str], kept: Collection[str]) -> pa.Table:
         """Columns of a file, those in `kept` as they are written.
@@ -90,3 +106,14 @@ class JsonFiles:
         )
         with self._open(file) as stream:
             return pa.json.read_json(stream, parse_options=options)
+
+
+def _blocks(stream: BinaryIO) -> Iterator[bytes]:
+    """Whole lines, some at a time."""
+    rest = b""
+    while part := stream.read(_BLOCK_BYTES):
+        lines, _, rest = (rest + part).rpartition(b"\n")
+        if lines.strip():
+            yield lines
+    if rest.strip():
+        yield rest

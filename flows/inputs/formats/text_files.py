@@ -9,10 +9,11 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
@@ -27,8 +28,7 @@ from flows.inputs.formats.column_types import (
     typed,
     without_marks,
 )
-
-Open = Callable[[str], BinaryIO]
+from flows.inputs.room import Check, Open
 
 _HEAD_BYTES = 1 << 20
 _BLOCK_BYTES = 1 << 24
@@ -150,6 +150,8 @@ class TextFiles:
         Names of the columns by file.
     asked : Asked
         What the config says of them.
+    check : callable
+        Refuses rows beyond memory.
     """
 
     open: Open
@@ -157,6 +159,7 @@ class TextFiles:
     dialect: Dialect
     names: dict[str, list[str]]
     asked: Asked
+    check: Check
 
     def read(
         self,
@@ -218,8 +221,9 @@ class TextFiles:
 
     def _types_of_head(self, columns: Sequence[str]) -> dict[str, pa.DataType]:
         first = next(iter(self.names))
-        head = _head_of(self.open, first, self.dialect.encoding)
-        head = _parse(io.BytesIO(head), self.dialect, columns, {})
+        how = _how(self.dialect, columns, {}, _HEAD_BYTES)
+        with self.open(first) as stream, pyarrow.csv.open_csv(stream, **how) as blocks:
+            head = pa.Table.from_batches(islice(blocks, 1), blocks.schema)
         types = {n: self._typed(head[n], is_label=False).values.type for n in columns}
         # pyarrow's own conversion knows no mark between thousands, and takes 007 for 7.
         grouped = bool(self.dialect.marks.thousands)
@@ -229,11 +233,20 @@ class TextFiles:
     def _read(
         self, columns: Sequence[str], types: dict[str, pa.DataType], in_threads: bool
     ) -> list[pa.Table]:
+        how = _how(self.dialect, columns, types, _BLOCK_BYTES, in_threads)
+        self.check(partial(self._sizes, how))
         parts, open_next = [], self.open_all()
         for file in self.names:
             with open_next(file) as stream:
-                parts.append(_parse(stream, self.dialect, columns, types, in_threads))
+                parts.append(pyarrow.csv.read_csv(stream, **how))
         return parts
+
+    def _sizes(self, how: Mapping[str, Any], open: Open) -> Generator[int]:
+        """Bytes that blocks of rows take as they are read; none is kept."""
+        for file in self.names:
+            with open(file) as stream, pyarrow.csv.open_csv(stream, **how) as blocks:
+                for block in blocks:
+                    yield block.nbytes
 
 
 def open_text_files(
@@ -241,6 +254,7 @@ def open_text_files(
     open: Open,
     asked: Asked | None = None,
     open_all: Callable[[], Open] | None = None,
+    check: Check = lambda sizes: None,
 ) -> TextFiles:
     """Text files; what isn't asked for is sniffed from the beginning of the first with rows."""
     asked = asked or Asked()
@@ -254,7 +268,7 @@ def open_text_files(
     encoding = _WINDOWS if _WINDOWS in encodings else None
     dialect = dialect_of(first, replace(asked, encoding=asked.encoding or encoding))
     names = {file: _names(head, dialect) for file, head in heads.items()}
-    return TextFiles(open, open_all or (lambda: open), dialect, names, asked)
+    return TextFiles(open, open_all or (lambda: open), dialect, names, asked, check)
 
 
 def _names(head: bytes, dialect: Dialect) -> list[str]:
@@ -319,25 +333,25 @@ def _decoded(head: bytes, encoding: str) -> io.TextIOWrapper:
     return io.TextIOWrapper(io.BytesIO(head), encoding, errors="replace", newline="")
 
 
-def _parse(
-    stream: BinaryIO,
+def _how(
     dialect: Dialect,
     columns: Sequence[str],
-    types: dict[str, pa.DataType],
+    types: Mapping[str, pa.DataType],
+    block_bytes: int,
     in_threads: bool = False,
-) -> pa.Table:
-    return pyarrow.csv.read_csv(
-        stream,
-        read_options=pyarrow.csv.ReadOptions(
+) -> dict[str, Any]:
+    """How pyarrow reads columns, those without a type as texts."""
+    return {
+        "read_options": pyarrow.csv.ReadOptions(
             use_threads=in_threads,
-            block_size=_BLOCK_BYTES,
+            block_size=block_bytes,
             encoding=dialect.encoding,
             skip_rows=dialect.skipped,
         ),
-        parse_options=pyarrow.csv.ParseOptions(
+        "parse_options": pyarrow.csv.ParseOptions(
             delimiter=dialect.separator, newlines_in_values=True
         ),
-        convert_options=pyarrow.csv.ConvertOptions(
+        "convert_options": pyarrow.csv.ConvertOptions(
             include_columns=list(columns),
             column_types={name: types.get(name, pa.string()) for name in columns},
             null_values=["", *dialect.missing],
@@ -346,4 +360,4 @@ def _parse(
             false_values=["false", "False", "FALSE"],
             decimal_point=dialect.marks.decimal,
         ),
-    )
+    }

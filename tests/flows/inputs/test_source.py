@@ -22,6 +22,7 @@ from flows.inputs.formats.text_files import Asked
 from flows.inputs.room import least_bytes
 from flows.inputs.source import open_source
 from flows.runs import peak_rss_bytes
+from metalearners.workers.auto import Machine
 
 TABLE = pd.DataFrame(
     {
@@ -438,6 +439,124 @@ def test_rows_beyond_memory_are_refused_before_they_are_read():
         opened.read(opened.names)
     assert peak_rss_bytes() - before < 100_000_000
     assert len(opened.read(["x0"]).frame) > memory // part.nbytes
+
+
+ROWS = 20_000
+POOLS = []  # threads of pyarrow may use them until the process ends
+
+
+def to_feather(file, frame, **how):
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    pyarrow.feather.write_feather(table, file, chunksize=5_000, **how)
+
+
+def to_csv(file, frame):
+    frame.to_csv(file, index=False)
+
+
+def to_lines(file, frame):
+    frame.to_json(file, orient="records", lines=True)
+
+
+WRITERS = {
+    "a.parquet": lambda file, frame: frame.to_parquet(file, index=False),
+    "a.feather": lambda file, frame: to_feather(file, frame, compression="zstd"),
+    "a.arrow": lambda file, frame: to_feather(file, frame, compression="uncompressed"),
+    "a.csv": to_csv,
+    "a.csv.gz": to_csv,
+    "a.jsonl": to_lines,
+    "a.jsonl.gz": to_lines,
+}
+
+
+@pytest.fixture
+def free(monkeypatch):
+    """Sets the bytes of memory that are free; files are read in small blocks."""
+    for place in ("json_lines._BLOCK_BYTES", "text_files._BLOCK_BYTES", "text_files._HEAD_BYTES"):
+        monkeypatch.setattr(f"flows.inputs.formats.{place}", 1 << 16)
+
+    def set_free(memory):
+        monkeypatch.setattr("flows.inputs.room.machine", lambda: Machine(1, memory))
+
+    return set_free
+
+
+@pytest.fixture
+def peak():
+    """Starts to measure the bytes that pyarrow takes, and returns what tells their peak."""
+    usual = pa.default_memory_pool()
+
+    def begin():
+        POOLS.append(pa.proxy_memory_pool(usual))
+        pa.set_memory_pool(POOLS[-1])
+        return POOLS[-1].max_memory
+
+    yield begin
+    pa.set_memory_pool(usual)
+
+
+@pytest.mark.parametrize("file", WRITERS)
+def test_rows_that_just_fit_are_read_and_others_refused_before(file, free, peak):
+    values = np.random.default_rng(0).normal(size=(ROWS, 8)) + 0.5
+    frame = pd.DataFrame(values, columns=[f"x{j}" for j in range(8)])
+    WRITERS[file](file, frame)
+    free(frame.to_numpy().nbytes)
+    assert len(open_source(file).read(list(frame)).frame) == ROWS
+
+    free(frame.to_numpy().nbytes - 1)
+    of_read = peak()
+    with pytest.raises(InputError, match=rf"fit into memory.* are free; the columns of {file} ta"):
+        open_source(file).read(list(frame))
+    assert of_read() < frame.to_numpy().nbytes / 2
+    if not file.startswith("a.jsonl"):  # all columns of JSON lines are read
+        assert len(open_source(file).read(["x0"]).frame) == ROWS
+
+
+@pytest.mark.parametrize("file", [file for file in WRITERS if "csv" in file or "json" in file])
+def test_texts_are_counted_as_they_are(file, free):
+    parts = ["two\nlines", 'say "Basel"', "Genève, centre", "long " * 40, ""]
+    rng = np.random.default_rng(0)
+    texts = [
+        f"{number} {part}"
+        for number, part in zip(rng.random(ROWS), parts * (ROWS // 5), strict=True)
+    ]
+    frame = pd.DataFrame({"t": texts, "x": 0.25})
+    frame.loc[ROWS - 9, "x"] = None
+    WRITERS[file](file, frame)
+    least = sum(len(text.encode()) + 12 for text in texts)
+    free(int(1.01 * least))  # and a bit a value for those that are missing
+    assert len(open_source(file).read(["t", "x"]).frame) == ROWS
+    free(int(0.99 * least))
+    with pytest.raises(InputError, match="fit into memory"):
+        open_source(file).read(["t", "x"])
+
+
+def test_a_column_that_turns_into_texts_is_counted_as_texts(free):
+    Path("d").mkdir()
+    Path("d/0.csv").write_text("x\n")
+    Path("d/1.csv").write_text("x\n" + "1.5\n" * ROWS + "much\n")
+    free((4 + 3) * ROWS + 100)
+    assert open_source("d").read(["x"], labels=["x"]).frame["x"].iloc[-1] == "much"
+    assert open_source("d").read(["x"], types={"x": "text"}).frame["x"].iloc[-1] == "much"
+    free((4 + 3) * ROWS)
+    with pytest.raises(InputError, match="fit into memory"):
+        open_source("d").read(["x"])
+
+
+def test_a_refusal_says_how_much_of_the_rows_is_too_much(free):
+    to_lines("a.jsonl", pd.DataFrame({"id": range(10 * ROWS), "of a long name": 0.5}))
+    free(2 * 8 * ROWS)
+    with pytest.raises(InputError, match=r"of the first 1\d.* % of a.jsonl.*Write them as Parq"):
+        open_source("a.jsonl")
+
+
+def test_what_cannot_be_read_is_refused_by_who_reads_it(free):
+    free(1_000_000)
+    lines = '{"x": 1.5}\n' * ROWS
+    Path("a.jsonl").write_text(lines + '{"x": "much"}\n' + lines)
+    refused("Expected data, as its name says.*JSON.*changed from number to string", "a.jsonl")
+    Path("a.csv").write_text("x,y\n" + "1,2\n" * ROWS + "1,2,3\n")
+    refused("Expected data, as its name says.*Row #20002: Expected 2 columns, got 3", "a.csv")
 
 
 def test_the_estimate_of_memory_is_never_above_what_rows_take():

@@ -44,6 +44,13 @@ def read(content, labels=()) -> dict[str, list]:
     return {name: column.values.to_pylist() for name, column in found.items()}
 
 
+def test_types_are_those_of_whole_rows_of_the_beginning(monkeypatch):
+    monkeypatch.setattr("flows.inputs.formats.text_files._HEAD_BYTES", 64)
+    for name in ("t", "te", "tex", "text", "texts"):  # a line end in quotes is one of the last
+        texts = ["two\nli\nn\nes"] * 9
+        assert read(written({name: texts, "x": [0.5] * 9})) == {name: texts, "x": [0.5] * 9}
+
+
 @settings(max_examples=300, deadline=None)
 @given(texts=TEXTS)
 @example(["00001", "00002"])

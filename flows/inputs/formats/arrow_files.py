@@ -1,0 +1,124 @@
+"""Parquet and Feather: files that state their rows and the types of their columns."""
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet
+from fsspec.implementations.local import LocalFileSystem
+
+from flows.inputs.places import Place
+from flows.inputs.room import least_bytes
+
+_AT_ONCE = 8  # columns of a Parquet file
+
+
+def open_arrow_files(place: Place) -> "ArrowFiles":
+    """Files of Parquet or Feather."""
+    return ParquetFiles(place) if place.format == "parquet" else FeatherFiles(place)
+
+
+class ArrowFiles(ABC):
+    """Files of one format, each of which states what it holds.
+
+    Parameters
+    ----------
+    place : Place
+        Where they lie.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    @abstractmethod
+    def schema(self, file: str) -> pa.Schema:
+        """Names and types of the columns of a file."""
+
+    @abstractmethod
+    def rows(self, file: str) -> int:
+        """Number of rows of a file."""
+
+    @abstractmethod
+    def read(self, file: str, columns: Sequence[str], told: Callable[[float], None]) -> pa.Table:
+        """Columns of a file; each share of it is told when it is read."""
+
+    def least_bytes(self, columns: Sequence[str]) -> int:
+        """Bytes that columns of all files take in memory at least."""
+        return sum(
+            least_bytes(self.rows(file), [self.schema(file).field(name).type for name in columns])
+            for file in self._place.files
+        )
+
+    @property
+    def _is_local(self) -> bool:
+        return isinstance(self._place.filesystem, LocalFileSystem)
+
+    def _seekable(self, file: str) -> contextlib.AbstractContextManager[Any]:
+        if self._is_local:
+            return contextlib.nullcontext(file)
+        return self._place.filesystem.open(file, "rb")
+
+
+class ParquetFiles(ArrowFiles):
+    """Files of Parquet, each with a footer of its rows and types."""
+
+    def schema(self, file: str) -> pa.Schema:
+        """As the footer has it."""
+        return self._footers[file].schema.to_arrow_schema()
+
+    def rows(self, file: str) -> int:
+        """As the footer has it."""
+        return int(self._footers[file].num_rows)
+
+    @cached_property
+    def _footers(self) -> dict[str, pa.parquet.FileMetaData]:
+        found = {}
+        for file in self._place.files:
+            with self._seekable(file) as place:
+                found[file] = pa.parquet.read_metadata(place)
+        return found
+
+    def read(self, file: str, columns: Sequence[str], told: Callable[[float], None]) -> pa.Table:
+        """By columns, as parts by rows would have to be put together in memory."""
+        begins = range(0, max(len(columns), 1), _AT_ONCE)
+        parts = []
+        with self._seekable(file) as place, pa.parquet.ParquetFile(place) as opened:
+            for begin in begins:
+                parts.append(opened.read(list(columns[begin : begin + _AT_ONCE])))
+                told(1 / len(begins))
+        if len(parts) == 1:
+            return parts[0]
+        return pa.table({name: part[name] for part in parts for name in part.column_names})
+
+
+class FeatherFiles(ArrowFiles):
+    """Files of Feather, each with a footer of its types; a batch of rows states their number."""
+
+    def schema(self, file: str) -> pa.Schema:
+        """As the footer has it."""
+        return self._schemas[file]
+
+    @cached_property
+    def _schemas(self) -> dict[str, pa.Schema]:
+        found = {}
+        for file in self._place.files:
+            with self._seekable(file) as place, pa.ipc.open_file(place) as reader:
+                found[file] = reader.schema
+        return found
+
+    def rows(self, file: str) -> int:
+        """Of all batches; pyarrow reads their columns too, unless it maps the file."""
+        place = pa.memory_map(file) if self._is_local else self._seekable(file)
+        with place as opened, pa.ipc.open_file(opened) as reader:
+            return int(reader.count_rows())
+
+    def read(self, file: str, columns: Sequence[str], told: Callable[[float], None]) -> pa.Table:
+        """All at once."""
+        with self._seekable(file) as place:
+            table = pa.feather.read_table(place, list(columns))
+        told(1.0)
+        return table
