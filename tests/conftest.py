@@ -37,8 +37,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> str:
     return address
 
 
-@pytest.fixture
-def frame() -> pd.DataFrame:
+def small_frame() -> pd.DataFrame:
     """600 rows, two arms, an effect of 1 + b."""
     rng = np.random.default_rng(1)
     data = pd.DataFrame(rng.normal(size=(600, 3)), columns=list("abc"))
@@ -47,11 +46,8 @@ def frame() -> pd.DataFrame:
     return data
 
 
-@pytest.fixture
-def settings(frame: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """A config of small models for `frame`, in a working folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    frame.to_parquet("data.parquet")
+def small_settings() -> Settings:
+    """A config of small models for `small_frame` in the working folder."""
     small = {"n_estimators": 3, "num_leaves": 4}
     return {
         "data": {"source": "data.parquet", "outcome": "y", "treatment": "w", "control": 0},
@@ -63,6 +59,20 @@ def settings(frame: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         },
         "evaluation": {"holdout": 0.25, "bootstrap": 10},
     }
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    """600 rows, two arms, an effect of 1 + b."""
+    return small_frame()
+
+
+@pytest.fixture
+def settings(frame: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A config of small models for `frame`, in a working folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    frame.to_parquet("data.parquet")
+    return small_settings()
 
 
 class Ran:
