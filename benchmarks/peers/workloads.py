@@ -128,6 +128,7 @@ WORKLOADS = {
     "t-known": Workload(200_000, 20, T, known=True),
     "t-estimated": Workload(200_000, 20, T),
     "t-3m": Workload(3_000_000, 12, T, kind="float32", known=True, judged=True),
+    "t-1.4m": Workload(1_400_000, 12, T, kind="float32", known=True),
     "t-14m": Workload(14_000_000, 12, T, kind="float32", known=True),
     "dr-14m": Workload(14_000_000, 12, ("DRLearner",), kind="float32", known=True),
     "small": Workload(2_000, 5, trees=3),

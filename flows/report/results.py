@@ -145,7 +145,7 @@ def _averages(
     clip = study.reference.clip_of(d)
     carried = overlap(propensity, clip, d.w, d.weight)
     arms = _arm_results(study, scores, carried)
-    design = _design_fit(study, clip.apply(propensity))
+    design = _design_fit(study, clip, propensity)
     # A propensity model without the strata can't match their shares.
     sees_strata = study.config.data.strata in (None, *study.schema.names)
     steps.count()
@@ -192,12 +192,12 @@ def _judging_scores(study: Study, scores: Floats, fitted: dict[Name, CrossFit]) 
     return study.reference.scores(study.judging, _columns_of(JUDGING, fitted))
 
 
-def _design_fit(study: Study, propensity: Floats) -> DesignFit | None:
+def _design_fit(study: Study, clip: Clip, propensity: Floats) -> DesignFit | None:
     d = study.dataset
     if d.propensity is not None:
         return None
     shares = arm_shares(d.w, d.n_variants, study.strata, d.weight)
-    return compare_with_shares(d.w, propensity, shares, d.weight, d.groups)
+    return compare_with_shares(d.w, clip.apply(propensity), shares, d.weight, d.groups)
 
 
 def _arm_results(study: Study, scores: Floats, found: Overlap) -> list[ArmResult]:

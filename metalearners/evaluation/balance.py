@@ -80,7 +80,7 @@ def balance(
     check_matrix(X)
     check_same_rows(X=X, w=w, weight=weight, groups=groups)
     w = arm_codes(as_vector("w", w, X.shape[0]), count("n_variants", n_variants, least=2))
-    _, weight, groups = same_rows(weight, groups, w=w)
+    weight, groups = same_rows(weight, groups, w=w)[1:]
     check_weight(weight, w)
     X = X if as_frame(X) is None else as_pandas(X)
     member = None if groups is None else cluster_codes(len(w), groups)
@@ -150,7 +150,7 @@ class _Arm:
         centred = known * filled
         variance = np.array([centred @ filled / total])
         moves = self.correction * sums(self.member, centred / total, self.clusters)[:, None]
-        return _ArmMeans(mean, variance, moves, np.zeros(self.clusters))
+        return _ArmMeans(mean, variance, moves, np.broadcast_to(0.0, self.clusters))
 
     def shares(self, codes: Array, levels: int) -> "_ArmMeans":
         own, share = codes[self.rows], self.weight / self.weight.sum()
