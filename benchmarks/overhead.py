@@ -3,8 +3,9 @@
 ``python benchmarks/overhead.py [SECTION ...]`` prints JSON, a section each: ``runs`` (many small
 runs in a row), ``stage`` (an empty sub-flow), ``task`` (a fold task beyond its fit), ``small`` and
 ``large`` (a plan whose fits take almost nothing, and one of a minute or so, as a flow and under
-the library's joblib executor), ``command`` (`uplift run`, imports and all), ``second`` (a run
-of a minute, again) and ``again`` (`uplift run` on the bundled data, with all fits kept). Without arguments: the first four. The server is the embedded one, warm; with
+the library's joblib executor), ``command`` (`uplift run`, imports and all), ``second`` (a run of a
+minute, again) and ``again`` (`uplift run` on the bundled data, with all fits kept). Without
+arguments: the first four. The server is the embedded one, warm; with
 PREFECT_API_DATABASE_CONNECTION_URL it uses that database.
 """
 

@@ -65,7 +65,7 @@ class _Page:
         if stage not in _FITTING or not total:
             return
         self._shares[stage] = done / total
-        if time.monotonic() - self._updated > _EVERY_SECONDS or done == total:
+        if time.monotonic() - self._updated > _EVERY_SECONDS:
             self._updated = time.monotonic()
             share = sum(self._shares.values()) / len(_FITTING)
             self._show(100 * share, f"{stage} models: {done} of {total} fits")

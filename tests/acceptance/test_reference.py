@@ -14,15 +14,6 @@ from benchmarks.peer_fit import base_models
 LINEAR = "continuous, two arms, linear"
 
 
-@pytest.mark.parametrize(("setup", "better", "worse"), [("A", "R", "T"), ("C", "R", "T")])
-def test_nie_and_wager_where_the_r_learner_is_clearly_better(setup, better, worse):
-    errors = simulate("lasso", setup, range(5), learners=(better, worse))
-    [(gap, standard_error)] = margins(errors, better, [worse])
-
-    assert gap > 2 * standard_error
-    assert errors[better].mean() < {"A": 0.16, "C": 0.12}[setup]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("setup", ORDERINGS)
 def test_nie_and_wager_orderings(setup):
@@ -31,6 +22,7 @@ def test_nie_and_wager_orderings(setup):
 
     for gap, standard_error in margins(errors, best, others):
         assert gap > standard_error
+    assert errors[best].mean() < {"A": 0.16, "C": 0.12}.get(setup, np.inf)
 
 
 def test_nie_and_wager_draws_are_as_described():

@@ -73,17 +73,17 @@ def test_flow_and_library_give_the_same_bits(run, settings, frame, name, binary)
     np.testing.assert_array_equal(found.to_numpy(), expected)
 
 
-@pytest.mark.parametrize("runner", ["serial", "process"])
-def test_other_runners_give_the_same_bits_as_threads(run, settings, runner):
-    settings["cache"] = {"enabled": False}
+def test_other_runners_give_the_same_bits_as_threads(run, settings):
+    settings |= {"cache": {"enabled": False}, "learners": ["SLearner", "DRLearner"]}
+    settings["evaluation"] = {"holdout": 0, "bootstrap": 0}
     threads = run(settings)
-    settings["parallelism"] = {"runner": runner}
-    other = run(settings)
-
-    pd.testing.assert_frame_equal(threads.estimates, other.estimates, check_exact=True)
-    assert other.summary["parallelism"]["runner"] == runner
-    assert other.summary["parallelism"]["chosen_by"] == "config"
     assert threads.summary["parallelism"]["chosen_by"] == "rule"
+    assert threads.summary["own_bins"] == {}  # all fits share bins
+    for runner in ("serial", "process"):
+        other = run(settings | {"parallelism": {"runner": runner}})
+        pd.testing.assert_frame_equal(threads.estimates, other.estimates, check_exact=True)
+        assert other.summary["parallelism"]["runner"] == runner
+        assert other.summary["parallelism"]["chosen_by"] == "config"
 
 
 def test_without_a_cache_every_unit_is_fitted_again(run, settings, tmp_path):

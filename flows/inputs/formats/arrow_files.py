@@ -86,7 +86,10 @@ class ParquetFiles(ArrowFiles):
         """By columns, as parts by rows would have to be put together in memory."""
         begins = range(0, max(len(columns), 1), _AT_ONCE)
         parts = []
-        with self._seekable(file) as place, pa.parquet.ParquetFile(place) as opened:
+        with (
+            self._seekable(file) as place,
+            pa.parquet.ParquetFile(place, metadata=self._footers[file]) as opened,
+        ):
             for begin in begins:
                 parts.append(opened.read(list(columns[begin : begin + _AT_ONCE])))
                 told(1 / len(begins))
