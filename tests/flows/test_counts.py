@@ -46,8 +46,8 @@ OF_A_STAGE = Counter(
         "POST /flow_runs/ID/set_state": 2,
     }
 )
-# Our page has a bar, a table of stages, one of effects, and the report. The first run of a process asks for the server's version, and for its two flows,
-# whose names are in each event.
+# Our page has a bar, a table of stages, one of effects, and the report. The first run of a process
+# asks for the server's version, and for its two flows, whose names are in each event.
 OF_A_RUN = Counter(
     {
         "GET /admin/version": 2,
