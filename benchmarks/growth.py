@@ -19,6 +19,7 @@ draws the growth, and ``--quick`` tries the program with few rows and trees.
 """
 
 import argparse
+import gc
 import sys
 import tempfile
 import time
@@ -138,6 +139,7 @@ def _turn(factors: Factors) -> Turn:
 
 
 def _measure(point: Point) -> Took:
+    gc.collect()  # earlier points' bins, which this one would share
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         point.workload.write(folder)

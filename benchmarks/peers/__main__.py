@@ -132,12 +132,18 @@ def table(took: dict[str, list[Took]]) -> str:
     for name, own in took.items():
         seconds = statistics.median(one.seconds for one in own)
         pairs = zip(took.get(OURS, []), own, strict=False)
-        ratios = sorted(ours.seconds / one.seconds for ours, one in pairs)
-        ratio = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+        ratio = _spread(sorted(ours.seconds / one.seconds for ours, one in pairs))
         peak = statistics.median(one.peak for one in own) / 1e9
         errors = ", ".join(f"{error:.3f}" for error in own[0].errors.values())
         lines.append(f"| {name} | {seconds:.1f} | {ratio} | {peak:.2f} GB | {errors} |")
     return "\n".join([*lines, *_by_stage(took.get(OURS, []))])
+
+
+def _spread(ratios: Sequence[float]) -> str:
+    """Median, smallest and largest of sorted ratios; none without ours."""
+    if not ratios:
+        return ""
+    return f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
 
 
 def _by_stage(ours: Sequence[Took]) -> list[str]:

@@ -107,6 +107,8 @@ def draw(rows: int, features: int, kind: str, chunk: int, arms: int = 2) -> tupl
 
     The upper half of the arms are treated. They have the same effect, and `e` is their probability.
     """
+    if arms % 2:
+        raise ValueError(f"Expected an even number of arms; found {arms}. Use one more or less.")
     rng = np.random.default_rng([0, chunk])
     X = np.empty((rows, features), kind, order="F")
     for column in X.T:

@@ -67,7 +67,8 @@ def check_room(
     free = machine().memory
     for least in accumulate(parts):
         if least > free:
-            part = f"the first {100 * share():.3g} % of " if share() < 1 else ""
+            # At most, as they are read ahead.
+            part = f"at most the first {100 * share():.3g} % of " if share() < 1 else ""
             raise InputError(
                 f"Expected rows that fit into memory, of which {free / 1e9:.1f} GB are free; the "
                 f"columns of {part}{source} take at least {least / 1e9:.1f} GB. {fewer}, take a "

@@ -178,9 +178,7 @@ class FileSource(Source):
 
     def _check_stated(self, columns: Sequence[str]) -> None:
         """Refuse rows beyond memory by what the files state."""
-        if self._place.format == "parquet" or (
-            self._place.format == "feather" and self._may_not_fit()
-        ):
+        if self._place.format in ("parquet", "feather") and self._arrow.states_rows:
             check_room(self._source, [self._arrow.least_bytes(columns)])
 
     def _check_blocks(self, blocks: Callable[[Open], Generator[int]]) -> None:
@@ -194,10 +192,7 @@ class FileSource(Source):
             check_room(self._source, parts, lambda: steps.share, fewer)
 
     def _may_not_fit(self) -> bool:
-        sizes = {file: self._size(file) for file in self._place.files}
-        # Feather is compressed inside.
-        in_itself = self._place.format == "feather"
-        return may_not_fit(sizes, lambda file: in_itself or compression_of(file) is not None)
+        return may_not_fit(self._sizes, lambda file: compression_of(file) is not None)
 
     @cached_property
     def _arrow(self) -> ArrowFiles:
@@ -209,12 +204,14 @@ class FileSource(Source):
             self._place.files, self._open, self._asked, self._open_all, self._check_blocks
         )
 
-    def _size(self, file: str) -> int:
-        return self._place.filesystem.size(file) or 0  # None where a server doesn't say
+    @cached_property
+    def _sizes(self) -> dict[str, int]:
+        """Bytes by file; 0 where a server doesn't say."""
+        return {file: self._place.filesystem.size(file) or 0 for file in self._place.files}
 
     def _steps(self, stage: str = "read (MB)") -> Steps:
         """Counts the bytes of all files."""
-        return Steps(stage, sum(map(self._size, self._place.files)), unit=1_000_000)
+        return Steps(stage, sum(self._sizes.values()), unit=1_000_000)
 
     def _open_all(self) -> Callable[[str], BinaryIO]:
         """Begin to read all files, whose bytes are counted for those who listen."""
@@ -239,7 +236,7 @@ class FileSource(Source):
     def _table(
         self, file: str, columns: Sequence[str], kept: Collection[str], steps: Steps
     ) -> pa.Table:
-        size = self._size(file)
+        size = self._sizes[file]
         if self._place.format != "json lines":
             return self._arrow.read(file, columns, lambda share: steps.count(int(share * size)))
         table = self._json.read(file, columns, kept)

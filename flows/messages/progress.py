@@ -90,24 +90,30 @@ class Steps:
 
 
 class Counted:
-    """A stream whose bytes are counted as they are read."""
+    """A stream whose bytes are counted as they are read.
+
+    Where a thread reads ahead, `close` waits for it, and it finds the end after that.
+    """
 
     closed = False
 
     def __init__(self, stream: BinaryIO, steps: Steps) -> None:
         self._stream = stream
         self._steps = steps
+        self._lock = threading.Lock()
 
     def read(self, size: int = -1) -> bytes:
         """Some of its bytes."""
-        data = self._stream.read(size)
+        with self._lock:
+            data = b"" if self.closed else self._stream.read(size)
         self._steps.count(len(data))
         return data
 
     def close(self) -> None:
         """Close what is read."""
-        self.closed = True
-        self._stream.close()
+        with self._lock:
+            self.closed = True
+            self._stream.close()
 
     def __enter__(self) -> "Counted":
         return self

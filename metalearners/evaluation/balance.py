@@ -141,7 +141,7 @@ class _Arm:
         return cls(rows, weight[rows], mine, clusters, correction)
 
     def numbers(self, values: Floats) -> "_ArmMeans":
-        own = values[self.rows]
+        own = values[self.rows].astype(float, copy=False)  # codes, of a category without levels
         known = self.weight * ~np.isnan(own)
         filled = np.nan_to_num(own)
         total = known.sum() or np.nan

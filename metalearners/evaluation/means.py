@@ -193,28 +193,31 @@ class _Cells:
         A factor makes squares add up to the jackknife's variance. By arm, each arm's mean is over
         its own rows, and the deviations count as if they were over all.
         """
-        total, present = self.mass.sum(), self.mass > 0
-        share: Floats | float = 1.0
+        present = self.mass > 0
         if by_arm:
             own = self.by_arm(self.mass)
             clusters = np.bincount(self.arm[present], minlength=len(own))
-            rest, share = own[self.arm] - self.mass, own / total
+            moved = own / self.mass.sum() * _correction(clusters, " of each arm")
+            reached, rest = moved[self.arm], own[self.arm] - self.mass
         else:
             own = self.by_cluster(self.mass)
-            clusters = np.array([np.count_nonzero(own)])
-            rest = total - (own if self.cluster is None else own[self.cluster])
-        fewest = int(clusters[clusters > 0].min())
-        if fewest < 2:
-            where = " of each arm" if by_arm else ""
-            raise ValueError(
-                f"Expected two rows or clusters or more{where} for a standard error; found "
-                f"{fewest}. Cluster by a finer group."
-            )
-        moved = share * np.sqrt(np.maximum(clusters - 1, 0) / np.maximum(clusters, 1))
-        reached = moved[self.arm] if by_arm else np.full(len(rest), moved)
+            moved = _correction(np.array([np.count_nonzero(own)]))
+            rest = self.mass.sum() - (own if self.cluster is None else own[self.cluster])
+            reached = np.full(len(rest), moved)
         np.divide(reached, rest, out=reached, where=present)
         reached[~present] = 0
         return reached
+
+
+def _correction(clusters: Array, where: str = "") -> Floats:
+    """Factors by numbers of clusters; where there is a single one, a ValueError."""
+    fewest = int(clusters[clusters > 0].min())
+    if fewest < 2:
+        raise ValueError(
+            f"Expected two rows or clusters or more{where} for a standard error; found "
+            f"{fewest}. Cluster by a finer group."
+        )
+    return np.asarray(np.sqrt(np.maximum(clusters - 1, 0) / np.maximum(clusters, 1)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -48,10 +48,16 @@ class ArrowFiles(ABC):
 
     def least_bytes(self, columns: Sequence[str]) -> int:
         """Bytes that columns of all files take in memory at least."""
-        return sum(
-            least_bytes(self.rows(file), [self.schema(file).field(name).type for name in columns])
-            for file in self._place.files
-        )
+        least = 0
+        for file in self._place.files:
+            schema = self.schema(file)
+            least += least_bytes(self.rows(file), [schema.field(name).type for name in columns])
+        return least
+
+    @property
+    def states_rows(self) -> bool:
+        """Whether the number of rows is known without reading them."""
+        return True
 
     @property
     def _is_local(self) -> bool:
@@ -113,10 +119,17 @@ class FeatherFiles(ArrowFiles):
                 found[file] = reader.schema
         return found
 
+    @property
+    def states_rows(self) -> bool:
+        """Not those of another machine."""
+        return self._is_local
+
     def rows(self, file: str) -> int:
-        """Of all batches; pyarrow reads their columns too, unless it maps the file."""
-        place = pa.memory_map(file) if self._is_local else self._seekable(file)
-        with place as opened, pa.ipc.open_file(opened) as reader:
+        """Of all batches of a file on this machine.
+
+        It is mapped, as pyarrow reads a file whole to count its rows.
+        """
+        with pa.memory_map(file) as opened, pa.ipc.open_file(opened) as reader:
             return int(reader.count_rows())
 
     def read(self, file: str, columns: Sequence[str], told: Callable[[float], None]) -> pa.Table:

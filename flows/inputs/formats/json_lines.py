@@ -109,10 +109,12 @@ class JsonFiles:
 
 
 def _blocks(stream: BinaryIO) -> Iterator[bytes]:
-    """Whole lines, some at a time."""
+    """Whole lines, some at a time; none from one on that is longer."""
     rest = b""
     while part := stream.read(_BLOCK_BYTES):
-        lines, _, rest = (rest + part).rpartition(b"\n")
+        lines, end, rest = (rest + part).rpartition(b"\n")
+        if not end and len(rest) > _BLOCK_BYTES:
+            return
         if lines.strip():
             yield lines
     if rest.strip():

@@ -220,21 +220,31 @@ class TextFiles:
         return self._complete(typed(values, POINT if is_label else self.dialect.marks, is_label))
 
     def _types_of_head(self, columns: Sequence[str]) -> dict[str, pa.DataType]:
-        first = next(iter(self.names))
-        how = _how(self.dialect, columns, {}, _HEAD_BYTES)
-        with self.open(first) as stream, pyarrow.csv.open_csv(stream, **how) as blocks:
-            head = pa.Table.from_batches(islice(blocks, 1), blocks.schema)
+        try:
+            head = self._first_rows(columns, _HEAD_BYTES)
+        except pa.ArrowInvalid:  # a row may be longer
+            head = self._first_rows(columns, _BLOCK_BYTES)
         types = {n: self._typed(head[n], is_label=False).values.type for n in columns}
         # pyarrow's own conversion knows no mark between thousands, and takes 007 for 7.
         grouped = bool(self.dialect.marks.thousands)
         apart = (pa.types.is_floating, pa.types.is_integer) if grouped else (pa.types.is_integer,)
         return {n: t for n, t in types.items() if not any(is_kind(t) for is_kind in apart)}
 
+    def _first_rows(self, columns: Sequence[str], n_bytes: int) -> pa.Table:
+        """Whole rows of the beginning of the first file, as texts."""
+        with self.open(next(iter(self.names))) as stream:
+            # By what follows the first block, pyarrow knows where its last row ends.
+            beginning = io.BytesIO(stream.read(2 * n_bytes))
+        how = _how(self.dialect, columns, {}, n_bytes)
+        with pyarrow.csv.open_csv(beginning, **how) as blocks:
+            return pa.Table.from_batches(islice(blocks, 1), blocks.schema)
+
     def _read(
         self, columns: Sequence[str], types: dict[str, pa.DataType], in_threads: bool
     ) -> list[pa.Table]:
+        # Threads would hold a block each while rows are counted.
+        self.check(partial(self._sizes, _how(self.dialect, columns, types, _BLOCK_BYTES)))
         how = _how(self.dialect, columns, types, _BLOCK_BYTES, in_threads)
-        self.check(partial(self._sizes, how))
         parts, open_next = [], self.open_all()
         for file in self.names:
             with open_next(file) as stream:

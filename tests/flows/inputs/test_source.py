@@ -546,7 +546,9 @@ def test_a_column_that_turns_into_texts_is_counted_as_texts(free):
 def test_a_refusal_says_how_much_of_the_rows_is_too_much(free):
     to_lines("a.jsonl", pd.DataFrame({"id": range(10 * ROWS), "of a long name": 0.5}))
     free(2 * 8 * ROWS)
-    with pytest.raises(InputError, match=r"of the first 1\d.* % of a.jsonl.*Write them as Parq"):
+    with pytest.raises(
+        InputError, match=r"of at most the first 1\d.* % of a.jsonl.*Write them as Parq"
+    ):
         open_source("a.jsonl")
 
 
@@ -555,6 +557,8 @@ def test_what_cannot_be_read_is_refused_by_who_reads_it(free):
     lines = '{"x": 1.5}\n' * ROWS
     Path("a.jsonl").write_text(lines + '{"x": "much"}\n' + lines)
     refused("Expected data, as its name says.*JSON.*changed from number to string", "a.jsonl")
+    Path("a.jsonl").write_text('{"x": "' + "much" * ROWS * 50 + '"}')
+    refused("Expected data, as its name says.*straddling", "a.jsonl")
     Path("a.csv").write_text("x,y\n" + "1,2\n" * ROWS + "1,2,3\n")
     refused("Expected data, as its name says.*Row #20002: Expected 2 columns, got 3", "a.csv")
 

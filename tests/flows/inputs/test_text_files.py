@@ -51,6 +51,12 @@ def test_types_are_those_of_whole_rows_of_the_beginning(monkeypatch):
         assert read(written({name: texts, "x": [0.5] * 9})) == {name: texts, "x": [0.5] * 9}
 
 
+def test_a_first_row_may_be_longer_than_the_beginning(monkeypatch):
+    monkeypatch.setattr("flows.inputs.formats.text_files._HEAD_BYTES", 64)
+    texts = ["a, long\n" * 40, "short"]
+    assert read(written({"t": texts, "x": [0.5, 1.5]})) == {"t": texts, "x": [0.5, 1.5]}
+
+
 @settings(max_examples=300, deadline=None)
 @given(texts=TEXTS)
 @example(["00001", "00002"])

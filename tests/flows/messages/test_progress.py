@@ -1,5 +1,6 @@
 """Progress: each stage tells its steps, from the first to the last, and no log is flooded."""
 
+import threading
 from collections import defaultdict
 
 import pandas as pd
@@ -9,7 +10,7 @@ from flows.cli.init import write_config as write_first_config
 from flows.config.sections import Config
 from flows.inputs.source import open_source
 from flows.launch import display
-from flows.messages.progress import Steps, listening
+from flows.messages.progress import Counted, Steps, listening
 
 
 class Notes:
@@ -100,3 +101,32 @@ def test_a_short_stage_has_no_line_but_its_end(capsys):
     with display.progress_display(quiet=False):
         Steps("load", 4).count()
     assert capsys.readouterr().err == ""
+
+
+def test_a_stream_closes_after_the_read_of_another_thread_and_is_at_its_end_then():
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow:
+        closed = False
+
+        def read(self, size):
+            begun.set()
+            go_on.wait(10)
+            assert not self.closed
+            return b"abc"
+
+        def close(self):
+            self.closed = True
+
+    stream = Counted(Slow(), Steps("read", 3))
+    read = []
+    reader = threading.Thread(target=lambda: read.extend([stream.read(3), stream.read(3)]))
+    reader.start()
+    begun.wait(10)
+    threading.Timer(0.05, go_on.set).start()
+    stream.close()
+    reader.join()
+
+    assert read[0] == b"abc"
+    assert read[1] in (b"abc", b"")  # it may come before the end, and not after
+    assert stream.read(3) == b""

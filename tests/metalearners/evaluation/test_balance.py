@@ -71,6 +71,23 @@ def test_levels_are_counted_as_their_indicators_would_be(groups):
         assert found.p_value[0, k] == pytest.approx(expected, rel=1e-6)
 
 
+def test_each_row_may_be_named_as_a_cluster():
+    rng = np.random.default_rng(2)
+    frame = pd.DataFrame({"x": rng.normal(size=90), "c": pd.Categorical(rng.integers(0, 3, 90))})
+    frame.loc[:5, "x"] = np.nan
+    w, weight = rng.permutation(np.arange(90) % 3), rng.integers(0, 3, 90).astype(float)
+    named, rows = (balance(frame, w, 3, weight, groups) for groups in (np.arange(90), None))
+
+    np.testing.assert_allclose(named.difference, rows.difference, rtol=1e-12)
+    np.testing.assert_allclose(named.noise, rows.noise, rtol=1e-9)
+
+
+def test_a_category_without_levels_differs_nowhere():
+    frame = pd.DataFrame({"c": pd.Categorical([None] * 8)})
+
+    assert balance(frame, np.arange(8) % 2, 2).difference.tolist() == [[0.0]]
+
+
 def test_adjusted_p_values_count_all_features_and_arms():
     rng = np.random.default_rng(0)
     X, w = rng.normal(size=(200, 50)), rng.integers(0, 5, 200)
