@@ -24,13 +24,14 @@ def test_orchestration_stays_cheap():
     assert runs["stages of fits"] == 100
     assert runs["waits"] <= 1
     # In times of the library's own for the same fits, .47 s on a quiet machine: the machine's speed
-    # varies by half. These are 3 s of a run, and 1.8 s more than the library.
-    library = found["small"]["library"]["min"]
-    assert runs["seconds"]["median"] <= 6.4 * library
+    # varies by half and more. These are 3 s of a run, and 1.8 s more than the library. Like is
+    # compared with like: a median with a median, and the best with the best.
+    library = found["small"]["library"]
+    assert runs["seconds"]["median"] <= 6.4 * library["median"]
     assert found["stage"]["median"] <= 0.25
     assert found["task"]["median"] <= 8
     # The best of nine pairs: what runs beside a pair on a shared machine only adds to it.
-    assert found["small"]["difference"]["min"] <= 3.8 * library
+    assert found["small"]["difference"]["min"] <= 3.8 * library["min"]
 
 
 @pytest.mark.slow
