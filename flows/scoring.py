@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
+from flows.config.data import DataConfig
 from flows.config.files import check_file
 from flows.config.reading import parse
-from flows.config.sections import DataConfig
 from flows.errors import InputError
 from flows.fitting.cache import KEY_VARIABLE, signing_key
 from flows.inputs.columns import known_propensity, read_strata

@@ -11,13 +11,13 @@ from typing import Annotated, Any
 from prefect import Flow, flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from flows.config.data import DataConfig
 from flows.config.form import described
 from flows.config.names import DEFAULT_NAME
 from flows.config.reading import config_among
 from flows.config.sections import (
     CacheConfig,
     Config,
-    DataConfig,
     EvaluationConfig,
     FoldsConfig,
     Learners,

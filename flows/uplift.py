@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from prefect import Flow, flow, get_run_logger, runtime
 
 from flows.artifacts import run_page
+from flows.config.data import DataConfig
 from flows.config.files import write_json
 from flows.config.form import described
 from flows.config.names import DEFAULT_NAME
@@ -15,7 +16,6 @@ from flows.config.reading import config_among
 from flows.config.sections import (
     CacheConfig,
     Config,
-    DataConfig,
     EvaluationConfig,
     FoldsConfig,
     Learners,

@@ -4,9 +4,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from flows.config.data import DataConfig
 from flows.config.problems import nearest_of
 from flows.config.reading import ConfigError, Problem, parse
-from flows.config.sections import Config, DataConfig
+from flows.config.sections import Config
 from flows.errors import Faults
 
 _ROUNDS = 3  # checks of a section as a whole are made once its values are right

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from flows.config.data import DataConfig
 from flows.config.problems import nearest
-from flows.config.sections import DataConfig
 from flows.errors import Faults, InputError, within
 from flows.inputs.features import PLAIN, kind_of
 from flows.messages.limits import shown

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from flows.config.sections import DataConfig
+from flows.config.data import DataConfig
 from flows.inputs.features import categories_of
 from flows.inputs.guesses.reasons import alone, treated_as_a_whole
 from flows.inputs.source import Table

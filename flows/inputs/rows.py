@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from flows.config.sections import DataConfig
+from flows.config.data import DataConfig
 from flows.errors import Faults, InputError, within
 from flows.inputs import concerns
 from flows.inputs.columns import (

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel
 
+from flows.config.data import DataConfig
 from flows.config.problems import nearest
 from flows.config.reading import parse_config, read_mapping
-from flows.config.sections import Config, DataConfig
+from flows.config.sections import Config
 from flows.errors import InputError
 from flows.inputs.formats.frames import FRAME, is_frame, no_rows
 from flows.inputs.source import IN_MEMORY

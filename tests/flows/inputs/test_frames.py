@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from flows.config.sections import DataConfig
+from flows.config.data import DataConfig
 from flows.errors import Faults, InputError
 from flows.inputs.rows import read_columns, rows_of
 from flows.inputs.source import IN_MEMORY, open_source

@@ -18,8 +18,9 @@ from prefect import flow
 from prefect.logging.handlers import PrefectConsoleHandler
 
 import flows
+from flows.config.data import DataConfig
 from flows.config.reading import parse_config
-from flows.config.sections import Config, DataConfig
+from flows.config.sections import Config
 from flows.errors import InputError
 from flows.inputs.source import IN_MEMORY
 from flows.launch.python import config_and_frame

@@ -10,8 +10,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from flows.config.data import DataConfig
 from flows.config.reading import load_config, parse_config
-from flows.config.sections import DataConfig, ModelSpec
+from flows.config.sections import ModelSpec
 from flows.errors import InputError
 from flows.messages.limits import MOST_BYTES, MOST_DIGITS, MOST_LETTERS, MOST_LEVELS, MOST_VALUES
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
-from flows.config.sections import DataConfig
+from flows.config.data import DataConfig
 from flows.inputs.columns import read_outcome
 from metalearners import DRLearner, TLearner
 from metalearners.bundle import Bundle

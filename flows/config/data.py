@@ -1,0 +1,164 @@
+"""The section `data` of a config: where the rows are, and what their columns mean."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_serializer, field_validator, model_validator
+from pydantic.json_schema import SkipJsonSchema
+
+from flows.config.form import MARK
+from flows.config.section import Section, distinct
+from flows.config.values import Address, Encoding, KnownPropensity, ShownLabel
+
+# A row's id may name its cluster, and a stratum may be a feature. No column has two other roles.
+_SHARED_ROLES = ({"row_id", "group"}, {"features", "strata"})
+
+
+class ReadConfig(Section):
+    """How data are read: of a text file, such as a CSV, what is empty is sniffed."""
+
+    separator: str | None = Field(
+        None, min_length=1, max_length=1, description="Between the fields of a row"
+    )
+    encoding: Encoding | None = Field(
+        None, description="Of the file's bytes, such as utf-8 or cp1252"
+    )
+    decimal: Literal[".", ","] | None = Field(None, description="Mark before decimals")
+    thousands: Annotated[Literal["", ",", ".", " ", "'"], MARK] | None = Field(
+        None, description="Mark between groups of three digits"
+    )
+    missing: list[str] = Field([], description="Fields that are missing values, as empty ones are")
+    types: dict[str, Literal["text", "number"]] = Field(
+        {}, description="text or number, by column whose type isn't to be sniffed"
+    )
+    dates: list[str] = Field(
+        [], description="Columns of dates or times, also as 31.12.2024 or 12/31/2024"
+    )
+
+    @model_validator(mode="after")
+    def _one_meaning_each(self) -> Self:
+        if self.decimal is not None and self.decimal == self.thousands:
+            raise ValueError(f"expected two marks; found {self.decimal!r} as both. Change one.")
+        twice = [name for name in self.dates if name in self.types]
+        if twice:
+            raise ValueError(f"expected a type or a date; found both for {twice[0]!r}. Keep one.")
+        return self
+
+
+class DataConfig(Section):
+    """Where the rows are, and what their columns mean."""
+
+    source: Address = Field(
+        min_length=1,
+        description="CSV, Parquet, Feather or JSON lines: a file, folder, glob or fsspec URL",
+    )
+    outcome: str = Field(description="Column of the outcome")
+    outcome_type: Literal["regression", "binary"] = Field(
+        "regression", description="regression: numbers; binary: 0/1, true/false or two labels"
+    )
+    positive: ShownLabel | None = Field(
+        None, description="Of a binary outcome given as two labels, the one that counts as 1"
+    )
+    treatment: str = Field(description="Column of the treatment: two or more arms")
+    control: ShownLabel = Field(description="Label of the arm that others are compared with")
+    arms: list[ShownLabel] | None = Field(
+        None, description="Labels to use, the control among them; omit for every label"
+    )
+    features: list[str] | None = Field(
+        None, description="Columns known before treatment; omit for every column without a role"
+    )
+    row_id: str | None = Field(None, description="Column carried through to the estimates")
+    weight: str | None = Field(None, description="Column of sampling weights")
+    group: str | None = Field(
+        None, description="Column of clusters: folds keep them whole, errors allow for them"
+    )
+    strata: str | None = Field(None, description="Column within which arms were drawn at random")
+    time: SkipJsonSchema[str | None] = None
+    design: Literal["auto", "randomised", "observational"] = Field(
+        "auto",
+        description="randomised: the arms' shares, by strata, are the propensities; auto and "
+        "observational: they are estimated, and auto says whether the data look randomised",
+    )
+    propensity: KnownPropensity = Field(
+        None, description="Known probabilities: of the treated arm, by arm, or columns by arm"
+    )
+    read: ReadConfig = Field(
+        ReadConfig(), description="How a text file is read; what is empty is sniffed from it"
+    )
+
+    @field_validator("time")
+    @classmethod
+    def _not_yet(cls, value: str | None) -> None:
+        if value is not None:
+            raise ValueError("not available yet: forward-chaining folds. Set it to null.")
+
+    @field_validator("arms", "features")
+    @classmethod
+    def _each_once(cls, value: list[Any] | None) -> list[Any] | None:
+        return value if value is None else distinct(value, "null for all")
+
+    @field_validator("row_id")
+    @classmethod
+    def _own_name(cls, value: str | None) -> str | None:
+        if value is not None and (value == "held_out" or value.startswith("cate.")):
+            raise ValueError(f"the estimates have a column {value!r} of their own: rename yours.")
+        return value
+
+    @field_serializer("propensity", when_used="json")
+    def _keys_as_text(self, value: Any) -> Any:
+        # JSON needs texts as keys: those that name arms in columns.
+        from metalearners.data.estimate_columns import arm_name
+
+        return {arm_name(k): v for k, v in value.items()} if isinstance(value, dict) else value
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """Column by role, features left out."""
+        names = ("outcome", "treatment", "row_id", "weight", "group", "strata")
+        roles = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        if isinstance(self.propensity, dict):
+            columns = {arm: p for arm, p in self.propensity.items() if isinstance(p, str)}
+            roles |= {f"propensity.{arm}": column for arm, column in columns.items()}
+        return roles
+
+    @property
+    def labels(self) -> list[str]:
+        """Columns of labels, which stay as they are written."""
+        columns = (self.treatment, self.row_id, self.group, self.strata)
+        return [column for column in columns if column is not None]
+
+    @model_validator(mode="after")
+    def _one_design(self) -> Self:
+        if self.strata is not None and self.design == "observational":
+            raise ValueError(
+                "strata: expected with the design randomised or auto; found observational, which "
+                "draws no arms. Set strata to null."
+            )
+        if self.propensity is not None and (self.strata is not None or self.design == "randomised"):
+            raise ValueError(
+                "propensity: expected without strata and the design randomised, which give the "
+                "arms' shares as probabilities; found both. Keep one of the two."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _positive_of_two(self) -> Self:
+        if self.positive is not None and self.outcome_type != "binary":
+            raise ValueError(
+                f"positive: expected with outcome_type: binary; found {self.outcome_type}. Set it "
+                "to null, or say binary."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_role_each(self) -> Self:
+        users: dict[str, set[str]] = {column: {"features"} for column in self.features or []}
+        for role, column in self.roles.items():
+            # Arms may share a column of probabilities.
+            users.setdefault(column, set()).add(role.partition(".")[0])
+        for column, roles in users.items():
+            if len(roles) > 1 and roles not in _SHARED_ROLES:
+                raise ValueError(
+                    f"column {column!r} is in two roles, {' and '.join(sorted(roles))}: "
+                    "give it one."
+                )
+        return self
