@@ -1,40 +1,32 @@
 """The `uplift` command: from arguments to an exit status; other modules do the work."""
 
 import atexit
-import contextlib
-import json
 import logging
-import os
 import signal
 import warnings
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
+from flows.cli.cache_commands import cache_app
+from flows.cli.exits import end, exit_status
+from flows.cli.options import DEFAULT_OUTPUT, WHICH_RUN, Changes, ConfigFile, Quiet
+from flows.cli.runs_commands import runs_app
 from flows.config.files import check_file, read_json, write_json
 from flows.config.names import LATEST
-from flows.errors import InputError
 from flows.launch.display import progress_display
 from flows.messages import progress
-from flows.messages.output import check_output, make_lossy, say, show
-from flows.messages.secrets import without_secrets
+from flows.messages.output import make_lossy, say, show
 from flows.runs import (
     cache_warning,
     find_run,
-    find_summary,
-    interrupted,
     link_of,
-    list_runs,
     outcome_lines,
 )
 from flows.server import environment, interruption
 from metalearners.cache.regular_files import write_whole
-
-DEFAULT_OUTPUT = "runs"
-DEFAULT_CACHE = ".uplift/cache"
 
 app = typer.Typer(
     name="uplift",
@@ -43,21 +35,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Estimate whom a treatment helps, and by how much.",
 )
-runs_app = typer.Typer(no_args_is_help=True, help="List and show past runs, and sign their models.")
 app.add_typer(runs_app, name="runs")
-cache_app = typer.Typer(no_args_is_help=True, help="List, verify and prune the kept fits.")
 app.add_typer(cache_app, name="cache")
-
-ConfigFile = Annotated[Path, typer.Argument(help="A config, or a finished run's config.yaml.")]
-Changes = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Change a key: key.path=value, with a value in YAML; repeatable."),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors alone.")]
-_WHICH_RUN = "A run's name or a part of it, a config's name, a folder, or latest."
-RunName = Annotated[str, typer.Argument(metavar="RUN", help=_WHICH_RUN)]
-RunsFolder = Annotated[Path, typer.Option("--output", help="Folder of all runs.")]
-CachePlace = Annotated[str, typer.Option("--storage", help="Folder or fsspec URL of the fits.")]
 
 
 def main() -> None:
@@ -68,12 +47,12 @@ def main() -> None:
     warnings.showwarning = _show_warning  # type: ignore[assignment] # always called by position
     status = 1
 
-    def end() -> None:
+    def finish() -> None:
         logging.shutdown()
         interruption.end_process(status)
 
     # Registered first, so that it runs last: Python's own clean-up takes most of a second.
-    atexit.register(end)
+    atexit.register(finish)
     try:
         app()
     except SystemExit as error:
@@ -124,7 +103,7 @@ def run(
 ) -> None:
     """Run uplift learners once: fit, evaluate, report, store the model."""
     kept = "Finished fits are kept: the same command goes on from there."
-    with _exit_status(json_file, kept), interruption.handled():
+    with exit_status(json_file, kept), interruption.handled():
         if json_file is not None:
             check_file(json_file, "--json")
         folder = _run(config, changes, output, refresh, quiet)
@@ -144,7 +123,7 @@ def tune(
     quiet: Quiet = False,
 ) -> None:
     """Measure which parallel setting is fastest for a config; later runs like it use that one."""
-    with _exit_status(json_file, kept="Nothing was kept."), interruption.handled():
+    with exit_status(json_file, kept="Nothing was kept."), interruption.handled():
         from flows.launch.display import settings_table
         from flows.launch.start import config_of, launch_tune
 
@@ -165,7 +144,7 @@ def tune(
 
 @app.command()
 def score(
-    model: Annotated[str, typer.Option(help=_WHICH_RUN)],
+    model: Annotated[str, typer.Option(help=WHICH_RUN)],
     input: Annotated[str, typer.Option(help="Rows to score: a file, a folder, a glob or a URL.")],
     output: Annotated[Path, typer.Option(help="A .parquet, .csv, .feather or .jsonl file.")],
     strict: Annotated[
@@ -174,7 +153,7 @@ def score(
     quiet: Quiet = False,
 ) -> None:
     """Estimate the effects for new rows with a stored model."""
-    with _exit_status():
+    with exit_status():
         with progress_display(quiet):
             progress.begin("score")
             from flows.scoring import score_file
@@ -196,7 +175,7 @@ def init(
 ) -> None:
     """Guess the roles of columns and write a commented config; never overwrites."""
     kept = f"Finished fits are kept for: uplift run {output}" if and_run else ""
-    with _exit_status(kept=kept), interruption.handled():
+    with exit_status(kept=kept), interruption.handled():
         with progress_display(quiet=False):
             progress.begin("init")
             from flows.cli.init import told, write_config
@@ -223,7 +202,7 @@ def serve(
     ] = False,
 ) -> None:
     """Start the server, the UI and the deployments on loopback."""
-    with _exit_status():
+    with exit_status():
         from flows.launch.start import serve_deployments
 
         serve_deployments(port, configs or [], schedules)
@@ -235,129 +214,7 @@ def serve(
 )
 def compare() -> None:
     """Not available yet."""
-    _end(2, "`uplift compare` is not available yet.")
-
-
-@cache_app.command("list")
-def cache_list(
-    storage: CachePlace = DEFAULT_CACHE,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """List the kept fits, oldest first, and how often runs reused them."""
-    with _exit_status(prints=True):
-        from flows.fitting.cache import entry_facts, list_entries, open_existing
-        from flows.launch.display import cache_table
-
-        entries = list_entries(open_existing(storage))
-        if as_json:
-            print(json.dumps([entry_facts(entry) for entry in entries], indent=2))
-        else:
-            cache_table(entries)
-
-
-@cache_app.command("verify")
-def cache_verify(storage: CachePlace = DEFAULT_CACHE) -> None:
-    """Check that every kept fit is whole; if one isn't, the exit status is 1."""
-    with _exit_status(prints=True):
-        from flows.fitting.cache import damaged_entries, open_existing
-        from flows.launch.display import cache_table
-
-        damaged = damaged_entries(open_existing(storage))
-        if not damaged:
-            print("Every fit is whole.")
-            return
-        print("Damaged, or not signed with this key; runs fit these again:")
-        cache_table(damaged)
-        raise typer.Exit(1)
-
-
-@cache_app.command("prune")
-def cache_prune(
-    storage: CachePlace = DEFAULT_CACHE,
-    older_than: Annotated[
-        float | None, typer.Option(help="Delete fits older than so many days.", min=0)
-    ] = None,
-    damaged: Annotated[bool, typer.Option("--damaged", help="Delete damaged fits.")] = False,
-    everything: Annotated[bool, typer.Option("--all", help="Delete all fits.")] = False,
-) -> None:
-    """Delete what killed runs left, and the fits that an option names."""
-    with _exit_status():
-        from rich.filesize import decimal
-
-        from flows.fitting.cache import open_existing, prune
-
-        gone = prune(open_existing(storage), older_than, damaged, everything)
-        print(
-            f"{gone.fits} fits deleted, and of killed runs {gone.files} files and {gone.folders} "
-            f"folders of inputs: {decimal(gone.size)} freed"
-        )
-
-
-@runs_app.command("list")
-def runs_list(output: RunsFolder = Path(DEFAULT_OUTPUT)) -> None:
-    """List past runs, oldest first."""
-    with _exit_status(prints=True):
-        from flows.launch.display import runs_table
-
-        runs_table(list_runs(output))
-
-
-@runs_app.command("show")
-def runs_show(name: RunName, output: RunsFolder = Path(DEFAULT_OUTPUT)) -> None:
-    """Show a run's figures as JSON."""
-    with _exit_status(prints=True):
-        print(json.dumps(find_summary(name, output), indent=2))
-
-
-@runs_app.command("sign")
-def runs_sign(name: RunName, output: RunsFolder = Path(DEFAULT_OUTPUT)) -> None:
-    """Sign a run's model with UPLIFT_CACHE_KEY. Models are code: know who made it."""
-    with _exit_status():
-        from flows.scoring import sign_model
-
-        folder = find_run(name, output) / "model"
-        sign_model(folder)
-        print(f"{folder} is signed: `uplift score` with this key takes it.")
-
-
-@contextlib.contextmanager
-def _exit_status(
-    json_file: Path | None = None,
-    kept: str = "",
-    prints: bool = False,
-) -> Iterator[None]:
-    """End with 2 for wrong input, 1 for a failure, 130 for an interruption; no traceback.
-
-    The error of a failure goes to a JSON file too. A command that is there to print (`prints`)
-    fails where standard output does.
-    """
-    try:
-        yield
-        if prints:
-            check_output()
-    except typer.Exit:
-        raise
-    except InputError as error:
-        _end(2, str(error))
-    except BaseException as error:
-        if interrupted(error):
-            _end(130, f"interrupted. {kept}".rstrip())
-        if not isinstance(error, Exception):
-            raise
-        if json_file is not None:
-            # A run that had begun left its record with the error that ended it.
-            record = {"status": "failed", "error": without_secrets(str(error))}
-            with contextlib.suppress(OSError):  # a full disk may be what failed
-                write_json(json_file, getattr(error, "run_record", record))
-        if os.environ.get("UPLIFT_TRACEBACK"):
-            raise
-        said = str(error).rstrip(".") or type(error).__name__
-        _end(1, f"failed: {said}. UPLIFT_TRACEBACK=1 shows where.")
-
-
-def _end(status: int, message: str) -> NoReturn:
-    say(f"uplift: {without_secrets(message)}")
-    raise typer.Exit(status)
+    end(2, "`uplift compare` is not available yet.")
 
 
 def _terminate(number: int, frame: Any) -> NoReturn:
@@ -377,11 +234,11 @@ def _run(
     with progress_display(quiet):
         folder = launch(config_of(config, changes or [], output), refresh, quiet)
     if not quiet:
-        _show_end(folder)
+        _showend(folder)
     return folder
 
 
-def _show_end(folder: Path) -> None:
+def _showend(folder: Path) -> None:
     summary = read_json(folder / "summary.json")
     show("\n".join(outcome_lines(summary)))
     warning = cache_warning(summary["cache"])

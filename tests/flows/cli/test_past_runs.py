@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from flows.cli import commands
+from flows.cli import commands, exits
 from flows.errors import InputError
 from flows.launch.display import runs_table
 from flows.runs import Run, find_run, find_summary, list_runs, whole_folder
@@ -394,7 +394,7 @@ def test_all_faults_of_a_run_are_listed(runs, capsys):
 
 @pytest.mark.parametrize(("kept", "end"), [("", ""), ("Fits are kept.", " Fits are kept.")])
 def test_an_interruption_says_what_is_kept_only_where_something_is(capsys, kept, end):
-    with pytest.raises(typer.Exit), commands._exit_status(kept=kept):
+    with pytest.raises(typer.Exit), exits.exit_status(kept=kept):
         raise KeyboardInterrupt
     assert capsys.readouterr().err == f"uplift: interrupted.{end}\n"
 

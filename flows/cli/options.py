@@ -1,0 +1,20 @@
+"""Arguments and options that several commands take."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEFAULT_OUTPUT = "runs"
+DEFAULT_CACHE = ".uplift/cache"
+
+ConfigFile = Annotated[Path, typer.Argument(help="A config, or a finished run's config.yaml.")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change a key: key.path=value, with a value in YAML; repeatable."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors alone.")]
+WHICH_RUN = "A run's name or a part of it, a config's name, a folder, or latest."
+RunName = Annotated[str, typer.Argument(metavar="RUN", help=WHICH_RUN)]
+RunsFolder = Annotated[Path, typer.Option("--output", help="Folder of all runs.")]
+CachePlace = Annotated[str, typer.Option("--storage", help="Folder or fsspec URL of the fits.")]
