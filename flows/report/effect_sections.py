@@ -8,7 +8,7 @@ import numpy as np
 from markupsafe import Markup
 
 from flows.inputs.study import Study
-from flows.report import plots
+from flows.report import canvas, plots
 from flows.report.elements import (
     Table,
     arm_labels,
@@ -156,7 +156,7 @@ def drivers(study: Study, results: Results) -> dict[str, Any]:
 
     def draw(k: int, label: str) -> Markup:
         shares = shown.drivers[drawn, k - 1]
-        return plots.drivers([names[j] for j in drawn], shares, plots.arm_style(k), label)
+        return plots.drivers([names[j] for j in drawn], shares, canvas.arm_style(k), label)
 
     columns = {
         ", ".join(who(study, label, name)): own.drivers[:, k]

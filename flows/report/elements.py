@@ -8,7 +8,7 @@ import numpy as np
 from markupsafe import Markup
 
 from flows.inputs.study import Study
-from flows.report import plots
+from flows.report import canvas, plots
 from metalearners.data.estimate_columns import arm_name
 
 
@@ -36,7 +36,7 @@ class Table:
 class Key:
     """An entry of a legend."""
 
-    style: plots.Style
+    style: canvas.Style
     label: str
 
 
@@ -85,14 +85,14 @@ def legend(study: Study) -> list[Key]:
     """The learners' keys, where several share a picture."""
     if len(study.learners) == 1:
         return []
-    return [Key(plots.learner_style(name), name) for name in study.learners]
+    return [Key(canvas.learner_style(name), name) for name in study.learners]
 
 
-def styles_of(study: Study, code: int) -> dict[str, plots.Style]:
+def styles_of(study: Study, code: int) -> dict[str, canvas.Style]:
     """How learners are drawn in an arm's picture: a single one in the arm's colour."""
     if len(study.learners) == 1:
-        return dict.fromkeys(study.learners, plots.arm_style(code))
-    return {name: plots.learner_style(name) for name in study.learners}
+        return dict.fromkeys(study.learners, canvas.arm_style(code))
+    return {name: canvas.learner_style(name) for name in study.learners}
 
 
 def who(study: Study, arm: str, learner: str) -> list[str]:

@@ -1,28 +1,35 @@
-"""Pictures of a report: from numbers to an ``<img>`` that holds its own SVG.
+"""Pictures of a report: from numbers to an ``<img>`` that holds its own SVG."""
 
-Figures don't use pyplot: threads would share its registry of open figures. Text from data passes
-through `_shown`. Legends belong to the page, where they wrap and can be read aloud.
-"""
-
-import base64
 import io
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont, get_font
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
+from flows.report.canvas import (
+    ARMS,
+    FAINT,
+    INK,
+    PALE,
+    SMALL,
+    Style,
+    arm_style,
+    bars,
+    dash,
+    drawable,
+    image_of,
+    interval,
+    pairs,
+    panel,
+    tick,
+)
 from metalearners._typing import Array, Floats
 from metalearners.evaluation.means import Estimate
 from metalearners.evaluation.ranking import Gain, Group
-from metalearners.registry import REGISTRY
 
 MOST_FEATURES = 20
 """Features drawn in one picture."""
@@ -31,51 +38,16 @@ MOST_ARMS = 7
 """Arms that get pictures of their own."""
 
 
-@dataclass(frozen=True)
-class Style:
-    """How an arm or a learner is drawn, in every picture: never by its colour alone."""
-
-    colour: str
-    marker: str = "o"
-    dash: str = ""
-
-
-# Okabe and Ito's palette, without the colours that are faint on white; grey is the control.
-_ARMS = [
-    Style("#6b7280", "o"),
-    Style("#0072b2", "o"),
-    Style("#d55e00", "s"),
-    Style("#009e73", "^"),
-    Style("#aa4499", "D"),
-    Style("#b07d00", "v"),
-    Style("#56b4e9", "P"),
-    Style("#332288", "X"),
-]
-_INK, _FAINT, _PALE = "#1f2933", "#6b7280", "#d9dde3"
-_SMALL = 8.5
-
-
-def arm_style(code: int) -> Style:
-    """How the arm of a code is drawn; 0 is the control."""
-    return _ARMS[code] if code < len(_ARMS) else _ARMS[1 + (code - 1) % (len(_ARMS) - 1)]
-
-
-def learner_style(name: str) -> Style:
-    """How a learner is drawn where several share a picture."""
-    entry = REGISTRY[name]
-    return Style(entry.colour, entry.marker, entry.dash)
-
-
 def rows_by_arm(labels: Sequence[str], fitted: Sequence[int], held_out: Sequence[int]) -> Markup:
     """Bars of the rows of each arm; held-out rows have a lighter shade."""
-    figure, axes = _bars(labels, "Rows")
+    figure, axes = bars(labels, "Rows")
     for k in range(len(labels)):
         colour = arm_style(k).colour
         axes.barh(k, fitted[k], color=colour, height=0.62)
         axes.barh(k, held_out[k], left=fitted[k], color=colour, alpha=0.4, height=0.62)
     total = np.add(fitted, held_out)
     axes.set_xlim(0, 1.05 * total.max())
-    return _image(figure, f"Rows of each arm: {_pairs(labels, total)}.")
+    return image_of(figure, f"Rows of each arm: {pairs(labels, total)}.")
 
 
 def balance(
@@ -85,22 +57,22 @@ def balance(
 
     `differences` and `noise` are (p, K-1): a row for each feature, a column for each arm.
     """
-    figure, axes = _bars(features, "Standardized difference", unit=0.24)
-    axes.axvline(0, color=_FAINT, linewidth=0.8)
+    figure, axes = bars(features, "Standardized difference", unit=0.24)
+    axes.axvline(0, color=FAINT, linewidth=0.8)
     for limit in (-0.1, 0.1):
-        axes.axvline(limit, color=_FAINT, linewidth=0.8, dashes=(4, 3))
+        axes.axvline(limit, color=FAINT, linewidth=0.8, dashes=(4, 3))
     n_arms = differences.shape[1]
     offsets = np.linspace(-0.25, 0.25, n_arms) if n_arms > 1 else [0.0]  # so that no dot hides
     for j, values in enumerate(differences.T):
         style = arm_style(j + 1)
         position = np.arange(len(features)) + offsets[j]
-        axes.hlines(position, -noise[:, j], noise[:, j], color=_PALE, linewidth=4)
+        axes.hlines(position, -noise[:, j], noise[:, j], color=PALE, linewidth=4)
         axes.plot(values, position, style.marker, color=style.colour, markersize=4.5, alpha=0.9)
     worst = float(np.nan_to_num(np.abs(differences)).max(initial=0))
     reach = max(0.15, 1.1 * worst, 1.1 * float(np.nan_to_num(noise).max(initial=0)))
     axes.set_xlim(-reach, reach)
     about = f"{len(features)} features by {', '.join(labels)}; largest size {worst:.2g}"
-    return _image(
+    return image_of(
         figure,
         f"Standardized differences of {about}. Lines at -0.1 and 0.1; grey bars hold 95 % of "
         "differences by chance alone.",
@@ -111,16 +83,16 @@ def overlap(
     own: Floats, others: Floats, clip: tuple[float, float], style: Style, label: str
 ) -> Markup:
     """Histograms of an arm's propensity: among its own rows, and among the others."""
-    figure, axes = _panel(f"Probability of {_shown(label, 18)}", "Share of rows")
+    figure, axes = panel(f"Probability of {drawable(label, 18)}", "Share of rows")
     top = min(1.0, 1.08 * float(max(own.max(), others.max())) + 0.02)
     edges = np.linspace(0, top, 41)
     axes.stairs(_shares(own, edges), edges, fill=True, color=style.colour, alpha=0.45)
-    axes.stairs(_shares(others, edges), edges, color=_INK, linewidth=1.1)
+    axes.stairs(_shares(others, edges), edges, color=INK, linewidth=1.1)
     for limit in clip:
         if 0 < limit < top:
-            axes.axvline(limit, color=_FAINT, linewidth=0.9, dashes=(4, 3))
+            axes.axvline(limit, color=FAINT, linewidth=0.9, dashes=(4, 3))
     axes.set_xlim(0, top)
-    return _image(
+    return image_of(
         figure,
         f"Histogram of the probability of {label}: from {own.min():.3g} to {own.max():.3g} among "
         f"its own rows, from {others.min():.3g} to {others.max():.3g} among the others.",
@@ -131,21 +103,21 @@ def effects(
     labels: Sequence[str], adjusted: Sequence[Estimate], raw: Sequence[Estimate], outcome: str
 ) -> Markup:
     """Forest plot: doubly robust effects, with joint intervals, above plain differences."""
-    figure, axes = _bars(labels, f"Effect on {_shown(outcome, 16)}, per row", unit=0.5)
-    axes.axvline(0, color=_FAINT, linewidth=0.8)
+    figure, axes = bars(labels, f"Effect on {drawable(outcome, 16)}, per row", unit=0.5)
+    axes.axvline(0, color=FAINT, linewidth=0.8)
     for k, (ours, plain) in enumerate(zip(adjusted, raw, strict=True)):
         style = arm_style(k + 1)
-        _interval(axes, ours, k - 0.15, style)
-        _interval(axes, plain, k + 0.2, style, raw=True)
-    values = _pairs(labels, [f"{e.estimate:.3g}" for e in adjusted])
-    return _image(figure, f"Average effects with joint 95 % intervals: {values}.")
+        interval(axes, ours, k - 0.15, style)
+        interval(axes, plain, k + 0.2, style, raw=True)
+    values = pairs(labels, [f"{e.estimate:.3g}" for e in adjusted])
+    return image_of(figure, f"Average effects with joint 95 % intervals: {values}.")
 
 
 def cate_histogram(
     estimates: Mapping[str, Floats], outcome: str, styles: Mapping[str, Style], label: str
 ) -> Markup:
     """Histograms of the estimated effects of one arm, an outline for each learner."""
-    figure, axes = _panel(f"Estimated effect on {_shown(outcome, 18)}", "Share of rows")
+    figure, axes = panel(f"Estimated effect on {drawable(outcome, 18)}", "Share of rows")
     inner = [np.quantile(values, (0.01, 0.99)) for values in estimates.values()]
     low, high = min(q[0] for q in inner), max(q[1] for q in inner)
     margin = 0.02 * (high - low) or 0.5 * abs(high) or 1.0
@@ -154,12 +126,12 @@ def cate_histogram(
         colour, shares = styles[name].colour, _shares(values, edges)
         if len(estimates) == 1:
             axes.stairs(shares, edges, fill=True, color=colour, alpha=0.45)
-        axes.stairs(shares, edges, color=colour, linewidth=1.2, linestyle=_dash(styles[name]))
+        axes.stairs(shares, edges, color=colour, linewidth=1.2, linestyle=dash(styles[name]))
     if edges[0] < 0 < edges[-1]:
-        axes.axvline(0, color=_FAINT, linewidth=0.9, dashes=(4, 3))
+        axes.axvline(0, color=FAINT, linewidth=0.9, dashes=(4, 3))
     axes.set_xlim(edges[0], edges[-1])
-    means = _pairs(list(estimates), [f"{v.mean():.3g}" for v in estimates.values()])
-    return _image(figure, f"Histogram of the estimated effects of {label}; means: {means}.")
+    means = pairs(list(estimates), [f"{v.mean():.3g}" for v in estimates.values()])
+    return image_of(figure, f"Histogram of the estimated effects of {label}; means: {means}.")
 
 
 def gain_curves(
@@ -170,20 +142,20 @@ def gain_curves(
     Bands of several learners would hide each other. So each learner has a strip below, with the
     distance of its curve from the line.
     """
-    figure, axes = _panel("Share of rows treated, highest first", f"Gain in {_shown(outcome, 18)}")
+    figure, axes = panel("Share of rows treated, highest first", f"Gain in {drawable(outcome, 18)}")
     last = next(iter(gains.values())).gain[-1]
-    axes.plot([0, 1], [0, last], color=_INK, linewidth=0.9, dashes=(4, 3))
+    axes.plot([0, 1], [0, last], color=INK, linewidth=0.9, dashes=(4, 3))
     for name, gain in gains.items():
         style = styles[name]
-        axes.plot(gain.share, gain.gain, color=style.colour, linewidth=1.6, linestyle=_dash(style))
+        axes.plot(gain.share, gain.gain, color=style.colour, linewidth=1.6, linestyle=dash(style))
     axes.set_xlim(0, 1)
     if len(gains) > 1:
         _strips(figure, axes, gains, styles)
     else:
         (gain,) = gains.values()
         _band(axes, gain.share, *gain.band, next(iter(styles.values())))
-    areas = _pairs(list(gains), [f"{gain.qini:.3g}" for gain in gains.values()])
-    return _image(figure, f"Gain curve of {label}, from 0 to {last:.3g}; Qini: {areas}.")
+    areas = pairs(list(gains), [f"{gain.qini:.3g}" for gain in gains.values()])
+    return image_of(figure, f"Gain curve of {label}, from 0 to {last:.3g}; Qini: {areas}.")
 
 
 def _strips(
@@ -209,13 +181,13 @@ def _strip(axes: Axes, name: str, gain: Gain, style: Style) -> None:
     low, high = (end - gain.share * gain.gain[-1] for end in gain.band)
     _band(axes, gain.share, low, high, style)
     axes.plot(gain.share, gain.above_line, color=style.colour, linewidth=1.2)
-    axes.axhline(0, color=_INK, linewidth=0.9, dashes=(4, 3))
+    axes.axhline(0, color=INK, linewidth=0.9, dashes=(4, 3))
     axes.yaxis.set_major_locator(MaxNLocator(2, steps=[1, 2, 5, 10]))
-    axes.yaxis.set_major_formatter(FuncFormatter(_tick))
-    axes.tick_params(labelsize=_SMALL - 1, color=_FAINT, labelcolor=_INK, length=3)
+    axes.yaxis.set_major_formatter(FuncFormatter(tick))
+    axes.tick_params(labelsize=SMALL - 1, color=FAINT, labelcolor=INK, length=3)
     axes.spines[["top", "right", "bottom"]].set_visible(False)
-    axes.spines["left"].set_color(_FAINT)
-    axes.text(0.99, 0.98, name, transform=axes.transAxes, ha="right", va="top", fontsize=_SMALL)
+    axes.spines["left"].set_color(FAINT)
+    axes.text(0.99, 0.98, name, transform=axes.transAxes, ha="right", va="top", fontsize=SMALL)
 
 
 def _band(axes: Axes, share: Floats, low: Floats, high: Floats, style: Style) -> None:
@@ -226,34 +198,34 @@ def calibration(
     groups: Mapping[str, Sequence[Group]], outcome: str, styles: Mapping[str, Style], label: str
 ) -> Markup:
     """Mean doubly robust scores, with 95 % intervals, against mean estimates of the same rows."""
-    of = _shown(outcome, 14)
-    figure, axes = _panel(f"Estimated effect on {of}", f"Effect on {of} found")
+    of = drawable(outcome, 14)
+    figure, axes = panel(f"Estimated effect on {of}", f"Effect on {of} found")
     for name, own in groups.items():
         for group in own:
-            _interval(axes, group.actual, group.predicted, styles[name], upright=True)
+            interval(axes, group.actual, group.predicted, styles[name], upright=True)
     seen = [g.predicted for own in groups.values() for g in own]
     if seen:
-        axes.axline((seen[0], seen[0]), slope=1, color=_INK, linewidth=0.9, dashes=(4, 3))
-    count = _pairs(list(groups), [f"{len(own)} groups" for own in groups.values()])
-    return _image(figure, f"Effects found against estimated effects of {label}: {count}.")
+        axes.axline((seen[0], seen[0]), slope=1, color=INK, linewidth=0.9, dashes=(4, 3))
+    count = pairs(list(groups), [f"{len(own)} groups" for own in groups.values()])
+    return image_of(figure, f"Effects found against estimated effects of {label}: {count}.")
 
 
 def drivers(features: Sequence[str], shares: Floats, style: Style, label: str) -> Markup:
     """Bars of the share of the estimates' variance that goes through each feature."""
-    figure, axes = _bars(features, "Share of variance", unit=0.21, width=3.4, most=16)
+    figure, axes = bars(features, "Share of variance", unit=0.21, width=3.4, most=16)
     axes.barh(np.arange(len(features)), shares, color=style.colour, height=0.66)
     axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
     top = f"{features[0]} with {shares[0]:.0%}" if len(features) else "none"
-    return _image(figure, f"Share of variance through each feature, {label}; first {top}.")
+    return image_of(figure, f"Share of variance through each feature, {label}; first {top}.")
 
 
 def stage_times(names: Sequence[str], seconds: Sequence[float]) -> Markup:
     """Bars of the time that each stage took."""
-    figure, axes = _bars(names, "Seconds")
-    axes.barh(np.arange(len(names)), seconds, color=_ARMS[1].colour, height=0.62)
-    shown = _pairs(names, [f"{value:.2g} s" for value in seconds])
-    return _image(figure, f"Time of each stage: {shown}.")
+    figure, axes = bars(names, "Seconds")
+    axes.barh(np.arange(len(names)), seconds, color=ARMS[1].colour, height=0.62)
+    shown = pairs(names, [f"{value:.2g} s" for value in seconds])
+    return image_of(figure, f"Time of each stage: {shown}.")
 
 
 def settings_png(names: Sequence[str], settings: Sequence[Mapping[str, float]]) -> bytes:
@@ -261,113 +233,22 @@ def settings_png(names: Sequence[str], settings: Sequence[Mapping[str, float]]) 
 
     The first setting, which is kept, has a colour of its own.
     """
-    figure, axes = _bars(names, "Seconds for all fits of a run")
+    figure, axes = bars(names, "Seconds for all fits of a run")
     seconds, fastest, slowest = (
         np.array([row[key] for row in settings]) for key in ("seconds", "fastest", "slowest")
     )
-    colours = [_ARMS[1].colour, *[_ARMS[0].colour] * (len(names) - 1)]
+    colours = [ARMS[1].colour, *[ARMS[0].colour] * (len(names) - 1)]
     turns = np.array([seconds - fastest, slowest - seconds])
     rows = np.arange(len(names))
-    axes.barh(rows, seconds, color=colours, height=0.62, xerr=turns, ecolor=_INK)
+    axes.barh(rows, seconds, color=colours, height=0.62, xerr=turns, ecolor=INK)
     axes.set_xlim(0, 1.2 * max(slowest))
     for position, (value, end) in enumerate(zip(seconds, slowest, strict=True)):
-        axes.text(end, position, f" {value:.3g}", va="center", fontsize=_SMALL, color=_INK)
+        axes.text(end, position, f" {value:.3g}", va="center", fontsize=SMALL, color=INK)
     buffer = io.BytesIO()
     figure.set_dpi(144)
     FigureCanvasAgg(figure).print_png(buffer)  # type: ignore[no-untyped-call]
     return buffer.getvalue()
 
 
-def _image(figure: Figure, alt: str) -> Markup:
-    # An image, no inline SVG: so ids of one picture never clash with another's.
-    buffer = io.BytesIO()
-    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    FigureCanvasSVG(figure).print_svg(buffer, metadata=nothing)  # type: ignore[no-untyped-call]
-    content = base64.b64encode(buffer.getvalue()).decode()
-    width, height = (round(96 * inches) for inches in figure.get_size_inches())
-    source = Markup("data:image/svg+xml;base64,") + Markup(content)
-    return Markup('<img src="{}" alt="{}" width="{}" height="{}">').format(
-        source, escape(alt), width, height
-    )
-
-
-def _panel(x_label: str, y_label: str) -> tuple[Figure, Axes]:
-    """One of several small pictures side by side."""
-    figure, axes = _axes(3.4, 2.6, left=0.72)
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    axes.yaxis.set_major_formatter(FuncFormatter(_tick))
-    axes.grid(axis="y", color=_PALE, linewidth=0.6)
-    return figure, axes
-
-
-def _bars(
-    labels: Sequence[str], x_label: str, unit: float = 0.34, width: float = 4.3, most: int = 20
-) -> tuple[Figure, Axes]:
-    """A row of `unit` inches for each label, which has at most `most` characters."""
-    shown = [_shown(label, most) for label in labels]
-    left = 0.2 + 0.078 * max(map(len, shown), default=0)
-    figure, axes = _axes(width, 0.75 + unit * max(len(labels), 2), left)
-    axes.set_xlabel(x_label)
-    axes.set_yticks(np.arange(len(labels)), shown)
-    axes.set_ylim(len(labels) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x", color=_PALE, linewidth=0.6)
-    return figure, axes
-
-
-def _axes(width: float, height: float, left: float) -> tuple[Figure, Axes]:
-    """Axes with fixed margins in inches, as measuring texts would take time."""
-    figure = Figure(figsize=(width, height))
-    bottom, right, top = 0.5, 0.24, 0.1
-    size = (width - left - right) / width, (height - bottom - top) / height
-    axes = figure.add_axes((left / width, bottom / height, *size))
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_FAINT)
-    axes.tick_params(labelsize=_SMALL, color=_FAINT, labelcolor=_INK, length=3)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.label.set(size=_SMALL + 0.5, color=_INK)
-    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(_tick))
-    axes.set_axisbelow(True)
-    return figure, axes
-
-
-def _interval(
-    axes: Axes, found: Estimate, at: float, style: Style, raw: bool = False, upright: bool = False
-) -> None:
-    """A marker with its interval; hollow and grey for a raw figure."""
-    colour = _FAINT if raw else style.colour
-    ends, both = [found.ci_low, found.ci_high], [at, at]
-    x, y = (both, ends) if upright else (ends, both)
-    axes.plot(x, y, color=colour, linewidth=1.4)
-    point = (at, found.estimate) if upright else (found.estimate, at)
-    axes.plot(*point, style.marker, color=colour, markersize=5, mfc="white" if raw else colour)
-
-
 def _shares(values: Array, edges: Floats) -> Floats:
     return np.histogram(values, edges)[0] / max(len(values), 1)
-
-
-def _dash(style: Style) -> Any:
-    return (0, [float(part) for part in style.dash.split()]) if style.dash else "-"
-
-
-def _tick(value: float, position: int | None = None) -> str:
-    return f"{round(value, 12) + 0.0:,.10g}" if abs(value) < 1e5 else f"{value:.4g}"
-
-
-def _shown(text: str, most: int) -> str:
-    """A label that can be drawn: one line, not too long, no formula, no missing glyph."""
-    line = " ".join(text.split())
-    # The middle is cut: names of columns often begin alike, and differ at the end.
-    tail = most // 3
-    short = line if len(line) <= most else f"{line[: most - tail - 1]}…{line[-tail:]}"
-    font = get_font(findfont("DejaVu Sans"))
-    drawable = (c if font.get_char_index(ord(c)) else "\N{WHITE SQUARE}" for c in short)
-    return "".join(drawable).replace("$", r"\$")
-
-
-def _pairs(names: Sequence[str], values: Iterable[Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in zip(names, values, strict=True))
