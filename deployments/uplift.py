@@ -35,10 +35,19 @@ def deployments(
         parameters={**config.model_dump(mode="json", exclude_none=True), "budget_seconds": 120.0},
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
-    daily = Cron("0 5 * * *", timezone="UTC", active=schedules)
+    daily = Cron("0 5 * * *", timezone="UTC", active=schedules, slug="daily")
     about = "Uplift learners on the RAND Health Insurance Experiment, or on your data."
-    users = [_of(name, own, f"The config {name}.") for name, own in (configs or {}).items()]
+    users = [
+        _of(name, own, f"The config {name}.", schedule_of(own))
+        for name, own in (configs or {}).items()
+    ]
     return [_of("uplift-run", config, about, daily, tags=[EXAMPLE]), tune, *users]
+
+
+def schedule_of(config: Config) -> Schedule | None:
+    """A config's schedule as Prefect's, which keeps its name when it is deployed again."""
+    own = config.schedule
+    return None if own is None else Cron(own.cron, timezone=own.timezone, slug=config.name)
 
 
 def _of(

@@ -4,6 +4,7 @@ import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,7 @@ def load(config: Config, frame: Any = None, faults: Faults | None = None) -> Stu
     if config.parallelism != "auto" and config.parallelism.runner == "dask":
         faults.judge("parallelism", partial(check_cluster, config.parallelism))
     try:
-        study = load_study(config, faults, frame)
+        study = load_study(config.at(datetime.now(UTC)), faults, frame)
     except InputError as error:
         if not faults:  # then it wasn't noted, and no folder may be made
             faults.note(str(error))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.config.files import write_json
 from flows.config.names import DEFAULT_NAME, LATEST, is_name
+from flows.dates.logical import date_at, moment_of
 from flows.errors import InputError
 from flows.messages import progress
 from flows.messages.limits import shown
@@ -41,6 +42,7 @@ class Run:
     name: str
     config_name: str = DEFAULT_NAME
     asked: dict[str, Any] = field(default_factory=dict)  # by its config, as in a summary
+    logical_date: str = ""
     example: bool = False  # whether a schedule of the bundled example made it
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     earlier: float = 0.0  # seconds that loading took before the run began here
@@ -80,17 +82,21 @@ class Run:
             "run_name": self.name,
             "name": self.config_name,
             "folder": str(self.folder),
+            "logical_date": self.logical_date,
             "started": self.started.isoformat(timespec="seconds"),
         }
 
 
 @contextlib.contextmanager
-def recorded(config: "Config", prefect_name: str, example: bool = False) -> Iterator[Run]:
+def recorded(
+    config: "Config", prefect_name: str, scheduled: datetime, example: bool = False
+) -> Iterator[Run]:
     """A run that `uplift runs list` shows from its beginning, however it ends.
 
-    A file beside its record stays locked while the run's process lives.
+    Its logical date is the config's, else the time for which it was scheduled. A file beside its
+    record stays locked while the run's process lives.
     """
-    run = _run(config, prefect_name, example)
+    run = _run(config, prefect_name, scheduled, example)
     record = run.output / _RECORDS / f"{run.name}.json"
     record.parent.mkdir(parents=True, exist_ok=True)
     with record.with_suffix(".lock").open("x") as lock:
@@ -118,16 +124,18 @@ def record_failure(config: "Config", error: BaseException) -> None:
     if hasattr(error, "run_record") or isinstance(error, InputError):
         return
     with contextlib.suppress(OSError):
-        run = _run(config, "not-begun")
+        run = _run(config, "not-begun", datetime.now(UTC))
         write_json(run.output / _RECORDS / f"{run.name}.json", failure(run, error))
 
 
-def _run(config: "Config", prefect_name: str, example: bool = False) -> Run:
+def _run(config: "Config", prefect_name: str, scheduled: datetime, example: bool = False) -> Run:
     slug = re.sub(r"[^A-Za-z0-9_-]+", "-", prefect_name).strip("-")[:60]
     name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{slug}"
     data = {"source": config.data.source, "outcome": config.data.outcome}
     asked = {"data": data, "learners": {learner: {} for learner in config.learners}}
-    return Run(Path(config.output), name, config.name, asked, example)
+    date = config.at(scheduled).date or date_at(scheduled, config.timezone)
+    moment = moment_of(date, config.timezone)
+    return Run(Path(config.output), name, config.name, asked, moment.isoformat(), example)
 
 
 def failure(run: Run, error: BaseException) -> dict[str, Any]:

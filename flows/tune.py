@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from prefect import Flow, flow, get_run_logger
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from pydantic.json_schema import SkipJsonSchema
 
 from flows.config.data import DataConfig
 from flows.config.form import described
@@ -21,8 +22,10 @@ from flows.config.sections import (
     EvaluationConfig,
     FoldsConfig,
     Learners,
+    LogicalDate,
     ModelsConfig,
     ParallelismRule,
+    ScheduleConfig,
 )
 from flows.config.values import ClipRule, ShareBins
 from flows.errors import InputError
@@ -30,6 +33,7 @@ from flows.fitting.profiles import keep_profile, shape_of
 from flows.loading import Prepared, load, with_body
 from flows.messages import progress
 from flows.messages.limits import shown
+from flows.recurring import scheduled_time
 from flows.report import plots
 from flows.server.cancellation import interruptible
 from flows.server.running import tracked
@@ -52,6 +56,8 @@ def uplift_tune(
     budget_seconds: Annotated[float, described("Seconds that measuring may take")] = 120.0,
     name: Annotated[str, described("Name of the job that repeats")] = DEFAULT_NAME,
     share_bins: ShareBins = True,
+    date: LogicalDate = None,
+    schedule: SkipJsonSchema[ScheduleConfig | None] = None,
 ) -> str:
     """Measure which setting of runner, workers and threads fits a run best; later runs use it.
 
@@ -59,7 +65,8 @@ def uplift_tune(
 
     Parameters
     ----------
-    data, learners, models, clip, folds, parallelism, cache, evaluation, output, name, share_bins
+    data, learners, models, clip, folds, parallelism, cache, evaluation, output, name, share_bins, \
+    date, schedule
         The run's config, as of `uplift_run`. `parallelism` and `name` change nothing here.
     budget_seconds : float
         Seconds that measuring may take.
@@ -91,7 +98,7 @@ def with_study(prepared: Prepared, budget_seconds: float) -> Flow[..., str]:
 
 def _tune(config: Config, budget_seconds: float, prepared: Prepared | None = None) -> str:
     with interruptible():
-        study = load(config) if prepared is None else prepared.study
+        study = load(config.at(scheduled_time())) if prepared is None else prepared.study
         begun = time.monotonic()
         progress.begin("tune")
         found = tune(study, begun + budget_seconds)

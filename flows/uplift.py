@@ -1,11 +1,14 @@
 """The parent flow: one uplift run, from a config to a folder."""
 
 import platform
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 from prefect import Flow, flow, get_run_logger, runtime
+from prefect.states import Completed
+from pydantic.json_schema import SkipJsonSchema
 
 from flows.artifacts import run_page
 from flows.config.data import DataConfig
@@ -19,8 +22,10 @@ from flows.config.sections import (
     EvaluationConfig,
     FoldsConfig,
     Learners,
+    LogicalDate,
     ModelsConfig,
     ParallelismRule,
+    ScheduleConfig,
 )
 from flows.config.values import ClipRule, ShareBins
 from flows.errors import InputError, LearnersFailedError
@@ -32,18 +37,29 @@ from flows.fitting.workspace import Workspace, workspace
 from flows.inputs.study import Study
 from flows.loading import Prepared, check_folders, load, with_body
 from flows.messages.limits import shown
+from flows.messages.secrets import without_secrets
+from flows.recurring import alone, due, scheduled_time
 from flows.report.digest import effect_rows, pictures
 from flows.report.page import render, sections_of
 from flows.report.results import Results, evaluate
 from flows.report.summary import summary_of
-from flows.runs import Run, cache_warning, outcome_lines, peak_rss_bytes, recorded, whole_folder
+from flows.runs import (
+    Run,
+    cache_warning,
+    interrupted,
+    outcome_lines,
+    peak_rss_bytes,
+    recorded,
+    whole_folder,
+)
 from flows.schedule import fit_learners
 from flows.server import prefect_patches
 from flows.server.cancellation import interruptible
 from flows.server.running import tracked
 
 EXAMPLE = "example"  # tag of the bundled example's deployment
-_OF_ITS_SCHEDULE = {EXAMPLE, "auto-scheduled"}  # Prefect adds a tag where a schedule makes a run
+_BY_SCHEDULE = "auto-scheduled"  # Prefect adds this tag where a schedule makes a run
+_OF_ITS_SCHEDULE = {EXAMPLE, _BY_SCHEDULE}
 _PACKAGES = ("prefect", "lightgbm", "scikit-learn", "numpy", "pandas", "pyarrow")
 
 # Here, as whoever has the flows run imports this module: scripts, and workers of Prefect's too.
@@ -65,6 +81,8 @@ def uplift_run(
     refresh: Annotated[bool, described("Fit again what the cache has")] = False,
     name: Annotated[str, described("Name of the job that repeats")] = DEFAULT_NAME,
     share_bins: ShareBins = True,
+    date: LogicalDate = None,
+    schedule: SkipJsonSchema[ScheduleConfig | None] = None,
 ) -> str:
     """Estimate what a treatment does to whom: fit learners, judge them, write a run's folder.
 
@@ -92,6 +110,10 @@ def uplift_run(
         Name of the job that repeats. `<output>/by-name/<name>/latest` is its latest run.
     share_bins : bool
         Whether LightGBM fits share bins of all rows.
+    date : str, optional
+        Logical date of the run: by default the scheduled time.
+    schedule : ScheduleConfig, optional
+        When runs of the config start; of it, a run uses the time zone alone.
 
     Returns
     -------
@@ -114,14 +136,49 @@ def uplift_run(
 
 def with_study(prepared: Prepared, refresh: bool) -> Flow[..., str]:
     """`uplift_run`, on a study that was loaded before."""
-    return with_body(uplift_run, lambda: _run(prepared.study.config, refresh, prepared))
+    config = prepared.study.config
+    now = datetime.now(UTC)
+    return with_body(uplift_run, lambda: _make(config, refresh, now, prepared))
 
 
-def _run(config: Config, refresh: bool, prepared: Prepared | None = None) -> str:
-    name, tags = str(runtime.flow_run.name), set(runtime.flow_run.tags)
+def _run(config: Config, refresh: bool) -> Any:
+    """Make the run, or of a schedule those that are due: each logical date once."""
+    scheduled = scheduled_time()
+    if _BY_SCHEDULE not in runtime.flow_run.tags:
+        return _make(config, refresh, scheduled)
+    with alone(config):
+        moments = due(config, scheduled, datetime.now(UTC))
+        if not moments:
+            about = "The date has a finished run, or a later date is due, which alone is run."
+            return Completed(name="Skipped", message=about)
+        for missed in moments[:-1]:
+            _make_missed(config, refresh, missed)
+        return _make(config, refresh, scheduled)
+
+
+def _make_missed(config: Config, refresh: bool, moment: datetime) -> None:
+    try:
+        _make(config, refresh, moment, suffix=f"-of-{moment:%Y%m%d-%H%M%S}")
+    except Exception as error:
+        if interrupted(error):
+            raise
+        about = without_secrets(str(error))
+        get_run_logger().error("The run of the missed date %s failed: %s", moment, about)
+
+
+def _make(
+    config: Config,
+    refresh: bool,
+    moment: datetime,
+    prepared: Prepared | None = None,
+    suffix: str = "",
+) -> str:
+    """Make the run of a moment, its logical date where the config has none."""
+    config = config.at(moment)
+    name, tags = f"{runtime.flow_run.name}{suffix}", set(runtime.flow_run.tags)
     with (
         interruptible(),
-        recorded(config, name, example=tags >= _OF_ITS_SCHEDULE) as run,
+        recorded(config, name, moment, example=tags >= _OF_ITS_SCHEDULE) as run,
         run_page(run) as page,
         workspace(config.cache, refresh, f"the run {name}") as place,
     ):

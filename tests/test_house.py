@@ -26,7 +26,17 @@ ORDER = {
         *("declaration", "workers", "top"),
     ),
     "flows": (
-        *("messages", "errors", "config", "server", "inputs", "fitting", "report", "tuning"),
+        *(
+            "messages",
+            "errors",
+            "dates",
+            "config",
+            "server",
+            "inputs",
+            "fitting",
+            "report",
+            "tuning",
+        ),
         *("top", "launch", "cli"),
     ),
 }

@@ -12,7 +12,7 @@ import typer
 
 from flows.cli.cache_commands import cache_app
 from flows.cli.exits import end, exit_status
-from flows.cli.options import DEFAULT_OUTPUT, WHICH_RUN, Changes, ConfigFile, Quiet
+from flows.cli.options import DATE, DEFAULT_OUTPUT, WHICH_RUN, Changes, ConfigFile, Quiet, dated
 from flows.cli.runs_commands import runs_app
 from flows.config.files import check_file, read_json, write_json
 from flows.config.names import LATEST
@@ -94,6 +94,7 @@ def _options(
 def run(
     config: ConfigFile,
     changes: Changes = None,
+    date: Annotated[str | None, typer.Option(help=DATE)] = None,
     output: Annotated[str | None, typer.Option(help="Folder of all runs.")] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write summary.json to this file too.")
@@ -106,9 +107,38 @@ def run(
     with exit_status(json_file, kept), interruption.handled():
         if json_file is not None:
             check_file(json_file, "--json")
-        folder = _run(config, changes, output, refresh, quiet)
+        folder = _run(config, dated(changes, date), output, refresh, quiet)
         if json_file is not None:
             write_json(json_file, read_json(folder / "summary.json"))
+
+
+@app.command()
+def backfill(
+    config: ConfigFile,
+    first: Annotated[str, typer.Option("--from", help="First logical date, as 2026-11-01.")],
+    last: Annotated[str, typer.Option("--to", help="Last logical date.")],
+    every: Annotated[
+        str | None, typer.Option(help="Time between two dates; default: the source's own, or 1d.")
+    ] = None,
+    changes: Changes = None,
+    output: Annotated[str | None, typer.Option(help="Folder of all runs.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Run a config once for each logical date that has no finished run."""
+    kept = "Finished runs and fits are kept: the same command goes on from there."
+    with exit_status(kept=kept), interruption.handled():
+        from flows.launch.backfill import backfill as runs_at
+        from flows.launch.backfill import dates_between
+        from flows.launch.start import config_of
+
+        loaded = config_of(config, changes or [], output)
+        dates = dates_between(loaded, first, last, every)
+        failed = 0
+        for made in runs_at(loaded, dates, quiet):
+            failed += made.folder is None
+            show(str(made))
+        if failed:
+            end(1, f"{failed} of {len(dates)} dates have no finished run. {kept}")
 
 
 @app.command()
@@ -234,11 +264,11 @@ def _run(
     with progress_display(quiet):
         folder = launch(config_of(config, changes or [], output), refresh, quiet)
     if not quiet:
-        _showend(folder)
+        _show_end(folder)
     return folder
 
 
-def _showend(folder: Path) -> None:
+def _show_end(folder: Path) -> None:
     summary = read_json(folder / "summary.json")
     show("\n".join(outcome_lines(summary)))
     warning = cache_warning(summary["cache"])

@@ -2,12 +2,13 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_serializer, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_serializer, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from flows.config.form import MARK
-from flows.config.section import Section, distinct
+from flows.config.form import MARK, Section, distinct
 from flows.config.values import Address, Encoding, KnownPropensity, ShownLabel
+from flows.dates.partitions import check_length, check_source, names_dates
+from flows.messages.limits import shown
 
 # A row's id may name its cluster, and a stratum may be a feature. No column has two other roles.
 _SHARED_ROLES = ({"row_id", "group"}, {"features", "strata"})
@@ -51,6 +52,14 @@ class DataConfig(Section):
         min_length=1,
         description="CSV, Parquet, Feather or JSON lines: a file, folder, glob or fsspec URL",
     )
+    last: Annotated[str, AfterValidator(check_length)] | None = Field(
+        None,
+        description="Of a source that names dates as {date:%Y-%m-%d}: how far the rows reach back, "
+        "such as 28 days; empty for the logical date's own",
+    )
+    missing: Literal["refuse", "warn"] = Field(
+        "refuse", description="What a date without files means"
+    )
     outcome: str = Field(description="Column of the outcome")
     outcome_type: Literal["regression", "binary"] = Field(
         "regression", description="regression: numbers; binary: 0/1, true/false or two labels"
@@ -90,6 +99,20 @@ class DataConfig(Section):
     def _not_yet(cls, value: str | None) -> None:
         if value is not None:
             raise ValueError("not available yet: forward-chaining folds. Set it to null.")
+
+    @field_validator("source")
+    @classmethod
+    def _names_partitions(cls, value: str) -> str:
+        return check_source(value)
+
+    @model_validator(mode="after")
+    def _last_of_dates(self) -> Self:
+        if self.last is not None and not names_dates(self.source):
+            raise ValueError(
+                "last: expected with a source that names dates, such as "
+                f"data/{{date:%Y-%m-%d}}.parquet; found {shown(repr(self.source))}. Set it to null."
+            )
+        return self
 
     @field_validator("arms", "features")
     @classmethod

@@ -1,4 +1,4 @@
-"""The schema of a config as a form: Prefect's UI draws its fields from it, its API checks by it.
+"""Sections of a config. Prefect's UI draws a form from their schema, its API checks by it.
 
 Prefect 3.9.1's UI draws a tab for each form of a value. The tab of null is a line that says so.
 Here an optional field is one that may be left empty. Prefect's API takes null for it all the same,
@@ -7,9 +7,10 @@ where it finds a field with a type and without a default.
 
 from typing import Any
 
-from pydantic import Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic.fields import FieldInfo
 
+from flows.messages.limits import check_size, shown
 from metalearners.registry import REGISTRY
 
 _NULL = {"type": "null"}
@@ -83,3 +84,32 @@ def _by_kind(learner: str, field: dict[str, Any]) -> dict[str, Any]:
     model = _own(field["additionalProperties"])
     models = {kind: {"title": kind, **model} for kind in REGISTRY[learner].kinds}
     return {**field, "properties": models, "additionalProperties": False}
+
+
+class Section(BaseModel):
+    """What all sections of a config have in common."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra=as_form,
+        field_title_generator=lambda key, _: key,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bounded(cls, value: Any) -> Any:
+        check_size(value)
+        return value
+
+
+def distinct(value: list[Any], otherwise: str) -> list[Any]:
+    """The list, or a ValueError if it is empty or has an item twice."""
+    if not value:
+        raise ValueError(f"expected one or more; found none. Say {otherwise}.")
+    seen: set[Any] = set()
+    for item in value:
+        if item in seen:
+            raise ValueError(f"expected each once; found {shown(repr(item))} twice.")
+        seen.add(item)
+    return value

@@ -2,9 +2,11 @@
 
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -12,11 +14,11 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
 
 from flows.config.data import DataConfig
-from flows.config.form import AUTO, described
+from flows.config.form import AUTO, Section, described, distinct
 from flows.config.names import DEFAULT_NAME, check_name
-from flows.config.section import Section, distinct
 from flows.config.values import (
     Address,
     ClipRule,
@@ -29,6 +31,8 @@ from flows.config.values import (
     Whole,
 )
 from flows.config.yaml_text import to_yaml
+from flows.dates.logical import check_cron, check_date, check_zone, date_at, moment_of
+from flows.dates.partitions import Window, names_dates
 from flows.messages.limits import shown
 from metalearners.registry import REGISTRY
 
@@ -171,12 +175,32 @@ class EvaluationConfig(Section):
     )
 
 
+class ScheduleConfig(Section):
+    """When `uplift serve` starts runs of the config."""
+
+    cron: Annotated[str, AfterValidator(check_cron)] = Field(
+        description="Minute, hour, day, month and weekday, such as 0 5 * * *"
+    )
+    timezone: Annotated[str, AfterValidator(check_zone)] = Field(
+        "UTC", description="Time zone of the schedule and of the dates in a source's name"
+    )
+    catch_up: Literal["latest", "all"] = Field(
+        "latest", description="Which dates that were missed are run: the latest alone, or all"
+    )
+
+
 Learners = Annotated[
     list[LearnerName], described("Metalearners to fit. What they share is fitted once")
 ]
 ParallelismRule = Annotated[
     Annotated[Literal["auto"], AUTO] | ParallelismConfig,
     described("How the fits use the cores; auto: as measured on this machine, or by a rule"),
+]
+
+
+LogicalDate = Annotated[
+    Annotated[str, BeforeValidator(check_date)] | None,
+    described("Logical date of the run, such as 2026-11-01; empty: the scheduled time, or now"),
 ]
 
 
@@ -194,6 +218,27 @@ class Config(Section):
     cache: CacheConfig = CacheConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     output: Folder = "runs"
+    date: LogicalDate = None
+    schedule: SkipJsonSchema[ScheduleConfig | None] = None
+
+    def at(self, moment: datetime) -> Self:
+        """The config of a run at a moment, its logical date unless it has one or needs none."""
+        if self.date is not None or not names_dates(self.data.source):
+            return self
+        return self.model_copy(update={"date": date_at(moment, self.timezone)})
+
+    @property
+    def timezone(self) -> str:
+        """The time zone of dates without one, and of the names of partitions."""
+        return "UTC" if self.schedule is None else self.schedule.timezone
+
+    @property
+    def window(self) -> Window | None:
+        """Which partitions of a source are read; None before the run has a logical date."""
+        if self.date is None:
+            return None
+        local = moment_of(self.date, self.timezone).replace(tzinfo=None)
+        return Window(local, self.data.last, self.data.missing)
 
     @field_validator("learners")
     @classmethod

@@ -11,7 +11,9 @@ import fsspec
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
+from flows.dates.partitions import Window, names_dates, partitions_of
 from flows.errors import InputError
+from flows.messages.limits import shown
 
 DATA_ROOTS_VARIABLE = "UPLIFT_DATA_ROOTS"
 
@@ -82,6 +84,32 @@ def check_allowed(place: str) -> None:
         )
 
 
+def find_source(source: str, window: Window | None = None) -> tuple[Place, list[str]]:
+    """The files of a source, of each partition in a window where it names dates; what to tell.
+
+    Raises InputError as `find_files`, and if a partition without files is to be refused.
+    """
+    if not names_dates(source):
+        check_allowed(source)
+        return find_files(source), []
+    if window is None:
+        raise InputError(
+            f"Expected the place of one set of rows; {source} names dates, which a run's config "
+            "alone may. Name a partition."
+        )
+    parts = partitions_of(source, window)
+    for part in parts:
+        check_allowed(part)
+    place, absent = _find(parts)
+    told = f"{len(absent)} of {len(parts)} partitions: {shown(', '.join(absent), 300)}"
+    if place is None or (absent and window.missing == "refuse"):
+        raise InputError(
+            f"Expected files in each partition; found none in {told}. Wait for them, name another "
+            "date, or set data.missing to warn: rows of the others are used then."
+        )
+    return place, [f"No files are in {told}."] if absent else []
+
+
 def find_files(source: str) -> Place:
     """The files at a place: one, those of a folder, or those that a glob names.
 
@@ -90,25 +118,45 @@ def find_files(source: str) -> Place:
     InputError
         If there is none, one is empty, or they aren't of one format that can be read.
     """
-    filesystem, path = fsspec.core.url_to_fs(source)
-    if filesystem.isfile(path):
-        files = [path]
-    elif filesystem.isdir(path):
-        files = _without_hidden(filesystem.find(path), path)
-    else:
-        matches = [file for file in filesystem.glob(path) if filesystem.isfile(file)]
-        files = _without_hidden(matches, re.split(r"[*?[]", path)[0].rpartition("/")[0])
-    if not files:
+    place, _ = _find([source])
+    if place is None:
         raise InputError(
             f"Expected data at {source}: a file, or a folder or glob with files that end in "
             f"{', '.join(FORMATS)}; found none. Relative paths start from {Path.cwd()}."
         )
+    return place
+
+
+def _find(sources: Sequence[str]) -> tuple[Place | None, list[str]]:
+    """The files at several places, each file once, and the places without any."""
+    filesystem, found = None, {}
+    for source in sources:
+        filesystem, path = fsspec.core.url_to_fs(source)
+        found[source] = _files_at(filesystem, path)
+    absent = [source for source, files in found.items() if not files]
+    files = list(dict.fromkeys(file for own in found.values() for file in own))
+    if filesystem is None or not files:
+        return None, absent
     for file in files:
-        if isinstance(filesystem, LocalFileSystem):
-            check_allowed(file)  # a link inside a folder may lead out of it
-        if filesystem.size(file) == 0:
-            raise InputError(f"Expected rows in {file}; the file is empty.")
-    return Place(filesystem, files, _format_of(files, source))
+        _check_file(filesystem, file)
+    where = sources[0] if len(sources) == 1 else f"{sources[0]} to {sources[-1]}"
+    return Place(filesystem, files, _format_of(files, where)), absent
+
+
+def _files_at(filesystem: AbstractFileSystem, path: str) -> list[str]:
+    if filesystem.isfile(path):
+        return [path]
+    if filesystem.isdir(path):
+        return _without_hidden(filesystem.find(path), path)
+    matches = [file for file in filesystem.glob(path) if filesystem.isfile(file)]
+    return _without_hidden(matches, re.split(r"[*?[]", path)[0].rpartition("/")[0])
+
+
+def _check_file(filesystem: AbstractFileSystem, file: str) -> None:
+    if isinstance(filesystem, LocalFileSystem):
+        check_allowed(file)  # a link inside a folder may lead out of it
+    if filesystem.size(file) == 0:
+        raise InputError(f"Expected rows in {file}; the file is empty.")
 
 
 def compression_of(file: str) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from flows.config.data import DataConfig
+from flows.dates.partitions import Window
 from flows.errors import Faults, InputError, within
 from flows.inputs import concerns
 from flows.inputs.columns import (
@@ -87,15 +88,15 @@ class Columns:
     habits: Habits
 
 
-def read_columns(data: DataConfig, faults: Faults, frame: Any = None) -> Columns | None:
+def read_columns(
+    data: DataConfig, faults: Faults, frame: Any = None, window: Window | None = None
+) -> Columns | None:
     """Read the columns that a config names, of its source or of a data frame in memory.
 
     None if nothing can be read.
     """
-    asked = Asked(**data.read.model_dump())
-    source = faults.judge(
-        "data.source", lambda: open_source(data.source, asked, frame), ["data.read"]
-    )
+    opened = partial(open_source, data.source, Asked(**data.read.model_dump()), frame, window)
+    source = faults.judge("data.source", opened, ["data.read"])
     if source is None:
         return None
     for key, named in {"dates": data.read.dates, "types": data.read.types}.items():

@@ -15,13 +15,14 @@ import narwhals.stable.v2 as nw
 import pandas as pd
 import pyarrow as pa
 
+from flows.dates.partitions import Window
 from flows.errors import InputError
 from flows.inputs.formats.arrow_files import ArrowFiles, open_arrow_files
 from flows.inputs.formats.column_types import Column, Marks, typed
 from flows.inputs.formats.frames import UNREADABLE, as_arrow, as_frame, check_plain
 from flows.inputs.formats.json_lines import JsonFiles
 from flows.inputs.formats.text_files import Asked, Habits, TextFiles, open_text_files
-from flows.inputs.places import Place, check_allowed, compression_of, find_files
+from flows.inputs.places import Place, compression_of, find_source
 from flows.inputs.room import NAME_FEWER, Open, check_room, may_not_fit
 from flows.messages.limits import shown
 from flows.messages.progress import Counted, Steps
@@ -55,8 +56,12 @@ class Table:
     habits: Habits = field(default_factory=Habits)
 
 
-def open_source(source: str, asked: Asked | None = None, frame: Any = None) -> "Source":
+def open_source(
+    source: str, asked: Asked | None = None, frame: Any = None, window: Window | None = None
+) -> "Source":
     """The data at a place, or of a data frame: names of columns are read, and no rows yet.
+
+    Of a source that names dates, the window says which partitions are read.
 
     Raises InputError if there is nothing that can be read, or the process may not read there.
     """
@@ -67,9 +72,9 @@ def open_source(source: str, asked: Asked | None = None, frame: Any = None) -> "
             f"data.source: expected a place of data; the config is of a run on {IN_MEMORY}, which "
             "no file has. Name a file with its rows, or call flows.run(config, source=frame)."
         )
-    check_allowed(source)
     with _reading(source):
-        opened = FileSource(source, find_files(source), asked or Asked())
+        place, notes = find_source(source, window)
+        opened = FileSource(source, place, asked or Asked(), notes)
         opened.names  # noqa: B018 - fails on a file of another format
     return opened
 
@@ -140,10 +145,11 @@ class Source(ABC):
 class FileSource(Source):
     """Files of one format, whose rows follow each other."""
 
-    def __init__(self, source: str, place: Place, asked: Asked) -> None:
+    def __init__(self, source: str, place: Place, asked: Asked, notes: Sequence[str]) -> None:
         self._source = source
         self._place = place
         self._asked = asked
+        self._of_place = list(notes)
 
     @cached_property
     def names(self) -> list[str]:
@@ -289,8 +295,8 @@ class FileSource(Source):
 
     def _notes(self) -> list[str]:
         if self._place.format != "text" or self._text.dialect.is_plain:
-            return []
-        return [f"{self._source} is read with {self._text.dialect}."]
+            return self._of_place
+        return [*self._of_place, f"{self._source} is read with {self._text.dialect}."]
 
 
 class FrameSource(Source):

@@ -76,7 +76,7 @@ def load_study(config: Config, faults: Faults | None = None, frame: Any = None) 
     """
     faults = Faults() if faults is None else faults
     steps = Steps("load", 4)
-    columns = read_columns(config.data, faults, frame)
+    columns = read_columns(config.data, faults, frame, config.window)
     steps.count()
     usable = usable_models(config, faults)
     study = None

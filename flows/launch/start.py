@@ -214,7 +214,7 @@ def serve_deployments(port: int, configs: Sequence[Path] = (), schedules: bool =
     named = _by_name(configs)
     environment.prepare()
     os.environ.setdefault(DATA_ROOTS_VARIABLE, str(Path.cwd()))
-    _check_places(named)
+    _check_served(named)
     # Two would end badly: the first to end pauses the deployments of both.
     if not try_lock(open_lock(state_folder() / "serve.lock")):  # until the process ends
         raise InputError(
@@ -247,8 +247,9 @@ def serve_deployments(port: int, configs: Sequence[Path] = (), schedules: bool =
     serve(*served, limit=1, print_starting_message=False)
 
 
-def _check_places(named: Mapping[str, Config]) -> None:
+def _check_served(named: Mapping[str, Config]) -> None:
     """Refuse configs whose runs would be refused, as only the UI shows those."""
+    from deployments.uplift import schedule_of
     from flows.inputs.places import check_allowed
     from flows.inputs.source import IN_MEMORY
 
@@ -258,6 +259,15 @@ def _check_places(named: Mapping[str, Config]) -> None:
                 f"{name}: data.source: expected a place of data; the config is of a run on "
                 f"{IN_MEMORY}. Write its rows to a file and name that."
             )
+        if config.date is not None:
+            raise InputError(
+                f"{name}: date: expected none, as each run has the time for which it is scheduled; "
+                f"found {config.date}. Leave it out, or use `uplift backfill`."
+            )
+        try:
+            schedule_of(config)
+        except ValueError as error:
+            raise InputError(f"{name}: schedule.cron: {error}") from None
         kept = [config.cache.storage] if config.cache.enabled else []
         for place in (config.data.source, config.output, *kept):
             try:

@@ -1,12 +1,13 @@
 """`uplift serve`: runs triggered through the API and, in a real browser, from the UI's form."""
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -15,9 +16,9 @@ import yaml
 
 from flows.config import load_config, parse_config
 from flows.errors import InputError
-from flows.launch.start import _check_places, serve_deployments
+from flows.launch.start import _check_served, serve_deployments
 from tests.acceptance.test_processes import wait_for
-from tests.conftest import REPOSITORY, Ran, free_port
+from tests.conftest import REPOSITORY, Ran, free_port, small_frame, small_settings, write_config
 
 pytestmark = pytest.mark.slow
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
@@ -158,11 +159,11 @@ def test_a_config_outside_the_places_of_the_deployments_is_refused(tmp_path, mon
     monkeypatch.chdir(tmp_path)
     config = {"data": {"source": "in/*.csv", "outcome": "y", "treatment": "w", "control": 0}}
     inside = parse_config(config)
-    _check_places({"mine": inside})
+    _check_served({"mine": inside})
     config["data"]["source"] = "../rows.csv"
     outside = r"^mine: Expected a place inside .*found '../rows.csv'.* add to UPLIFT_DATA_ROOTS"
     with pytest.raises(InputError, match=outside):
-        _check_places({"mine": parse_config(config)})
+        _check_served({"mine": parse_config(config)})
 
 
 def test_the_schedule_is_off_without_the_option():
@@ -360,3 +361,76 @@ def test_the_page_of_a_failed_run_shows_what_to_do(served, page):
 
     assert run["state"]["message"].startswith("data.outcome: expected a column of")
     assert page.get_by_text("Traceback").count() == 0
+
+
+EVERY = 20  # seconds; Prefect asks every ten which runs are due
+
+
+class Shop:
+    """A folder with data by minute, and `uplift serve` on a config with a schedule."""
+
+    def __init__(self, folder: Path, catch_up: str) -> None:
+        self.folder, self.port = folder, free_port()
+        small_frame().to_parquet(folder / "base.parquet")
+        settings = small_settings() | {
+            "name": "shop",
+            "schedule": {"cron": f"* * * * * */{EVERY}", "catch_up": catch_up},
+        }
+        settings["data"]["source"] = "rows/*.parquet"
+        (folder / "rows").mkdir()
+        small_frame().to_parquet(folder / "rows" / "first.parquet")
+        write_config(settings, str(folder / "shop.yaml"))
+        self.settings = settings
+
+    def serve(self) -> None:
+        command = [sys.executable, "-m", "flows.cli", "serve", "shop.yaml"]
+        with (self.folder / "serve.log").open("a") as log:
+            self.process = subprocess.Popen(
+                [*command, "--port", str(self.port)],
+                cwd=self.folder,
+                env=_without_server(),
+                stdout=log,
+                stderr=log,
+            )
+
+    def stop(self, number: int = signal.SIGINT) -> None:
+        self.process.send_signal(number)
+        self.process.wait(30)
+
+    def runs(self) -> list[dict]:
+        summaries = self.folder.glob("runs/2*/summary.json")
+        found = [json.loads(path.read_text()) for path in summaries]
+        return sorted(found, key=lambda run: run["logical_date"])
+
+    def wait_for_runs(self, n: int, seconds: int = 150) -> list[dict]:
+        wait_for(lambda: len(self.runs()) >= n, seconds)
+        return self.runs()
+
+
+def test_a_schedule_of_seconds_over_new_data_downtime_and_redeployment(tmp_path):
+    shop = Shop(tmp_path, "latest")
+    shop.serve()
+    try:
+        first, second = shop.wait_for_runs(2)[:2]
+        assert first["fits"]["executed"] > 0
+        assert second["fits"]["executed"] == 0  # every unit is reused
+        later = small_frame().assign(a=lambda rows: rows["a"] + 1)
+        later.to_parquet(tmp_path / "rows" / "second.parquet")
+        third = shop.wait_for_runs(len(shop.runs()) + 2)[-1]
+        assert third["data"]["rows"] == 1200
+        before = len(shop.runs())
+    finally:
+        shop.stop()
+    down = datetime.now(UTC)
+    time.sleep(60)
+    shop.serve()
+    try:
+        runs = shop.wait_for_runs(before + 2)
+    finally:
+        shop.stop()
+    dates = [datetime.fromisoformat(run["logical_date"]) for run in runs]
+    assert len(set(dates)) == len(dates) >= 5
+    assert all(date.second % EVERY == 0 for date in dates)
+    # Of the dates that passed while nothing ran, at most the latest has a run.
+    missed = [date for date in dates if down < date < down + timedelta(seconds=60 - EVERY)]
+    assert not missed

@@ -1,0 +1,1 @@
+"""Logical dates: what they are, and which partitions of a source they read."""

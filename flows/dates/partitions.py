@@ -1,0 +1,131 @@
+"""Sources whose names hold dates: the partitions that a logical date reads."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import pandas as pd
+
+from flows.errors import InputError
+from flows.messages.limits import shown
+
+_DATE = re.compile(r"\{date:([^{}]*)\}")
+_DIRECTIVE = re.compile(r"%.")
+_LENGTH = re.compile(r"([1-9]\d{0,4}) ?(?:(minute|hour|day|week|month|year)s?|([hdw]))")
+_SHORT = {"h": "hour", "d": "day", "w": "week"}
+_MOST = 10_000  # partitions of a run
+
+# Periods of pandas, by the directives that name each of them once.
+_PERIODS = {
+    frozenset({"%Y"}): "Y",
+    frozenset({"%Y", "%m"}): "M",
+    frozenset({"%G", "%V"}): "W",
+    frozenset({"%Y", "%m", "%d"}): "D",
+    frozenset({"%Y", "%j"}): "D",
+    frozenset({"%Y", "%m", "%d", "%H"}): "h",
+    frozenset({"%Y", "%j", "%H"}): "h",
+    frozenset({"%Y", "%m", "%d", "%H", "%M"}): "min",
+}
+_LENGTHS = {
+    "Y": "1 year",
+    "M": "1 month",
+    "W": "1 week",
+    "D": "1 day",
+    "h": "1 hour",
+    "min": "1 minute",
+}
+
+
+@dataclass(frozen=True)
+class Window:
+    """Which partitions a run reads.
+
+    Parameters
+    ----------
+    date : datetime
+        The logical date, as the clock shows it where partitions are named.
+    last : str, optional
+        How far the window reaches back, such as ``3 months``; None for the date's own partition.
+    missing : {"refuse", "warn"}
+        What a partition without files means.
+    """
+
+    date: datetime
+    last: str | None = None
+    missing: Literal["refuse", "warn"] = "refuse"
+
+
+def names_dates(source: str) -> bool:
+    """Whether the name of a source holds a date."""
+    return "{date" in source
+
+
+def check_source(source: str) -> str:
+    """The source, or a ValueError if what it says of dates names no partitions."""
+    if names_dates(source):
+        _period_of(source)
+    return source
+
+
+def check_length(length: str) -> str:
+    """The length of a time, or a ValueError that says what one is."""
+    if not _LENGTH.fullmatch(length):
+        raise ValueError(
+            "expected a number of minutes, hours, days, weeks, months or years, such as 28 days; "
+            f"found {shown(repr(length))}."
+        )
+    return length
+
+
+def offset(length: str, times: int = 1) -> pd.DateOffset:
+    """A length of time, several times."""
+    found = _LENGTH.fullmatch(length)
+    assert found is not None  # it was checked
+    number, unit, short = found.groups()
+    return pd.DateOffset(**{f"{unit or _SHORT[short]}s": times * int(number)})
+
+
+def step_of(source: str) -> str:
+    """The length of a partition; a day where the source names no dates."""
+    return _LENGTHS[_period_of(source)] if names_dates(source) else "1 day"
+
+
+def partitions_of(source: str, window: Window) -> list[str]:
+    """The names of the partitions in a window, oldest first.
+
+    A partition is inside if it begins later than that of the logical date minus `last`.
+
+    Raises InputError if they are too many.
+    """
+    period = pd.Period(window.date, freq=_period_of(source))
+    begin, periods = _begin(period, window.last), [period]
+    while (period := period - 1).start_time > begin:
+        periods.append(period)
+        if len(periods) > _MOST:
+            raise InputError(
+                f"data.last: expected at most {_MOST:,} partitions; found more in {window.last} of "
+                f"{source}. Use a shorter window, or larger partitions."
+            )
+    return [_name_of(source, one) for one in reversed(periods)]
+
+
+def _begin(period: pd.Period, last: str | None) -> pd.Timestamp:
+    """The moment after which the partitions of a window begin."""
+    return (period - 1).start_time if last is None else period.start_time - offset(last)
+
+
+def _name_of(source: str, period: pd.Period) -> str:
+    return _DATE.sub(lambda found: period.start_time.strftime(found[1]), source)
+
+
+def _period_of(source: str) -> str:
+    formats = "".join(_DATE.findall(source))
+    named = frozenset(_DIRECTIVE.findall(formats)) - {"%%"}
+    if named not in _PERIODS or names_dates(_DATE.sub("", source)):
+        raise ValueError(
+            "expected dates as {date:%Y-%m-%d}, with the directives %Y; %Y %m; %G %V; %Y %m %d; "
+            f"%Y %j; and with a day also %H or %H %M; found {shown(repr(source))}. Name each "
+            "partition by one of these."
+        )
+    return _PERIODS[named]
