@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import json
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,16 @@ def check_folder(folder: str | Path, where: str) -> None:
             f"{where}: expected a folder that can be written to; {folder}: {error.strerror}. "
             "Choose another."
         ) from None
+
+
+def check_place(folder: Path, where: str) -> None:
+    """Raise an InputError if a folder can't be written to, or couldn't be made; makes none."""
+    check_folder(nearest_place(folder), where)
+
+
+def nearest_place(path: Path) -> Path:
+    """The path if something is there, else the nearest folder above it."""
+    return next(place for place in (path, *path.absolute().parents) if os.path.lexists(place))
 
 
 @contextlib.contextmanager

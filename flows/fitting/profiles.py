@@ -17,6 +17,7 @@ from flows.server.environment import STATE_FOLDER
 from metalearners.digests.names import combine
 
 FORMAT_VERSION = 1
+_UNUSABLE = (OSError, ValueError, TypeError, KeyError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,24 @@ def keep_profile(
     return path
 
 
+def passed_over() -> dict[Path, str]:
+    """Profiles here that no run takes, each with why: none of their shape is for these cores."""
+    taken, others, reasons = set(), {}, {}
+    for path in sorted(Path(STATE_FOLDER, "profiles").glob("*.json")):
+        try:
+            shape = dict(read_json(path)["shape"])
+            cores = shape.pop("cores")
+            if cores == cpu_count():
+                _read(path)
+                taken.add(json.dumps(shape))
+            else:
+                others[path] = json.dumps(shape), cores
+        except _UNUSABLE as error:
+            reasons[path] = f"{type(error).__name__}: {shown(str(error))}"
+    made = {path: cores for path, (shape, cores) in others.items() if shape not in taken}
+    return reasons | {path: f"measured on {cores} cores" for path, cores in made.items()}
+
+
 def find_profile(study: Study) -> Profile:
     """The profile of a study's shape; a file that can't be used gives its problem."""
     path = path_of(shape_of(study))
@@ -69,7 +88,7 @@ def find_profile(study: Study) -> Profile:
         return Profile(_read(path))
     except FileNotFoundError:
         return Profile()
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except _UNUSABLE as error:
         return Profile(
             problem=f"Expected a profile as `uplift tune` writes it in {path}; found another file "
             f"({type(error).__name__}: {shown(str(error))}). It was ignored: run `uplift tune` "

@@ -8,11 +8,13 @@ import fcntl
 import json
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -25,6 +27,7 @@ from flows.server.environment import server_environment, state_folder
 from metalearners.cache.file_locks import is_locked, open_lock, try_lock
 
 _START_SECONDS = 120.0
+_ANSWER_SECONDS = 10.0
 _POLL_SECONDS = 1.0
 
 # Kept, as Python warns of child processes without a reference; these may outlive this process.
@@ -53,12 +56,9 @@ def connect(port: int | None = None) -> str:
     Raises InputError if the port is taken, or a server that the user named doesn't answer.
     """
     address = os.environ.get("PREFECT_API_URL")
-    if address and address not in _own and not answers(address):
-        raise InputError(
-            f"PREFECT_API_URL: expected a Prefect server at {without_secrets(address)}; it doesn't "
-            "answer. Start it, or unset the variable for a server of this folder's own."
-        )
     if address:
+        if address not in _own:
+            check_answers(address)
         return address
     folder = state_folder()
     users = open_lock(folder / "server.users")
@@ -102,20 +102,54 @@ def wait_for(address: str, quiet: bool = False) -> None:
         say(f"Warning: {notice}")
 
 
+def check_answers(address: str, seconds: float = _ANSWER_SECONDS) -> None:
+    """Raise an InputError if no server answers at an address that the user named."""
+    if ask(address, "health", seconds) is None:
+        raise InputError(
+            f"PREFECT_API_URL: expected a Prefect server at {without_secrets(address)}; it doesn't "
+            "answer. Start it, or unset the variable for a server of this folder's own."
+        )
+
+
 def answers(address: str) -> bool:
     """Whether a server answers at an address, whatever it says."""
+    return ask(address, "health") is not None
+
+
+def ask(
+    address: str,
+    what: str,
+    seconds: float = _ANSWER_SECONDS,
+    verify: bool | ssl.SSLContext = False,
+    **more: Any,
+) -> httpx.Response | None:
+    """The answer of the server at an address to a GET request; None if there is none.
+
+    Parameters
+    ----------
+    address : str
+        Of an API. Its user and password aren't sent.
+    what : str
+        The path below it.
+    seconds : float
+        How long each step of the request may take.
+    verify : bool or SSLContext
+        How the server's certificate is checked. Any will do for a request that sends nothing.
+    more
+        Arguments of `httpx.get` for what is sent.
+
+    Raises InputError if it is no address.
+    """
     own = address.startswith("http://127.0.0.1:")
+    url = f"{without_secrets(address).rstrip('/')}/{what}"
     try:
-        # This sends nothing, so any certificate will do.
-        health = f"{without_secrets(address).rstrip('/')}/health"
-        httpx.get(health, timeout=10, trust_env=not own, verify=False)
+        return httpx.get(url, timeout=seconds, trust_env=not own, verify=verify, **more)
     except httpx.InvalidURL as error:
         raise InputError(
             f"PREFECT_API_URL: expected an address such as http://127.0.0.1:4200/api; {error}."
         ) from None
     except httpx.HTTPError:
-        return False
-    return True
+        return None
 
 
 def ui_address(api: str) -> str:

@@ -8,11 +8,26 @@ import sqlite3
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 
 _CHECK_SECONDS = 5.0
+_VERSIONS = "server/database/_migrations/versions/sqlite"  # in Prefect's package
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _WORTH_SHRINKING = 16_000_000  # bytes that are free
+
+
+def prefect_knows(version: str) -> bool:
+    """Whether the installed Prefect has a version of the tables; Prefect isn't imported.
+
+    Raises RuntimeError if its versions aren't where they were: else all would be unknown.
+    """
+    prefect = find_spec("prefect")
+    folders = (prefect and prefect.submodule_search_locations) or []
+    files = [file for folder in folders for file in Path(folder, _VERSIONS).glob("*.py")]
+    if not files:
+        raise RuntimeError(f"Expected the versions of Prefect's tables in prefect/{_VERSIONS}.")
+    return any(f'revision = "{version}"' in file.read_text() for file in files)
 
 
 def prepare_database(path: Path, is_known: Callable[[str], bool]) -> str:
@@ -30,7 +45,7 @@ def prepare_database(path: Path, is_known: Callable[[str], bool]) -> str:
     str
         What was done and why, for the user; empty where the database is sound.
     """
-    problem = _problem(path, is_known)
+    problem = find_problem(path, is_known, first=_shrink)
     if not problem:
         return ""
     aside = _set_aside(path)
@@ -40,16 +55,33 @@ def prepare_database(path: Path, is_known: Callable[[str], bool]) -> str:
     )
 
 
-def _problem(path: Path, is_known: Callable[[str], bool]) -> str:
-    """What is wrong with a database; empty where nothing is, or the check takes too long."""
+def find_problem(
+    path: Path,
+    is_known: Callable[[str], bool],
+    first: Callable[[sqlite3.Connection], object] = lambda database: None,
+    seconds: float = _CHECK_SECONDS,
+) -> str:
+    """What is wrong with a database; empty where nothing is, or the check takes too long.
+
+    Parameters
+    ----------
+    path : Path
+        Of the database; it needn't exist.
+    is_known : callable
+        Whether this Prefect knows a version of the tables.
+    first : callable
+        Called with the database before it is checked.
+    seconds : float
+        How long the check may take.
+    """
     if not path.exists() and not path.is_symlink():
         return ""
     if not path.is_file():
         return "is no regular file"
     try:
         with contextlib.closing(sqlite3.connect(path, timeout=1.0)) as database:
-            _shrink(database)
-            deadline = time.monotonic() + _CHECK_SECONDS
+            first(database)
+            deadline = time.monotonic() + seconds
             database.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
             return _damage(database) or _foreign(database, is_known)
     except sqlite3.Error as error:

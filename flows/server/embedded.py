@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.server import prefect_patches
-from flows.server.database import prepare_database
+from flows.server.database import prefect_knows, prepare_database
 from flows.server.environment import prepare
 from metalearners.cache.file_locks import open_lock, try_lock
 from metalearners.cache.regular_files import write_whole
@@ -55,17 +55,12 @@ def main(folder: Path, port: int) -> None:
 
 def _prepare_database() -> str:
     """What was done to a database that can't be used; empty where it can, or lies elsewhere."""
-    from prefect.server.database import _migrations
     from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_HOME
 
     own = PREFECT_HOME.value() / "prefect.db"
     if PREFECT_API_DATABASE_CONNECTION_URL.value() != f"sqlite+aiosqlite:///{own}":
         return ""
-    migrations = (Path(folder, "versions/sqlite") for folder in _migrations.__path__)
-    texts = [file.read_text() for folder in migrations for file in folder.glob("*.py")]
-    return prepare_database(
-        own, lambda version: any(f'revision = "{version}"' in text for text in texts)
-    )
+    return prepare_database(own, prefect_knows)
 
 
 def _write_record(folder: Path, port: int, notice: str = "") -> None:
