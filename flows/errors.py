@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from flows.messages.secrets import without_secrets
 
 T = TypeVar("T")
+TRACEBACK_VARIABLE = "UPLIFT_TRACEBACK"  # anything in it: failures show their traceback
 _MOST_FAULTS = 50
 
 

@@ -26,18 +26,8 @@ ORDER = {
         *("declaration", "workers", "top"),
     ),
     "flows": (
-        *(
-            "messages",
-            "errors",
-            "dates",
-            "config",
-            "server",
-            "inputs",
-            "fitting",
-            "report",
-            "tuning",
-        ),
-        *("top", "launch", "cli"),
+        *("messages", "errors", "dates", "config", "server", "inputs", "fitting", "report"),
+        *("tuning", "top", "launch", "doctor", "cli"),
     ),
 }
 BESIDE = {"evaluation": "cache"}  # on one floor: neither knows the other

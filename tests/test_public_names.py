@@ -408,6 +408,7 @@ COMMANDS = {
     "uplift cache prune": "--storage --older-than --damaged --all",
     "uplift cache verify": "--storage",
     "uplift compare": "",
+    "uplift doctor": "--storage --output --json",
     "uplift init": "data --output",
     "uplift run": "config --set --output --json --refresh --quiet",
     "uplift runs": "",

@@ -12,7 +12,18 @@ import typer
 
 from flows.cli.cache_commands import cache_app
 from flows.cli.exits import end, exit_status
-from flows.cli.options import DATE, DEFAULT_OUTPUT, WHICH_RUN, Changes, ConfigFile, Quiet, dated
+from flows.cli.options import (
+    DATE,
+    DEFAULT_CACHE,
+    DEFAULT_OUTPUT,
+    WHICH_RUN,
+    CachePlace,
+    Changes,
+    ConfigFile,
+    Quiet,
+    RunsFolder,
+    dated,
+)
 from flows.cli.runs_commands import runs_app
 from flows.config.files import check_file, read_json, write_json
 from flows.config.names import LATEST
@@ -236,6 +247,30 @@ def serve(
         from flows.launch.start import serve_deployments
 
         serve_deployments(port, configs or [], schedules)
+
+
+@app.command()
+def doctor(
+    storage: CachePlace = DEFAULT_CACHE,
+    output: RunsFolder = Path(DEFAULT_OUTPUT),
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the findings to this file too.")
+    ] = None,
+) -> None:
+    """Say what is wrong with this installation, this folder and its server; changes nothing."""
+    with exit_status(json_file, prints=True):
+        from flows.doctor.examination import Places, examine, facts
+
+        if json_file is not None:
+            check_file(json_file, "--json")
+        findings = []
+        for finding in examine(Places(storage, output)):
+            show(str(finding))
+            findings.append(finding)
+        if json_file is not None:
+            write_json(json_file, facts(findings))
+        if any(finding.status == "wrong" for finding in findings):
+            raise typer.Exit(1)
 
 
 # The contract names this command, which isn't built yet.

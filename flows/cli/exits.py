@@ -9,7 +9,7 @@ from typing import NoReturn
 import typer
 
 from flows.config.files import write_json
-from flows.errors import InputError
+from flows.errors import TRACEBACK_VARIABLE, InputError
 from flows.messages.output import check_output, say
 from flows.messages.secrets import without_secrets
 from flows.runs import interrupted
@@ -44,10 +44,10 @@ def exit_status(
             record = {"status": "failed", "error": without_secrets(str(error))}
             with contextlib.suppress(OSError):  # a full disk may be what failed
                 write_json(json_file, getattr(error, "run_record", record))
-        if os.environ.get("UPLIFT_TRACEBACK"):
+        if os.environ.get(TRACEBACK_VARIABLE):
             raise
         said = str(error).rstrip(".") or type(error).__name__
-        end(1, f"failed: {said}. UPLIFT_TRACEBACK=1 shows where.")
+        end(1, f"failed: {said}. {TRACEBACK_VARIABLE}=1 shows where.")
 
 
 def end(status: int, message: str) -> NoReturn:

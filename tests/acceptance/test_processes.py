@@ -124,7 +124,7 @@ def test_init_writes_a_config_that_runs_and_never_overwrites(api, settings):
 def test_help_tells_every_command():
     shown = uplift("--help").stdout
 
-    for command in ("run", "tune", "score", "init", "serve", "runs", "cache"):
+    for command in ("run", "tune", "score", "init", "serve", "doctor", "runs", "cache"):
         assert command in shown
         assert uplift(command, "--help").returncode == 0
 

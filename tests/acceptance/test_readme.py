@@ -190,7 +190,7 @@ def test_every_command_is_documented():
     from flows.cli.commands import app
 
     shown = [c.callback.__name__ for c in app.registered_commands if not c.hidden]
-    assert set(shown) == {"run", "tune", "score", "init", "serve"}
+    assert set(shown) == {"run", "backfill", "tune", "score", "init", "serve", "doctor"}
     for command in [*shown, "runs list", "cache list"]:
         assert f"uplift {command}" in README
 
