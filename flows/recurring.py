@@ -12,6 +12,8 @@ from flows.messages import progress
 from flows.runs import list_runs
 from metalearners.cache.file_locks import lock_when_free, open_lock, try_lock
 
+_MOST = 1000  # moments that Prefect looks for at a time
+
 
 def finished(config: Config) -> dict[datetime, Path]:
     """Folders of the finished runs of a config's name, by their logical dates."""
@@ -38,30 +40,34 @@ def _plain(moment: datetime) -> datetime:
 def due(config: Config, scheduled: datetime, now: datetime) -> list[datetime]:
     """Moments for which a run that was scheduled for one is to make runs, in order.
 
-    None if that has a finished run already, or a later one is due by `now` and the schedule says
-    `latest`. If it says `all`, the moments since the latest finished run come before.
+    If the schedule says `latest`, this is the latest moment by `now`, whichever the run was
+    scheduled for: else a run that starts late would be late for ever. If it says `all`, the moments
+    since the latest finished run come before its own. None that has a finished run is among them.
     """
-    done = finished(config)
-    if scheduled in done:
-        return []
-    if config.schedule is None:
-        return [scheduled]
-    if config.schedule.catch_up == "latest":
-        return [] if fire_times(config.schedule, scheduled, now) else [scheduled]
-    earlier = [moment for moment in done if moment < scheduled]
-    missed = fire_times(config.schedule, max(earlier), scheduled) if earlier else []
-    return sorted({*missed, scheduled})
+    done, schedule = finished(config), config.schedule
+    moments = [scheduled]
+    if schedule is not None and schedule.catch_up == "latest":
+        moments = [scheduled, *fire_times(schedule, scheduled, now)][-1:]
+    elif schedule is not None:
+        earlier = [moment for moment in done if moment < scheduled]
+        missed = fire_times(schedule, max(earlier), scheduled) if earlier else []
+        moments = sorted({*missed, scheduled})
+    return [moment for moment in moments if moment not in done]
 
 
 def fire_times(schedule: ScheduleConfig, after: datetime, until: datetime) -> list[datetime]:
-    """Moments after one, up to another, at which a schedule starts runs: at most 1,000."""
+    """Moments after one, up to another, at which a schedule starts runs."""
     from prefect.server.schemas.schedules import CronSchedule  # slow
     from prefect.utilities.asyncutils import run_coro_as_sync
 
     cron = CronSchedule(cron=schedule.cron, timezone=schedule.timezone)
-    start = after + timedelta(microseconds=1)
-    found: Any = run_coro_as_sync(cron.get_dates(n=1000, start=start, end=until))
-    return [_plain(moment) for moment in found or []]
+    found: list[datetime] = []
+    while True:
+        start = (found[-1] if found else after) + timedelta(microseconds=1)
+        more: Any = run_coro_as_sync(cron.get_dates(n=_MOST, start=start, end=until))
+        found += [_plain(moment) for moment in more]
+        if len(more) < _MOST:
+            return found
 
 
 @contextlib.contextmanager

@@ -149,11 +149,11 @@ def _run(config: Config, refresh: bool) -> Any:
     with alone(config):
         moments = due(config, scheduled, datetime.now(UTC))
         if not moments:
-            about = "The date has a finished run, or a later date is due, which alone is run."
+            about = "The dates that are due have finished runs."
             return Completed(name="Skipped", message=about)
         for missed in moments[:-1]:
             _make_missed(config, refresh, missed)
-        return _make(config, refresh, scheduled)
+        return _make(config, refresh, moments[-1])
 
 
 def _make_missed(config: Config, refresh: bool, moment: datetime) -> None:

@@ -137,13 +137,15 @@ def test_what_is_due_follows_the_policy(settings):
     now = day(20, 6)
     latest, everything = config("latest"), config("all")
     assert due(latest, day(20), now) == due(everything, day(20), now) == [day(20)]  # the first run
-    assert due(latest, day(19), now) == []
+    assert due(latest, day(18), now) == [day(20)]  # in place of its own
     finish(day(17).isoformat())
     assert due(latest, day(20), now) == [day(20)]
     assert due(everything, day(20), now) == [day(18), day(19), day(20)]
     assert due(everything, day(17), now) == due(latest, day(17), day(17, 6)) == []
     finish(day(19).isoformat())
     assert due(everything, day(20), now) == [day(20)]
+    finish(day(20).isoformat())
+    assert due(everything, day(20), now) == due(latest, day(18), now) == []
 
 
 def test_a_schedule_fires_by_the_clock_of_its_zone():
