@@ -5,13 +5,19 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from metalearners.cache.claims import Claimant, Holder, Silence, beating
 from metalearners.cache.file_locks import is_at, lock_when_free, try_lock
 from metalearners.cache.layout import CLAIMS, OWN_CLAIM
 from metalearners.cache.ownership import make_private
-from metalearners.cache.regular_files import MOST_BYTES, open_regular, read_regular, write_whole
+from metalearners.cache.regular_files import (
+    MOST_BYTES,
+    create_whole,
+    open_regular,
+    read_regular,
+    write_whole,
+)
 from metalearners.cache.storage import ANYBODY, Item, is_left_over
 
 # A network's file system may tell a file's time of change a minute late.
@@ -42,6 +48,11 @@ class FolderStorage:
         """Write a file under a temporary name, and rename it; its owner alone may change it."""
         self._make_folder_of(name)
         write_whole(self.folder / name, content, mode=0o644)
+
+    def create(self, name: str, content: bytes) -> None:
+        """Write a file under a temporary name, and give it its own if no file has that."""
+        self._make_folder_of(name)
+        create_whole(self.folder / name, content, mode=0o644)
 
     @contextlib.contextmanager
     def writing(self, name: str) -> Iterator[Path]:
@@ -106,11 +117,11 @@ class FolderStorage:
         return FolderStorage(self.folder / folder)
 
     def _make_folder_of(self, name: str) -> None:
-        """Make the folder of a name, as open to others as the storage's, at most."""
+        """Make the folders of a name, as open to others as the storage's, at most."""
         make_private(self.folder)  # it may have been deleted meanwhile
-        if "/" in name:
-            mode = stat.S_IMODE(self.folder.stat().st_mode) & 0o777
-            (self.folder / name).parent.mkdir(mode=mode, exist_ok=True)
+        mode = stat.S_IMODE(self.folder.stat().st_mode) & 0o777
+        for folder in reversed(PurePosixPath(name).parents[:-1]):
+            (self.folder / folder).mkdir(mode=mode, exist_ok=True)
 
 
 def _open_locked(path: Path, claimant: Claimant) -> int:

@@ -3,6 +3,7 @@
 import errno
 import os
 import stat
+from collections.abc import Callable
 from io import BufferedReader
 from pathlib import Path
 from uuid import uuid4
@@ -10,6 +11,7 @@ from uuid import uuid4
 MOST_BYTES = 16 << 30  # of a fit or a stored learner; nothing larger is kept or read
 
 TEMPORARY = ".tmp"
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}  # of file systems
 
 
 class OddFileError(OSError):
@@ -69,6 +71,34 @@ def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:
 
     Raises OSError if it can't be written; the message names it.
     """
+    _write_whole(path, content, mode, os.replace)
+
+
+def create_whole(path: Path, content: bytes, mode: int = 0o666) -> None:
+    """`write_whole` for a file that doesn't exist: of processes that create it at once, one does.
+
+    Raises FileExistsError if it exists.
+    """
+    _write_whole(path, content, mode, _name_new)
+
+
+def _name_new(temporary: Path, path: Path) -> None:
+    """Give a file a name that no other has."""
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # Two processes may both get through here; claims keep them apart.
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+        os.replace(temporary, path)
+    else:
+        temporary.unlink(missing_ok=True)
+
+
+def _write_whole(path: Path, content: bytes, mode: int, name: Callable[[Path, Path], None]) -> None:
+    """Write a file under a temporary name, and have it named."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{uuid4().hex}{TEMPORARY}"
     try:
@@ -77,7 +107,7 @@ def write_whole(path: Path, content: bytes, mode: int = 0o666) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        name(temporary, path)
     except BaseException as error:
         if isinstance(error, OSError) and error.filename is None:  # such as that of a full disk
             error.filename = str(path)

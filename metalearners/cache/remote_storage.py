@@ -53,11 +53,32 @@ class RemoteStorage:
         with self._reaching():
             if self._objects:
                 self._fs.pipe_file(self._at(name), content)
-                return
-            temporary = self._at(f"{name}.{uuid4().hex}{TEMPORARY}")
-            self._fs.makedirs(temporary.rpartition("/")[0], exist_ok=True)
-            self._fs.pipe_file(temporary, content)
-            self._fs.mv(temporary, self._at(name))
+            else:
+                self._write_and_move(name, content)
+
+    def create(self, name: str, content: bytes) -> None:
+        """Write a file that doesn't exist; object stores decide between processes."""
+        with self._reaching():
+            if self._content_of(name) is not None:
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
+            if self._objects:
+                self._pipe_new(name, content)
+            else:
+                self._write_and_move(name, content)
+
+    def _pipe_new(self, name: str, content: bytes) -> None:
+        try:
+            self._fs.pipe_file(self._at(name), content, mode="create")
+        except Exception:  # each file system says in its own way that the file exists
+            if self._content_of(name) is None:
+                raise
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name) from None
+
+    def _write_and_move(self, name: str, content: bytes) -> None:
+        temporary = self._at(f"{name}.{uuid4().hex}{TEMPORARY}")
+        self._fs.makedirs(temporary.rpartition("/")[0], exist_ok=True)
+        self._fs.pipe_file(temporary, content)
+        self._fs.mv(temporary, self._at(name))
 
     @contextlib.contextmanager
     def writing(self, name: str) -> Iterator[Path]:
@@ -142,11 +163,7 @@ class RemoteStorage:
         with self._reaching(), contextlib.suppress(FileExistsError):
             if not self._objects:
                 self._fs.makedirs(self._at(CLAIMS), exist_ok=True)
-            try:
-                self._fs.pipe_file(self._at(place), own.encode(), mode="create")
-            except Exception:  # each file system says in its own way that the file exists
-                if self._content_of(place) is None:
-                    raise
+            self._pipe_new(place, own.encode())
         return self._content_of(place) == own.encode()
 
     def _take_over(self, place: str, own: str) -> bool:

@@ -42,6 +42,13 @@ class Storage(Protocol):
     def write(self, name: str, content: bytes) -> None:
         """Put bytes under a name; a reader sees all of them or those from before."""
 
+    def create(self, name: str, content: bytes) -> None:
+        """Put bytes under a name that has none; of processes that do so at once, one succeeds.
+
+        Raises FileExistsError if there are any. A few places can't decide between two processes
+        (see `claim`): both may succeed, and a reader sees the bytes of the later one.
+        """
+
     def writing(self, name: str) -> AbstractContextManager[Path]:
         """A local file to write to, whose bytes are under the name when the context ends."""
 
