@@ -1,4 +1,4 @@
-"""A config's name: it names the job that repeats, and a folder that links to its latest run."""
+"""A config's name: it names the job that repeats, a link to its latest run, and its models."""
 
 import hashlib
 import re
@@ -7,6 +7,7 @@ import unicodedata
 from flows.messages.limits import shown
 
 DEFAULT_NAME = "uplift"  # of a config that is no file
+DEFAULT_REGISTRY = ".uplift/registry"
 LATEST = "latest"  # means the latest run of all
 _MOST_LETTERS = 64
 _NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,{_MOST_LETTERS - 1}}}")

@@ -58,24 +58,33 @@ def check_cache(config: CacheConfig) -> str:
 
     Raises InputError if it can't be used, or any user of this machine may put fits into it.
     """
-    _check_state_of(config.storage)
-    if "://" in config.storage:
-        storage = open_place(config.storage)
-        try:
-            next(storage.items(CLAIMS), None)
-        except OSError as error:
-            raise InputError(
-                f"cache.storage: expected a place that can be reached; {error}. Choose another."
-            ) from None
-    elif not _only_readable(config.storage):
-        with contextlib.suppress(OSError):  # which the check tells
-            make_private(Path(config.storage))
-        check_folder(config.storage, "cache.storage")
+    check_state_of(config.storage)
+    if not _only_readable(config.storage):
+        check_usable(config.storage, "cache.storage")
     return _makers_warning(open_cache(config), "cache.storage")
 
 
-def _check_state_of(location: str) -> None:
-    """Look at the state folder before at a cache that lies in it."""
+def check_usable(location: str, where: str) -> None:
+    """Refuse a URL that can't be reached, and a folder that can't be written to, which is made.
+
+    Raises InputError, whose message begins with `where`.
+    """
+    if "://" not in location:
+        with contextlib.suppress(OSError):  # which the check tells
+            make_private(Path(location))
+        check_folder(location, where)
+        return
+    storage = open_place(location, where)
+    try:
+        next(storage.items(CLAIMS), None)
+    except OSError as error:
+        raise InputError(
+            f"{where}: expected a place that can be reached; {error}. Choose another."
+        ) from None
+
+
+def check_state_of(location: str) -> None:
+    """Look at the state folder before at what lies in it."""
     if Path(location).resolve().is_relative_to(Path(STATE_FOLDER).resolve()):
         check_state_folder()
 
@@ -92,15 +101,20 @@ def _only_readable(folder: str) -> bool:
     return os.access(folder, os.R_OK | os.X_OK) and not os.access(folder, os.W_OK)
 
 
-def open_place(location: str) -> Storage:
+def open_place(location: str, where: str = "cache.storage") -> Storage:
     """The storage at a place that a config names.
 
     Raises InputError if there can be no such place.
     """
-    return _opened(open_storage, location)
+    return _opened(open_storage, location, where)
 
 
-def _opened(how: Callable[[str], T], location: str) -> T:
+def is_there(location: str, where: str) -> bool:
+    """Whether there is something at a place; an InputError if there can be no such place."""
+    return _opened(exists, location, where)
+
+
+def _opened(how: Callable[[str], T], location: str, where: str) -> T:
     try:
         return how(location)
     except (ImportError, ValueError, OSError) as error:
@@ -108,7 +122,7 @@ def _opened(how: Callable[[str], T], location: str) -> T:
         missing = extra if isinstance(error, ImportError) else None
         remedy = f"pip install 'uplift-flows[{missing}]'" if missing else "Name another"
         raise InputError(
-            f"cache.storage: expected a folder or an fsspec URL; {location}: {error}. {remedy}."
+            f"{where}: expected a folder or an fsspec URL; {location}: {error}. {remedy}."
         ) from None
 
 
@@ -134,8 +148,8 @@ def open_existing(location: str) -> FitCache:
     made.
     """
     config = parse(CacheConfig, {"storage": location}, "--")
-    _check_state_of(location)
-    if not _opened(exists, location):
+    check_state_of(location)
+    if not is_there(location, "--storage"):
         raise InputError(
             f"--storage: expected a cache; found nothing at {location}. Name a folder or an "
             "fsspec URL that runs have used as cache.storage."
