@@ -20,6 +20,7 @@ from flows.fitting.cluster import check_cluster
 from flows.fitting.parallelism import cut_down
 from flows.inputs.places import check_allowed
 from flows.inputs.study import Study, load_study
+from flows.registry.places import check_registry
 
 if TYPE_CHECKING:
     from prefect import Flow  # which reads its settings when it is imported: not yet
@@ -67,20 +68,23 @@ def check_folders(config: Config) -> list[str]:
 
     Returns
     -------
-    Warnings of others who may put fits into the cache
+    Warnings of others who may put fits into the cache, or models into the registry
 
     Raises InputError if there is one.
     """
-    return list(filter(None, [_judge_folders(config, Faults())]))
+    return _judge_folders(config, Faults())
 
 
-def _judge_folders(config: Config, faults: Faults) -> str | None:
-    """A warning of the cache; an InputError if there are faults, those of the folders added."""
-    with undone_if_refused(config.output, config.cache.storage):
+def _judge_folders(config: Config, faults: Faults) -> list[str]:
+    """Warnings of the folders; an InputError if there are faults, those of the folders added."""
+    with undone_if_refused(config.output, config.cache.storage, config.registry.storage):
         faults.judge("output", partial(_check_output, config))
-        warning = faults.judge("cache", partial(_check_cache, config))
+        warnings = [
+            faults.judge("cache", partial(_check_cache, config)),
+            faults.judge("registry", partial(_check_registry, config)),
+        ]
         faults.refuse()
-    return warning
+    return list(filter(None, warnings))
 
 
 def _check_output(config: Config) -> None:
@@ -93,6 +97,14 @@ def _check_cache(config: Config) -> str:
         return ""
     check_allowed(config.cache.storage)
     return check_cache(config.cache)
+
+
+def _check_registry(config: Config) -> str:
+    if not config.registry.enabled:
+        return ""
+    for place in config.registry.limited:
+        check_allowed(place)
+    return check_registry(config.registry)
 
 
 @dataclass

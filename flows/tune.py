@@ -25,6 +25,7 @@ from flows.config.sections import (
     LogicalDate,
     ModelsConfig,
     ParallelismRule,
+    RegistryConfig,
     ScheduleConfig,
 )
 from flows.config.values import ClipRule, ShareBins
@@ -58,6 +59,7 @@ def uplift_tune(
     share_bins: ShareBins = True,
     date: LogicalDate = None,
     schedule: SkipJsonSchema[ScheduleConfig | None] = None,
+    registry: RegistryConfig = RegistryConfig(),
 ) -> str:
     """Measure which setting of runner, workers and threads fits a run best; later runs use it.
 
@@ -68,6 +70,8 @@ def uplift_tune(
     data, learners, models, clip, folds, parallelism, cache, evaluation, output, name, share_bins, \
     date, schedule
         The run's config, as of `uplift_run`. `parallelism` and `name` change nothing here.
+    registry : RegistryConfig
+        Changes nothing here: no model is registered.
     budget_seconds : float
         Seconds that measuring may take.
 

@@ -25,6 +25,7 @@ from flows.config.sections import (
     LogicalDate,
     ModelsConfig,
     ParallelismRule,
+    RegistryConfig,
     ScheduleConfig,
 )
 from flows.config.values import ClipRule, ShareBins
@@ -37,21 +38,15 @@ from flows.fitting.workspace import Workspace, workspace
 from flows.inputs.study import Study
 from flows.loading import Prepared, check_folders, load, with_body
 from flows.messages.limits import shown
+from flows.messages.outcome import cache_warning, outcome_lines, registry_warning
 from flows.messages.secrets import without_secrets
 from flows.recurring import alone, due, scheduled_time
+from flows.registry.registering import register_run
 from flows.report.digest import effect_rows, pictures
 from flows.report.page import render, sections_of
 from flows.report.results import Results, evaluate
 from flows.report.summary import summary_of
-from flows.runs import (
-    Run,
-    cache_warning,
-    interrupted,
-    outcome_lines,
-    peak_rss_bytes,
-    recorded,
-    whole_folder,
-)
+from flows.runs import Run, interrupted, peak_rss_bytes, recorded, whole_folder
 from flows.schedule import fit_learners
 from flows.server import prefect_patches
 from flows.server.cancellation import interruptible
@@ -83,6 +78,7 @@ def uplift_run(
     share_bins: ShareBins = True,
     date: LogicalDate = None,
     schedule: SkipJsonSchema[ScheduleConfig | None] = None,
+    registry: RegistryConfig = RegistryConfig(),
 ) -> str:
     """Estimate what a treatment does to whom: fit learners, judge them, write a run's folder.
 
@@ -114,6 +110,8 @@ def uplift_run(
         Logical date of the run: by default the scheduled time.
     schedule : ScheduleConfig, optional
         When runs of the config start; of it, a run uses the time zone alone.
+    registry : RegistryConfig
+        Where the run's model is registered.
 
     Returns
     -------
@@ -195,12 +193,12 @@ def _make(
         with whole_folder(run, latest=not study.failed) as folder:
             with run.stage("report"):
                 sections = write_files(folder, run, study, results, chosen)
-            summary = summarize(run, study, results, chosen, place)
+            summary = summarize(run, study, results, chosen, place, folder / "model")
             write_json(folder / "summary.json", summary)
         page.show_results(effect_rows(study, results, sections), pictures(study, sections))
-    warning = cache_warning(summary["cache"])
-    if warning:
-        get_run_logger().warning(warning)
+    for warning in (cache_warning(summary["cache"]), registry_warning(summary.get("model", {}))):
+        if warning:
+            get_run_logger().warning(warning)
     get_run_logger().info("\n".join(outcome_lines(summary)))
     if study.failed:
         raise LearnersFailedError(study.failed, run.folder, summary)
@@ -229,13 +227,23 @@ def write_files(
 
 
 def summarize(
-    run: Run, study: Study, results: Results, chosen: Parallelism, place: Workspace
+    run: Run,
+    study: Study,
+    results: Results,
+    chosen: Parallelism,
+    place: Workspace,
+    model: Path,
 ) -> dict[str, Any]:
-    """The content of `summary.json`."""
+    """The content of `summary.json`; the run's model, in a folder, goes to the registry first."""
+    status, found = "partial" if study.failed else "done", summary_of(study, results)
+    if status == "done" and study.config.registry.enabled:
+        date = run.facts()["started"]
+        found["model"] = register_run(study.config, run.name, date, model, found)
+        if warning := registry_warning(found["model"]):
+            found["warnings"] = [*found["warnings"], warning]
     measured = {**_measured(run, chosen), "peak_rss_bytes": peak_rss_bytes()}
     measured["cache"] = cache_facts(place.store, study.config.cache)
-    status = "partial" if study.failed else "done"
-    return {**run.facts(), "status": status, **measured, **summary_of(study, results)}
+    return {**run.facts(), "status": status, **measured, **found}
 
 
 def _measured(run: Run, chosen: Parallelism) -> dict[str, Any]:

@@ -12,11 +12,12 @@ import typer
 
 from flows.cli.cache_commands import cache_app
 from flows.cli.exits import end, exit_status
+from flows.cli.models_commands import models_app
 from flows.cli.options import (
     DATE,
     DEFAULT_CACHE,
     DEFAULT_OUTPUT,
-    WHICH_RUN,
+    WHICH_MODEL,
     CachePlace,
     Changes,
     ConfigFile,
@@ -26,16 +27,12 @@ from flows.cli.options import (
 )
 from flows.cli.runs_commands import runs_app
 from flows.config.files import check_file, read_json, write_json
-from flows.config.names import LATEST
+from flows.config.names import DEFAULT_REGISTRY, LATEST
 from flows.launch.display import progress_display
 from flows.messages import progress
+from flows.messages.outcome import cache_warning, outcome_lines, registry_warning
 from flows.messages.output import make_lossy, say, show
-from flows.runs import (
-    cache_warning,
-    find_run,
-    link_of,
-    outcome_lines,
-)
+from flows.runs import link_of
 from flows.server import environment, interruption
 from metalearners.cache.regular_files import write_whole
 
@@ -48,6 +45,7 @@ app = typer.Typer(
 )
 app.add_typer(runs_app, name="runs")
 app.add_typer(cache_app, name="cache")
+app.add_typer(models_app, name="models")
 
 
 def main() -> None:
@@ -185,24 +183,28 @@ def tune(
 
 @app.command()
 def score(
-    model: Annotated[str, typer.Option(help=WHICH_RUN)],
+    model: Annotated[str, typer.Option(help=WHICH_MODEL)],
     input: Annotated[str, typer.Option(help="Rows to score: a file, a folder, a glob or a URL.")],
     output: Annotated[Path, typer.Option(help="A .parquet, .csv, .feather or .jsonl file.")],
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse levels and strata that the model hasn't seen.")
     ] = False,
+    registry: Annotated[
+        str, typer.Option(help="Folder or fsspec URL of NAME@champion.")
+    ] = DEFAULT_REGISTRY,
     quiet: Quiet = False,
 ) -> None:
     """Estimate the effects for new rows with a stored model."""
     with exit_status():
         with progress_display(quiet):
             progress.begin("score")
+            from flows.launch.models import opened_model
             from flows.scoring import score_file
 
-            folder = find_run(model, Path(DEFAULT_OUTPUT)) / "model"
-            n_rows = score_file(folder, input, output, strict)
+            with opened_model(model, Path(DEFAULT_OUTPUT), registry) as (name, folder):
+                n_rows = score_file(folder, input, output, strict)
         if not quiet:
-            show(f"{n_rows:,} rows scored: {output}")
+            show(f"{n_rows:,} rows scored by {name}: {output}")
 
 
 @app.command()
@@ -306,8 +308,8 @@ def _run(
 def _show_end(folder: Path) -> None:
     summary = read_json(folder / "summary.json")
     show("\n".join(outcome_lines(summary)))
-    warning = cache_warning(summary["cache"])
-    if warning:
+    warnings_ = cache_warning(summary["cache"]), registry_warning(summary.get("model", {}))
+    for warning in filter(None, warnings_):
         say(f"Warning: {warning}")
     links = [folder.parent / LATEST, link_of(summary["name"], folder.parent)]
     # One that couldn't be moved shows an earlier run; others move to a run that ended since.

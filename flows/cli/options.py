@@ -17,6 +17,7 @@ Changes = Annotated[
 DATE = "Logical date, such as 2026-11-01: which rows a source that names dates has; default: now."
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors alone.")]
 WHICH_RUN = "A run's name or a part of it, a config's name, a folder, or latest."
+WHICH_MODEL = "NAME@champion, a run's name or a part of it, a config's name, a folder, or latest."
 RunName = Annotated[str, typer.Argument(metavar="RUN", help=WHICH_RUN)]
 RunsFolder = Annotated[Path, typer.Option("--output", help="Folder of all runs.")]
 CachePlace = Annotated[str, typer.Option("--storage", help="Folder or fsspec URL of the fits.")]

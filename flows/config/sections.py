@@ -10,6 +10,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    WithJsonSchema,
     create_model,
     field_validator,
     model_validator,
@@ -18,7 +19,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from flows.config.data import DataConfig
 from flows.config.form import AUTO, Section, described, distinct
-from flows.config.names import DEFAULT_NAME, check_name
+from flows.config.names import DEFAULT_NAME, DEFAULT_REGISTRY, check_name
 from flows.config.values import (
     Address,
     ClipRule,
@@ -175,6 +176,35 @@ class EvaluationConfig(Section):
     )
 
 
+def _by_hand_so_far(value: Any) -> Any:
+    if isinstance(value, dict) and "rule" in value:
+        raise ValueError("not available yet: a rule that promotes. Say manual.")
+    return value
+
+
+_MANUAL = WithJsonSchema(
+    {"title": "manual", "const": "manual", "enum": ["manual"], "type": "string"}
+)
+
+
+class RegistryConfig(Section):
+    """Where models are registered, and how one becomes champion."""
+
+    enabled: Flag = Field(True, description="Whether the run's model is registered")
+    storage: Place = Field(DEFAULT_REGISTRY, description="Folder or fsspec URL of the models")
+    promote: Annotated[Literal["manual"], BeforeValidator(_by_hand_so_far), _MANUAL] = Field(
+        "manual", description="How a later model becomes champion; manual: by a command"
+    )
+
+    @property
+    def limited(self) -> list[str]:
+        """Places that a process must be allowed to use.
+
+        The default isn't among them: it lies in the state folder, where every run writes.
+        """
+        return [self.storage] if self.enabled and self.storage != DEFAULT_REGISTRY else []
+
+
 class ScheduleConfig(Section):
     """When `uplift serve` starts runs of the config."""
 
@@ -216,6 +246,7 @@ class Config(Section):
     folds: FoldsConfig = FoldsConfig()
     parallelism: ParallelismRule = "auto"
     cache: CacheConfig = CacheConfig()
+    registry: RegistryConfig = RegistryConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     output: Folder = "runs"
     date: LogicalDate = None

@@ -209,6 +209,46 @@ def cache_table(entries: list["Entry"]) -> None:
     print(f"{len(entries)} fits, {filesize.decimal(size)}, reused {hits} times")
 
 
+def models_table(models: list[dict[str, Any]]) -> None:
+    """Print a line for each model of a registry."""
+    if not models:
+        _print("No models yet.")
+        return
+    table = Table("name", "model", "alias", "date", "effects", "qini", box=None)
+    for model in models:
+        known = (model["name"], model["run"], model["alias"] or "", model["date"])
+        _add_row(table, (*known, ", ".join(map(_effect, model["ate"])), _ranking(model["qini"])))
+    _print(table)
+
+
+def model_shown(told: dict[str, Any]) -> None:
+    """Print what is known of a name or of a model, and then its history."""
+    for key, value in told.items():
+        if key != "history":
+            _print(Text(f"{key}: {_cell(_in_words(key, value))}"))
+    table = Table("no.", "at", "event", "model", "decision", "champion", "why", box=None)
+    for event in told["history"]:
+        keys = ("number", "at", "event", "model", "decision", "champion", "why")
+        _add_row(table, (str("" if event[key] is None else event[key]) for key in keys))
+    _print(table)
+
+
+def _in_words(key: str, value: Any) -> str:
+    if key == "ate":
+        return ", ".join(map(_effect, value))
+    if key == "qini":
+        return _ranking(value)
+    if isinstance(value, list):
+        return ", ".join(value) or "none"
+    return "none" if value is None else str(value)
+
+
+def _ranking(qini: dict[str, list[dict[str, Any]]]) -> str:
+    """Qini coefficients of learners that were judged on a hold-out."""
+    by_learner = {name: ", ".join(map(_effect, arms)) for name, arms in qini.items() if arms}
+    return "; ".join(f"{name} {arms}" for name, arms in by_learner.items())
+
+
 def _duration(seconds: float) -> str:
     for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
@@ -216,7 +256,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def _print(content: Table | str) -> None:
+def _print(content: Table | Text | str) -> None:
     Console(width=None if sys.stdout.isatty() else 10_000).print(content)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from flows.config.names import is_name
 from flows.config.reading import parse
-from flows.config.recurring import RegistryConfig
+from flows.config.sections import RegistryConfig
 from flows.errors import InputError
 from flows.fitting.cache import (
     check_state_of,

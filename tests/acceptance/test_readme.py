@@ -94,7 +94,7 @@ def test_the_page_on_configs_shows_every_key():
     config = parse_config(shown, "docs/config.md").model_dump()
 
     assert list(shown) == list(config)
-    for section in ("folds", "parallelism", "cache", "evaluation"):
+    for section in ("folds", "parallelism", "cache", "registry", "evaluation"):
         assert list(shown[section]) == list(config[section])
     assert set(shown["data"]) == set(config["data"])
 

@@ -11,7 +11,7 @@ import yaml
 from lightgbm import LGBMClassifier, LGBMRegressor
 
 import metalearners
-from flows.runs import outcome_lines
+from flows.messages.outcome import outcome_lines
 from metalearners.registry import REGISTRY
 
 FIVE = ["SLearner", "TLearner", "XLearner", "RLearner", "DRLearner"]

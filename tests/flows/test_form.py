@@ -72,6 +72,7 @@ def test_every_choice_of_the_config_is_one_in_the_form():
         "DataConfig.design": ["auto", "randomised", "observational"],
         "ParallelismConfig.runner": ["thread", "process", "dask", "serial"],
         "ReadConfig.decimal": [".", ","],
+        "RegistryConfig.promote": ["manual"],
     }
     assert SCHEMA["properties"]["learners"]["items"]["enum"] == list(REGISTRY)
     for part in parts(SCHEMA):

@@ -27,7 +27,7 @@ from typer.testing import CliRunner
 
 import metalearners.cache.fit_cache
 from flows.cli.commands import app
-from flows.runs import cache_warning
+from flows.messages.outcome import cache_warning
 from metalearners.cache import claims, remote_storage
 from metalearners.cache.claims import Claimant, Holder
 from metalearners.cache.fit_cache import FitCache

@@ -1,0 +1,131 @@
+"""What commands do with models: find one to score with, show them, and change the champion."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from flows.config.files import undone_if_refused
+from flows.config.names import is_name
+from flows.errors import InputError
+from flows.messages.limits import shown
+from flows.registry.models import Models, check_bundle
+from flows.registry.places import Registry, made_registry, open_registry, split
+from flows.registry.records import Event
+from flows.report.past_runs import read_summary
+from flows.runs import find_run
+
+_DONE = "done"  # status of a run whose learners all have a model
+
+
+@contextlib.contextmanager
+def opened_model(reference: str, output: Path, location: str) -> Iterator[tuple[str, Path]]:
+    """A model by an alias or a run: its run's name, and its folder for the time of the context.
+
+    Raises InputError if there is none.
+    """
+    if not split(reference)[1]:
+        run = find_run(reference, output)
+        yield run.resolve().name, run / "model"  # of a link, the run it shows
+        return
+    models, run_name = open_registry(location, "--registry").find(reference)
+    with models.folder(run_name) as folder:
+        yield run_name, folder
+
+
+def listed(location: str) -> list[dict[str, Any]]:
+    """Each model's entry and alias, by name, the oldest first."""
+    registry = open_registry(location, "--storage")
+    by_name = {name: registry.of(name) for name in registry.names()}
+    last = {name: models.history.last() for name, models in by_name.items()}
+    found = [_facts(by_name[name], run, last[name]) for name, run in registry.runs()]
+    return sorted(found, key=lambda facts: (facts["name"], facts["date"], facts["run"]))
+
+
+def told(reference: str, location: str) -> dict[str, Any]:
+    """A name's aliases with its history, or a model's entry and alias with what happened to it.
+
+    Raises InputError if there is neither.
+    """
+    registry = open_registry(location, "--storage")
+    if reference not in registry.names():
+        models, run = registry.find(reference)
+        events = models.history.events()
+        own = [event for event in events if event.model == run]
+        facts = _facts(models, run, events[-1] if events else None)
+        return {**facts, "history": [_plain(event) for event in own]}
+    events = registry.of(reference).history.events()
+    aliases: dict[str, Any] = {"champion": None, "challenger": None, "earlier": []}
+    if events:
+        aliases = events[-1].model_dump(include=set(aliases))
+    return {"name": reference, **aliases, "history": [_plain(event) for event in events]}
+
+
+def promote(reference: str, why: str, output: Path, location: str) -> str:
+    """Make a model of the registry, or of a finished run, the champion of its name; a sentence.
+
+    Raises InputError if there is no such model, or it can't be loaded here.
+    """
+    with undone_if_refused(location):
+        registry = made_registry(location, "--storage")
+        models, run = _registered(registry, reference, output)
+        event = models.promote(run, why) or models.history.last()  # which says that it is
+    before = f", after {event.earlier[-1]}" if event and event.earlier else ""
+    return f"{run} is the champion of {models.name}{before}."
+
+
+def roll_back(name: str, why: str, location: str) -> str:
+    """Make the champion before this one the champion of a name again; a sentence.
+
+    Raises InputError if the name has no models or no earlier champion.
+    """
+    registry = open_registry(location, "--storage")
+    names = registry.names()
+    if name not in names:
+        raise InputError(
+            f"Expected a name that has models; found none of {shown(repr(name))} in the registry "
+            f"{location}. Names there: {', '.join(names) or 'none'}."
+        )
+    event = registry.of(name).roll_back(why)
+    return f"{event.model} is the champion of {name} again."
+
+
+def _registered(registry: Registry, reference: str, output: Path) -> tuple[Models, str]:
+    """A model of the registry; that of a finished run which isn't there is registered first."""
+    try:
+        return registry.find(reference)
+    except InputError as unknown:
+        if registry.matching(reference) or split(reference)[1]:
+            raise
+        try:
+            folder = find_run(reference, output)
+        except InputError:
+            raise unknown from None
+    return _register(registry, folder)
+
+
+def _register(registry: Registry, folder: Path) -> tuple[Models, str]:
+    try:
+        summary = read_summary(folder / "summary.json")
+    except ValueError as error:
+        raise InputError(f"Expected a run's summary in {folder}; found another: {error}.") from None
+    name, run = summary.get("name", ""), summary["run_name"]
+    if summary["status"] != _DONE or not is_name(name):
+        raise InputError(
+            f"Expected a run that is done and has a name; found {folder} with the status "
+            f"{shown(summary['status'])} and the name {shown(repr(name))}. Run its config again."
+        )
+    models = registry.of(name)
+    if (name, run) not in registry.runs():
+        check_bundle(folder / "model")
+        models.register(run, summary["started"], folder / "model", summary)
+    return models, run
+
+
+def _facts(models: Models, run: str, last: Event | None) -> dict[str, Any]:
+    entry = models.entry(run).model_dump(mode="json", exclude={"format_version"})
+    return {**entry, "alias": None if last is None else last.alias_of(run)}
+
+
+def _plain(event: Event) -> dict[str, Any]:
+    return event.model_dump(mode="json", exclude={"format_version", "mark"})

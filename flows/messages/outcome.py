@@ -1,0 +1,83 @@
+"""What a finished run says on terminals and in logs, from its summary."""
+
+from pathlib import Path
+from typing import Any
+
+
+def outcome_lines(summary: dict[str, Any]) -> list[str]:
+    """Effects that a finished run found, and its files, for terminals and logs."""
+    fits, folder = summary["fits"], Path(summary["folder"])
+    counts = f"{fits['executed']} fits executed, {fits['reused']} reused"
+    arms = list(zip(summary["ate"], summary["ate_joint"], strict=True))
+    effects = [f"  effect of {ate['arm']}: {_effect(ate, joint, len(arms))}" for ate, joint in arms]
+    partial = "partial, " if summary.get("status") == "partial" else ""
+    failed = [
+        f"  failed:    {name}: {learner['error']}"
+        for name, learner in summary.get("learners", {}).items()
+        if "error" in learner
+    ]
+    return [
+        f"{summary['run_name']}: {partial}{counts}, {summary['seconds']:.1f} s",
+        *failed,
+        *effects,
+        *(f"  caution:   {caveat}" for caveat in summary.get("caveats", [])),
+        *_about_propensities(summary),
+        *_about_model(summary),
+        f"  report:    {folder / 'report.html'}",
+        f"  estimates: {folder / 'estimates.parquet'}",
+    ]
+
+
+def _about_propensities(summary: dict[str, Any]) -> list[str]:
+    """How many rows were clipped, and whether the design looks randomised."""
+    clipped, design, lines = summary["overlap"]["rows_clipped"], summary["design"], []
+    if clipped:
+        lines.append(
+            f"  clipped:   {clipped:,} rows with a small probability of an arm; intervals leave "
+            "the bias of clipping out"
+        )
+    if design["design"] == "auto" and design.get("looks_randomised"):
+        lines.append(
+            "  design:    features don't predict the arm; if chance drew it, declare "
+            "data.design: randomised"
+        )
+    return lines
+
+
+def _about_model(summary: dict[str, Any]) -> list[str]:
+    """Which alias the run's model has in the registry; nothing where it isn't there."""
+    alias = summary.get("model", {}).get("alias")
+    return [f"  model:     {alias} of {summary['name']}"] if alias else []
+
+
+def _effect(ate: dict[str, Any], joint: dict[str, Any], n_arms: int) -> str:
+    """An arm's effect, with the interval that decides whether the run claims it."""
+    low, high = (joint[end] for end in ("ci_low", "ci_high"))
+    kind = "95 % interval" if n_arms == 1 else f"joint 95 % interval of {n_arms} arms"
+    claim = "" if joint["claimed"] else ", no effect claimed"
+    doubt = f": {joint['doubt']}" if joint["doubt"] else ""
+    return f"{ate['estimate']:.3g} ({kind} {low:.3g} to {high:.3g}{claim}{doubt})"
+
+
+def cache_warning(cache: dict[str, Any]) -> str | None:
+    """What was wrong with the cache in a run, by the section of its summary; None if nothing."""
+    meanings = {
+        "damaged": "damaged, or not signed with this key, and fitted again",
+        "unreachable": "not looked up",
+        "unkept": "not kept, so that a later run fits them again",
+    }
+    found = [f"{cache[name]} {meaning}" for name, meaning in meanings.items() if cache[name]]
+    if not found:
+        return None
+    reason = f" ({cache['reason']})" if cache["reason"] else ""
+    return f"Fits in the cache {cache['storage']}: {'; '.join(found)}{reason}. Results are whole."
+
+
+def registry_warning(model: dict[str, Any]) -> str | None:
+    """Why a run's model isn't registered, by the section of its summary; None if it is."""
+    if not model.get("problem"):
+        return None
+    return (
+        f"The model is not in the registry {model['registry']} ({model['problem'].rstrip('.')}). "
+        "The run is whole; `uplift models promote RUN` registers its model."
+    )

@@ -1,0 +1,44 @@
+"""The end of a run: its model goes to the registry, whose failure never costs the run."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flows.config.sections import Config
+from flows.fitting.cache import open_place
+from flows.messages.secrets import without_secrets
+from flows.registry.models import Models
+
+
+def register_run(
+    config: Config, run: str, date: str, model: Path, found: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Register a run's model; what `summary.json` says of it.
+
+    Parameters
+    ----------
+    run : str
+        The run's name.
+    date : str
+        Its logical date.
+    model : Path
+        The folder of its bundle.
+    found : mapping
+        Its results as in `summary.json`.
+
+    Returns
+    -------
+    dict
+        ``alias``, ``decision`` and ``difference`` of the model, and why it couldn't be registered
+        under ``problem``, which is None where it was.
+    """
+    told: dict[str, Any] = {"registry": config.registry.storage}
+    try:
+        models = Models(open_place(config.registry.storage, "registry.storage"), config.name)
+        event = models.register(run, date, model, found)
+    except Exception as error:  # of any package that reaches the place; the run is whole
+        problem = without_secrets(str(error)) or type(error).__name__
+        unknown = dict.fromkeys(("alias", "decision", "difference"))
+        return {**told, **unknown, "problem": problem}
+    plain = event.model_dump(mode="json", include={"decision", "difference"})
+    return {**told, "alias": event.alias_of(run), **plain, "problem": None}
