@@ -2,16 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from flows.inputs.study import Study
 from flows.messages.progress import Steps
-from flows.report import data_sections, effect_sections, plots
-from flows.report.elements import Table, arm_labels, legend, number, share, spoken, who
+from flows.report import data_sections, effect_sections, html, plots
+from flows.report.elements import Table, arm_labels, legend, number, who
 from flows.report.results import NO_HOLDOUT, ArmResult, Results
 from metalearners.data.estimate_columns import arm_name
 from metalearners.evaluation.findings import claims_ranking
@@ -72,7 +68,7 @@ def sections_of(study: Study, results: Results, run: Mapping[str, Any]) -> dict[
 
 def render(sections: Mapping[str, Any]) -> str:
     """The report as HTML."""
-    return _template().render(sections)
+    return html.render("report.html.j2", sections)
 
 
 def _sections(study: Study, results: Results) -> dict[str, Any]:
@@ -82,20 +78,6 @@ def _sections(study: Study, results: Results) -> dict[str, Any]:
         shown[name] = section(study, results)
         steps.count()
     return shown
-
-
-@lru_cache(maxsize=1)
-def _template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    count = "{:,}".format
-    environment.filters |= {"number": number, "share": share, "count": count, "spoken": spoken}
-    return environment.get_template("report.html.j2")
 
 
 def _finding(arm: ArmResult) -> Finding:
