@@ -210,22 +210,27 @@ def list_runs(output: Path) -> list[dict[str, Any]]:
 
     A run whose summary is another file has the status ``damaged``.
     """
+    found = (*summaries(output), *records(output))
+    return sorted(found, key=lambda r: (r["started"], r["run_name"]))
+
+
+def summaries(output: Path) -> Iterator[dict[str, Any]]:
+    """Summaries of finished runs, the latest first, each read when it is asked for."""
     from flows.report.past_runs import summary_or_damage  # the command's help doesn't wait for it
 
-    folders = [folder for folder in _entries(output) if _is_run(folder)]
-    # Named by their folders, by which users find them: one may be a copy, or renamed.
-    finished = [
-        {**summary_or_damage(folder / "summary.json", folder.name), "run_name": folder.name}
-        for folder in folders
-    ]
-    records = (path for path in _entries(output / _RECORDS) if path.suffix == ".json")
-    # A run that was killed in its last moment may have left a folder and a record.
-    others = [
-        _with_end(path, summary_or_damage(path, path.stem))
-        for path in records
-        if not (output / path.stem).exists()
-    ]
-    return sorted((*finished, *others), key=lambda r: (r["started"], r["run_name"]))
+    for folder in sorted(filter(_is_run, _entries(output)), reverse=True):
+        # Named by their folders, by which users find them: one may be a copy, or renamed.
+        yield {**summary_or_damage(folder / "summary.json", folder.name), "run_name": folder.name}
+
+
+def records(output: Path) -> Iterator[dict[str, Any]]:
+    """Records of the runs that have no folder, the latest first, each read when it is asked for."""
+    from flows.report.past_runs import summary_or_damage
+
+    for path in sorted(_entries(output / _RECORDS), reverse=True):
+        # A run that was killed in its last moment may have left a folder and a record.
+        if path.suffix == ".json" and not (output / path.stem).exists():
+            yield _with_end(path, summary_or_damage(path, path.stem))
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -2,21 +2,36 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
+from flows.config.dates import moment_of
 from flows.messages.limits import shown
 from metalearners.cache.regular_files import read_regular
 
 _MOST_BYTES = 1 << 26
+_LARGEST = 1e150  # so that pictures can reckon with it
+
+
+def _in_time(text: str) -> str:
+    """The text of a moment that every zone's calendar has; a ValueError for any other."""
+    try:
+        moment_of(text, "UTC")
+    except OverflowError:
+        raise ValueError("beyond the calendar") from None
+    return text
+
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Figure = Annotated[float, Field(gt=-_LARGEST, lt=_LARGEST)]
+Label = bool | int | Finite | str
 Count = Annotated[int, Field(ge=0, lt=1 << 63)]
+Moment = Annotated[str, AfterValidator(_in_time)]
 
 
 class _Read(BaseModel, strict=True):
-    """The part of a summary that commands read."""
+    """The part of a summary that commands and the histories of runs read."""
 
 
 class _Fits(_Read):
@@ -25,25 +40,66 @@ class _Fits(_Read):
 
 
 class _Effect(_Read):
-    arm: bool | int | Finite | str
-    estimate: Finite | None
+    arm: Label
+    estimate: Figure | None
+    std_error: Figure | None = None
+    ci_low: Figure | None = None
+    ci_high: Figure | None = None
+
+
+class _Joint(_Read):
+    arm: Label
+    ci_low: Figure | None = None
+    ci_high: Figure | None = None
+    claimed: bool | None = None
+
+
+class _Ranking(_Read):
+    arm: Label
+    qini: Figure | None = None
+    qini_std_error: Figure | None = None
+    qini_p_value_adjusted: Figure | None = None
+
+
+class _Evaluation(_Read):
+    arms: list[_Ranking] = []
+
+
+class _Learner(_Read):
+    evaluation: _Evaluation = _Evaluation()
 
 
 class _Data(_Read):
     source: str = ""
     outcome: str = ""
+    rows: Count = 0
+    arms: list[Label] = []
+
+
+class _Model(_Read):
+    alias: str | None = None
+    decision: str = ""
+
+
+class _Event(_Read):
+    event: str
+    sentence: str = ""
 
 
 class _Summary(_Read):
     run_name: str
     name: str = ""
-    started: str
+    logical_date: Literal[""] | Moment = ""
+    started: Moment
     status: str
     seconds: Annotated[float, Field(ge=0, lt=1e12)] = 0.0
     fits: _Fits = _Fits()
     ate: list[_Effect] = []
+    ate_joint: list[_Joint] = []
     data: _Data = _Data()
-    learners: dict[str, Any] = {}
+    learners: dict[str, _Learner] = {}
+    model: _Model | None = None
+    events: list[_Event] = []
     error: str = ""
 
 
