@@ -1,25 +1,31 @@
-"""Runs of a config by logical date: which dates have one, and each date once."""
+"""Runs of a config by logical date: which dates have one, each date once, and what they found."""
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from flows.config.dates import moment_of
 from flows.config.sections import Config, ScheduleConfig
 from flows.messages import progress
-from flows.runs import list_runs
+from flows.runs import list_runs, records, summaries
 from metalearners.cache.file_locks import lock_when_free, open_lock, try_lock
 
-_MOST = 1000  # moments that Prefect looks for at a time
+if TYPE_CHECKING:
+    from flows.report.history.points import History
+
+_MOST = 1_000  # moments that Prefect looks for at a time
+_MOST_READ = 1_000  # summaries of a folder, and records: some 0.2 ms each
 
 
 def finished(config: Config) -> dict[datetime, Path]:
     """Folders of the finished runs of a config's name, by their logical dates."""
     output = Path(config.output)
     return {
-        datetime.fromisoformat(run["logical_date"]): output / run["run_name"]
+        moment_of(run["logical_date"], "UTC"): output / run["run_name"]
         for run in list_runs(output)
         if run["status"] == "done" and run.get("name") == config.name and run.get("logical_date")
     }
@@ -83,3 +89,19 @@ def alone(config: Config) -> Iterator[None]:
         yield
     finally:
         os.close(file)
+
+
+def history(name: str, output: Path, ending: Sequence[Mapping[str, Any]] = ()) -> "History":
+    """The figures of a name's runs over time.
+
+    Only the latest 1,000 runs of a folder are looked at.
+
+    Parameters
+    ----------
+    ending : sequence of mapping
+        Summary of a run that has yet to write its own, and so is the latest.
+    """
+    from flows.report.history.points import history_of
+
+    found = chain(ending, islice(summaries(output), _MOST_READ))
+    return history_of(name, found, islice(records(output), _MOST_READ))

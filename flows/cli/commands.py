@@ -151,6 +151,30 @@ def backfill(
 
 
 @app.command()
+def history(
+    config: Annotated[Path, typer.Argument(help="A config, or the name of one that has run.")],
+    output: Annotated[str | None, typer.Option(help="Folder of all runs.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page with pictures here.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the figures to this file.")
+    ] = None,
+) -> None:
+    """Show the figures of a config's runs over time."""
+    with exit_status(json_file, prints=True):
+        from flows.launch.history import find_history, history_table, write_page
+
+        for file, option in ((json_file, "--json"), (html, "--html")):
+            if file is not None:
+                check_file(file, option)
+        found = find_history(config, output)
+        if html is not None:
+            write_page(found, html)
+        if json_file is not None:
+            write_json(json_file, {"status": "done", **found.plain()})
+        history_table(found)
+
+
+@app.command()
 def tune(
     config: ConfigFile,
     changes: Changes = None,

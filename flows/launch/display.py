@@ -126,7 +126,7 @@ class _LineListener:
 
 def runs_table(runs: list[dict[str, Any]]) -> None:
     """Print past runs: a few lines for each on a terminal, one whole line for each in a pipe."""
-    rows = [{key: _cell(fact) for key, fact in _facts_of(run).items()} for run in runs]
+    rows = [{key: cell(fact) for key, fact in _facts_of(run).items()} for run in runs]
     if not rows:
         _print("No runs yet.")
     elif sys.stdout.isatty():
@@ -136,7 +136,7 @@ def runs_table(runs: list[dict[str, Any]]) -> None:
     else:
         table = Table(*rows[0], box=None)
         for row in rows:
-            _add_row(table, row.values())
+            add_row(table, row.values())
         _print(table)
 
 
@@ -186,13 +186,14 @@ def _effect(row: dict[str, Any]) -> str:
     return f"{row['arm']} {estimate}"
 
 
-def _cell(fact: str) -> str:
+def cell(fact: str) -> str:
     """A fact in one line, without what would control the terminal."""
     return plain(shown(fact, 500)).replace("\n", "\\n")
 
 
-def _add_row(table: Table, cells: Iterable[str]) -> None:
-    table.add_row(*(Text(_cell(cell)) for cell in cells))  # as text: brackets are no markup
+def add_row(table: Table, facts: Iterable[str]) -> None:
+    """Add a row of facts to a table."""
+    table.add_row(*(Text(cell(fact)) for fact in facts))  # as text: brackets are no markup
 
 
 def cache_table(entries: list["Entry"]) -> None:
@@ -202,7 +203,7 @@ def cache_table(entries: list["Entry"]) -> None:
         age = "" if entry.age is None else _duration(entry.age)
         label = entry.label or "(its head can't be read)"
         cells = (label, filesize.decimal(entry.size), age, str(entry.hits), entry.key[:12])
-        _add_row(table, cells)
+        add_row(table, cells)
     if entries:
         _print(table)
     size, hits = sum(e.size for e in entries), sum(e.hits for e in entries)
@@ -267,6 +268,6 @@ def settings_table(found: dict[str, Any]) -> None:
     lines = table_rows(found["settings"])
     table = Table(*lines[0], box=None)
     for line in lines:
-        _add_row(table, line.values())
+        add_row(table, line.values())
     _print(table)
     print(remarks(found))

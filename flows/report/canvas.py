@@ -103,15 +103,20 @@ def _axes(width: float, height: float, left: float) -> tuple[Figure, Axes]:
     bottom, right, top = 0.5, 0.24, 0.1
     size = (width - left - right) / width, (height - bottom - top) / height
     axes = figure.add_axes((left / width, bottom / height, *size))
+    dress(axes)
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(tick))
+    return figure, axes
+
+
+def dress(axes: Axes) -> None:
+    """Give axes the lines and letters of every picture."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(FAINT)
     axes.tick_params(labelsize=SMALL, color=FAINT, labelcolor=INK, length=3)
     for axis in (axes.xaxis, axes.yaxis):
         axis.label.set(size=SMALL + 0.5, color=INK)
-    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(tick))
     axes.set_axisbelow(True)
-    return figure, axes
 
 
 def interval(
