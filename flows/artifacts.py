@@ -98,6 +98,10 @@ class _Page:
         self._later(create_table_artifact, effects, "uplift-effects", about)
         self._later(create_markdown_artifact, text, "uplift-report", place)
 
+    def show_history(self, pictures: str) -> None:
+        """Where the history of the run's name is, with its main pictures."""
+        self._later(self._set_history, pictures)
+
     def _show(self, percent: float, description: str) -> None:
         self._later(self._set_bar, percent, description)
 
@@ -109,6 +113,11 @@ class _Page:
         content = self._waiting.pop(change, None)
         if content is not None:
             change(*content)
+
+    def _set_history(self, pictures: str) -> None:
+        place = f"The runs of {self._run.config_name} over time, on the machine of the run:"
+        text = f"{place}\n\n    {self._run.folder.resolve() / 'history.html'}\n\n{pictures}"
+        create_markdown_artifact(text, "uplift-history", place)
 
     def _set_table(self, rows: list[dict[str, Any]]) -> None:
         if self._table is None:

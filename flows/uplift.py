@@ -40,9 +40,11 @@ from flows.loading import Prepared, check_folders, load, with_body
 from flows.messages.limits import shown
 from flows.messages.outcome import cache_warning, outcome_lines, registry_warning
 from flows.messages.secrets import without_secrets
-from flows.recurring import alone, due, scheduled_time
+from flows.recurring import alone, due, history, scheduled_time
 from flows.registry.registering import register_run
-from flows.report.digest import effect_rows, pictures
+from flows.report.digest import effect_rows, history_pictures, pictures
+from flows.report.history.page import render as render_history
+from flows.report.history.page import sections_of as sections_of_history
 from flows.report.page import render, sections_of
 from flows.report.results import Results, evaluate
 from flows.report.summary import summary_of
@@ -193,9 +195,13 @@ def _make(
         with whole_folder(run, latest=not study.failed) as folder:
             with run.stage("report"):
                 sections = write_files(folder, run, study, results, chosen)
-            summary = summarize(run, study, results, chosen, place, folder / "model")
+                found = registered(run, study, results, folder / "model")
+                past = write_history(folder, run, summarize(run, study, found, chosen, place))
+            summary = summarize(run, study, found, chosen, place)
             write_json(folder / "summary.json", summary)
         page.show_results(effect_rows(study, results, sections), pictures(study, sections))
+        if past:
+            page.show_history(history_pictures(past["effects"]["panels"]))
     for warning in (cache_warning(summary["cache"]), registry_warning(summary.get("model", {}))):
         if warning:
             get_run_logger().warning(warning)
@@ -226,24 +232,44 @@ def write_files(
     return sections
 
 
-def summarize(
-    run: Run,
-    study: Study,
-    results: Results,
-    chosen: Parallelism,
-    place: Workspace,
-    model: Path,
-) -> dict[str, Any]:
-    """The content of `summary.json`; the run's model, in a folder, goes to the registry first."""
+def write_history(folder: Path, run: Run, summary: dict[str, Any]) -> dict[str, Any] | None:
+    """Write the page on the runs of the same name; what it shows, None without earlier runs.
+
+    Parameters
+    ----------
+    summary : dict
+        That of the run, as far as it has come.
+    """
+    try:
+        found = history(run.config_name, run.output, ending=[summary])
+        if len(found.points) < 2:
+            return None
+        sections = sections_of_history(found)
+        text = render_history(sections)
+    except Exception as error:  # the files of earlier runs are anyone's: no reason to lose this one
+        get_run_logger().warning("The run has no history.html: %s", without_secrets(str(error)))
+        return None
+    (folder / "history.html").write_text(text, encoding="utf-8")
+    return sections
+
+
+def registered(run: Run, study: Study, results: Results, model: Path) -> dict[str, Any]:
+    """What a run found, for `summary.json`; its model, in a folder, goes to the registry."""
     status, found = "partial" if study.failed else "done", summary_of(study, results)
     if status == "done" and study.config.registry.enabled:
-        date = run.facts()["started"]
-        found["model"] = register_run(study.config, run.name, date, model, found)
+        found["model"] = register_run(study.config, run.name, run.logical_date, model, found)
         if warning := registry_warning(found["model"]):
             found["warnings"] = [*found["warnings"], warning]
+    return {"status": status, **found}
+
+
+def summarize(
+    run: Run, study: Study, found: dict[str, Any], chosen: Parallelism, place: Workspace
+) -> dict[str, Any]:
+    """The content of `summary.json`, as far as the run has come."""
     measured = {**_measured(run, chosen), "peak_rss_bytes": peak_rss_bytes()}
     measured["cache"] = cache_facts(place.store, study.config.cache)
-    return {**run.facts(), "status": status, **measured, **found}
+    return {**run.facts(), **measured, **found}
 
 
 def _measured(run: Run, chosen: Parallelism) -> dict[str, Any]:

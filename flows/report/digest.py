@@ -1,6 +1,6 @@
 """What the page of a run in the UI shows of its report: effects, and the main pictures."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -41,6 +41,14 @@ def pictures(study: Study, sections: Mapping[str, Any]) -> str:
         shown += [Panel(f"{kind} {spoken(panel.title)}", panel.image) for panel in panels]
     first, *others = map(_figure, shown[:_MOST])
     return "\n\n".join([first, noise, *others])
+
+
+def history_pictures(panels: Sequence[Panel]) -> str:
+    """The effects of each arm over time, as Markdown that names no address."""
+    shown = [
+        Panel(f"Average effects of {spoken(one.title)} over time", one.image) for one in panels
+    ]
+    return "\n\n".join(map(_figure, shown[:_MOST]))
 
 
 def _figure(panel: Panel) -> str:
