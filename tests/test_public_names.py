@@ -409,6 +409,7 @@ COMMANDS = {
     "uplift cache verify": "--storage",
     "uplift compare": "",
     "uplift doctor": "--storage --output --json",
+    "uplift history": "config --output --html --json",
     "uplift init": "data --output",
     "uplift models": "",
     "uplift models list": "--storage --json",

@@ -218,7 +218,7 @@ def models_table(models: list[dict[str, Any]]) -> None:
     table = Table("name", "model", "alias", "date", "effects", "qini", box=None)
     for model in models:
         known = (model["name"], model["run"], model["alias"] or "", model["date"])
-        _add_row(table, (*known, ", ".join(map(_effect, model["ate"])), _ranking(model["qini"])))
+        add_row(table, (*known, ", ".join(map(_effect, model["ate"])), _ranking(model["qini"])))
     _print(table)
 
 
@@ -226,11 +226,11 @@ def model_shown(told: dict[str, Any]) -> None:
     """Print what is known of a name or of a model, and then its history."""
     for key, value in told.items():
         if key != "history":
-            _print(Text(f"{key}: {_cell(_in_words(key, value))}"))
+            _print(Text(f"{key}: {cell(_in_words(key, value))}"))
     table = Table("no.", "at", "event", "model", "decision", "champion", "why", box=None)
     for event in told["history"]:
         keys = ("number", "at", "event", "model", "decision", "champion", "why")
-        _add_row(table, (str("" if event[key] is None else event[key]) for key in keys))
+        add_row(table, (str("" if event[key] is None else event[key]) for key in keys))
     _print(table)
 
 

@@ -34,7 +34,7 @@ def find_history(config: Path, output: str | None) -> History:
 
     Raises InputError if it is neither, or the config is wrong.
     """
-    if config.exists() or not is_name(str(config)):
+    if config.is_file() or not is_name(str(config)):
         loaded = load_config(config, output=output)
         return history(loaded.name, Path(loaded.output))
     folder = Path(output or "runs")
@@ -70,7 +70,7 @@ def history_table(found: History) -> None:
         table = Table(*heads, box=None, padding=(0, _GAP, 0, 0), pad_edge=False)
         for row in zip(*(column[1:] for column in part), strict=True):
             add_row(table, row)
-        Console(width=max(width, 80)).print(table)
+        Console(width=width).print(table)
         if is_terminal:
             show("")
     if any(text.endswith("*") for column in columns for text in column):
@@ -91,25 +91,24 @@ def _groups(found: History) -> list[list[list[str]]]:
         for arm in arms
         for learner in learners
     ]
-    course = [
+    groups = [[["date", *map(date_of, points)]], effects, qini, *_course(points)]
+    return [[list(map(cell, column)) for column in group] for group in groups]
+
+
+def _course(points: Sequence[dict[str, Any]]) -> tuple[list[list[str]], list[list[str]]]:
+    """What runs took; and what they decided and told, where some did."""
+    took = [
         ["rows", *(_text(point["rows"]) for point in points)],
         ["executed", *(_text(point["fits"]["executed"]) for point in points)],
         ["reused", *(_text(point["fits"]["reused"]) for point in points)],
         ["seconds", *(f"{point['seconds'] or 0:.1f}" for point in points)],
         ["run", *map(_run, points)],
     ]
-    news = [
+    told = [
         ["model", *map(decision_of, points)],
         ["events", *(", ".join(one["event"] for one in point["events"]) for point in points)],
     ]
-    groups = (
-        [["date", *map(date_of, points)]],
-        effects,
-        qini,
-        course,
-        [c for c in news if any(c[1:])],
-    )
-    return [[list(map(cell, column)) for column in group] for group in groups]
+    return took, [column for column in told if any(column[1:])]
 
 
 def _fitted(groups: Sequence[list[list[str]]], width: int) -> list[list[list[str]]]:

@@ -81,37 +81,32 @@ def _qini(history: History, arms: Sequence[str], times: Times) -> dict[str, Any]
 
 
 def _head(arm: str, learner: str, arms: Sequence[str], learners: Sequence[str]) -> str:
-    """A column's name: arm and learner, where there are several."""
-    return (
-        ", ".join(name for name, others in ((arm, arms), (learner, learners)) if len(others) > 1)
-        or learner
-    )
+    """A column's name: arm and learner, but neither where there is only one."""
+    names = [arm] if len(arms) > 1 else []
+    return ", ".join([*names, learner] if len(learners) > 1 or not names else names)
 
 
 def _course(history: History) -> dict[str, Any]:
     """What each run fitted, and how long it took."""
     points = history.points
-    counts = {
-        kind: [point["fits"][kind] or 0 for point in points] for kind in ("executed", "reused")
-    }
+    executed, reused = (
+        [point["fits"][kind] or 0 for point in points] for kind in ("executed", "reused")
+    )
     times = Times.by_run([clock_of(point) for point in points])
-    rows = [
-        [
-            date_of(point),
-            point["run_name"],
-            point["status"],
-            _count(point["rows"]),
-            *(_count(point["fits"][kind]) for kind in counts),
-            number(point["seconds"]),
-            decision_of(point) or "–",
-        ]
-        for point in reversed(points)
-    ]
     head = ["Date", "Run", "Status", "Rows", "Executed", "Reused", "Seconds", "Model"]
-    has_models = any(row[-1] != "–" for row in rows)
-    width = len(head) if has_models else len(head) - 1
-    table = Table("Runs", head[:width], [row[:width] for row in rows], names=3)
-    return {"plot": plots.fits(counts["executed"], counts["reused"], times), "table": table}
+    rows = [_run_row(point) for point in reversed(points)]
+    if not any(row[-1] for row in rows):
+        head, rows = head[:-1], [row[:-1] for row in rows]
+    return {
+        "plot": plots.fits(executed, reused, times),
+        "table": Table("Runs", head, rows, names=3),
+    }
+
+
+def _run_row(point: Mapping[str, Any]) -> list[str]:
+    counts = (point["rows"], point["fits"]["executed"], point["fits"]["reused"])
+    names = [date_of(point), point["run_name"], point["status"]]
+    return [*names, *map(_count, counts), number(point["seconds"]), decision_of(point)]
 
 
 def _by_date(

@@ -69,14 +69,14 @@ class Times:
 
     x: Floats
     labels: Sequence[str]
-    room: float
+    room: float = 1.0
 
     @classmethod
     def by_date(cls, moments: Sequence[datetime]) -> "Times":
         """Runs where their dates lie."""
         first = min(moments)
         x = np.array([(moment - first).total_seconds() for moment in moments])
-        return cls(x, _texts(moments), room=1e-9 if x.max() else 1.0)
+        return cls(x, _texts(moments))
 
     @classmethod
     def by_run(cls, moments: Sequence[datetime]) -> "Times":
