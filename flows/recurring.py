@@ -8,8 +8,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.config.dates import moment_of
 from flows.config.sections import Config, ScheduleConfig
+from flows.dates.logical import moment_of
 from flows.messages import progress
 from flows.runs import list_runs, records, summaries
 from metalearners.cache.file_locks import lock_when_free, open_lock, try_lock

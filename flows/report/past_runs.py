@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
-from flows.config.dates import moment_of
+from flows.dates.logical import moment_of
 from flows.messages.limits import shown
 from metalearners.cache.regular_files import read_regular
 
