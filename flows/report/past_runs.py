@@ -78,7 +78,7 @@ class _Data(_Read):
 
 class _Model(_Read):
     alias: str | None = None
-    decision: str = ""
+    decision: str | None = None
 
 
 class _Event(_Read):

@@ -179,7 +179,7 @@ def control_of(point: Mapping[str, Any]) -> str:
 def decision_of(point: Mapping[str, Any]) -> str:
     """What a run decided about its model, and the name that the model has since."""
     model = point["model"] or {}
-    alias, decision = model.get("alias"), model.get("decision", "")
+    alias, decision = model.get("alias"), model.get("decision") or ""
     return f"{decision} ({alias})" if alias else decision
 
 

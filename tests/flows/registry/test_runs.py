@@ -100,6 +100,7 @@ def test_a_registry_that_fails_costs_no_run_and_a_command_registers_it_later(run
 
     (REGISTRY / "shop").unlink()
     done = uplift("models", "promote", "shop")  # by its config's name
+    assert done.exit_code == 0, (done.stderr, done.exception)
     assert done.stdout == f"{ran.folder.name} is the champion of shop.\n"
     assert scored("champion") == scored(ran.folder.name)
     assert [event["decision"] for event in told("show", "shop")["history"]] == ["first"]
