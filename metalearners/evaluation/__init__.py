@@ -17,6 +17,7 @@ _PLACES = {
     "gain_curve": "ranking",
     "holm": "multiplicity",
     "rounding": "ties",
+    "Reference": "recurring.drift",
 }
 __all__ = [*_PLACES]  # noqa: PLE0604 - they are strings
 

@@ -1,0 +1,1 @@
+"""What runs that recur ask: whether rows have drifted, and whether a challenger is better."""
