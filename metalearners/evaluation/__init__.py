@@ -17,7 +17,13 @@ _PLACES = {
     "gain_curve": "ranking",
     "holm": "multiplicity",
     "rounding": "ties",
+    "Look": "recurring.looks",
+    "Looks": "recurring.looks",
     "Reference": "recurring.drift",
+    "alpha_of_challenger": "recurring.looks",
+    "compare_policies": "recurring.looks",
+    "drawn_shares": "recurring.looks",
+    "policy_arms": "recurring.looks",
 }
 __all__ = [*_PLACES]  # noqa: PLE0604 - they are strings
 
