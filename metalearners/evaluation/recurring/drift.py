@@ -328,7 +328,8 @@ def _edges(values: Floats, weight: Floats) -> tuple[float, ...]:
     if not weight[known].any():
         return ()
     shares = np.arange(1, _N_BINS) / _N_BINS
-    cuts = np.quantile(values[known], shares, weights=weight[known], method="inverted_cdf")
+    own = None if np.ptp(weight) == 0 else weight[known]  # with weights, all values are sorted
+    cuts = np.quantile(values[known], shares, weights=own, method="inverted_cdf")
     edges, times = np.unique(cuts, return_counts=True)
     return tuple(np.union1d(edges, np.nextafter(edges[times > 1], -np.inf)).tolist())
 
