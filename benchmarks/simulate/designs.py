@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
-from benchmarks.simulate import figures, samples
+from benchmarks.simulate import figures, samples, years
 from benchmarks.simulate.figures import Figure
 from benchmarks.simulate.measures import Measure, Measured, averages, held_out_qini
+from benchmarks.simulate.months import Month, drifts
 from benchmarks.simulate.samples import Sample
+from benchmarks.simulate.years import Year, promotions
 
 
 @dataclass(frozen=True)
@@ -16,15 +19,15 @@ class Design:
 
     Parameters
     ----------
-    sample : a data set by seed
+    sample : a data set, or a plan of several, by seed
     draws : how often it is drawn
     measure : what is measured on each
     figures : what comes out of them all
     """
 
-    sample: Callable[[int], Sample]
+    sample: Callable[[int], Any]
     draws: int
-    measure: Measure
+    measure: Callable[[Any, int], Measured]
     figures: tuple[Figure, ...]
 
     def draw(self, seed: int) -> Measured:
@@ -120,4 +123,58 @@ def _coverage() -> dict[str, Design]:
     }
 
 
-DESIGNS = {**_experiments(), **_headlines(), **_rankings(), **_confounded(), **_coverage()}
+def _years() -> dict[str, Design]:
+    """Twelve looks at a champion and its challengers."""
+    costs = {"noise": years.cost, "effect": 0.0}
+    equal: dict[str, tuple[dict[str, Any], bool]] = {
+        "one challenger": ({}, False),
+        "a new one each month": ({}, True),
+        "100 clusters": ({"per_group": 10}, False),
+        "the same 100 clusters": ({"per_group": 10, "stay": True}, False),
+        "40 clusters, a new one each month": ({"per_group": 25}, True),
+        "heavy tails": ({**costs, "greedy": 0.9}, False),
+        "heavy tails, a new one each month": ({**costs, "greedy": 0.95}, True),
+    }
+    made = {
+        f"a year of equals, {name}": Design(
+            partial(Year, **given), 500, promotions(fresh), (figures.PROMOTED,)
+        )
+        for name, (given, fresh) in equal.items()
+    }
+    for name, logged in (("as logged", None), ("logged as by a coin", 0.5)):
+        alone = partial(Year, greedy=1.0, logged=logged)
+        figure = (figures.NONE_PROMOTED,)
+        made[f"a year by the champion alone, {name}"] = Design(alone, 500, promotions(), figure)
+    for number in (1, 3):
+        ahead = partial(Year, leads_by=3.0)
+        figure = (figures.PROMOTED_SOON,)
+        made[f"a lead of 3 errors, challenger {number}"] = Design(
+            ahead, 500, promotions(number=number), figure
+        )
+    return made
+
+
+def _months() -> dict[str, Design]:
+    """Features of new rows beside those of training rows."""
+    stable: dict[str, dict[str, int]] = {
+        "a month without drift": {},
+        "a small month without drift": {"train": 2000, "new": 100},
+        "a month of 100 groups without drift": {"train": 5000, "new": 1000, "per_group": 10},
+    }
+    made = {
+        name: Design(partial(Month, **given), 2000, drifts, (figures.DRIFTED, figures.BELOW))
+        for name, given in stable.items()
+    }
+    moved = Design(partial(Month, shift=0.5), 500, drifts, (figures.FOUND,))
+    return {**made, "a month that moves half a deviation": moved}
+
+
+DESIGNS = {
+    **_experiments(),
+    **_headlines(),
+    **_rankings(),
+    **_confounded(),
+    **_coverage(),
+    **_years(),
+    **_months(),
+}

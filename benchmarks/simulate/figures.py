@@ -106,3 +106,21 @@ QINI_ESTIMATED = (
     Figure("z below -1.96", below, percent=True),
     Figure("z above 1.96", above, percent=True),
 )
+
+
+def promoted(d: Columns) -> float:
+    """The share of years in which a challenger is promoted."""
+    return float((d["month"] > 0).mean())
+
+
+def promoted_soon(d: Columns) -> float:
+    """The share of years in which one is promoted within four looks."""
+    return float(((d["month"] > 0) & (d["month"] <= 4)).mean())
+
+
+PROMOTED = Figure("promoted", promoted, most=0.08, percent=True)
+NONE_PROMOTED = Figure("promoted", promoted, most=0.0, percent=True)
+PROMOTED_SOON = Figure("promoted within four looks", promoted_soon, 0.80, percent=True)
+DRIFTED = Figure("drift", lambda d: float(d["drift"].mean()), most=0.001, percent=True)
+BELOW = Figure("p below .001", lambda d: float(d["below"].mean()), percent=True)
+FOUND = Figure("found", lambda d: float(d["drift"][:, 0].mean()), 0.99, percent=True)

@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 
 import metalearners
-from benchmarks.simulate import designs, measures, samples
+from benchmarks.simulate import designs, measures, months, samples, years
 
 Rows = dict[int, dict[str, Any]]
+MODULES = (designs, measures, months, samples, years)
 
 
 def folder() -> Path:
     """Where the rows of the code as it is are kept: other code's are never among them."""
-    sources = [Path(module.__file__ or "") for module in (designs, measures, samples)]
+    sources = [Path(module.__file__ or "") for module in MODULES]
     sources += sorted(Path(metalearners.__file__).parent.rglob("*.py"))
     content = b"".join(hashlib.sha256(path.read_bytes()).digest() for path in sources)
     return Path(__file__).parent / ".rows" / hashlib.sha256(content).hexdigest()[:12]

@@ -199,6 +199,18 @@ def test_intervals_of_hard_designs_cover(name, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
+    "name", [name for name in DESIGNS if re.match("a (year|lead|.*month)", name)]
+)
+def test_recurring_runs_keep_their_bounds(name, tmp_path):
+    simulate(name, DRAWS, tmp_path, jobs=2)
+
+    found = {name: rows.columns(rows.read(rows.file_of(tmp_path, name)))}
+    print(lines(found)[-1])
+    assert misses(found) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
     "name", [name for name in SMALL if re.search("[24] arms.*randomised", name)]
 )
 def test_declared_experiments_lose_nothing_by_adjustment(name, tmp_path):
