@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Generator, Iterator, Mapping, 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 from urllib.parse import unquote
 
 import narwhals.stable.v2 as nw
@@ -18,7 +18,8 @@ import pyarrow as pa
 from flows.dates.partitions import Window
 from flows.errors import InputError
 from flows.inputs.formats.arrow_files import ArrowFiles, open_arrow_files
-from flows.inputs.formats.column_types import Column, Marks, typed
+from flows.inputs.formats.column import Column
+from flows.inputs.formats.column_types import Marks, typed
 from flows.inputs.formats.frames import UNREADABLE, as_arrow, as_frame, check_plain
 from flows.inputs.formats.json_lines import JsonFiles
 from flows.inputs.formats.text_files import Asked, Habits, TextFiles, open_text_files
@@ -29,6 +30,8 @@ from flows.messages.progress import Counted, Steps
 
 # The source of a config whose rows are a data frame of the process.
 IN_MEMORY = "a data frame in memory"
+
+Files = TypeVar("Files", bound="FileSource")
 
 _NO_KEY = "__HIVE_DEFAULT_PARTITION__"
 _TECHNICAL = re.compile(r"^(|Unnamed: \d+|__index_level_\d+__)$")
@@ -67,14 +70,19 @@ def open_source(
     """
     if frame is not None:
         return FrameSource(frame, asked or Asked())
+    return open_files(source, asked or Asked(), FileSource, window)
+
+
+def open_files(source: str, asked: Asked, kind: type[Files], window: Window | None = None) -> Files:
+    """The files at a place, as one of the sources of files; errors as for `open_source`."""
     if source == IN_MEMORY:
         raise InputError(
             f"data.source: expected a place of data; the config is of a run on {IN_MEMORY}, which "
             "no file has. Name a file with its rows, or call flows.run(config, source=frame)."
         )
-    with _reading(source):
+    with reading(source):
         place, notes = find_source(source, window)
-        opened = FileSource(source, place, asked or Asked(), notes)
+        opened = kind(source, place, asked, notes)
         opened.names  # noqa: B018 - fails on a file of another format
     return opened
 
@@ -117,7 +125,7 @@ class Source(ABC):
         InputError
             If they can't be read, or there are no rows.
         """
-        with _reading(self._source):
+        with reading(self._source):
             found = self._columns(columns, labels, {**self._asked.of_columns, **(types or {})})
             values = {name: found[name].values for name in columns}
             frame = as_frame(values, labels, self._source)
@@ -309,6 +317,7 @@ class FrameSource(Source):
         self._source = IN_MEMORY
         self._asked = asked
         found = nw.from_native(frame, eager_only=True)
+        self._n_rows = len(found)
         self._values = {name: found[name] for name in names}
         index = getattr(frame, "index", pd.Index([]))
         levels = {name: index.get_level_values(i) for i, name in enumerate(index.names)}
@@ -327,11 +336,16 @@ class FrameSource(Source):
     def _columns(
         self, columns: Sequence[str], labels: Collection[str], types: Mapping[str, str]
     ) -> dict[str, Column]:
+        return {
+            name: self._asked.of(values, name, types.get(name))
+            for name, values in self._arrays(columns).items()
+        }
+
+    def _arrays(self, columns: Sequence[str]) -> dict[str, pa.ChunkedArray]:
         found, faults = {}, []
         for name in columns:
             try:
-                values = pa.chunked_array([self._array(name)])
-                found[name] = self._asked.of(values, name, types.get(name))
+                found[name] = pa.chunked_array([self._array(name)])
             except UNREADABLE as error:
                 faults.append(f"{name!r}: {shown(str(error))}")
         check_plain(faults, IN_MEMORY)
@@ -374,7 +388,7 @@ def _keys_in(file: str) -> dict[str, str | None]:
 
 
 @contextlib.contextmanager
-def _reading(source: str) -> Iterator[None]:
+def reading(source: str) -> Iterator[None]:
     """Turn what a file system or a format raises into a refusal."""
     try:
         yield

@@ -2,8 +2,8 @@
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, partial
 from typing import Any
 
 import pyarrow as pa
@@ -11,10 +11,13 @@ import pyarrow.feather
 import pyarrow.parquet
 from fsspec.implementations.local import LocalFileSystem
 
+from flows.inputs.formats.pieces import Piece
 from flows.inputs.places import Place
 from flows.inputs.room import least_bytes
 
 _AT_ONCE = 8  # columns of a Parquet file
+_ROWS = 1 << 16  # of a Parquet file that are decoded at once, where they are read in pieces
+_BUFFER_BYTES = 1 << 20  # of a column that are read at once then
 
 
 def open_arrow_files(place: Place) -> "ArrowFiles":
@@ -45,6 +48,10 @@ class ArrowFiles(ABC):
     @abstractmethod
     def read(self, file: str, columns: Sequence[str], told: Callable[[float], None]) -> pa.Table:
         """Columns of a file; each share of it is told when it is read."""
+
+    @abstractmethod
+    def pieces(self, file: str, columns: Sequence[str]) -> Iterator[Piece]:
+        """Columns of a file, some rows at a time."""
 
     def least_bytes(self, columns: Sequence[str]) -> int:
         """Bytes that columns of all files take in memory at least."""
@@ -103,6 +110,22 @@ class ParquetFiles(ArrowFiles):
             return parts[0]
         return pa.table({name: part[name] for part in parts for name in part.column_names})
 
+    def pieces(self, file: str, columns: Sequence[str]) -> Iterator[Piece]:
+        """By groups of rows, of which a part lies in memory."""
+        footer, how = self._footers[file], {"buffer_size": _BUFFER_BYTES, "pre_buffer": False}
+        with (
+            self._seekable(file) as place,
+            pa.parquet.ParquetFile(place, metadata=footer, **how) as opened,
+        ):
+            for group in range(footer.num_row_groups):
+                read = partial(_rows_of, opened, group, list(columns))
+                yield Piece(footer.row_group(group).num_rows, read)
+
+
+def _rows_of(opened: pa.parquet.ParquetFile, group: int, columns: list[str]) -> Iterator[pa.Table]:
+    for batch in opened.iter_batches(_ROWS, [group], columns):
+        yield pa.Table.from_batches([batch])
+
 
 class FeatherFiles(ArrowFiles):
     """Files of Feather, each with a footer of its types; a batch of rows states their number."""
@@ -138,3 +161,16 @@ class FeatherFiles(ArrowFiles):
             table = pa.feather.read_table(place, list(columns))
         told(1.0)
         return table
+
+    def pieces(self, file: str, columns: Sequence[str]) -> Iterator[Piece]:
+        """By batches of rows, as the file has them."""
+        fields = [self.schema(file).get_field_index(name) for name in columns]
+        options = pa.ipc.IpcReadOptions(included_fields=fields)
+        with (
+            self._seekable(file) as place,
+            pa.ipc.open_file(place, options=options) as reader,
+        ):
+            for number in range(reader.num_record_batches):
+                batch = reader.get_batch(number)
+                rows = pa.Table.from_batches([batch]).select(list(columns))
+                yield Piece(batch.num_rows, lambda rows=rows: [rows])  # type: ignore[misc]

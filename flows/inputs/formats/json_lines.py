@@ -15,8 +15,8 @@ from flows.inputs.room import Check, Open
 from flows.messages.limits import shown
 
 _BLOCK_BYTES = 1 << 24
-_DIGITS = pa.decimal128(38, 0)
-_LARGEST_INTEGER = 2**53  # of a float that has each digit
+DIGITS = pa.decimal128(38, 0)
+LARGEST_INTEGER = 2**53  # of a float that has each digit
 
 
 class JsonFiles:
@@ -48,7 +48,7 @@ class JsonFiles:
         with contextlib.suppress(pa.ArrowInvalid):  # who reads them all says better what is wrong
             for file in self._files:
                 with open(file) as stream:
-                    for lines in _blocks(stream):
+                    for lines in lines_of(stream):
                         yield pa.json.read_json(io.BytesIO(lines)).nbytes
 
     def read(self, file: str, columns: Sequence[str], kept: Collection[str]) -> pa.Table:
@@ -76,7 +76,7 @@ class JsonFiles:
         if pa.types.is_timestamp(type):
             return pa.string()
         is_number = pa.types.is_integer(type) or pa.types.is_floating(type)
-        return _DIGITS if is_number and name in self._long else None
+        return DIGITS if is_number and name in self._long else None
 
     @cached_property
     def _long(self) -> set[str]:
@@ -86,18 +86,12 @@ class JsonFiles:
             for table in self.tables.values()
             for name, values in zip(table.column_names, table.columns, strict=True)
             if pa.types.is_floating(values.type)
-            and pc.any(pc.greater(pc.abs(values), _LARGEST_INTEGER)).as_py()
+            and pc.any(pc.greater(pc.abs(values), LARGEST_INTEGER)).as_py()
         }
 
     def _kept(self, file: str, types: Mapping[str, pa.DataType]) -> pa.Table:
-        try:
+        with told_of_labels(file, [name for name in types if name in self._long]):
             return self._parsed(file, types)
-        except pa.ArrowInvalid as error:
-            long = [name for name in types if name in self._long]
-            raise InputError(
-                f"Expected labels as texts, or as whole numbers of up to 38 digits, in {long} of "
-                f"{file}; found others ({shown(str(error))}). Write them as texts, in quotes."
-            ) from None
 
     def _parsed(self, file: str, types: Mapping[str, pa.DataType]) -> pa.Table:
         options = pa.json.ParseOptions(
@@ -108,12 +102,27 @@ class JsonFiles:
             return pa.json.read_json(stream, parse_options=options)
 
 
-def _blocks(stream: BinaryIO) -> Iterator[bytes]:
-    """Whole lines, some at a time; none from one on that is longer."""
+@contextlib.contextmanager
+def told_of_labels(file: str, long: Sequence[str]) -> Iterator[None]:
+    """Refuse what pyarrow can't read of columns of labels with many digits."""
+    try:
+        yield
+    except pa.ArrowInvalid as error:
+        if not long:
+            raise
+        raise InputError(
+            f"Expected labels as texts, or as whole numbers of up to 38 digits, in {long} of "
+            f"{file}; found others ({shown(str(error))}). Write them as texts, in quotes."
+        ) from None
+
+
+def lines_of(stream: BinaryIO) -> Iterator[bytes]:
+    """Whole lines, some at a time; nothing after a line that is longer."""
     rest = b""
     while part := stream.read(_BLOCK_BYTES):
         lines, end, rest = (rest + part).rpartition(b"\n")
         if not end and len(rest) > _BLOCK_BYTES:
+            yield rest  # a part of a line that nobody can read
             return
         if lines.strip():
             yield lines

@@ -5,11 +5,12 @@ are read with them. Columns of labels, which must stay as they are written, are 
 is every column if a later row has another type. What was read as text gets its type from all rows.
 """
 
+import contextlib
 import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -19,15 +20,16 @@ import pyarrow as pa
 import pyarrow.csv
 
 from flows.errors import InputError
+from flows.inputs.formats.column import Column
 from flows.inputs.formats.column_types import (
     POINT,
-    Column,
     Marks,
     marks_of,
     retyped,
     typed,
     without_marks,
 )
+from flows.inputs.formats.pieces import Piece
 from flows.inputs.room import Check, Open
 
 _HEAD_BYTES = 1 << 20
@@ -194,9 +196,22 @@ class TextFiles:
         }
         return found, [part.num_rows for part in parts]
 
+    def pieces(self, file: str, columns: Sequence[str], open: Open) -> Iterator[Piece]:
+        """Columns of a file as texts, some rows at a time; `open` opens it, as it may count."""
+        how = _how(self.dialect, columns, {}, _BLOCK_BYTES)
+        with self._told_of_encoding(), open(file) as stream:
+            for block in pyarrow.csv.open_csv(stream, **how):
+                rows = pa.Table.from_batches([block])
+                yield Piece(block.num_rows, lambda rows=rows: [rows])  # type: ignore[misc]
+
     def _read_as_texts(self, columns: Sequence[str]) -> list[pa.Table]:
-        try:
+        with self._told_of_encoding():
             return self._read(columns, {}, in_threads=False)  # so that messages name the row
+
+    @contextlib.contextmanager
+    def _told_of_encoding(self) -> Iterator[None]:
+        try:
+            yield
         except pa.ArrowInvalid as error:
             if "UTF8" not in str(error):
                 raise

@@ -9,7 +9,7 @@ from pandas.api import types
 
 from flows.errors import InputError
 from flows.inputs.features import as_features
-from flows.inputs.formats.column_types import as_dates
+from flows.inputs.formats.dates import as_dates
 from flows.inputs.guesses import words
 from flows.inputs.model_checks import odd_names
 from flows.inputs.source import Table

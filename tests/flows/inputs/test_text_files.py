@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from flows.inputs.formats.column_types import as_dates
+from flows.inputs.formats.dates import as_dates
 from flows.inputs.formats.text_files import open_text_files
 
 # Without what no CSV can hold: a null byte; and a lone surrogate, which is no text.

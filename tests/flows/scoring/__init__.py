@@ -1,0 +1,1 @@
+"""Tests of scoring: batches, parts and outputs."""
