@@ -26,7 +26,9 @@ from metalearners.data.estimate_columns import (
     percentile,
 )
 from metalearners.data.schema import Schema
+from metalearners.declaration.predictions import Predictions
 from metalearners.metalearner import MetaLearner
+from metalearners.workers.serving import use_all_cores
 
 _MANIFEST = "manifest.json"
 _FORMAT = 2  # 1: before modules moved, as pickles hold their names
@@ -117,10 +119,8 @@ class Bundle:
             Known probabilities of the arms.
         unseen_missing : bool
             Whether unseen levels count as missing, with a warning, or are refused.
-        details : bool
-            Whether percentiles and outcomes follow the estimates.
-        conformed : bool
-            Whether X comes from the schema's `conform`.
+        details, conformed : bool
+            Whether percentiles and outcomes follow; whether X comes from the schema's `conform`.
 
         Raises
         ------
@@ -132,19 +132,19 @@ class Bundle:
         columns: dict[str, Floats] = {}
         more: dict[str, Floats] = {}
         for name, learner in self.learners.items():
-            estimates = learner.predict(features, is_oos=True, propensity=propensity)
-            if estimates.shape[2] > 2:
+            made = learner.predictions(features, propensity)
+            estimates = learner.cate(made, made)
+            if (n := estimates.shape[2]) > 2:
                 raise BundleError(
-                    f"Expected effects on one number, or on the second of two classes; {name} has "
-                    f"{estimates.shape[2]} classes. Call its own predict."
+                    "Expected effects on one number, or on the second of two classes; "
+                    f"{name} has {n} classes. Call its own predict."
                 )
             effects, on_class = estimates[:, :, -1], _class_name(learner)
             own = estimate_columns(name, self.arms, effects, on_class)
             columns |= own
             if details:
-                more |= self._percentiles(own) | self._outcomes(name, features, propensity)
-        index = X.index if isinstance(X, pd.DataFrame) else None
-        return pd.DataFrame({**columns, **more}, index=index)
+                more |= self._percentiles(own) | self._outcomes(name, made)
+        return pd.DataFrame({**columns, **more}, index=getattr(X, "index", None))
 
     def _percentiles(self, estimates: Mapping[str, Floats]) -> dict[str, Floats]:
         known = self.about.get("quantiles", {})
@@ -154,15 +154,11 @@ class Bundle:
             if name in known
         }
 
-    def _outcomes(
-        self, name: str, features: Matrix, propensity: Floats | None
-    ) -> dict[str, Floats]:
+    def _outcomes(self, name: str, made: Predictions) -> dict[str, Floats]:
         learner = self.learners[name]
         if not set(learner.NUISANCE_KINDS) <= learner.SERVED:
             return {}  # its models of outcomes aren't stored
-        means = learner.predict_conditional_average_outcomes(
-            features, is_oos=True, propensity=propensity
-        )
+        means = learner.outcomes(made, made)
         return named_columns("outcome", name, self.arms, means[:, :, -1], _class_name(learner))
 
     def save(self, folder: str | Path, signing_key: bytes = b"") -> None:
@@ -226,6 +222,8 @@ class Bundle:
                 f"Expected the packages that the model in {folder} was made with, "
                 f"{manifest['about'].get('versions')}; it can't be loaded here: {error}."
             ) from error
+        for learner in learners.values():
+            use_all_cores(learner.overall_models())
         _warn_of_versions(manifest["about"].get("versions", {}), folder)
         return cls(learners, manifest["arms"], schema, manifest["about"])
 
@@ -294,6 +292,11 @@ def sign(folder: str | Path, signing_key: bytes) -> None:
     for file in manifest["files"]:
         _verified(folder / Path(file).name, file, manifest)
     _write_manifest(folder, manifest, signing_key)
+
+
+def stored_digest(folder: str | Path, signing_key: bytes = b"") -> str:
+    """Digest of a stored bundle, whoever signed it; errors as for `Bundle.load`."""
+    return _digest(_manifest(Path(folder) / _MANIFEST, signing_key))
 
 
 def _write_manifest(folder: Path, manifest: Mapping[str, Any], signing_key: bytes) -> None:

@@ -595,6 +595,14 @@ class MetaLearner(Explainable, CheckedDeclaration):
         made = self._predictions(X, is_oos, oos_method, propensity, lenient=True)
         return self.cate(made, made)
 
+    def predictions(self, X: Matrix, propensity: Any = None) -> Predictions:
+        """Predictions of the base models for new rows, each made when a formula first needs it.
+
+        `cate` and `outcomes` take them as the columns of both stages, so that no model predicts
+        twice. Parameters and errors as for `predict`.
+        """
+        return self._predictions(X, True, OVERALL, propensity)
+
     def predict_conditional_average_outcomes(
         self, X: Matrix, is_oos: bool, oos_method: str = OVERALL, *, propensity: Any = None
     ) -> Floats:

@@ -32,7 +32,9 @@ def quantiles(estimates: Floats) -> list[float]:
 
 def percentile(values: Floats, known: list[float]) -> Floats:
     """Shares, from 0 to 100, of known quantiles that are lower; equal ones count half."""
-    below, upto = (np.searchsorted(known, values, side) for side in ("left", "right"))
+    below = np.searchsorted(known, values)
+    upto, equal = below.copy(), np.append(known, np.nan)[below] == values
+    upto[equal] = np.searchsorted(known, values[equal], "right")
     return np.asarray(100 * (below + upto) / (2 * len(known)))
 
 

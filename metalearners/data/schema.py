@@ -27,6 +27,29 @@ class Feature:
 
 
 @dataclass(frozen=True)
+class Unseen:
+    """Levels of a feature that the model hasn't seen.
+
+    Parameters
+    ----------
+    rows : int
+        How many rows have such.
+    levels : tuple
+        The different ones, in the order of the rows; the first few may do.
+    """
+
+    rows: int
+    levels: tuple[Any, ...]
+
+    def told(self, name: str, n_rows: int) -> str:
+        """A warning, by the name of the feature and the number of all rows."""
+        return (
+            f"{self.rows} of {n_rows} rows have levels of {name!r} that the model hasn't seen, "
+            f"such as {list(self.levels[:5])}: they count as missing."
+        )
+
+
+@dataclass(frozen=True)
 class Schema:
     """The features of a fitted model, in order."""
 
@@ -70,19 +93,32 @@ class Schema:
             If a feature is absent, of another type, or has a level that the model hasn't seen and
             that doesn't count as missing.
         """
+        found, unseen = self.match(X, unseen_missing)
+        for name, levels in unseen.items():
+            warnings.warn(levels.told(name, len(X)), stacklevel=2)
+        return found
+
+    def match(
+        self, X: pd.DataFrame, unseen_missing: bool = False
+    ) -> tuple[pd.DataFrame, dict[str, Unseen]]:
+        """What `conform` returns, and the levels that count as missing, by feature; no warning."""
         if not isinstance(X, pd.DataFrame):
             raise SchemaError(
                 "Expected a pandas DataFrame, as the model was fitted on; found "
                 f"{type(X).__module__}.{type(X).__qualname__}. Convert it, as with .to_pandas()."
             )
-        absent = [name for name in self.names if name not in X.columns]
+        self.check_names(X.columns)
+        unseen: dict[str, Unseen] = {}
+        kept = unseen if unseen_missing else None
+        return pd.DataFrame({f.name: _conformed(X[f.name], f, kept) for f in self.features}), unseen
+
+    def check_names(self, names: Collection[str]) -> None:
+        """Raise a SchemaError if features aren't among the names of columns."""
+        absent = [name for name in self.names if name not in names]
         if absent:
             raise SchemaError(
                 f"Expected the features {self.names}; not found: {absent}. Add or rename columns."
             )
-        return pd.DataFrame(
-            {f.name: _conformed(X[f.name], f, unseen_missing) for f in self.features}
-        )
 
 
 def is_date(kind: str) -> bool:
@@ -104,7 +140,7 @@ def _feature(column: pd.Series) -> Feature:
     return Feature(str(column.name), str(column.dtype))
 
 
-def _conformed(column: pd.Series, feature: Feature, unseen_missing: bool) -> pd.Series:
+def _conformed(column: pd.Series, feature: Feature, unseen: dict[str, Unseen] | None) -> pd.Series:
     if isinstance(column.dtype, pd.CategoricalDtype):
         column = column.astype(column.cat.categories.dtype)
     kind = pd.api.types.infer_dtype(column, skipna=True)
@@ -123,7 +159,7 @@ def _conformed(column: pd.Series, feature: Feature, unseen_missing: bool) -> pd.
         return as_days(column)
     if feature.levels is None:
         return _as_numbers(column, feature)
-    return _as_levels(column, feature, unseen_missing)
+    return _as_levels(column, feature, unseen)
 
 
 def _as_numbers(column: pd.Series, feature: Feature) -> pd.Series:
@@ -136,21 +172,18 @@ def _as_numbers(column: pd.Series, feature: Feature) -> pd.Series:
     return column
 
 
-def _as_levels(column: pd.Series, feature: Feature, unseen_missing: bool) -> pd.Series:
+def _as_levels(column: pd.Series, feature: Feature, unseen: dict[str, Unseen] | None) -> pd.Series:
+    """A category, whose unseen levels are missing and noted in `unseen`, or refused without it."""
     known = pd.CategoricalDtype(list(feature.levels or ()), feature.ordered)
     codes = known.categories.get_indexer(column)
     unknown = column[(codes == -1) & column.notna()]
-    unseen = unknown.unique().tolist()
-    if unseen and unseen_missing:
-        warnings.warn(
-            f"{len(unknown)} of {len(column)} rows have levels of {feature.name!r} that the model "
-            f"hasn't seen, such as {unseen[:5]}: they count as missing.",
-            stacklevel=4,
-        )
-    elif unseen:
+    levels = unknown.unique().tolist()
+    if levels and unseen is not None:
+        unseen[feature.name] = Unseen(len(unknown), tuple(levels))
+    elif levels:
         raise SchemaError(
             f"Expected levels of {feature.name!r} among {known.categories[:20].tolist()}; found "
-            f"{unseen[:10]}, which the model has not seen. Map them to known levels, leave those "
+            f"{levels[:10]}, which the model has not seen. Map them to known levels, leave those "
             "rows out, or fit again with them."
         )
     values = pd.Categorical.from_codes(codes, dtype=known)

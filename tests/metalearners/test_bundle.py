@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from joblib import cpu_count
+from lightgbm import LGBMRegressor
 
 from metalearners import TLearner, XLearner
 from metalearners.bundle import (
@@ -21,6 +23,7 @@ from metalearners.bundle import (
     versions,
 )
 from metalearners.cache.regular_files import write_whole
+from metalearners.data.estimate_columns import percentile
 from metalearners.data.schema import Feature, Schema, SchemaError
 from tests.simulate import LEARNERS, draw, three_outcomes, three_propensities, tree_learner
 
@@ -373,3 +376,23 @@ def test_features_without_a_schema_are_passed_on_as_they_are(container, tmp_path
 
     np.testing.assert_array_equal(found, learner.predict(X, True)[:, :, 0])
     assert list(found) == ["cate.TLearner.1", "cate.TLearner.2"]
+
+
+def test_stored_models_predict_with_all_cores_and_the_same_bits(tmp_path):
+    X, s = features()
+    alone = {"n_estimators": 3, "n_jobs": 1}
+    learner = TLearner(False, 3, LGBMRegressor, nuisance_model_params=alone, n_folds=2)
+    made = Bundle.of(learner.fit(X, s.y, s.w), X)
+    made.save(tmp_path)
+    loaded = Bundle.load(tmp_path)
+
+    models = loaded.learners["TLearner"].overall_models()["variant_outcome_model"]
+    assert [model.n_jobs for model in models] == [cpu_count()] * 3
+    pd.testing.assert_frame_equal(loaded.predict(X), made.predict(X), check_exact=True)
+
+
+def test_a_percentile_counts_equal_estimates_half():
+    known, values = [0.0, 1.0, 1.0, 1.0, 2.0], np.array([-1.0, 0.0, 0.5, 1.0, 2.0, 3.0])
+    lower = [100 * np.mean([(k < v) + (k == v) / 2 for k in known]) for v in values]
+
+    np.testing.assert_allclose(percentile(values, known), lower, atol=1e-12)
