@@ -27,7 +27,7 @@ ORDER = {
     ),
     "flows": (
         *("messages", "errors", "dates", "config", "server", "inputs", "fitting", "registry"),
-        *("report", "tuning", "top", "launch", "doctor", "cli"),
+        *("report", "tuning", "scoring", "top", "launch", "doctor", "cli"),
     ),
 }
 BESIDE = {"evaluation": "cache"}  # on one floor: neither knows the other

@@ -219,7 +219,7 @@ def score(
     quiet: Quiet = False,
 ) -> None:
     """Estimate the effects for new rows with a stored model."""
-    with exit_status():
+    with exit_status(kept="Finished batches are kept: the same command goes on from there."):
         with progress_display(quiet):
             progress.begin("score")
             from flows.launch.models import opened_model

@@ -7,7 +7,6 @@ and is right stands beside what is refused.
 import copy
 import datetime
 import decimal
-import io
 import json
 import os
 import re
@@ -37,7 +36,8 @@ from flows.inputs.study import load_study
 from flows.launch import start
 from flows.loading import load
 from flows.runs import find_run
-from flows.scoring import _write_json, score_file
+from flows.scoring import score_file
+from flows.scoring.outputs import JsonLines
 from metalearners.bundle import Bundle
 
 CONFIG = {
@@ -1628,9 +1628,8 @@ def test_json_lines_hold_each_float_whole_and_dates_as_iso():
     days = pd.Series([pd.Timestamp("2024-01-01"), pd.Timestamp("2024-01-02 03:04:05.000006")])
     zoned = days.dt.tz_localize("UTC").reindex(range(5))
     frame = pd.DataFrame({"at": days.reindex(range(5)), "zoned": zoned, "a": odd, "n": range(5)})
-    file = io.BytesIO()
-    _write_json(frame, file, True)
-    lines = [json.loads(line) for line in file.getvalue().splitlines()]
+    written = JsonLines.encode(frame, pa.timestamp("us"), True)
+    lines = [json.loads(line) for line in written.splitlines()]
 
     assert [line["a"] for line in lines] == odd
     assert [line["at"] for line in lines] == [

@@ -1,0 +1,145 @@
+"""A stored model that scores rows: which columns it needs, and what it makes of them."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from flows.config.data import DataConfig
+from flows.config.reading import parse
+from flows.errors import InputError
+from flows.fitting.cache import KEY_VARIABLE, signing_key
+from flows.inputs.batches.columns import LABEL
+from flows.inputs.batches.source import RowBatch
+from flows.inputs.columns import known_propensity, read_strata
+from flows.inputs.formats.text_files import Asked, Habits
+from flows.scoring.seen import Seen, unseen_strata
+from metalearners._typing import Floats
+from metalearners.bundle import Bundle, BundleError, sign
+from metalearners.data.schema import DATE, Feature, Schema
+from metalearners.evaluation.design import ArmShares
+from metalearners.metalearner import PROPENSITY_MODEL
+
+
+def sign_model(model: Path) -> None:
+    """Sign a model with the environment's secret; an InputError if one is missing or damaged."""
+    if not signing_key():
+        raise InputError(f"Expected a secret in {KEY_VARIABLE}; found none. Set it, and sign then.")
+    try:
+        sign(model, signing_key())
+    except BundleError as error:
+        raise InputError(str(error)) from None
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A model of a run, and what its config says of the rows.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        The model.
+    schema : Schema
+        Its features.
+    data : DataConfig
+        The config's section.
+    strict : bool
+        Whether levels and strata that the model hasn't seen are refused.
+    """
+
+    bundle: Bundle
+    schema: Schema
+    data: DataConfig
+    strict: bool
+
+    @classmethod
+    def load(cls, model: Path, strict: bool) -> "Scorer":
+        """Read a stored model; an InputError or BundleError if it can't score rows."""
+        bundle = Bundle.load(model, signing_key())
+        if bundle.schema is None or "config" not in bundle.about:
+            raise InputError(
+                "Expected the model of a run, which knows its features; found another."
+            )
+        where = "Expected the model of a run: "
+        data = parse(DataConfig, bundle.about["config"]["data"], where, "data.")
+        return cls(bundle, bundle.schema, data, strict)
+
+    @property
+    def asked(self) -> Asked:
+        """How rows are read: as those that the model was trained on."""
+        usual = Habits.from_json(self.bundle.about.get("habits", {}))
+        return Asked(**self.data.read.model_dump(), usual=usual)
+
+    def kinds(self, names: Collection[str], source: str) -> dict[str, str]:
+        """The columns to read among those of a source, each with what it is read as.
+
+        Raises InputError or SchemaError if a column is absent.
+        """
+        absent = [name for name in self._design if name not in names]
+        if absent:
+            kind = "strata" if absent == [self.data.strata] else "propensity"
+            raise InputError(f"Expected the {kind} columns {absent} in {source}; add them.")
+        self.schema.check_names(names)
+        kinds = {feature.name: _kind_of(feature) for feature in self.schema.features}
+        for name in self._design:
+            kinds.setdefault(name, LABEL if name == self.data.strata else "number")
+        if self.data.row_id in names:
+            row_id = str(self.data.row_id)
+            kinds[row_id] = self.data.read.types.get(row_id, LABEL)
+        return kinds
+
+    @property
+    def _is_designed(self) -> bool:
+        """Whether a learner asks for the probabilities of the arms, which may be known."""
+        return any(PROPENSITY_MODEL in one.SERVED for one in self.bundle.learners.values())
+
+    @property
+    def _design(self) -> list[str]:
+        """Columns that say with which probability a new row would receive each arm."""
+        if not self._is_designed:
+            return []
+        data = self.data
+        strata = [data.strata] if data.design == "randomised" and data.strata else []
+        return [c for role, c in data.roles.items() if role.startswith("propensity.")] + strata
+
+    def score(self, batch: RowBatch, source: str) -> tuple[pd.DataFrame, Seen]:
+        """The estimates for a batch of rows after their identity, and what was seen in them.
+
+        Raises InputError or another ValueError if the model can't score them.
+        """
+        frame = batch.frame(self.data.labels, source)
+        propensity, strata = self._propensity(frame) if self._is_designed else (None, 0)
+        features, levels = self.schema.match(frame, unseen_missing=not self.strict)
+        estimates = self.bundle.predict(features, propensity, details=True, conformed=True)
+        if self.data.row_id in batch.columns:
+            estimates.insert(0, str(self.data.row_id), frame[self.data.row_id])
+        else:
+            estimates.insert(0, "row", range(batch.begin, batch.begin + batch.rows))
+        return estimates, Seen.of(batch, levels, strata)
+
+    def _propensity(self, frame: pd.DataFrame) -> tuple[Floats | None, int]:
+        """(n, K) known probabilities of the arms, and the number of rows of unseen strata.
+
+        Raises InputError if there are such and the model is strict.
+        """
+        if "shares" not in self.bundle.about:
+            return known_propensity(frame, self.data, self.bundle.arms), 0
+        shares = ArmShares.from_json(self.bundle.about["shares"])
+        strata = read_strata(frame, self.data)
+        unseen = 0 if strata is None else int((~strata.isin(list(shares.by_stratum))).sum())
+        if unseen and self.strict:
+            raise InputError(
+                f"Expected strata that the model has seen; {unseen_strata(unseen, len(frame))}. "
+                "Leave them out, or score without strict: they get the arms' shares over all rows "
+                "then."
+            )
+        return shares.of(len(frame), strata), unseen
+
+
+def _kind_of(feature: Feature) -> str:
+    """What a feature's values are read as, whatever those of new rows look like."""
+    if feature.dtype == DATE:
+        return "date"
+    texts = feature.levels is not None and isinstance(next(iter(feature.levels), None), str)
+    return "text" if texts else "number"

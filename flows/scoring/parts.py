@@ -1,0 +1,133 @@
+"""Parts of a scoring that wasn't finished: each is found again by what it was made of."""
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from flows.errors import InputError
+from flows.scoring.seen import Seen
+from metalearners.cache.file_locks import locking
+from metalearners.cache.regular_files import MOST_BYTES, TEMPORARY, read_regular, write_whole
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Part:
+    """A batch of rows that was scored.
+
+    Parameters
+    ----------
+    content : bytes
+        Its rows in the output.
+    seen : Seen
+        What was seen in them.
+    """
+
+    content: bytes
+    seen: Seen
+
+
+class Parts:
+    """The parts of an output in a hidden folder beside it.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    made_of : str
+        Digest of all that parts are made of: others' parts are none.
+    """
+
+    def __init__(self, folder: Path, made_of: str) -> None:
+        self._folder = folder
+        self._made_of = made_of
+        self._whole: dict[int, bool] = {}
+
+    @property
+    def unfinished(self) -> Path:
+        """Where the output is written before it appears."""
+        return self._folder / "unfinished"
+
+    def has(self, number: int) -> bool:
+        """Whether the part of a batch is there and whole."""
+        if number not in self._whole:
+            self._whole[number] = self._read(number) is not None
+        return self._whole[number]
+
+    def find(self, number: int) -> Part:
+        """The part of a batch; an OSError if it isn't whole any more."""
+        part = self._read(number)
+        if part is None:
+            raise OSError(f"{self._path(number)} has changed")
+        return part
+
+    def keep(self, number: int, part: Part) -> None:
+        """Keep the part of a batch, which appears whole."""
+        head = {
+            "made_of": f"{self._made_of} {number}",
+            "content": sha256(part.content).hexdigest(),
+            "seen": part.seen.to_json(),
+        }
+        write_whole(self._path(number), json.dumps(head).encode() + b"\n" + part.content)
+
+    def _read(self, number: int) -> Part | None:
+        try:
+            head, _, content = read_regular(self._path(number), MOST_BYTES).partition(b"\n")
+            about = json.loads(head)
+            whole = about["content"] == sha256(content).hexdigest()
+            is_ours = about["made_of"] == f"{self._made_of} {number}"
+            seen = Seen.from_json(about["seen"])
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+        return Part(content, seen) if whole and is_ours else None
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{number}.part"
+
+
+@contextlib.contextmanager
+def parts_beside(output: Path, made_of: Mapping[str, Any]) -> Iterator[Parts]:
+    """The parts of an output, which no other process has meanwhile.
+
+    They are removed at the end, and after an InputError, as the input must change then.
+
+    Raises
+    ------
+    InputError
+        If another process has them.
+    """
+    folder = output.parent / f".{output.name}.parts"
+    digest = sha256(json.dumps([_FORMAT, made_of], sort_keys=True).encode()).hexdigest()
+    with _owning(folder, output):
+        try:
+            yield Parts(folder, digest)
+        except InputError:
+            _remove(folder)
+            raise
+        _remove(folder)
+
+
+@contextlib.contextmanager
+def _owning(folder: Path, output: Path) -> Iterator[None]:
+    folder.mkdir(exist_ok=True)
+    with locking(folder) as is_ours:
+        if not is_ours:
+            raise InputError(
+                f"--output: expected a file that no other process writes; found one that scores to "
+                f"{output} too. Wait until it has ended, or choose another name."
+            )
+        yield
+
+
+def _remove(folder: Path) -> None:
+    """Delete a folder of parts, and no file that has another name."""
+    names = [folder / "unfinished", *folder.glob("*.part"), *folder.glob(f".*.part.*{TEMPORARY}")]
+    for path in names:
+        path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()

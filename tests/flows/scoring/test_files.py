@@ -1,0 +1,270 @@
+"""Scores of any number of rows: batch by batch, each once, whatever ends the process."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from flows.errors import InputError
+from flows.scoring import files, score_file, score_rows
+from flows.scoring.model import Scorer
+from flows.scoring.parts import parts_beside
+from tests.flows.scoring.conftest import N, rows
+
+pytestmark = pytest.mark.filterwarnings("ignore:day. its dates are read")
+HIDDEN = Path(".scores.csv.parts")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def in_fives(monkeypatch):
+    """Batches of 25 rows, of which there are five."""
+    monkeypatch.setattr(files, "_MOST_ROWS", 25)
+
+
+@pytest.fixture
+def scored(monkeypatch):
+    """Numbers of the batches that were scored since."""
+    numbers, score = [], Scorer.score
+
+    def count(self, batch, source):
+        numbers.append(batch.number)
+        return score(self, batch, source)
+
+    monkeypatch.setattr(Scorer, "score", count)
+    return numbers
+
+
+def new_rows(n=N):
+    return rows(n).drop(columns=["y", "w"])
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet", "feather"])
+def test_batches_write_what_one_batch_writes(model, monkeypatch, ending):
+    new_rows().to_csv("new.csv", index=False)
+    whole = score_rows(model, "new.csv")
+    score_file(model, "new.csv", Path(f"whole.{ending}"))
+    monkeypatch.setattr(files, "_MOST_ROWS", 25)
+    assert score_file(model, "new.csv", Path(f"parts.{ending}")) == N
+
+    pd.testing.assert_frame_equal(score_rows(model, "new.csv"), whole, check_exact=True)
+    pd.testing.assert_frame_equal(score_rows(model, new_rows()), whole, check_exact=True)
+    if ending in ("csv", "jsonl"):
+        assert Path(f"parts.{ending}").read_bytes() == Path(f"whole.{ending}").read_bytes()
+    else:
+        read = pd.read_parquet if ending == "parquet" else pd.read_feather
+        pd.testing.assert_frame_equal(read(f"parts.{ending}"), whole, check_exact=True)
+        pd.testing.assert_frame_equal(read(f"whole.{ending}"), whole, check_exact=True)
+    assert list(whole["id"]) == list(rows()["id"])
+    assert not list(Path().glob(".*"))
+
+
+def test_each_model_predicts_once_a_batch(model, monkeypatch):
+    from lightgbm import LGBMRegressor
+
+    made, predict = [], LGBMRegressor.predict
+    monkeypatch.setattr(
+        LGBMRegressor, "predict", lambda self, X, *a, **k: made.append(id(self)) or predict(self, X)
+    )
+    score_rows(model, new_rows())
+    assert len(made) == len(set(made)) == 2 + 2  # outcomes of the T-learner, effects of the other
+
+
+def test_what_was_seen_is_told_once_for_all_batches(model, in_fives):
+    frame = new_rows().assign(block=lambda f: f["block"].astype(object))
+    frame.loc[[3, 50, 100], "site"] = ["q", "r", "q"]
+    frame.loc[[5, 119], "block"] = 9
+    frame["x"] = frame["x"].astype(object)
+    frame.loc[[1, 60, 61], "x"] = ["NA", "-", "NA"]
+    frame.to_csv("new.csv", index=False, sep=";")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        score_rows(model, "new.csv")
+
+    assert [str(one.message) for one in told] == [
+        "new.csv is read with separator ';', encoding 'utf-8', decimal '.'.",
+        "day: its dates are read day first.",
+        "x: 3 fields 'NA', '-' are taken as missing.",
+        "2 of 120 rows are of strata that the model hasn't seen: they get the arms' shares over "
+        "all rows.",
+        "3 of 120 rows have levels of 'site' that the model hasn't seen, such as ['q', 'r']: they "
+        "count as missing.",
+    ]
+
+
+REFUSED = {
+    "an unseen level": ({"site": "q"}, r"Rows 120 to 120: .*levels of 'site'.*\['q'\]"),
+    "an unseen stratum": ({"block": 9}, r"Rows 120 to 120: .*1 of 1 rows are of strata"),
+    "infinite": ({"x": "inf"}, r"Rows 120 to 120: .*finite numbers in feature 'x'"),
+    "true among numbers": ({"x": "true"}, r"numbers, or true/false, in all rows of column 'x'"),
+    "no stratum": ({"block": None}, r"Rows 120 to 120: data.strata: .*1 of 1 have none"),
+}
+
+
+@pytest.mark.parametrize(("fields", "match"), REFUSED.values(), ids=list(REFUSED))
+def test_the_last_row_is_refused_before_any_output_appears(model, monkeypatch, fields, match):
+    monkeypatch.setattr(files, "_MOST_ROWS", 17)
+    frame = new_rows().astype(object)
+    for name, field in fields.items():
+        frame.loc[N - 1, name] = field
+    frame.to_csv("new.csv", index=False)
+    with pytest.raises(InputError, match=match):
+        score_file(model, "new.csv", Path("scores.csv"), strict=True)
+    assert [path.name for path in Path().iterdir()] == ["new.csv"]
+
+
+# Processes that end, and others
+
+
+def interrupted(model, monkeypatch, after=4):
+    """Leave the parts of a scoring that failed after some batches."""
+    score, done = Scorer.score, []
+
+    def fail(self, batch, source):
+        if len(done) == after:
+            raise OSError("the machine is gone")
+        done.append(batch)
+        return score(self, batch, source)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Scorer, "score", fail)
+        with pytest.raises(OSError, match="gone"):
+            score_file(model, "new.csv", Path("scores.csv"))
+    assert not Path("scores.csv").exists()
+    assert len(list(HIDDEN.glob("*.part"))) == after
+
+
+def expected(model):
+    score_file(model, "new.csv", Path("expected.csv"))
+    return Path("expected.csv").read_bytes()
+
+
+CHANGES = {
+    "nothing": (lambda model: None, 1),
+    "a damaged part": (lambda model: damage(HIDDEN / "2.part"), 2),
+    "a part of another batch": (lambda model: copy(HIDDEN / "1.part", HIDDEN / "2.part"), 2),
+    "a row": (lambda model: edit("new.csv"), 5),
+    "the time of the rows": (lambda model: os.utime("new.csv", (1, 1)), 5),
+    "the size of batches": (lambda model: setattr(files, "_MOST_ROWS", 30), 4),
+    "the model": (lambda model: edit(model / "manifest.json"), None),
+}
+
+
+def damage(path):
+    content = bytearray(path.read_bytes())
+    content[-2] ^= 1
+    path.write_bytes(content)
+
+
+def copy(path, other):
+    other.write_bytes(path.read_bytes())
+
+
+def edit(path):
+    text = Path(path).read_text()
+    Path(path).write_text(text.replace("00003", "x0003").replace('"digest": "', '"digest": "0'))
+
+
+@pytest.mark.parametrize(("change", "n_scored"), CHANGES.values(), ids=list(CHANGES))
+def test_whole_parts_of_the_same_scoring_are_used_again(
+    model, monkeypatch, scored, in_fives, tmp_path, change, n_scored
+):
+    import shutil
+
+    model = Path(shutil.copytree(model, tmp_path / "model"))
+    new_rows().to_csv("new.csv", index=False)
+    interrupted(model, monkeypatch)
+    monkeypatch.setattr(files, "_MOST_ROWS", 25)  # a change may set it
+    change(model)
+    if n_scored is None:
+        with pytest.raises(InputError, match="damaged"):
+            score_file(model, "new.csv", Path("scores.csv"))
+        return
+    wanted = expected(model)
+    scored.clear()
+    score_file(model, "new.csv", Path("scores.csv"))
+
+    assert Path("scores.csv").read_bytes() == wanted
+    assert len(scored) == n_scored
+    assert not HIDDEN.exists()
+
+
+def test_strict_scoring_uses_no_parts_of_another(model, monkeypatch, scored, in_fives):
+    new_rows().to_csv("new.csv", index=False)
+    interrupted(model, monkeypatch)
+    scored.clear()
+    score_file(model, "new.csv", Path("scores.csv"), strict=True)
+    assert len(scored) == 5
+
+
+def test_rows_that_change_while_they_are_scored_are_refused(model, monkeypatch, in_fives):
+    new_rows().to_csv("new.csv", index=False)
+    add = files._add
+
+    def touch(output, parts, batch, estimates):
+        os.utime("new.csv", (1, 1))
+        return add(output, parts, batch, estimates)
+
+    monkeypatch.setattr(files, "_add", touch)
+    with pytest.raises(InputError, match=r"the files of new\.csv have changed"):
+        score_file(model, "new.csv", Path("scores.csv"))
+    assert [path.name for path in Path().iterdir()] == ["new.csv"]
+
+
+def test_a_second_scoring_to_the_same_file_is_refused(model):
+    new_rows().to_csv("new.csv", index=False)
+    with parts_beside(Path("scores.csv"), {}):
+        with pytest.raises(InputError, match=r"^--output: .*scores to scores\.csv too\. Wait"):
+            score_file(model, "new.csv", Path("scores.csv"))
+        assert HIDDEN.exists()
+    assert score_file(model, "new.csv", Path("scores.csv")) == N
+
+
+SCORE = """
+import sys
+from pathlib import Path
+from flows.scoring import files
+files._MOST_ROWS = 500
+files.score_file(Path(sys.argv[1]), "new.parquet", Path(sys.argv[2]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", ["parquet", "csv"])
+def test_a_scoring_killed_ten_times_is_that_of_no_kill(model, ending):
+    frame = pd.concat([new_rows()] * 400, ignore_index=True)
+    frame.assign(x=np.random.default_rng(1).normal(size=len(frame))).to_parquet("new.parquet")
+    output, wanted = Path(f"scores.{ending}"), Path(f"wanted.{ending}")
+    begun = time.perf_counter()
+    subprocess.run([sys.executable, "-c", SCORE, str(model), str(wanted)], check=True)
+    most, drawn = time.perf_counter() - begun, random.Random(ending)
+    kills, parts, hidden = 0, [0], Path(f".{output.name}.parts")
+    while not output.exists() or hidden.exists():  # it may be killed before it has cleaned up
+        child = subprocess.Popen([sys.executable, "-c", SCORE, str(model), str(output)])
+        if kills < 10:
+            time.sleep(
+                drawn.uniform(0.5 * most, 0.8 * most) if kills < 3 else drawn.uniform(0, most)
+            )
+            child.send_signal(signal.SIGKILL)
+            kills += 1
+        child.wait()
+        if not output.exists():
+            parts.append(len(list(hidden.glob("*.part"))))
+            assert parts[-1] >= parts[-2]
+
+    assert max(parts) > 0
+    assert output.read_bytes() == wanted.read_bytes()
+    assert not list(Path().glob(".*"))
