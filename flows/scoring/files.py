@@ -173,7 +173,8 @@ def _write(scoring: Scoring, kind: type[Output], parts: Parts) -> Seen:
     While one batch is scored, the next is read, and the one before is written.
     """
     seen = Seen()
-    with open(parts.unfinished, "wb") as file, ThreadPoolExecutor(1) as pool:
+    parts.unfinished.unlink(missing_ok=True)  # that of a process that was killed
+    with open(parts.unfinished, "xb") as file, ThreadPoolExecutor(1) as pool:
         output = kind(file)
         writing: Future[Seen] | None = None
         for batch in _ahead(scoring.batches(lambda number: not parts.has(number))):

@@ -81,12 +81,15 @@ class Scorer:
             kind = "strata" if absent == [self.data.strata] else "propensity"
             raise InputError(f"Expected the {kind} columns {absent} in {source}; add them.")
         self.schema.check_names(names)
+
+        def label(name: str) -> str:
+            return self.data.read.types.get(name, LABEL)
+
         kinds = {feature.name: _kind_of(feature) for feature in self.schema.features}
         for name in self._design:
-            kinds.setdefault(name, LABEL if name == self.data.strata else "number")
+            kinds.setdefault(name, label(name) if name == self.data.strata else "number")
         if self.data.row_id in names:
-            row_id = str(self.data.row_id)
-            kinds[row_id] = self.data.read.types.get(row_id, LABEL)
+            kinds[str(self.data.row_id)] = label(str(self.data.row_id))
         return kinds
 
     @property

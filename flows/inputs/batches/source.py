@@ -263,7 +263,7 @@ class FileBatches(Batches, FileSource):
 
     def _progress(self, stage: str) -> Steps:
         if not self._counts_rows:
-            return self._steps(f"{stage} (MB)")
+            return self._steps(stage)  # in megabytes
         stated = self._arrow.states_rows
         return Steps(stage, sum(map(self._arrow.rows, self._place.files)) if stated else 0)
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from flows.inputs.formats.column_types import Marks, typed
 from flows.inputs.formats.dates import as_dates
 from flows.inputs.formats.text_files import open_text_files
 
@@ -202,3 +203,12 @@ def test_an_empty_field_is_missing_in_any_type():
 
     assert read(content) == {"t": ["x", None, "z"], "n": [1, None, 3], "b": [True, None, False]}
     assert pd.isna(read(content)["n"][1])
+
+
+def test_marks_of_missing_values_stand_beside_marks_between_thousands():
+    texts = pa.chunked_array([["1,234.5", "NA", "7"], ["?", "NA"]])
+    found = typed(texts, Marks(".", ","))
+
+    assert found.values.to_pylist() == [1234.5, None, 7.0, None, None]
+    assert found.missing == {"NA": 2, "?": 1}
+    assert found.note == "3 fields 'NA', '?' are taken as missing"

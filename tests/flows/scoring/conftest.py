@@ -40,7 +40,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "source": str(folder / "data.parquet"),
             **{"outcome": "y", "treatment": "w", "control": "a", "row_id": "id"},
             **{"features": ["x", "site", "day"], "design": "randomised", "strata": "block"},
-            "read": {"dates": ["day"]},
+            "read": {"dates": ["day"], "types": {"block": "text"}},
         },
         "learners": ["TLearner", "XLearner"],
         "models": {"outcome": small, "treatment": small},
