@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
-import pyarrow as pa
 
 from flows.config.files import check_file
 from flows.errors import InputError
@@ -19,7 +18,7 @@ from flows.inputs.batches.source import Batches, RowBatch, open_batches
 from flows.inputs.places import find_files
 from flows.inputs.source import IN_MEMORY
 from flows.messages.secrets import check_address
-from flows.scoring.model import Scorer
+from flows.scoring.model import Prepared, Scorer
 from flows.scoring.outputs import OUTPUTS, Output
 from flows.scoring.parts import Part, Parts, parts_beside
 from flows.scoring.seen import Seen
@@ -82,10 +81,10 @@ def score_rows(
     with _refusing(source):
         scoring = Scoring.open(model, source, strict, None if is_place else rows, where)
         seen, found = Seen(), []
-        for batch in _ahead(scoring.batches()):
-            estimates, of_batch = scoring.score(batch)
-            seen.add(of_batch, source)
-            found.append(estimates)
+        for _, batch in _ahead(scoring.batches()):
+            if batch is not None:  # all are wanted
+                found.append(scoring.score(batch))
+                seen.add(batch.seen, source)
     seen.warn(scoring.rows.notes)
     estimates = pd.concat(found, ignore_index=True)
     return estimates.set_axis(rows.index) if isinstance(rows, pd.DataFrame) else estimates
@@ -148,15 +147,30 @@ class Scoring:
             "versions": {**versions(), **{n: version(n) for n in ("pyarrow", "uplift-flows")}},
         }
 
-    def batches(self, is_wanted: Callable[[int], bool] = lambda number: True) -> Iterator[RowBatch]:
-        """The rows; an InputError if there are none."""
-        batches = self.rows.batches(self.kinds, self.size, is_wanted, "score")
-        return _some(batches, self.source)
+    def batches(
+        self, is_wanted: Callable[[int], bool] = lambda number: True
+    ) -> Iterator[tuple[int, Prepared | None]]:
+        """The rows by number of the batch, without those of batches that aren't wanted.
 
-    def score(self, batch: RowBatch) -> tuple[pd.DataFrame, Seen]:
-        """The estimates for a batch, and what was seen in it."""
-        with _refusing(self.source, batch.where):
-            return self.scorer.score(batch, self.source)
+        Raises InputError if the model can't score them, or there are none.
+        """
+        # Begun here: what takes the batches may be a thread, which no one listens to.
+        batches = self.rows.batches(self.kinds, self.size, is_wanted, "score")
+        return self._prepared(batches)
+
+    def _prepared(self, batches: Iterator[RowBatch]) -> Iterator[tuple[int, Prepared | None]]:
+        batch = None
+        for batch in batches:
+            with _refusing(self.source, batch.where):
+                rows = self.scorer.prepare(batch, self.source) if batch.columns else None
+            yield batch.number, rows
+        if batch is None:
+            raise InputError(f"Expected rows in {self.source}; found none.")
+
+    def score(self, rows: Prepared) -> pd.DataFrame:
+        """The estimates for a batch, after the identity of each row."""
+        with _refusing(self.source, rows.where):
+            return self.scorer.score(rows)
 
     def check_unchanged(self) -> None:
         """Refuse rows that changed since they were opened."""
@@ -170,18 +184,18 @@ class Scoring:
 def _write(scoring: Scoring, kind: type[Output], parts: Parts) -> Seen:
     """Write all rows to the unfinished file, from the parts that are there, and those missing.
 
-    While one batch is scored, the next is read, and the one before is written.
+    While one batch is scored, the next is read and prepared, and the one before is written.
     """
     seen = Seen()
     parts.unfinished.unlink(missing_ok=True)  # that of a process that was killed
     with open(parts.unfinished, "xb") as file, ThreadPoolExecutor(1) as pool:
         output = kind(file)
         writing: Future[Seen] | None = None
-        for batch in _ahead(scoring.batches(lambda number: not parts.has(number))):
-            scored = scoring.score(batch) if batch.columns else None
+        for number, rows in _ahead(scoring.batches(lambda number: not parts.has(number))):
+            estimates = None if rows is None else scoring.score(rows)
             if writing is not None:
                 seen.add(writing.result(), scoring.source)
-            writing = pool.submit(_add, output, parts, batch, scored)
+            writing = pool.submit(_add, output, parts, number, rows, estimates)
         if writing is not None:
             seen.add(writing.result(), scoring.source)
         output.finish()
@@ -191,17 +205,18 @@ def _write(scoring: Scoring, kind: type[Output], parts: Parts) -> Seen:
 
 
 def _add(
-    output: Output, parts: Parts, batch: RowBatch, scored: tuple[pd.DataFrame, Seen] | None
+    output: Output,
+    parts: Parts,
+    number: int,
+    rows: Prepared | None,
+    estimates: pd.DataFrame | None,
 ) -> Seen:
     """Add a batch to the output: its part is made of estimates, or found where there are none."""
-    if scored is None:
-        part = parts.find(batch.number)
+    if rows is None or estimates is None:
+        part = parts.find(number)
     else:
-        estimates, seen = scored
-        identity = batch.columns.get(str(estimates.columns[0]))
-        id_type = pa.int64() if identity is None else identity.values.type
-        part = Part(output.encode(estimates, id_type, batch.number == 0), seen)
-        parts.keep(batch.number, part)
+        part = Part(output.encode(estimates, rows.id_type, number == 0), rows.seen)
+        parts.keep(number, part)
     output.add(part.content)
     return part.seen
 
@@ -214,14 +229,6 @@ def _ahead(items: Iterator[T]) -> Iterator[T]:
         while (item := coming.result()) is not end:
             coming = pool.submit(next, items, end)
             yield item  # type: ignore[misc]
-
-
-def _some(batches: Iterator[RowBatch], source: str) -> Iterator[RowBatch]:
-    batch = None
-    for batch in batches:
-        yield batch
-    if batch is None:
-        raise InputError(f"Expected rows in {source}; found none.")
 
 
 @contextlib.contextmanager

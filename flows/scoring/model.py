@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 
 from flows.config.data import DataConfig
 from flows.config.reading import parse
@@ -30,6 +31,34 @@ def sign_model(model: Path) -> None:
         sign(model, signing_key())
     except BundleError as error:
         raise InputError(str(error)) from None
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Rows as learners take them.
+
+    Parameters
+    ----------
+    features : DataFrame
+        With the types and levels that the model was fitted with.
+    propensity : (n, K) array, optional
+        Known probabilities of the arms.
+    identity : Series
+        What tells the rows apart; its name is that of a column.
+    id_type : DataType
+        Type of the identities.
+    seen : Seen
+        What was seen in the rows.
+    where : str
+        Which rows they are, as the beginning of a message.
+    """
+
+    features: pd.DataFrame
+    propensity: Floats | None
+    identity: pd.Series
+    id_type: pa.DataType
+    seen: Seen
+    where: str
 
 
 @dataclass(frozen=True)
@@ -106,20 +135,29 @@ class Scorer:
         strata = [data.strata] if data.design == "randomised" and data.strata else []
         return [c for role, c in data.roles.items() if role.startswith("propensity.")] + strata
 
-    def score(self, batch: RowBatch, source: str) -> tuple[pd.DataFrame, Seen]:
-        """The estimates for a batch of rows after their identity, and what was seen in them.
+    def prepare(self, batch: RowBatch, source: str) -> "Prepared":
+        """A batch of rows as the learners take them.
 
         Raises InputError or another ValueError if the model can't score them.
         """
         frame = batch.frame(self.data.labels, source)
         propensity, strata = self._propensity(frame) if self._is_designed else (None, 0)
         features, levels = self.schema.match(frame, unseen_missing=not self.strict)
-        estimates = self.bundle.predict(features, propensity, details=True, conformed=True)
+        identity = pd.Series(range(batch.begin, batch.begin + batch.rows), name="row")
+        id_type = pa.int64()
         if self.data.row_id in batch.columns:
-            estimates.insert(0, str(self.data.row_id), frame[self.data.row_id])
-        else:
-            estimates.insert(0, "row", range(batch.begin, batch.begin + batch.rows))
-        return estimates, Seen.of(batch, levels, strata)
+            identity = frame[self.data.row_id]
+            id_type = batch.columns[str(self.data.row_id)].values.type
+        seen = Seen.of(batch, levels, strata)
+        return Prepared(features, propensity, identity, id_type, seen, batch.where)
+
+    def score(self, rows: "Prepared") -> pd.DataFrame:
+        """The estimates for rows, after their identity; a ValueError of a learner that can't."""
+        estimates = self.bundle.predict(
+            rows.features, rows.propensity, details=True, conformed=True
+        )
+        estimates.insert(0, str(rows.identity.name), rows.identity)
+        return estimates
 
     def _propensity(self, frame: pd.DataFrame) -> tuple[Floats | None, int]:
         """(n, K) known probabilities of the arms, and the number of rows of unseen strata.

@@ -37,12 +37,12 @@ def in_fives(monkeypatch):
 
 @pytest.fixture
 def scored(monkeypatch):
-    """Numbers of the batches that were scored since."""
+    """The batches that were scored since."""
     numbers, score = [], Scorer.score
 
-    def count(self, batch, source):
-        numbers.append(batch.number)
-        return score(self, batch, source)
+    def count(self, batch):
+        numbers.append(batch.where)
+        return score(self, batch)
 
     monkeypatch.setattr(Scorer, "score", count)
     return numbers
@@ -133,11 +133,11 @@ def interrupted(model, monkeypatch, after=4):
     """Leave the parts of a scoring that failed after some batches."""
     score, done = Scorer.score, []
 
-    def fail(self, batch, source):
+    def fail(self, batch):
         if len(done) == after:
             raise OSError("the machine is gone")
         done.append(batch)
-        return score(self, batch, source)
+        return score(self, batch)
 
     with monkeypatch.context() as patched:
         patched.setattr(Scorer, "score", fail)
@@ -214,9 +214,9 @@ def test_rows_that_change_while_they_are_scored_are_refused(model, monkeypatch, 
     new_rows().to_csv("new.csv", index=False)
     add = files._add
 
-    def touch(output, parts, batch, estimates):
+    def touch(*batch):
         os.utime("new.csv", (1, 1))
-        return add(output, parts, batch, estimates)
+        return add(*batch)
 
     monkeypatch.setattr(files, "_add", touch)
     with pytest.raises(InputError, match=r"the files of new\.csv have changed"):
