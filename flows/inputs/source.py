@@ -7,9 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, cast
-from urllib.parse import unquote
 
 import narwhals.stable.v2 as nw
 import pandas as pd
@@ -23,7 +21,7 @@ from flows.inputs.formats.column_types import Marks, typed
 from flows.inputs.formats.frames import UNREADABLE, as_arrow, as_frame, check_plain
 from flows.inputs.formats.json_lines import JsonFiles
 from flows.inputs.formats.text_files import Asked, Habits, TextFiles, open_text_files
-from flows.inputs.places import Place, compression_of, find_source
+from flows.inputs.places import Place, compression_of, find_source, keys_in
 from flows.inputs.room import NAME_FEWER, Open, check_room, may_not_fit
 from flows.messages.limits import shown
 from flows.messages.progress import Counted, Steps
@@ -33,7 +31,6 @@ IN_MEMORY = "a data frame in memory"
 
 Files = TypeVar("Files", bound="FileSource")
 
-_NO_KEY = "__HIVE_DEFAULT_PARTITION__"
 _TECHNICAL = re.compile(r"^(|Unnamed: \d+|__index_level_\d+__)$")
 
 
@@ -279,7 +276,7 @@ class FileSource(Source):
     @cached_property
     def _keys(self) -> dict[str, list[str | None]]:
         """Values of the folders named key=value, a value a file."""
-        by_file = [_keys_in(file) for file in self._place.files]
+        by_file = [keys_in(file) for file in self._place.files]
         names = dict.fromkeys(name for keys in by_file for name in keys)
         return {name: [keys.get(name) for keys in by_file] for name in names}
 
@@ -377,14 +374,6 @@ def _check_names(file: str, names: Sequence[str]) -> None:
             f"Expected names of columns, each once, in {file}; found {what}. Name the columns "
             "where the data are made, for a text file in its first row."
         )
-
-
-def _keys_in(file: str) -> dict[str, str | None]:
-    """What folders named key=value say; those above the working folder say nothing of data."""
-    path = Path(file)
-    folders = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-    pairs = (part.partition("=") for part in folders.parent.parts if "=" in part)
-    return {unquote(k): None if v == _NO_KEY else unquote(v) for k, _, v in pairs}
 
 
 @contextlib.contextmanager
