@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from flows.config.sections import Config, ScheduleConfig
 from flows.dates.logical import moment_of
 from flows.messages import progress
-from flows.runs import list_runs, records, summaries
+from flows.runs import Run, list_runs, records, summaries
 from metalearners.cache.file_locks import lock_when_free, open_lock, try_lock
 
 if TYPE_CHECKING:
@@ -29,6 +29,16 @@ def finished(config: Config) -> dict[datetime, Path]:
         for run in list_runs(output)
         if run["status"] == "done" and run.get("name") == config.name and run.get("logical_date")
     }
+
+
+def last_run(config: Config, run: Run) -> Path | None:
+    """Folder of the latest finished run of a config's name with an earlier logical date."""
+    own = moment_of(run.logical_date, "UTC")
+    for found in islice(summaries(run.output), _MOST_READ):
+        is_own = found["status"] == "done" and found.get("name") == config.name
+        if is_own and found.get("logical_date") and moment_of(found["logical_date"], "UTC") < own:
+            return run.output / str(found["run_name"])
+    return None
 
 
 def scheduled_time() -> datetime:

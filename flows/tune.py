@@ -27,6 +27,7 @@ from flows.config.sections import (
     ParallelismRule,
     RegistryConfig,
     ScheduleConfig,
+    WatchConfig,
 )
 from flows.config.values import ClipRule, ShareBins
 from flows.errors import InputError
@@ -60,6 +61,7 @@ def uplift_tune(
     date: LogicalDate = None,
     schedule: SkipJsonSchema[ScheduleConfig | None] = None,
     registry: RegistryConfig = RegistryConfig(),
+    watch: WatchConfig = WatchConfig(),
 ) -> str:
     """Measure which setting of runner, workers and threads fits a run best; later runs use it.
 

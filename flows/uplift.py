@@ -27,6 +27,7 @@ from flows.config.sections import (
     ParallelismRule,
     RegistryConfig,
     ScheduleConfig,
+    WatchConfig,
 )
 from flows.config.values import ClipRule, ShareBins
 from flows.errors import InputError, LearnersFailedError
@@ -37,10 +38,11 @@ from flows.fitting.regressions import expected
 from flows.fitting.workspace import Workspace, workspace
 from flows.inputs.study import Study
 from flows.loading import Prepared, check_folders, load, with_body
+from flows.messages import progress
 from flows.messages.limits import shown
 from flows.messages.outcome import cache_warning, outcome_lines, registry_warning
 from flows.messages.secrets import without_secrets
-from flows.recurring import alone, due, history, scheduled_time
+from flows.recurring import alone, due, history, last_run, scheduled_time
 from flows.registry.registering import register_run
 from flows.report.digest import effect_rows, history_pictures, pictures
 from flows.report.history.page import render as render_history
@@ -53,6 +55,8 @@ from flows.schedule import fit_learners
 from flows.server import prefect_patches
 from flows.server.cancellation import interruptible
 from flows.server.running import tracked
+from flows.watching.changes import watch as watch_rows
+from flows.watching.profile import FILE
 
 EXAMPLE = "example"  # tag of the bundled example's deployment
 _BY_SCHEDULE = "auto-scheduled"  # Prefect adds this tag where a schedule makes a run
@@ -81,6 +85,7 @@ def uplift_run(
     date: LogicalDate = None,
     schedule: SkipJsonSchema[ScheduleConfig | None] = None,
     registry: RegistryConfig = RegistryConfig(),
+    watch: WatchConfig = WatchConfig(),
 ) -> str:
     """Estimate what a treatment does to whom: fit learners, judge them, write a run's folder.
 
@@ -114,6 +119,8 @@ def uplift_run(
         When runs of the config start; of it, a run uses the time zone alone.
     registry : RegistryConfig
         Where the run's model is registered.
+    watch : WatchConfig
+        What to do where rows differ from those of the last run of the name.
 
     Returns
     -------
@@ -184,6 +191,10 @@ def _make(
     ):
         with run.stage("load") as stage:
             study = load(config) if prepared is None else prepared.study
+            watched = watch_rows(study, last_run(config, run))
+            study.warnings.extend(watched.warnings)
+            for line in watched.warnings:
+                progress.tell(f"Warning: {line}")
             stage["seconds"] = run.earlier = 0.0 if prepared is None else prepared.seconds
         chosen = _chosen(study)
         with place.working(chosen):
@@ -195,7 +206,8 @@ def _make(
         with whole_folder(run, latest=not study.failed) as folder:
             with run.stage("report"):
                 sections = write_files(folder, run, study, results, chosen)
-                found = registered(run, study, results, folder / "model")
+                write_json(folder / FILE, watched.profile.model_dump(mode="json"))
+                found = registered(run, study, results, folder / "model") | watched.summary()
                 past = write_history(folder, run, summarize(run, study, found, chosen, place))
             summary = summarize(run, study, found, chosen, place)
             write_json(folder / "summary.json", summary)

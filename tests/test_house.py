@@ -26,8 +26,8 @@ ORDER = {
         *("declaration", "workers", "top"),
     ),
     "flows": (
-        *("messages", "errors", "dates", "config", "server", "inputs", "fitting", "registry"),
-        *("report", "tuning", "scoring", "top", "launch", "doctor", "cli"),
+        *("messages", "errors", "dates", "config", "server", "inputs", "watching", "fitting"),
+        *("registry", "report", "tuning", "scoring", "top", "launch", "doctor", "cli"),
     ),
 }
 BESIDE = {"evaluation": "cache"}  # on one floor: neither knows the other

@@ -205,6 +205,17 @@ class RegistryConfig(Section):
         return [self.storage] if self.enabled and self.storage != DEFAULT_REGISTRY else []
 
 
+class WatchConfig(Section):
+    """What to do where the rows differ from those of the last run of the name."""
+
+    drift: Number = Field(
+        0.2, gt=0, le=100, description="Least population stability index that counts as drift"
+    )
+    on_schema_change: Literal["refuse", "warn", "ignore"] = Field(
+        "warn", description="What new or lost columns, types and categories mean"
+    )
+
+
 class ScheduleConfig(Section):
     """When `uplift serve` starts runs of the config."""
 
@@ -247,6 +258,7 @@ class Config(Section):
     parallelism: ParallelismRule = "auto"
     cache: CacheConfig = CacheConfig()
     registry: RegistryConfig = RegistryConfig()
+    watch: WatchConfig = WatchConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     output: Folder = "runs"
     date: LogicalDate = None

@@ -1,0 +1,1 @@
+"""Watching: what differs from the last run of the same name."""
