@@ -33,7 +33,6 @@ FORMATS = {
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
 _TEXTS = ("text", "json lines")
 
-_NO_KEY = "__HIVE_DEFAULT_PARTITION__"
 _SPREADSHEETS = {".xlsx", ".xls", ".xlsm", ".ods"}
 
 
@@ -163,14 +162,6 @@ def _check_file(filesystem: AbstractFileSystem, file: str) -> None:
 def compression_of(file: str) -> str | None:
     """How a file is compressed, by the end of its name; None for not at all."""
     return COMPRESSIONS.get(PurePosixPath(file).suffix.lower())
-
-
-def keys_in(file: str) -> dict[str, str | None]:
-    """What folders named key=value say; those above the working folder say nothing of data."""
-    path = Path(file)
-    folders = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-    pairs = (part.partition("=") for part in folders.parent.parts if "=" in part)
-    return {unquote(k): None if v == _NO_KEY else unquote(v) for k, _, v in pairs}
 
 
 def _without_hidden(files: Sequence[str], folder: str) -> list[str]:

@@ -1,11 +1,8 @@
 """Tabular data in: files, by one reader a format, and data frames in memory."""
 
 import contextlib
-import re
-from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, BinaryIO, TypeVar, cast
 
@@ -18,46 +15,29 @@ from flows.errors import InputError
 from flows.inputs.formats.arrow_files import ArrowFiles, open_arrow_files
 from flows.inputs.formats.column import Column
 from flows.inputs.formats.column_types import Marks, typed
-from flows.inputs.formats.frames import UNREADABLE, as_arrow, as_frame, check_plain
+from flows.inputs.formats.frames import UNREADABLE, as_arrow, check_plain
 from flows.inputs.formats.json_lines import JsonFiles
-from flows.inputs.formats.text_files import Asked, Habits, TextFiles, open_text_files
-from flows.inputs.places import Place, compression_of, find_source, keys_in
+from flows.inputs.formats.names import check_names, check_texts, keys_in
+from flows.inputs.formats.table import TECHNICAL, Source, Table, reading
+from flows.inputs.formats.text_files import Asked, TextFiles, open_text_files
+from flows.inputs.places import Place, compression_of, find_source
 from flows.inputs.room import NAME_FEWER, Open, check_room, may_not_fit
 from flows.messages.limits import shown
 from flows.messages.progress import Counted, Steps
+
+__all__ = ["IN_MEMORY", "FileSource", "FrameSource", "Source", "Table", "open_source"]
 
 # The source of a config whose rows are a data frame of the process.
 IN_MEMORY = "a data frame in memory"
 
 Files = TypeVar("Files", bound="FileSource")
 
-_TECHNICAL = re.compile(r"^(|Unnamed: \d+|__index_level_\d+__)$")
-
-
-@dataclass(frozen=True)
-class Table:
-    """Rows of a source.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        In the order of the files, and of the rows in them.
-    notes : list of str
-        What a reader should know of how they were read.
-    faults : dict
-        What is wrong, by column that is numbers but for a few texts.
-    habits : Habits
-        How its numbers and dates are written.
-    """
-
-    frame: pd.DataFrame
-    notes: list[str] = field(default_factory=list)
-    faults: dict[str, str] = field(default_factory=dict)
-    habits: Habits = field(default_factory=Habits)
-
 
 def open_source(
-    source: str, asked: Asked | None = None, frame: Any = None, window: Window | None = None
+    source: str,
+    asked: Asked | None = None,
+    frame: Any = None,
+    window: Window | None = None,
 ) -> "Source":
     """The data at a place, or of a data frame: names of columns are read, and no rows yet.
 
@@ -82,69 +62,6 @@ def open_files(source: str, asked: Asked, kind: type[Files], window: Window | No
         opened = kind(source, place, asked, notes)
         opened.names  # noqa: B018 - fails on a file of another format
     return opened
-
-
-class Source(ABC):
-    """Rows of columns, which have names and are read when they are asked for."""
-
-    _source: str  # what it is called in messages
-    _asked: Asked
-
-    @property
-    @abstractmethod
-    def names(self) -> list[str]:
-        """Names of the columns."""
-
-    @property
-    def data_names(self) -> list[str]:
-        """Names of the columns but for those that a program wrote for itself, as pandas' index."""
-        return [name for name in self.names if not _TECHNICAL.match(name)]
-
-    def read(
-        self,
-        columns: Sequence[str],
-        labels: Collection[str] = (),
-        types: Mapping[str, str] | None = None,
-    ) -> Table:
-        """Columns of all rows.
-
-        Parameters
-        ----------
-        columns : sequence of str
-            Their names.
-        labels : collection of str
-            Columns of labels: in a text file, their fields are kept as they are written.
-        types : mapping
-            ``text`` or ``number``, by column that is to be read so, whatever it looks like.
-
-        Raises
-        ------
-        InputError
-            If they can't be read, or there are no rows.
-        """
-        with reading(self._source):
-            found = self._columns(columns, labels, {**self._asked.of_columns, **(types or {})})
-            values = {name: found[name].values for name in columns}
-            frame = as_frame(values, labels, self._source)
-        if not len(frame):
-            raise InputError(f"Expected rows in {self._source}; found none.")
-        notes = [f"{name}: {found[name].note}." for name in columns if found[name].note]
-        faults = {name: found[name].fault for name in columns if found[name].fault}
-        orders = {name: found[name].order for name in columns if found[name].order}
-        return Table(frame, [*self._notes(), *notes], faults, Habits(self._marks, orders))
-
-    @abstractmethod
-    def _columns(
-        self, columns: Sequence[str], labels: Collection[str], types: Mapping[str, str]
-    ) -> dict[str, Column]: ...
-
-    def _notes(self) -> list[str]:
-        return []
-
-    @property
-    def _marks(self) -> Marks | None:
-        """How its numbers are written, if they are written out."""
-        return None
 
 
 class FileSource(Source):
@@ -184,7 +101,7 @@ class FileSource(Source):
         else:
             found = {file: self._schema(file).names for file in self._place.files}
         for file, names in found.items():
-            _check_names(file, names)
+            check_names(file, names)
         return found
 
     def _check_stated(self, columns: Sequence[str]) -> None:
@@ -299,6 +216,7 @@ class FileSource(Source):
         return self._text.dialect.marks if self._place.format == "text" else None
 
     def _notes(self) -> list[str]:
+        """Which partitions have no files, and how a text file is read."""
         if self._place.format != "text" or self._text.dialect.is_plain:
             return self._of_place
         return [*self._of_place, f"{self._source} is read with {self._text.dialect}."]
@@ -309,8 +227,8 @@ class FrameSource(Source):
 
     def __init__(self, frame: Any, asked: Asked) -> None:
         names = frame.column_names if isinstance(frame, pa.Table) else list(frame.columns)
-        _check_texts(names)
-        _check_names(IN_MEMORY, names)
+        check_texts(names, IN_MEMORY)
+        check_names(IN_MEMORY, names)
         self._source = IN_MEMORY
         self._asked = asked
         found = nw.from_native(frame, eager_only=True)
@@ -328,7 +246,7 @@ class FrameSource(Source):
     @property
     def data_names(self) -> list[str]:
         """Names of the columns, without the index."""
-        return [name for name in self._values if not _TECHNICAL.match(name)]
+        return [name for name in self._values if not TECHNICAL.match(name)]
 
     def _columns(
         self, columns: Sequence[str], labels: Collection[str], types: Mapping[str, str]
@@ -354,40 +272,3 @@ class FrameSource(Source):
         values = self._values[name]
         native = values.to_native()
         return as_arrow(native) if isinstance(native, pd.Series) else values.to_arrow()
-
-
-def _check_texts(names: Sequence[Any]) -> None:
-    odd = [name for name in names if not isinstance(name, str)]
-    if odd:
-        raise InputError(
-            f"Expected texts as names of the columns of {IN_MEMORY}; found {shown(repr(odd))}. "
-            "Name them, as with frame.rename(columns=str), or where they have levels with "
-            "frame.columns = ['_'.join(map(str, name)) for name in frame.columns]."
-        )
-
-
-def _check_names(file: str, names: Sequence[str]) -> None:
-    twice = [name for name, n in Counter(names).items() if n > 1]
-    if twice or not any(names):
-        what = f"{shown(repr(twice))} more than once" if twice else "none"
-        raise InputError(
-            f"Expected names of columns, each once, in {file}; found {what}. Name the columns "
-            "where the data are made, for a text file in its first row."
-        )
-
-
-@contextlib.contextmanager
-def reading(source: str) -> Iterator[None]:
-    """Turn what a file system or a format raises into a refusal."""
-    try:
-        yield
-    except (InputError, MemoryError):
-        raise
-    except Exception as error:  # each file system has errors of its own
-        # pyarrow says three times over where it was before it says what was wrong.
-        found = re.sub(r".*source '[^']*': (Invalid: )?", "", " ".join(str(error).split()))
-        raise InputError(
-            f"Expected data, as its name says, at {source}; it can't be read: "
-            f"{found[:300].rstrip('.')}. Check that it is whole and of that format, and that a "
-            "column has one type throughout."
-        ) from None

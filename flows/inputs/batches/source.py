@@ -16,8 +16,9 @@ from flows.inputs.formats.column_types import POINT
 from flows.inputs.formats.frames import as_frame
 from flows.inputs.formats.json_blocks import JsonBlocks
 from flows.inputs.formats.pieces import Batch, Piece, in_batches
+from flows.inputs.formats.table import Source, reading
 from flows.inputs.formats.text_files import Asked
-from flows.inputs.source import FileSource, FrameSource, Source, open_files, reading
+from flows.inputs.source import FileSource, FrameSource, open_files
 from flows.messages.progress import Steps
 
 

@@ -1,0 +1,121 @@
+"""What sources of rows have in common: columns with names, which are read when asked for."""
+
+import contextlib
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from flows.errors import InputError
+from flows.inputs.formats.column import Column
+from flows.inputs.formats.column_types import Marks
+from flows.inputs.formats.frames import as_frame
+from flows.inputs.formats.text_files import Asked, Habits
+
+TECHNICAL = re.compile(r"^(|Unnamed: \d+|__index_level_\d+__)$")
+"""Names that a program wrote for itself, as of pandas' index."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of a source.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        In the order of the files, and of the rows in them.
+    notes : list of str
+        What a reader should know of how they were read.
+    faults : dict
+        What is wrong, by column that is numbers but for a few texts.
+    habits : Habits
+        How its numbers and dates are written.
+    """
+
+    frame: pd.DataFrame
+    notes: list[str] = field(default_factory=list)
+    faults: dict[str, str] = field(default_factory=dict)
+    habits: Habits = field(default_factory=Habits)
+
+
+class Source(ABC):
+    """Rows of columns, which have names and are read when they are asked for."""
+
+    _source: str  # what it is called in messages
+    _asked: Asked
+
+    @property
+    @abstractmethod
+    def names(self) -> list[str]:
+        """Names of the columns."""
+
+    @property
+    def data_names(self) -> list[str]:
+        """Names of the columns but for those that a program wrote for itself, as pandas' index."""
+        return [name for name in self.names if not TECHNICAL.match(name)]
+
+    def read(
+        self,
+        columns: Sequence[str],
+        labels: Collection[str] = (),
+        types: Mapping[str, str] | None = None,
+    ) -> Table:
+        """Columns of all rows.
+
+        Parameters
+        ----------
+        columns : sequence of str
+            Their names.
+        labels : collection of str
+            Columns of labels: in a text file, their fields are kept as they are written.
+        types : mapping
+            ``text`` or ``number``, by column that is to be read so, whatever it looks like.
+
+        Raises
+        ------
+        InputError
+            If they can't be read, or there are no rows.
+        """
+        with reading(self._source):
+            found = self._columns(columns, labels, {**self._asked.of_columns, **(types or {})})
+            values = {name: found[name].values for name in columns}
+            frame = as_frame(values, labels, self._source)
+        if not len(frame):
+            raise InputError(f"Expected rows in {self._source}; found none.")
+        notes = [f"{name}: {found[name].note}." for name in columns if found[name].note]
+        faults = {name: found[name].fault for name in columns if found[name].fault}
+        orders = {name: found[name].order for name in columns if found[name].order}
+        return Table(frame, [*self._notes(), *notes], faults, Habits(self._marks, orders))
+
+    @abstractmethod
+    def _columns(
+        self, columns: Sequence[str], labels: Collection[str], types: Mapping[str, str]
+    ) -> dict[str, Column]: ...
+
+    def _notes(self) -> list[str]:
+        """What a reader should know of how all columns are read."""
+        return []
+
+    @property
+    def _marks(self) -> Marks | None:
+        """How its numbers are written, if they are written out."""
+        return None
+
+
+@contextlib.contextmanager
+def reading(source: str) -> Iterator[None]:
+    """Turn what a file system or a format raises into a refusal."""
+    try:
+        yield
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # each file system has errors of its own
+        # pyarrow says three times over where it was before it says what was wrong.
+        found = re.sub(r".*source '[^']*': (Invalid: )?", "", " ".join(str(error).split()))
+        raise InputError(
+            f"Expected data, as its name says, at {source}; it can't be read: "
+            f"{found[:300].rstrip('.')}. Check that it is whole and of that format, and that a "
+            "column has one type throughout."
+        ) from None
