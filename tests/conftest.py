@@ -13,6 +13,10 @@ import pytest
 import yaml
 from hypothesis import settings as hypothesis_settings
 
+from tests.postgresql import postgresql, postgresql_server
+
+__all__ = ["postgresql", "postgresql_server"]
+
 # The same examples in each run, however busy the machine.
 hypothesis_settings.register_profile("steady", derandomize=True, deadline=None, database=None)
 hypothesis_settings.load_profile("steady")
