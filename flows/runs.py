@@ -131,7 +131,7 @@ def record_failure(config: "Config", error: BaseException) -> None:
 def _run(config: "Config", prefect_name: str, scheduled: datetime, example: bool = False) -> Run:
     slug = re.sub(r"[^A-Za-z0-9_-]+", "-", prefect_name).strip("-")[:60]
     name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{slug}"
-    data = {"source": config.data.source, "outcome": config.data.outcome}
+    data = {**config.data.told, "outcome": config.data.outcome}
     asked = {"data": data, "learners": {learner: {} for learner in config.learners}}
     date = config.at(scheduled).date or date_at(scheduled, config.timezone)
     moment = moment_of(date, config.timezone)

@@ -8,6 +8,7 @@ from pydantic.json_schema import SkipJsonSchema
 from flows.config.form import MARK, Section, distinct
 from flows.config.values import Address, Encoding, KnownPropensity, ShownLabel
 from flows.dates.partitions import check_length, check_source, names_dates
+from flows.dates.queries import DUCKDB, Query, check_database, check_query, days_named
 from flows.messages.limits import shown
 
 # A row's id may name its cluster, and a stratum may be a feature. No column has two other roles.
@@ -48,9 +49,16 @@ class ReadConfig(Section):
 class DataConfig(Section):
     """Where the rows are, and what their columns mean."""
 
-    source: Address = Field(
-        min_length=1,
+    source: Annotated[Address, Field(min_length=1)] | None = Field(
         description="CSV, Parquet, Feather or JSON lines: a file, folder, glob or fsspec URL",
+    )
+    sql: Annotated[str, AfterValidator(check_query)] | None = Field(
+        None, min_length=1, description="In place of a source: a query, which may name :date"
+    )
+    url: Annotated[Address, AfterValidator(check_database)] | None = Field(
+        None,
+        description="The query's database: postgresql://host/database, sqlite:///file, or "
+        "duckdb:// for a query of the source's rows",
     )
     last: Annotated[str, AfterValidator(check_length)] | None = Field(
         None,
@@ -102,17 +110,59 @@ class DataConfig(Section):
 
     @field_validator("source")
     @classmethod
-    def _names_partitions(cls, value: str) -> str:
-        return check_source(value)
+    def _names_partitions(cls, value: str | None) -> str | None:
+        return value if value is None else check_source(value)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_source_beside(cls, value: Any) -> Any:
+        """Leave the source out where a database is named; else it is missing."""
+        named = isinstance(value, dict) and value.get("url") is not None
+        return {"source": None, **value} if named else value
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.sql is None) != (self.url is None):
+            found = "sql alone" if self.url is None else "url alone"
+            raise ValueError(f"expected sql together with its url; found {found}. Add the other.")
+        if (self.source is None) != (self.url not in (None, DUCKDB)):
+            found = "none" if self.source is None else f"a source beside {self.url}"
+            raise ValueError(
+                "expected a source, or sql with the url of a database; with duckdb://, sql of the "
+                f"source's rows; found {found}. Name one."
+            )
+        return self
 
     @model_validator(mode="after")
     def _last_of_dates(self) -> Self:
-        if self.last is not None and not names_dates(self.source):
+        if self.last is not None and not self.names_dates:
             raise ValueError(
                 "last: expected with a source that names dates, such as "
-                f"data/{{date:%Y-%m-%d}}.parquet; found {shown(repr(self.source))}. Set it to null."
+                "data/{date:%Y-%m-%d}.parquet, or a query with :begin; found "
+                f"{shown(repr(self.sql or self.source))}. Set it to null."
             )
         return self
+
+    @property
+    def place(self) -> str:
+        """Where the rows are: the files, or the database."""
+        return self.source or self.url or ""
+
+    @property
+    def query(self) -> Query | None:
+        """What the database is asked for; None where all rows of files are read."""
+        asks = self.sql is not None and self.url is not None
+        return Query(self.sql, self.url, self.row_id) if asks else None  # type: ignore[arg-type]
+
+    @property
+    def told(self) -> dict[str, str]:
+        """Where the rows are from, for records of the run."""
+        return {"source": self.place} | ({} if self.sql is None else {"sql": self.sql})
+
+    @property
+    def names_dates(self) -> bool:
+        """Whether the rows depend on the logical date."""
+        return names_dates(self.source or "") or bool(self.sql and days_named(self.sql))
 
     @field_validator("arms", "features")
     @classmethod

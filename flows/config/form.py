@@ -41,6 +41,8 @@ def described(text: str) -> FieldInfo:
 def as_form(schema: dict[str, Any], section: type[Any]) -> None:
     """Turn the schema of a section of the config into one that a form shows well."""
     fields = schema["properties"]
+    empty = {name for name, field in fields.items() if _NULL in field.get("anyOf", [])}
+    schema["required"] = [name for name in schema.get("required", []) if name not in empty]
     for name, field in fields.items():
         fields[name] = _by_kind(name, field) if name in REGISTRY else _optional(field)
         if isinstance(field.get("default"), dict):

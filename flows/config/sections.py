@@ -33,7 +33,7 @@ from flows.config.values import (
 )
 from flows.config.yaml_text import to_yaml
 from flows.dates.logical import check_cron, check_date, check_zone, date_at, moment_of
-from flows.dates.partitions import Window, names_dates
+from flows.dates.partitions import Window
 from flows.messages.limits import shown
 from metalearners.registry import REGISTRY
 
@@ -266,7 +266,7 @@ class Config(Section):
 
     def at(self, moment: datetime) -> Self:
         """The config of a run at a moment, its logical date unless it has one or needs none."""
-        if self.date is not None or not names_dates(self.data.source):
+        if self.date is not None or not self.data.names_dates:
             return self
         return self.model_copy(update={"date": date_at(moment, self.timezone)})
 

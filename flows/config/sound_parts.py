@@ -11,6 +11,7 @@ from flows.config.sections import Config
 from flows.errors import Faults
 
 _ROUNDS = 3  # checks of a section as a whole are made once its values are right
+_QUERY = ("sql", "url")
 _SECTIONS = {
     name: field.annotation
     for name, field in Config.model_fields.items()
@@ -43,6 +44,10 @@ def _take_out(problem: Problem, content: dict[str, Any], faults: Faults) -> None
         key, holder, at, known = others[0], within, f"{first}.", list(section.model_fields)
     holder.pop(key, None)
     places = [key]
+    if at == "data." and key in _QUERY:  # neither half says where the rows are
+        places.append("source")
+        for half in _QUERY:
+            holder.pop(half, None)
     if problem.unknown_key and key not in known:
         close = nearest_of(key, known)  # what it may have been meant for isn't known then
         places = [name for name in ([close] if close else known) if name not in holder]
@@ -54,5 +59,5 @@ def _fill(content: dict[str, Any]) -> None:
     """Stand-ins for what a config can't be without; they are unknown, and so not looked at."""
     data = content.setdefault("data", {})
     for name, field in DataConfig.model_fields.items():
-        if field.is_required():
+        if field.is_required() and not (name == "source" and data.get("url")):
             data.setdefault(name, f"({name})")

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal
 
 import pandas as pd
@@ -108,6 +108,13 @@ def partitions_of(source: str, window: Window) -> list[str]:
                 f"{source}. Use a shorter window, or larger partitions."
             )
     return [_name_of(source, one) for one in reversed(periods)]
+
+
+def days_of(window: Window) -> tuple[date, date]:
+    """The first and the last day of a window, as for partitions of a day."""
+    day = pd.Period(window.date, freq="D")
+    first = _begin(day, window.last).normalize() + pd.Timedelta(days=1)
+    return first.date(), day.start_time.date()
 
 
 def _begin(period: pd.Period, last: str | None) -> pd.Timestamp:

@@ -112,7 +112,7 @@ def choose_columns(
     if data.features is None and faults.knows("data.features", *ROLES):
         features = [name for name in data_names if name not in roles]
         if not features:
-            message = f"Expected feature columns in {data.source}; every column has a role."
+            message = f"Expected feature columns in {data.place}; every column has a role."
             faults.note(message, "data.features")
     warnings = []
     if data.features is None:
@@ -133,7 +133,7 @@ def check_name(data: DataConfig, role: str, column: str, names: list[str]) -> No
     """Refuse the name of a column that the source doesn't have."""
     if column not in names:
         raise InputError(
-            f"data.{role}: expected a column of {data.source}; {column!r} is none. "
+            f"data.{role}: expected a column of {data.place}; {column!r} is none. "
             f"{nearest(column, names)}It has: {shown(', '.join(names), 300)}."
         )
 

@@ -12,10 +12,13 @@ from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from flows.dates.partitions import Window, names_dates, partitions_of
+from flows.dates.queries import SQLITE
 from flows.errors import InputError
 from flows.messages.limits import shown
 
 DATA_ROOTS_VARIABLE = "UPLIFT_DATA_ROOTS"
+# Folders are separated as paths are. A colon inside a URL stands before // or a port.
+_ROOT = re.compile(r"[a-z][a-z0-9+.-]+://[^:/]*(?::\d+(?![^/:]))?[^:]*|[^:]+")
 
 # What a file is, by the end of its name.
 FORMATS = {
@@ -56,7 +59,7 @@ class Place:
 
 
 def check_allowed(place: str) -> None:
-    """Refuse a place outside the folders and URLs that the process is limited to.
+    """Refuse a place outside the folders, databases and URLs that the process is limited to.
 
     They are named by an environment variable, separated as paths are; a process that hasn't got
     it may use what its user may.
@@ -66,13 +69,12 @@ def check_allowed(place: str) -> None:
     InputError
         If the place lies outside.
     """
-    # A separator is none where it begins the "://" of a URL.
-    named = re.split(f"{re.escape(os.pathsep)}(?!//)", os.environ.get(DATA_ROOTS_VARIABLE, ""))
-    roots = [root for root in named if root]
+    roots = _ROOT.findall(os.environ.get(DATA_ROOTS_VARIABLE, ""))
     if not roots:
         return
+    place = place.removeprefix(SQLITE)
     if "://" in place or "::" in place:
-        inside = any("://" in r and place.startswith(r.rstrip("/") + "/") for r in roots)
+        inside = any("://" in r and f"{place}/".startswith(r.rstrip("/") + "/") for r in roots)
         inside = inside and ".." not in unquote(place).split("/") and "::" not in place
     else:
         path = Path(place).resolve()

@@ -95,7 +95,8 @@ def read_columns(
 
     None if nothing can be read.
     """
-    opened = partial(open_source, data.source, Asked(**data.read.model_dump()), frame, window)
+    asked = Asked(**data.read.model_dump())
+    opened = partial(open_source, data.place, asked, frame, window, data.query)
     source = faults.judge("data.source", opened, ["data.read"])
     if source is None:
         return None
@@ -206,7 +207,7 @@ def in_labels(data: DataConfig, arms: list[Any]) -> Iterator[None]:
     except ValueError as error:
         names = {f"in arm {code}.": f"in arm {arm!r}." for code, arm in enumerate(arms)}
         message = re.sub(r"in arm \d+\.", lambda m: names.get(m[0], m[0]), str(error))
-        raise InputError(f"{data.source}: {message}") from None
+        raise InputError(f"{data.place}: {message}") from None
 
 
 def _check_fields(table: Table, columns: list[str], data: DataConfig, faults: Faults) -> None:
@@ -227,7 +228,7 @@ def _check_fields(table: Table, columns: list[str], data: DataConfig, faults: Fa
     told = "; ".join(f"{name!r}: {table.faults[name]}" for name in found[:10])
     roles = [place_of(role) for role, name in data.roles.items() if name in found]
     faults.note(
-        f"Expected numbers in columns of {data.source} that are nearly all numbers, or are "
+        f"Expected numbers in columns of {data.place} that are nearly all numbers, or are "
         f"numbers by data.read.types; found fields that are none in {told}. Where such a field is "
         "a missing value, leave it empty or name it in data.read.missing; where a column is no "
         "number, say so in data.read.types.",

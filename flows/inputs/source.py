@@ -1,9 +1,9 @@
-"""Tabular data in: files, by one reader a format, and data frames in memory."""
+"""Tabular data in: files, by one reader a format, data frames in memory, and queries."""
 
 import contextlib
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, BinaryIO, TypeVar, cast
 
 import narwhals.stable.v2 as nw
@@ -11,7 +11,9 @@ import pandas as pd
 import pyarrow as pa
 
 from flows.dates.partitions import Window
+from flows.dates.queries import Query
 from flows.errors import InputError
+from flows.inputs.databases.source import open_query
 from flows.inputs.formats.arrow_files import ArrowFiles, open_arrow_files
 from flows.inputs.formats.column import Column
 from flows.inputs.formats.column_types import Marks, typed
@@ -38,13 +40,18 @@ def open_source(
     asked: Asked | None = None,
     frame: Any = None,
     window: Window | None = None,
+    query: Query | None = None,
 ) -> "Source":
     """The data at a place, or of a data frame: names of columns are read, and no rows yet.
 
-    Of a source that names dates, the window says which partitions are read.
+    Of a source or a query that names dates, the window says which rows are read. DuckDB queries
+    the source.
 
     Raises InputError if there is nothing that can be read, or the process may not read there.
     """
+    if query is not None:
+        rows = partial(open_source, source, asked, frame, window)  # of files
+        return open_query(query, asked or Asked(), window, rows)
     if frame is not None:
         return FrameSource(frame, asked or Asked())
     return open_files(source, asked or Asked(), FileSource, window)
@@ -78,6 +85,13 @@ class FileSource(Source):
         """Names of the columns of all files; those that names of folders give come last."""
         found = [name for names in self._names_by_file.values() for name in names]
         return list(dict.fromkeys([*found, *self._keys]))
+
+    def whole(self) -> Any:
+        """All columns; of files that state their types as a data set, which is read in parts."""
+        if self._place.format not in ("parquet", "feather") or self._keys:
+            return super().whole()
+        self._check_each_has(self.names)
+        return self._arrow.dataset()
 
     def _columns(
         self, columns: Sequence[str], labels: Collection[str], types: Mapping[str, str]
@@ -215,7 +229,8 @@ class FileSource(Source):
     def _marks(self) -> Marks | None:
         return self._text.dialect.marks if self._place.format == "text" else None
 
-    def _notes(self) -> list[str]:
+    @property
+    def notes(self) -> list[str]:
         """Which partitions have no files, and how a text file is read."""
         if self._place.format != "text" or self._text.dialect.is_plain:
             return self._of_place

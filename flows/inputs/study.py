@@ -309,4 +309,4 @@ def _try_model(study: Study, learner: MetaLearner, kind: str) -> None:
     try:
         learner.check_models(study.dataset, only=[kind])
     except ValueError as error:
-        raise InputError(f"{study.config.data.source}: {error}") from None
+        raise InputError(f"{study.config.data.place}: {error}") from None

@@ -42,7 +42,7 @@ def dates_between(config: Config, begin: str, end: str, every: str | None = None
 
     Raises InputError if one of them is none, or they are too many.
     """
-    step = _checked("--every", check_length, every) if every else step_of(config.data.source)
+    step = _checked("--every", check_length, every) if every else step_of(config.data.source or "")
     first, last = (
         moment_of(_checked(name, check_date, text), config.timezone).replace(tzinfo=None)
         for name, text in (("--from", begin), ("--to", end))

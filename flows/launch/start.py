@@ -269,7 +269,7 @@ def _check_served(named: Mapping[str, Config]) -> None:
         except ValueError as error:
             raise InputError(f"{name}: schedule.cron: {error}") from None
         kept = [config.cache.storage] if config.cache.enabled else []
-        for place in (config.data.source, config.output, *kept, *config.registry.limited):
+        for place in (config.data.place, config.output, *kept, *config.registry.limited):
             try:
                 check_allowed(place)
             except InputError as error:

@@ -14,7 +14,7 @@ def summary_of(study: Study, results: Results) -> dict[str, Any]:
     d = study.dataset
     return {
         "data": {
-            "source": study.config.data.source,
+            **study.config.data.told,
             "outcome": study.config.data.outcome,
             "rows": len(d),
             "rows_by_arm": {arm_name(a): int((d.w == k).sum()) for k, a in enumerate(study.arms)},

@@ -108,6 +108,17 @@ def test_a_form_that_is_left_alone_sends_the_config(path):
     assert parse_config(sent) == config
 
 
+def test_a_query_needs_no_source():
+    asked = {"sql": "SELECT 1", "url": "sqlite:///shop.db"}
+    without = {key: value for key, value in DATA.items() if key != "source"}
+
+    for data in (without | asked, without | asked | {"source": None}):
+        assert accepted(data=data)
+        assert parse_config({"data": data}).data.place == "sqlite:///shop.db"
+    with pytest.raises(InputError, match=r"data\.source: expected a value"):
+        parse_config({"data": without})
+
+
 def test_defaults_left_alone_are_absent_keys():
     sent = {name: filled(field) for name, field in SCHEMA["properties"].items() if name != "data"}
     sent["data"] = filled(SCHEMA["properties"]["data"], DATA)

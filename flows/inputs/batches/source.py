@@ -139,11 +139,6 @@ class Batches(Source):
         steps.count(rows)
 
     @property
-    def notes(self) -> list[str]:
-        """What a reader should know of how the rows are written."""
-        return self._notes()
-
-    @property
     @abstractmethod
     def identity(self) -> dict[str, str]:
         """What changes when the rows do, by file."""

@@ -7,6 +7,7 @@ from functools import cached_property, partial
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.dataset
 import pyarrow.feather
 import pyarrow.parquet
 from fsspec.implementations.local import LocalFileSystem
@@ -60,6 +61,16 @@ class ArrowFiles(ABC):
             schema = self.schema(file)
             least += least_bytes(self.rows(file), [schema.field(name).type for name in columns])
         return least
+
+    def dataset(self) -> pa.dataset.Dataset:
+        """All files as one, whose rows are read in parts, with the widest type of each column."""
+        schemas = [self.schema(file) for file in self._place.files]
+        return pa.dataset.dataset(
+            list(self._place.files),
+            pa.unify_schemas(schemas, promote_options="permissive"),
+            format=self._place.format,
+            filesystem=self._place.filesystem,
+        )
 
     @property
     def states_rows(self) -> bool:

@@ -77,13 +77,13 @@ def _nullable(values: pa.ChunkedArray, is_label: bool) -> pd.api.extensions.Exte
     return pd.Int64Dtype() if (ends["max"] or 0) < 2**63 else pd.UInt64Dtype()
 
 
-def check_plain(faults: Sequence[str], source: str) -> None:
-    """Refuse columns that have no plain type."""
+def check_plain(faults: Sequence[str], source: str, how: str = "as with .astype(str)") -> None:
+    """Refuse columns that have no plain type; `how` they can be converted."""
     if faults:
         raise InputError(
             f"Expected columns of one plain type each in {source}; found others: "
-            f"{shown('; '.join(faults), 500)}. Convert them, as with .astype(str), or leave "
-            "them out of the columns that the run uses."
+            f"{shown('; '.join(faults), 500)}. Convert them, {how}, or leave them out of the "
+            "columns that the run uses."
         )
 
 

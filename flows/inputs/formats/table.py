@@ -5,8 +5,10 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from flows.errors import InputError
 from flows.inputs.formats.column import Column
@@ -87,14 +89,23 @@ class Source(ABC):
         notes = [f"{name}: {found[name].note}." for name in columns if found[name].note]
         faults = {name: found[name].fault for name in columns if found[name].fault}
         orders = {name: found[name].order for name in columns if found[name].order}
-        return Table(frame, [*self._notes(), *notes], faults, Habits(self._marks, orders))
+        return Table(frame, [*self.notes, *notes], faults, Habits(self._marks, orders))
+
+    def whole(self) -> Any:
+        """All columns, for a query of them."""
+        of_columns = self._asked.of_columns
+        asked = {name: type for name, type in of_columns.items() if name in self.names}
+        with reading(self._source):
+            found = self._columns(self.names, (), asked)
+        return pa.table({name: column.values for name, column in found.items()})
 
     @abstractmethod
     def _columns(
         self, columns: Sequence[str], labels: Collection[str], types: Mapping[str, str]
     ) -> dict[str, Column]: ...
 
-    def _notes(self) -> list[str]:
+    @property
+    def notes(self) -> list[str]:
         """What a reader should know of how all columns are read."""
         return []
 

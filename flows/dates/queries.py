@@ -1,0 +1,93 @@
+"""Queries in place of files: the databases that they may ask, and the days that they may name."""
+
+import re
+from dataclasses import dataclass
+from datetime import date
+
+from flows.dates.partitions import Window, days_of
+from flows.errors import InputError
+from flows.messages.limits import shown
+from flows.messages.secrets import without_secrets
+
+DUCKDB = "duckdb://"
+SQLITE = "sqlite:///"
+POSTGRESQL = "postgresql://"
+ROWS = "rows"
+"""What a query of DuckDB calls the rows of the source."""
+
+# A host may be empty: the driver's environment names it then. What else a driver takes from an
+# address, such as other hosts or files, is the environment's to say.
+_HOST = r"[\w.-]*(:\d{1,5})?"
+_DATABASE = re.compile(
+    rf"{POSTGRESQL}{_HOST}/[^\s/?#%=@:,]+|{SQLITE}[^\s?#\0][^?#\0]*|{DUCKDB}", re.ASCII
+)
+_DAYS = ("begin", "date")
+
+
+@dataclass(frozen=True)
+class Query:
+    """A question to a database.
+
+    Parameters
+    ----------
+    sql : str
+        One statement that only reads.
+    url : str
+        Of the database.
+    row_id : str, optional
+        Column by which its rows are put in order.
+    """
+
+    sql: str
+    url: str
+    row_id: str | None = None
+
+    def days(self, window: Window | None) -> dict[str, date]:
+        """The days that the query names: parameters, so that no text is put together.
+
+        Raises InputError if it names some and there is no window.
+        """
+        named = days_named(self.sql)
+        if not named:
+            return {}
+        if window is None:
+            raise InputError(
+                f"Expected a query of one set of rows; {self.url} is asked for :{named[0]}, which "
+                "a run's config alone may. Write the day."
+            )
+        found = dict(zip(_DAYS, days_of(window), strict=True))
+        return {name: found[name] for name in named}
+
+
+def days_named(sql: str) -> list[str]:
+    """Parameters of a query."""
+    from sqlalchemy import text  # takes 0.3 s to import
+
+    return list(text(sql).compile().params)
+
+
+def check_database(url: str) -> str:
+    """The address of a database, or a ValueError that says which there are."""
+    if not _DATABASE.fullmatch(url):
+        raise ValueError(
+            "expected postgresql://host:port/database, sqlite:///folder/file or duckdb://, without "
+            f"more; found {shown(repr(url))}. Users, passwords and other settings of a connection "
+            "are those of the environment: PGUSER, PGPASSWORD or PGPASSFILE, PGSSLMODE."
+        )
+    return url
+
+
+def check_query(sql: str) -> str:
+    """The query, or a ValueError if it holds a secret or names what no run has."""
+    if without_secrets(sql) != sql:
+        raise ValueError(
+            "expected a query without credentials, as configs are kept with each run; found an "
+            "address with some. Give them to the database."
+        )
+    others = [name for name in days_named(sql) if name not in _DAYS]
+    if others:
+        raise ValueError(
+            f"expected :date and :begin as the only parameters; found :{others[0]}. Where it is "
+            "none, put a backslash before its colon."
+        )
+    return sql

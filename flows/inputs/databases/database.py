@@ -1,0 +1,125 @@
+"""What databases have in common: the rows of one query, in batches of Arrow."""
+
+import contextlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from itertools import chain
+from typing import Any
+
+import pyarrow as pa
+
+from flows.dates.queries import Query
+from flows.errors import InputError
+from flows.inputs.formats.frames import UNREADABLE, check_plain
+from flows.messages.limits import shown
+
+AT_ONCE = 10_000
+"""Rows of a batch."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The columns of a query that runs.
+
+    Parameters
+    ----------
+    names : list of str
+        Of the columns.
+    batches : callable
+        Reads some of them, from the first row on, once.
+    """
+
+    names: list[str]
+    batches: Callable[[Sequence[str]], Iterable[pa.RecordBatch]]
+
+
+class Database(ABC):
+    """A database that answers one query, and says no to what would change it.
+
+    Parameters
+    ----------
+    query : Query
+        What it is asked.
+    days : mapping
+        The days that the query names.
+    """
+
+    _extra = "sql"  # with the driver
+
+    def __init__(self, query: Query, days: Mapping[str, date]) -> None:
+        self._query = query
+        self._days = days
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Names of the columns, without reading rows."""
+        with self._told(), self._answer() as answer:
+            return answer.names
+
+    def batches(self, columns: Sequence[str]) -> Generator[pa.RecordBatch]:
+        """Columns of all rows, in the types that the database gives them.
+
+        Raises InputError with what the database says, if it can't answer.
+        """
+        with self._told(), self._answer() as answer:
+            yield from answer.batches(columns)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader should know of how the rows were read."""
+        return []
+
+    @abstractmethod
+    def _answer(self) -> AbstractContextManager[Answer]:
+        """Ask, and stop the query in the end."""
+
+    def _said(self, error: Exception) -> str:
+        """What the database says of an error."""
+        return str(getattr(error, "orig", None) or error)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turn what a database raises into a refusal."""
+        try:
+            yield
+        except (InputError, MemoryError):
+            raise
+        except ImportError as error:
+            raise InputError(
+                f"Expected the driver of {self._query.url}; found none: {error}. Install "
+                f"uplift-flows[{self._extra}]."
+            ) from None
+        except Exception as error:  # each driver has errors of its own
+            said = shown(" ".join(self._said(error).split()).rstrip("."), 300)
+            raise InputError(
+                f"Expected the rows of one query that only reads, from {self._query.url}; the "
+                f"database says: {said}. Check data.sql, and what the environment says of the "
+                "connection."
+            ) from None
+
+
+def in_batches(
+    names: Sequence[str],
+    parts: Iterable[Sequence[Sequence[Any]]],
+    convert: Callable[[str, Sequence[Any]], pa.Array],
+    columns: Sequence[str],
+    where: str,
+) -> Iterator[pa.RecordBatch]:
+    """Rows of Python's values as batches of some columns; the first has none but the types.
+
+    Raises InputError if a value hasn't the type of its column.
+    """
+    at = {name: names.index(name) for name in columns}
+    for rows in chain([()], parts):
+        arrays, faults = [], []
+        for name in columns:
+            try:
+                arrays.append(convert(name, [row[at[name]] for row in rows]))
+            except UNREADABLE as error:
+                faults.append(f"{name!r}: {shown(str(error))}")
+        check_plain(faults, where, "with CAST in the query")
+        yield pa.record_batch(arrays, list(columns))
