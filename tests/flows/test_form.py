@@ -70,6 +70,7 @@ def test_every_choice_of_the_config_is_one_in_the_form():
         "DataConfig.outcome_type": ["regression", "binary"],
         "DataConfig.missing": ["refuse", "warn"],
         "DataConfig.design": ["auto", "randomised", "observational"],
+        "WatchConfig.on_schema_change": ["refuse", "warn", "ignore"],
         "ParallelismConfig.runner": ["thread", "process", "dask", "serial"],
         "ReadConfig.decimal": [".", ","],
         "RegistryConfig.promote": ["manual"],
