@@ -2,43 +2,61 @@
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.config.sections import Config, ScheduleConfig
 from flows.dates.logical import moment_of
-from flows.messages import progress
-from flows.runs import Run, list_runs, records, summaries
+from flows.runs import DIED, INTERRUPTED, Run, list_runs, records, summaries
 from metalearners.cache.file_locks import lock_when_free, open_lock, try_lock
 
 if TYPE_CHECKING:
     from flows.report.history.points import History
 
 _MOST = 1_000  # moments that Prefect looks for at a time
+_MOST_MISSED = 100  # dates that one run catches up
 _MOST_READ = 1_000  # summaries of a folder, and records: some 0.2 ms each
 
 
 def finished(config: Config) -> dict[datetime, Path]:
-    """Folders of the finished runs of a config's name, by their logical dates."""
-    output = Path(config.output)
+    """Folders of the finished runs of a config's name on its data, by their logical dates."""
     return {
-        moment_of(run["logical_date"], "UTC"): output / run["run_name"]
-        for run in list_runs(output)
-        if run["status"] == "done" and run.get("name") == config.name and run.get("logical_date")
+        moment: Path(config.output) / str(run["run_name"])
+        for moment, run in _runs_of(config)
+        if run["status"] == "done"
     }
 
 
-def last_run(config: Config, run: Run) -> Path | None:
-    """Folder of the latest finished run of a config's name with an earlier logical date."""
-    own = moment_of(run.logical_date, "UTC")
+def _runs_of(config: Config) -> Iterator[tuple[datetime, dict[str, Any]]]:
+    """Runs of a config's name on its data, also failed ones, with their logical dates.
+
+    Two configs may have one name, as `uplift`: their sources or outcomes tell them apart.
+    """
+    asked = {**config.data.told, "outcome": config.data.outcome}
+    for run in list_runs(Path(config.output)):
+        data = run.get("data", {})
+        is_own = run.get("name") == config.name and all(data.get(k) == v for k, v in asked.items())
+        if is_own and run.get("logical_date"):
+            yield moment_of(run["logical_date"], "UTC"), run
+
+
+def neighbours(run: Run) -> tuple[Path | None, bool]:
+    """The latest finished run of a run's name with an earlier date, and whether one has a later.
+
+    Only the latest 1,000 runs of a folder are looked at.
+    """
+    own, earlier, is_old = moment_of(run.logical_date, "UTC"), None, False
     for found in islice(summaries(run.output), _MOST_READ):
-        is_own = found["status"] == "done" and found.get("name") == config.name
-        if is_own and found.get("logical_date") and moment_of(found["logical_date"], "UTC") < own:
-            return run.output / str(found["run_name"])
-    return None
+        if found["status"] == "done" and found.get("name") == run.config_name:
+            date = moment_of(found.get("logical_date") or found["started"], "UTC")
+            is_old = is_old or date > own
+            if earlier is None and date < own:
+                earlier = run.output / str(found["run_name"])
+    return earlier, is_old
 
 
 def scheduled_time() -> datetime:
@@ -58,17 +76,29 @@ def due(config: Config, scheduled: datetime, now: datetime) -> list[datetime]:
 
     If the schedule says `latest`, this is the latest moment by `now`, whichever the run was
     scheduled for: else a run that starts late would be late for ever. If it says `all`, the moments
-    since the latest finished run come before its own. None that has a finished run is among them.
+    of the schedule since the last one that was tried come before its own, the latest 100 of them.
+    None that has a finished run is among them.
     """
-    done, schedule = finished(config), config.schedule
+    runs, schedule = list(_runs_of(config)), config.schedule
     moments = [scheduled]
     if schedule is not None and schedule.catch_up == "latest":
         moments = [scheduled, *fire_times(schedule, scheduled, now)][-1:]
     elif schedule is not None:
-        earlier = [moment for moment in done if moment < scheduled]
-        missed = fire_times(schedule, max(earlier), scheduled) if earlier else []
-        moments = sorted({*missed, scheduled})
+        tried = {moment for moment, run in runs if _is_tried(run) and moment < scheduled}
+        last = next(filter(partial(_fires, schedule), sorted(tried, reverse=True)), None)
+        missed = [] if last is None else fire_times(schedule, last, scheduled)
+        moments = sorted({*missed, scheduled})[-_MOST_MISSED:]
+    done = {moment for moment, run in runs if run["status"] == "done"}
     return [moment for moment in moments if moment not in done]
+
+
+def _is_tried(run: Mapping[str, Any]) -> bool:
+    """Whether a run came to an end by itself, well or not."""
+    return run["status"] in ("done", "partial") or run.get("error") not in (INTERRUPTED, DIED)
+
+
+def _fires(schedule: ScheduleConfig, moment: datetime) -> bool:
+    return bool(fire_times(schedule, moment - timedelta(seconds=1), moment))
 
 
 def fire_times(schedule: ScheduleConfig, after: datetime, until: datetime) -> list[datetime]:
@@ -82,19 +112,22 @@ def fire_times(schedule: ScheduleConfig, after: datetime, until: datetime) -> li
         start = (found[-1] if found else after) + timedelta(microseconds=1)
         more: Any = run_coro_as_sync(cron.get_dates(n=_MOST, start=start, end=until))
         found += [_plain(moment) for moment in more]
-        if len(more) < _MOST:
+        if not more:
             return found
 
 
 @contextlib.contextmanager
-def alone(config: Config) -> Iterator[None]:
-    """Wait until no other process makes runs of this name by date, and keep others waiting."""
+def alone(config: Config, tell: Callable[[str], object]) -> Iterator[None]:
+    """Wait until no other process makes runs of this name by date, and keep others waiting.
+
+    `tell` says so where it waits.
+    """
     path = Path(config.output) / ".records" / f"{config.name}.dates.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     file = open_lock(path)
     try:
         if not try_lock(file):
-            progress.tell(f"Another process makes runs of {config.name}: this one waits for it.")
+            tell(f"Another process makes a run of {config.name}: this one waits for it.")
             lock_when_free(file).wait()
         yield
     finally:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 BY_NAME = "by-name"  # folder of the links to configs' latest runs
 COUNTS = ("planned", "unique", "executed", "reused", "retried")
+INTERRUPTED = "interrupted"
+DIED = "its process died without reporting an error"
 _RECORDS = ".records"
 _FINISHED = ("done", "partial")  # statuses of runs with a report and a model
 
@@ -44,6 +46,7 @@ class Run:
     asked: dict[str, Any] = field(default_factory=dict)  # by its config, as in a summary
     logical_date: str = ""
     example: bool = False  # whether a schedule of the bundled example made it
+    old: bool = False  # whether a finished run of its name has a later logical date
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     earlier: float = 0.0  # seconds that loading took before the run began here
     stages: list[dict[str, Any]] = field(default_factory=list)  # those that have ended
@@ -124,7 +127,8 @@ def record_failure(config: "Config", error: BaseException) -> None:
     if hasattr(error, "run_record") or isinstance(error, InputError):
         return
     with contextlib.suppress(OSError):
-        run = _run(config, "not-begun", datetime.now(UTC))
+        # Two may fail within a second.
+        run = _run(config, f"not-begun-{time.time_ns() % 10**9:09}", datetime.now(UTC))
         write_json(run.output / _RECORDS / f"{run.name}.json", failure(run, error))
 
 
@@ -142,7 +146,7 @@ def failure(run: Run, error: BaseException) -> dict[str, Any]:
     """The record of a run that failed."""
     message = without_secrets(str(error)) or type(error).__name__
     if interrupted(error):
-        message = "interrupted"
+        message = INTERRUPTED
     ended = {"status": "failed", "seconds": run.seconds, "error": message}
     return {**run.facts(), **run.asked, **ended, "stages": run.stages}
 
@@ -184,7 +188,12 @@ def whole_folder(run: Run, latest: bool = True) -> Iterator[Path]:
 
 
 def _point_latest(run: Run) -> None:
-    """Move the links to the latest run of all, unless it is the example's, and of its config."""
+    """Move the links to the latest run of its config and, unless the example's, of all.
+
+    A run for a date before that of another run of its name is not the latest.
+    """
+    if run.old:
+        return
     links = {link_of(run.config_name, run.output): f"../../{run.name}"}
     if not run.example:
         links[run.output / LATEST] = run.name
@@ -319,8 +328,7 @@ def _of_part(name: str, runs: list[str], output: Path, kind: str) -> str:
 def _with_end(path: Path, record: dict[str, Any]) -> dict[str, Any]:
     """A run's record; one with the status running has failed if its process is gone."""
     if record["status"] == "running" and not is_locked(path.with_suffix(".lock")):
-        why = "its process died without reporting an error"
-        return {**record, "status": "failed", "error": why}
+        return {**record, "status": "failed", "error": DIED}
     return record
 
 

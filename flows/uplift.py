@@ -42,7 +42,7 @@ from flows.messages import progress
 from flows.messages.limits import shown
 from flows.messages.outcome import cache_warning, outcome_lines, registry_warning
 from flows.messages.secrets import without_secrets
-from flows.recurring import alone, due, history, last_run, scheduled_time
+from flows.recurring import alone, due, history, neighbours, scheduled_time
 from flows.registry.registering import register_run
 from flows.report.digest import effect_rows, history_pictures, pictures
 from flows.report.history.page import render as render_history
@@ -153,7 +153,7 @@ def _run(config: Config, refresh: bool) -> Any:
     scheduled = scheduled_time()
     if _BY_SCHEDULE not in runtime.flow_run.tags:
         return _make(config, refresh, scheduled)
-    with alone(config):
+    with alone(config, get_run_logger().warning):
         moments = due(config, scheduled, datetime.now(UTC))
         if not moments:
             about = "The dates that are due have finished runs."
@@ -191,7 +191,8 @@ def _make(
     ):
         with run.stage("load") as stage:
             study = load(config) if prepared is None else prepared.study
-            watched = watch_rows(study, last_run(config, run))
+            earlier, run.old = neighbours(run)
+            watched = watch_rows(study, earlier)
             study.warnings.extend(watched.warnings)
             for line in watched.warnings:
                 progress.tell(f"Warning: {line}")
@@ -207,8 +208,9 @@ def _make(
             with run.stage("report"):
                 sections = write_files(folder, run, study, results, chosen)
                 write_json(folder / FILE, watched.profile.model_dump(mode="json"))
-                found = registered(run, study, results, folder / "model") | watched.summary()
+                found = {**found_by(study, results), **watched.summary()}
                 past = write_history(folder, run, summarize(run, study, found, chosen, place))
+            found |= registered(run, study, found, folder / "model")
             summary = summarize(run, study, found, chosen, place)
             write_json(folder / "summary.json", summary)
         page.show_results(effect_rows(study, results, sections), pictures(study, sections))
@@ -257,22 +259,26 @@ def write_history(folder: Path, run: Run, summary: dict[str, Any]) -> dict[str, 
         if len(found.points) < 2:
             return None
         sections = sections_of_history(found)
-        text = render_history(sections)
+        (folder / "history.html").write_text(render_history(sections), encoding="utf-8")
     except Exception as error:  # the files of earlier runs are anyone's: no reason to lose this one
         get_run_logger().warning("The run has no history.html: %s", without_secrets(str(error)))
         return None
-    (folder / "history.html").write_text(text, encoding="utf-8")
     return sections
 
 
-def registered(run: Run, study: Study, results: Results, model: Path) -> dict[str, Any]:
-    """What a run found, for `summary.json`; its model, in a folder, goes to the registry."""
-    status, found = "partial" if study.failed else "done", summary_of(study, results)
-    if status == "done" and study.config.registry.enabled:
-        found["model"] = register_run(study.config, run.name, run.logical_date, model, found)
-        if warning := registry_warning(found["model"]):
-            found["warnings"] = [*found["warnings"], warning]
-    return {"status": status, **found}
+def found_by(study: Study, results: Results) -> dict[str, Any]:
+    """What a run found, for `summary.json`."""
+    return {"status": "partial" if study.failed else "done", **summary_of(study, results)}
+
+
+def registered(run: Run, study: Study, found: dict[str, Any], model: Path) -> dict[str, Any]:
+    """Register the model of a run, in a folder; what `summary.json` says of it."""
+    if study.failed or not study.config.registry.enabled:
+        return {}
+    about = run.name, run.logical_date, model
+    told = register_run(study.config, *about, found, is_old=run.old)
+    warning = registry_warning(told)
+    return {"model": told, **({"warnings": [*found["warnings"], warning]} if warning else {})}
 
 
 def summarize(

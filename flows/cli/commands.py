@@ -145,7 +145,10 @@ def backfill(
         failed = 0
         for made in runs_at(loaded, dates, quiet):
             failed += made.folder is None
-            show(str(made))
+            if made.folder is None:
+                say(str(made))
+            elif not quiet:
+                show(str(made))
         if failed:
             end(1, f"{failed} of {len(dates)} dates have no finished run. {kept}")
 

@@ -98,7 +98,7 @@ def partitions_of(source: str, window: Window) -> list[str]:
 
     Raises InputError if they are too many.
     """
-    period = pd.Period(window.date, freq=_period_of(source))
+    period = partition_at(source, window.date)
     begin, periods = _begin(period, window.last), [period]
     while (period := period - 1).start_time > begin:
         periods.append(period)
@@ -110,6 +110,11 @@ def partitions_of(source: str, window: Window) -> list[str]:
     return [_name_of(source, one) for one in reversed(periods)]
 
 
+def partition_at(source: str, moment: datetime) -> pd.Period:
+    """The partition that a moment lies in."""
+    return pd.Period(moment, freq=_period_of(source))
+
+
 def days_of(window: Window) -> tuple[date, date]:
     """The first and the last day of a window, as for partitions of a day."""
     day = pd.Period(window.date, freq="D")
@@ -119,7 +124,12 @@ def days_of(window: Window) -> tuple[date, date]:
 
 def _begin(period: pd.Period, last: str | None) -> pd.Timestamp:
     """The moment after which the partitions of a window begin."""
-    return (period - 1).start_time if last is None else period.start_time - offset(last)
+    if last is None:
+        return (period - 1).start_time
+    try:
+        return period.start_time - offset(last)
+    except (OverflowError, ValueError):  # before the first moment that pandas knows
+        return pd.Timestamp.min
 
 
 def _name_of(source: str, period: pd.Period) -> str:

@@ -2,17 +2,22 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import count, islice
 from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 
 from flows.config.sections import Config
 from flows.dates.logical import check_date, moment_of
-from flows.dates.partitions import check_length, offset, step_of
+from flows.dates.partitions import check_length, names_dates, offset, partition_at, step_of
 from flows.errors import InputError
 from flows.launch.display import progress_display
 from flows.launch.start import launch
 from flows.messages.limits import shown
+from flows.messages.output import say
 from flows.messages.secrets import without_secrets
 from flows.recurring import alone, finished
 from flows.runs import interrupted
@@ -47,29 +52,57 @@ def dates_between(config: Config, begin: str, end: str, every: str | None = None
         moment_of(_checked(name, check_date, text), config.timezone).replace(tzinfo=None)
         for name, text in (("--from", begin), ("--to", end))
     )
-    found: list[str] = []
-    while (moment := pd.Timestamp(first) + offset(step, len(found))) <= last:
-        found.append(str(check_date(moment.isoformat())))
-        if len(found) > _MOST:
-            raise InputError(f"Expected at most {_MOST:,} dates; found more. Use a larger --every.")
-    if not found:
+    moments = list(islice(_steps(first, last, step), _MOST + 1))
+    if len(moments) > _MOST:
+        raise InputError(f"Expected at most {_MOST:,} dates; found more. Use a larger --every.")
+    if not moments:
         raise InputError(f"--to: expected a date from {begin} on; found {shown(repr(end))}.")
-    return found
+    dates = [str(check_date(moment.isoformat())) for moment in moments]
+    return [date for date in dates if _exists(date, config.timezone)]
+
+
+def _steps(first: datetime, last: datetime, step: str) -> Iterator[pd.Timestamp]:
+    for times in count():
+        moment = pd.Timestamp(first) + offset(step, times)
+        if moment > last:
+            return
+        yield moment
+
+
+def _exists(date: str, timezone: str) -> bool:
+    """Whether a clock of the zone ever shows the date: none does in an hour that it leaps over."""
+    moment = moment_of(date, timezone)
+    return moment.astimezone(UTC).astimezone(moment.tzinfo).replace(fold=0) == moment.replace(
+        fold=0
+    )
 
 
 def backfill(config: Config, dates: list[str], quiet: bool = False) -> Iterator[Dated]:
     """Run a config at each date that has no finished run yet, oldest first.
 
-    A date that fails is told, and the others go on.
+    Where the source names dates, a run of the same partition is one of the date, whatever the hour
+    at which a schedule made it. A date that fails is told, and the others go on. Other processes
+    that make runs of the name take turns, date by date.
     """
-    with alone(config):
-        done = finished(config)
-        for date in dates:
-            moment = moment_of(date, config.timezone)
-            if moment in done:
-                yield Dated(date, done[moment])
+    for date in dates:
+        with alone(config, say):
+            own = _slot(config, moment_of(date, config.timezone))
+            found = (
+                path for moment, path in finished(config).items() if _slot(config, moment) == own
+            )
+            done = next(found, None)
+            if done is not None:
+                yield Dated(date, done)
             else:
                 yield _made(config.model_copy(update={"date": date}), date, quiet)
+
+
+def _slot(config: Config, moment: datetime) -> Any:
+    """What two moments of one date share: a partition of the source, or else the moment."""
+    source = config.data.source or ""
+    if not names_dates(source):
+        return moment.astimezone(UTC)
+    return partition_at(source, moment.astimezone(ZoneInfo(config.timezone)).replace(tzinfo=None))
 
 
 def _made(config: Config, date: str, quiet: bool) -> Dated:

@@ -7,6 +7,7 @@ from typing import Any
 
 from flows.config.files import undone_if_refused
 from flows.config.names import is_name
+from flows.dates.logical import moment_of
 from flows.errors import InputError
 from flows.messages.limits import shown
 from flows.registry.models import Models, check_bundle
@@ -39,7 +40,7 @@ def listed(location: str) -> list[dict[str, Any]]:
     by_name = {name: registry.of(name) for name in registry.names()}
     last = {name: models.history.last() for name, models in by_name.items()}
     found = [_facts(by_name[name], run, last[name]) for name, run in registry.runs()]
-    return sorted(found, key=lambda facts: (facts["name"], facts["date"], facts["run"]))
+    return sorted(found, key=lambda own: (own["name"], moment_of(own["date"], "UTC"), own["run"]))
 
 
 def told(reference: str, location: str) -> dict[str, Any]:
@@ -118,7 +119,8 @@ def _register(registry: Registry, folder: Path) -> tuple[Models, str]:
     models = registry.of(name)
     if (name, run) not in registry.runs():
         check_bundle(folder / "model")
-        models.register(run, summary["started"], folder / "model", summary)
+        date = summary.get("logical_date") or summary["started"]
+        models.register(run, date, folder / "model", summary)
     return models, run
 
 

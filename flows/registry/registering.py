@@ -7,11 +7,16 @@ from typing import Any
 from flows.config.sections import Config
 from flows.fitting.cache import open_place
 from flows.messages.secrets import without_secrets
-from flows.registry.models import Models
+from flows.registry.models import Models, Verdict, by_hand
 
 
 def register_run(
-    config: Config, run: str, date: str, model: Path, found: Mapping[str, Any]
+    config: Config,
+    run: str,
+    date: str,
+    model: Path,
+    found: Mapping[str, Any],
+    is_old: bool = False,
 ) -> dict[str, Any]:
     """Register a run's model; what `summary.json` says of it.
 
@@ -25,6 +30,8 @@ def register_run(
         The folder of its bundle.
     found : mapping
         Its results as in `summary.json`.
+    is_old : bool
+        Whether a finished run of the config's name has a later date: then it is no challenger.
 
     Returns
     -------
@@ -35,10 +42,15 @@ def register_run(
     told: dict[str, Any] = {"registry": config.registry.storage}
     try:
         models = Models(open_place(config.registry.storage, "registry.storage"), config.name)
-        event = models.register(run, date, model, found)
+        judge = _refuse_old if is_old else by_hand
+        event = models.register(run, date, model, found, judge)
     except Exception as error:  # of any package that reaches the place; the run is whole
         problem = without_secrets(str(error)) or type(error).__name__
         unknown = dict.fromkeys(("alias", "decision", "difference"))
         return {**told, **unknown, "problem": problem}
     plain = event.model_dump(mode="json", include={"decision", "difference"})
     return {**told, "alias": event.alias_of(run), **plain, "problem": None}
+
+
+def _refuse_old(champion: str) -> Verdict:
+    return Verdict("refused", "a finished run of this name has a later date")

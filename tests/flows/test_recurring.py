@@ -11,6 +11,7 @@ import pytest
 
 from flows.config.reading import parse_config
 from flows.config.sections import ScheduleConfig
+from flows.dates.logical import moment_of
 from flows.errors import InputError
 from flows.inputs.study import load_study
 from flows.launch.backfill import backfill, dates_between
@@ -109,6 +110,36 @@ def test_wrong_dates_are_refused(by_month, begin, end, every, said):
         dates_between(parse_config(by_month), begin, end, every)
 
 
+@pytest.mark.usefixtures("api")
+def test_a_backfill_knows_runs_at_other_hours_and_leaves_the_latest_alone(by_month):
+    config = parse_config(by_month)
+    late = config.model_copy(update={"date": "2026-03-15T05:00+01:00"})
+    (made,) = backfill(late, ["2026-03-15T05:00+01:00"], quiet=True)
+    found = list(backfill(config, dates_between(config, "2026-02-01", "2026-03-01"), quiet=True))
+
+    assert [one.is_new for one in found] == [True, False]
+    assert found[1].folder == made.folder
+    assert (Path("runs") / "latest").resolve() == made.folder.resolve()
+    model = json.loads((found[0].folder / "summary.json").read_text())["model"]
+    assert (model["alias"], model["decision"]) == (None, "refused")
+
+
+def test_a_date_in_an_hour_that_comes_twice_is_found_and_one_that_never_comes_is_none(settings):
+    schedule = {"cron": "0 * * * *", "timezone": "Europe/Berlin"}
+    config = parse_config({**settings, "schedule": schedule})
+    spring = dates_between(config, "2026-03-29T00:00", "2026-03-29T04:00", "1h")
+    assert [date[11:13] for date in spring] == ["", "01", "03", "04"]
+    autumn = "2026-10-25T02:00:00"
+    folder = Path("runs") / "twice"
+    folder.mkdir(parents=True)
+    data = {"source": "data.parquet", "outcome": "y"}
+    about = {"run_name": "twice", "name": config.name, "started": autumn, "status": "done"}
+    date = moment_of(autumn, "Europe/Berlin").isoformat()
+    (folder / "summary.json").write_text(json.dumps({**about, "data": data, "logical_date": date}))
+    (found,) = backfill(config, [autumn], quiet=True)
+    assert (found.is_new, found.folder) == (False, folder)
+
+
 def test_steps_of_months_end_with_the_month(by_month):
     config = parse_config(by_month)
     dates = dates_between(config, "2026-01-31", "2026-04-30", "1 month")
@@ -125,11 +156,13 @@ def test_what_is_due_follows_the_policy(settings):
         schedule = {"cron": "0 5 * * *", "timezone": "Europe/Berlin", "catch_up": catch_up}
         return parse_config({**settings, "name": "shop", "schedule": schedule})
 
-    def finish(date):
-        folder = Path("runs") / f"run-{date[:10]}"
+    def finish(date, status="done", **more):
+        folder = Path("runs") / f"run-{date}".replace(":", "-")
         folder.mkdir(parents=True)
-        about = {"run_name": folder.name, "name": "shop", "started": date, "status": "done"}
-        (folder / "summary.json").write_text(json.dumps({**about, "logical_date": date}))
+        data = {"source": "data.parquet", "outcome": "y"}
+        about = {"run_name": folder.name, "name": "shop", "started": date, "status": status}
+        summary = {**about, "data": data, "logical_date": date, **more}
+        (folder / "summary.json").write_text(json.dumps(summary))
 
     def day(number, hour=5):
         return datetime.fromisoformat(f"2026-03-{number}T{hour:02}:00:00+01:00")
@@ -142,10 +175,18 @@ def test_what_is_due_follows_the_policy(settings):
     assert due(latest, day(20), now) == [day(20)]
     assert due(everything, day(20), now) == [day(18), day(19), day(20)]
     assert due(everything, day(17), now) == due(latest, day(17), day(17, 6)) == []
-    finish(day(19).isoformat())
-    assert due(everything, day(20), now) == [day(20)]
+    finish(day(19, 14).isoformat())  # by hand, at an hour of its own
+    assert due(everything, day(20), now) == [day(18), day(19), day(20)]
+    finish(day(19).isoformat(), data={"source": "other.parquet", "outcome": "y"})
+    assert due(everything, day(20), now) == [day(18), day(19), day(20)]
+    finish(day(18).isoformat(), "failed", error="its process died without reporting an error")
+    assert due(everything, day(20), now) == [day(18), day(19), day(20)]
+    (Path("runs") / f"run-{day(18).isoformat()}".replace(":", "-")).rename("gone")
+    finish(day(18).isoformat(), "partial")
+    assert due(everything, day(20), now) == [day(19), day(20)]
     finish(day(20).isoformat())
-    assert due(everything, day(20), now) == due(latest, day(18), now) == []
+    assert due(everything, day(20), now) == [day(19)]
+    assert due(latest, day(18), now) == []
 
 
 def test_a_schedule_fires_by_the_clock_of_its_zone():
