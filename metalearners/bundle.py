@@ -223,7 +223,8 @@ class Bundle:
                 f"{manifest['about'].get('versions')}; it can't be loaded here: {error}."
             ) from error
         for learner in learners.values():
-            use_all_cores(learner.overall_models())
+            if isinstance(learner, MetaLearner):  # unless a forged bundle holds anything else
+                use_all_cores(learner.overall_models())
         _warn_of_versions(manifest["about"].get("versions", {}), folder)
         return cls(learners, manifest["arms"], schema, manifest["about"])
 

@@ -91,6 +91,7 @@ def put(summary, run_name, **changes):
     (folder / "summary.json").write_text(json.dumps({**summary, **changes}))
 
 
+@pytest.mark.slow
 def test_points_are_the_summaries_by_logical_date(here):
     points = history("mail", Path("runs")).points
 
@@ -119,6 +120,7 @@ def test_points_are_the_summaries_by_logical_date(here):
         assert len(point["qini"]) == 4
 
 
+@pytest.mark.slow
 def test_a_run_with_earlier_runs_has_a_page_and_an_artifact_with_pictures(past, api):
     folder, summaries = past
     pages = [folder / summary["folder"] / "history.html" for summary in summaries]
@@ -149,6 +151,7 @@ def test_a_run_with_earlier_runs_has_a_page_and_an_artifact_with_pictures(past, 
     assert all(summary["run_name"] in text for summary in summaries)
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_the_page_of_the_last_run_shows(here):
     done = uplift("history", "mail.yaml", "--json", "h.json", "--html", "h.html")
 
@@ -175,6 +178,7 @@ def test_the_command_writes_what_the_page_of_the_last_run_shows(here):
         assert column in head
 
 
+@pytest.mark.slow
 def test_the_table_fits_a_terminal_and_repeats_the_dates(here):
     put(here[0], "20260401-000000-x", logical_date="2026-04-01T00:00:00+00:00", status="partial",
         events=[{"event": "drift", "sentence": "Ages have \x1b[2Jdrifted."}],
@@ -189,13 +193,14 @@ def test_the_table_fits_a_terminal_and_repeats_the_dates(here):
         assert [line[:16].strip() for line in table[1:]] == [*SORTED, "2026-04-01"]
     for text in ("(partial)", "drift", "promoted (champion)", *(run["run_name"] for run in here)):
         assert text in shown
-    wide = on_terminal("history", "mail", width=300)
+    wide = on_terminal("history", "mail", width=500)
     assert [line.startswith("date") for line in wide.splitlines()].count(True) == 1
     page = render(sections_of(history("mail", Path("runs"))))
     assert "<strong>drift</strong>: Ages have" in page
     assert "promoted (champion)" in page
 
 
+@pytest.mark.slow
 def test_failed_damaged_and_too_many_runs_are_told_once(here):
     (Path("runs") / "20260102-000000-odd").mkdir()
     (Path("runs") / "20260102-000000-odd" / "summary.json").write_text("{")
@@ -222,6 +227,7 @@ def test_failed_damaged_and_too_many_runs_are_told_once(here):
     assert "The outcome or the control differs" in history("mail", Path("runs")).notes()[-1]
 
 
+@pytest.mark.slow
 def test_a_config_without_runs_and_an_unknown_name(here):
     Path("new.yaml").write_text(Path("mail.yaml").read_text().replace("name: mail", "name: new"))
     done = uplift("history", "new.yaml", "--html", "new.html", "--json", "new.json")

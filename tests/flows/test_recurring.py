@@ -64,6 +64,7 @@ def test_partitions_outside_the_roots_are_refused(by_month, monkeypatch, tmp_pat
         rows_at(by_month, "2026-02-01", source=f"{tmp_path}/{{date:%Y-%m}}/rows.csv")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("api")
 def test_a_backfill_makes_one_run_a_date_and_goes_on_where_it_ended(by_month):
     config = parse_config(by_month)
@@ -110,6 +111,7 @@ def test_wrong_dates_are_refused(by_month, begin, end, every, said):
         dates_between(parse_config(by_month), begin, end, every)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("api")
 def test_a_backfill_knows_runs_at_other_hours_and_leaves_the_latest_alone(by_month):
     config = parse_config(by_month)

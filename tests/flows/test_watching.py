@@ -102,6 +102,7 @@ def test_another_file_in_place_of_a_profile_is_refused(tmp_path):
         read_profile(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_run_is_compared_with_the_last_of_its_name(run, settings, frame):
     settings |= {"name": "shop", "learners": ["SLearner"]}
     first = run({**settings, "date": "2026-01-01"})

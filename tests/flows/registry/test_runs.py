@@ -85,6 +85,7 @@ def test_a_name_s_runs_are_champion_and_challenger_until_somebody_decides(run, s
         assert (refused.exit_code, found in refused.stderr) == (2, True), refused.output
 
 
+@pytest.mark.slow
 def test_a_registry_that_fails_costs_no_run_and_a_command_registers_it_later(run, settings):
     settings |= {"name": "shop", "learners": ["SLearner"]}
     REGISTRY.mkdir(parents=True, mode=0o700)

@@ -31,6 +31,7 @@ def shop(settings, frame, postgresql):
     return settings, {**settings, "data": roles}
 
 
+@pytest.mark.slow
 def test_rows_of_a_database_reuse_the_fits_of_a_file_and_give_the_same_bits(run, shop):
     of_database, of_file = map(run, shop)
 
