@@ -1,9 +1,11 @@
 """What runs write to and read from: state folder, database, cache, runs, profiles."""
 
 import os
+import shutil
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 from flows.config.files import check_place
@@ -17,12 +19,16 @@ from flows.inputs.places import check_allowed
 from flows.messages.secrets import without_secrets
 from flows.server.database import find_problem, prefect_knows
 from flows.server.environment import STATE_FOLDER, check_state_folder
+from metalearners.cache.file_locks import is_locked
 from metalearners.cache.ownership import UntrustedError, check_makers
 
 _DATABASE = Path(STATE_FOLDER, "prefect", "prefect.db")
 _ELSEWHERE = ("PREFECT_API_DATABASE_CONNECTION_URL", "PREFECT_SERVER_DATABASE_CONNECTION_URL")
 
 _SECONDS = 2.0  # for a look into the database: a large one is looked through in part
+_MOST_COPIED = 256 << 20  # bytes of a database and its log
+_MODE = 18  # the byte of SQLite's header that tells whether writes go to a log (WAL) first
+_WITH_LOG = b"\2"
 
 
 def _check_state(places: Places) -> str:
@@ -38,7 +44,7 @@ def _check_database(places: Places) -> str:
     for name in _ELSEWHERE:
         if name in os.environ:
             raise NotCheckedError(f"{name} places it at {without_secrets(os.environ[name])}")
-    problem = find_problem(_DATABASE, prefect_knows, seconds=_SECONDS)
+    problem = _problem_of(_DATABASE)
     if problem:
         raise InputError(
             f"Expected a database of this Prefect in {_DATABASE}; found one that {problem}. "
@@ -51,17 +57,60 @@ def _check_database(places: Places) -> str:
     return f"{_DATABASE} can be used"
 
 
+def _problem_of(database: Path) -> str:
+    """What is wrong with a database, whose files stay as they are; empty where nothing is."""
+    if not _is_at_rest(database):
+        return find_problem(database, prefect_knows, seconds=_SECONDS, options="mode=ro")
+    log = _log_of(database)
+    if not log.exists():
+        # Even a reader makes a log, unless it is told that nobody writes.
+        options = "mode=ro&immutable=1"
+        return find_problem(database, prefect_knows, seconds=_SECONDS, options=options)
+    if database.stat().st_size + log.stat().st_size > _MOST_COPIED:
+        return ""
+    # A killed server left the log. Who opens the database moves the log into it: open a copy.
+    with TemporaryDirectory() as folder:
+        copy = Path(folder, database.name)
+        shutil.copyfile(database, copy)
+        shutil.copyfile(log, _log_of(copy))
+        return find_problem(copy, prefect_knows, seconds=_SECONDS)
+
+
+def _is_at_rest(database: Path) -> bool:
+    """Whether a database is as a server left it: with a log, or closed; and no server runs."""
+    if is_locked(Path(STATE_FOLDER, "server.alive")) or not database.is_file():
+        return False
+    with suppress(OSError), database.open("rb") as file:  # SQLite tells why it can't be read
+        return file.read(_MODE + 1)[_MODE:] == _WITH_LOG
+    return False
+
+
+def _log_of(database: Path) -> Path:
+    return database.with_name(f"{database.name}-wal")
+
+
 def _check_can_write(database: Path) -> None:
-    """Begin to write to a database, and write nothing."""
+    """See whether a server can write to a database; where one may use it, begin to write."""
+    if _is_at_rest(database):
+        error = "" if os.access(database, os.R_OK | os.W_OK) else "it can't be written to"
+    else:
+        error = _refusal(database)
+    if error:
+        raise InputError(
+            f"Expected that a server can write to {database}; {error}. End the program that has "
+            f"it open (fuser {database}), or give user {os.geteuid()} the right to write."
+        )
+
+
+def _refusal(database: Path) -> str:
+    """Why nobody can write to a database now; empty if one can. Writes nothing."""
     try:
         with closing(sqlite3.connect(database, timeout=1.0)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
     except sqlite3.Error as error:
-        raise InputError(
-            f"Expected that a server can write to {database}; {error}. End the program that has "
-            f"it open (fuser {database}), or give user {os.geteuid()} the right to write."
-        ) from None
+        return str(error)
+    return ""
 
 
 def _check_cache(places: Places) -> str:

@@ -60,6 +60,7 @@ def find_problem(
     is_known: Callable[[str], bool],
     first: Callable[[sqlite3.Connection], object] = lambda database: None,
     seconds: float = _CHECK_SECONDS,
+    options: str = "mode=rw",
 ) -> str:
     """What is wrong with a database; empty where nothing is, or the check takes too long.
 
@@ -73,13 +74,16 @@ def find_problem(
         Called with the database before it is checked.
     seconds : float
         How long the check may take.
+    options : str
+        How SQLite opens it: the query of a URI.
     """
     if not path.exists() and not path.is_symlink():
         return ""
     if not path.is_file():
         return "is no regular file"
     try:
-        with contextlib.closing(sqlite3.connect(path, timeout=1.0)) as database:
+        uri = f"{path.absolute().as_uri()}?{options}"
+        with contextlib.closing(sqlite3.connect(uri, timeout=1.0, uri=True)) as database:
             first(database)
             deadline = time.monotonic() + seconds
             database.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)

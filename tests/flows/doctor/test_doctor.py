@@ -98,10 +98,14 @@ def open_to_all(folder):
     Path(folder).chmod(0o777)
 
 
-def locked(patient):
+def known_version():
+    """A version of the tables that this Prefect knows."""
     versions = Path(prefect.__file__).parent / "server/database/_migrations/versions/sqlite"
-    known = re.search(r'^revision = "(\w+)"', next(versions.glob("*.py")).read_text(), re.M)[1]
-    patient.database(known).execute("BEGIN EXCLUSIVE")
+    return re.search(r'^revision = "(\w+)"', next(versions.glob("*.py")).read_text(), re.M)[1]
+
+
+def locked(patient):
+    patient.database(known_version()).execute("BEGIN EXCLUSIVE")
 
 
 def of_another_machine(patient):
@@ -232,7 +236,10 @@ def findings(storage="fits"):
 def content(folder):
     """All that is in a folder, with what tells a change."""
     about = ((path, path.lstat()) for path in Path(folder).rglob("*"))
-    return {path: (one.st_mode, one.st_size, one.st_mtime_ns) for path, one in about}
+    return {
+        path: (one.st_mode, one.st_size, one.st_mtime_ns, path.is_file() and path.read_bytes())
+        for path, one in about
+    }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -303,6 +310,36 @@ def test_a_running_server_and_its_database_are_sound(api, patient, monkeypatch):
     assert json.loads(Path(".uplift/server.json").read_text())["api"] == api
 
     assert [finding for finding in findings() if finding.status != "ok"] == []
+
+
+KILLED_SERVER = """
+import os, signal, sqlite3, sys
+database = sqlite3.connect(".uplift/prefect/prefect.db", isolation_level=None)
+database.execute("PRAGMA journal_mode=WAL")
+database.execute("CREATE TABLE IF NOT EXISTS alembic_version (version_num TEXT)")
+database.execute("INSERT INTO alembic_version VALUES (?)", sys.argv[1:])
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("left", ["its log", "its log alone", "no log"])
+def test_what_a_killed_server_left_is_looked_at_and_stays(left, patient):
+    folder = Path(".uplift/prefect")
+    folder.mkdir(parents=True, mode=0o700)
+    for version in (known_version(), "ffffffffffff"):
+        subprocess.run([sys.executable, "-c", KILLED_SERVER, version], check=False)
+        assert (folder / "prefect.db-wal").stat().st_size
+        if left == "its log alone":
+            (folder / "prefect.db-shm").unlink()
+        elif left == "no log":
+            with contextlib.closing(sqlite3.connect(folder / "prefect.db")) as database:
+                database.execute("PRAGMA wal_checkpoint")
+            assert os.listdir(folder) == ["prefect.db"]
+        before = content(patient.folder)
+        wrong = [finding.sentence for finding in findings() if finding.status == "wrong"]
+
+        assert content(patient.folder) == before
+        assert ["ffffffffffff" in sentence for sentence in wrong] == [True] * (version[0] == "f")
 
 
 def test_names_of_variables_are_those_in_the_code():
