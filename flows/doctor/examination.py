@@ -129,7 +129,10 @@ def _judge(look: Callable[[], str]) -> tuple[Status, str]:
     except InputError as fault:
         return "wrong", str(fault)
     except Exception as error:
-        return "wrong", f"Expected this check to end; found {type(error).__name__}: {error}."
+        return "wrong", (
+            f"Expected this check to end; found {type(error).__name__}: {error}. Files may have "
+            "changed meanwhile: run `uplift doctor` again. If it stays, mend what the error names."
+        )
 
 
 def _in_time(look: Callable[[], str]) -> str:

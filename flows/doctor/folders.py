@@ -13,7 +13,7 @@ from flows.config.reading import parse
 from flows.config.sections import CacheConfig
 from flows.doctor.examination import Check, NotCheckedError, Places
 from flows.errors import InputError
-from flows.fitting.cache import check_cache, open_place, signing_key
+from flows.fitting.cache import check_cache, is_there, open_place, signing_key
 from flows.fitting.profiles import passed_over
 from flows.inputs.places import check_allowed
 from flows.messages.secrets import without_secrets
@@ -21,6 +21,7 @@ from flows.server.database import find_problem, prefect_knows
 from flows.server.environment import STATE_FOLDER, check_state_folder
 from metalearners.cache.file_locks import is_locked
 from metalearners.cache.ownership import UntrustedError, check_makers
+from metalearners.cache.regular_files import TEMPORARY
 
 _DATABASE = Path(STATE_FOLDER, "prefect", "prefect.db")
 _ELSEWHERE = ("PREFECT_API_DATABASE_CONNECTION_URL", "PREFECT_SERVER_DATABASE_CONNECTION_URL")
@@ -124,13 +125,16 @@ def _check_cache(places: Places) -> str:
     if warning:
         raise InputError(warning)
     if folder is None:
+        if not is_there(places.storage, "--storage"):
+            return f"{places.storage} isn't there yet: the first run makes it"
         _check_can_keep(places.storage)
     return f"{places.storage} can be written to"
 
 
 def _check_can_keep(location: str) -> None:
     """Write an object to a storage on another machine, and delete it."""
-    storage, name = open_place(location), f"doctor/{uuid4().hex}"
+    # In no folder of its own, which would stay. `prune` deletes one whose doctor was killed.
+    storage, name = open_place(location), f"doctor.{uuid4().hex}{TEMPORARY}"
     try:
         storage.write(name, b"")
         storage.remove(name)
@@ -153,12 +157,18 @@ def _check_runs(places: Places) -> str:
 
 def _check_makers_of_models(output: Path) -> None:
     models = [*output.glob("*/model"), *output.glob("*/model/*")]
+    warnings = [warning for path in (output, *models) if (warning := _makers_warning(path))]
+    if warnings:
+        raise InputError(f"--output: {warnings[0]}")
+
+
+def _makers_warning(path: Path) -> str:
     try:
-        warning = check_makers(output, models)
+        return check_makers(path)
+    except FileNotFoundError:  # deleted meanwhile, or a link that leads nowhere: no code is there
+        return ""
     except UntrustedError as error:
         raise InputError(f"--output: {error}") from None
-    if warning:
-        raise InputError(f"--output: {warning}")
 
 
 def _check_profiles(places: Places) -> str:

@@ -263,10 +263,35 @@ def test_a_cache_on_another_machine_needs_a_signing_key(patient):
     assert (wrong.check, "found none" in wrong.sentence) == ("signing key", True)
 
     patient.set("UPLIFT_CACHE_KEY", "0123456789abcdef")
-    assert {finding.status for finding in findings("memory://fits")} == {"ok", "unknown"}
     from fsspec.implementations.memory import MemoryFileSystem
 
-    assert not MemoryFileSystem().find("/fits")
+    memory = MemoryFileSystem()
+    for said in ("memory://fits isn't there yet", "memory://fits can be written to"):
+        found = findings("memory://fits")
+        assert {finding.status for finding in found} == {"ok", "unknown"}
+        assert said in str(found)
+        assert not memory.exists("/fits") or not memory.ls("/fits")
+        memory.makedirs("/fits", exist_ok=True)
+    memory.rmdir("/fits")
+
+
+def test_a_cache_in_folders_elsewhere_is_tried_and_keeps_no_trace(patient):
+    patient.set("UPLIFT_CACHE_KEY", "0123456789abcdef")
+    there = patient.folder / "there"
+    url = f"simplecache::file://{there}"
+    assert "isn't there yet" in str(findings(url))
+    assert not there.exists()
+
+    there.mkdir()
+    (cache,) = (finding for finding in findings(url) if finding.check == "cache")
+    assert (cache.status, cache.sentence) == ("ok", f"{url} can be written to")
+    assert list(there.iterdir()) == []
+
+
+def test_a_link_of_a_model_that_leads_nowhere_is_no_fault(patient):
+    Path("runs/2026").mkdir(parents=True)
+    Path("runs/2026/model").symlink_to("deleted")
+    assert [finding for finding in findings() if finding.status == "wrong"] == []
 
 
 def test_a_login_is_tried_and_never_shown(patient):
