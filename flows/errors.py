@@ -23,6 +23,10 @@ class InputError(ValueError):
         super().__init__(without_secrets(message))
 
 
+class UnreadableError(InputError):
+    """Input that couldn't be read: it may be wrong, or its place may fail for a while."""
+
+
 def as_it_is(error: Exception) -> tuple[Any, ...]:
     """What pickle needs of an error whose class takes more than its message."""
     return copyreg.__newobj__, (type(error), *error.args), vars(error)  # type: ignore[attr-defined]

@@ -2,13 +2,13 @@
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from flows.errors import InputError
+from flows.errors import InputError, UnreadableError
 from flows.scoring.seen import Seen
 from metalearners.cache.file_locks import locking
 from metalearners.cache.regular_files import MOST_BYTES, TEMPORARY, read_regular, write_whole
@@ -47,6 +47,7 @@ class Parts:
         self._folder = folder
         self._made_of = made_of
         self._whole: dict[int, bool] = {}
+        self._kept: set[int] = set()
 
     @property
     def unfinished(self) -> Path:
@@ -74,6 +75,13 @@ class Parts:
             "seen": part.seen.to_json(),
         }
         write_whole(self._path(number), json.dumps(head).encode() + b"\n" + part.content)
+        self._kept.add(number)
+
+    def remove(self) -> None:
+        """Delete the parts that are of this scoring."""
+        found = {number for number, is_whole in self._whole.items() if is_whole}
+        for number in found | self._kept:
+            self._path(number).unlink(missing_ok=True)
 
     def _read(self, number: int) -> Part | None:
         try:
@@ -94,7 +102,8 @@ class Parts:
 def parts_beside(output: Path, made_of: Mapping[str, Any]) -> Iterator[Parts]:
     """The parts of an output, which no other process has meanwhile.
 
-    They are removed at the end, and after an InputError, as the input must change then.
+    All are removed at the end. After an InputError, those of this scoring are, as its input must
+    change; but none are after an UnreadableError, as the input may be readable again soon.
 
     Raises
     ------
@@ -104,12 +113,15 @@ def parts_beside(output: Path, made_of: Mapping[str, Any]) -> Iterator[Parts]:
     folder = output.parent / f".{output.name}.parts"
     digest = sha256(json.dumps([_FORMAT, made_of], sort_keys=True).encode()).hexdigest()
     with _owning(folder, output):
+        parts = Parts(folder, digest)
         try:
-            yield Parts(folder, digest)
-        except InputError:
-            _remove(folder)
+            yield parts
+        except InputError as error:
+            if not isinstance(error, UnreadableError):
+                parts.remove()
+            _remove(folder, [])
             raise
-        _remove(folder)
+        _remove(folder, folder.glob("*.part"))
 
 
 @contextlib.contextmanager
@@ -124,10 +136,9 @@ def _owning(folder: Path, output: Path) -> Iterator[None]:
         yield
 
 
-def _remove(folder: Path) -> None:
-    """Delete a folder of parts, and no file that has another name."""
-    names = [folder / "unfinished", *folder.glob("*.part"), *folder.glob(f".*.part.*{TEMPORARY}")]
-    for path in names:
+def _remove(folder: Path, parts: Iterable[Path]) -> None:
+    """Delete parts with what is unfinished, and their folder if it is empty then."""
+    for path in [folder / "unfinished", *parts, *folder.glob(f".*.part.*{TEMPORARY}")]:
         path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         folder.rmdir()

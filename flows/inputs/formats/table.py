@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from flows.errors import InputError
+from flows.errors import InputError, UnreadableError
 from flows.inputs.formats.column import Column
 from flows.inputs.formats.column_types import Marks
 from flows.inputs.formats.frames import as_frame
@@ -117,7 +117,7 @@ class Source(ABC):
 
 @contextlib.contextmanager
 def reading(source: str) -> Iterator[None]:
-    """Turn what a file system or a format raises into a refusal."""
+    """Turn what a file system or a format raises into an UnreadableError."""
     try:
         yield
     except (InputError, MemoryError):
@@ -125,7 +125,7 @@ def reading(source: str) -> Iterator[None]:
     except Exception as error:  # each file system has errors of its own
         # pyarrow says three times over where it was before it says what was wrong.
         found = re.sub(r".*source '[^']*': (Invalid: )?", "", " ".join(str(error).split()))
-        raise InputError(
+        raise UnreadableError(
             f"Expected data, as its name says, at {source}; it can't be read: "
             f"{found[:300].rstrip('.')}. Check that it is whole and of that format, and that a "
             "column has one type throughout."

@@ -1,5 +1,6 @@
 """Scores of any number of rows: batch by batch, each once, whatever ends the process."""
 
+import io
 import os
 import random
 import signal
@@ -9,9 +10,11 @@ import time
 import warnings
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pandas as pd
 import pytest
+from fsspec import AbstractFileSystem
 
 from flows.errors import InputError
 from flows.scoring import files, score_file, score_rows
@@ -208,6 +211,72 @@ def test_strict_scoring_uses_no_parts_of_another(model, monkeypatch, scored, in_
     scored.clear()
     score_file(model, "new.csv", Path("scores.csv"), strict=True)
     assert len(scored) == 5
+
+
+class FlakyStream(io.BytesIO):
+    """Bytes of a server that may be away."""
+
+    def read(self, size=-1):
+        Flaky.ask("read")
+        return super().read(size)
+
+
+class Flaky(AbstractFileSystem):
+    """A server of the files of the working folder: it may be away for one kind of request."""
+
+    protocol = "flaky"
+    away_for = ""
+
+    @classmethod
+    def ask(cls, kind):
+        if cls.away_for == kind:
+            raise TimeoutError("the server is away")
+
+    def info(self, path, **kwargs):
+        self.ask("info")
+        about = os.stat(path)
+        return {"name": path, "size": about.st_size, "type": "file", "mtime": about.st_mtime}
+
+    def _open(self, path, mode="rb", **kwargs):
+        return FlakyStream(Path(path).read_bytes())
+
+
+fsspec.register_implementation("flaky", Flaky, clobber=True)
+
+
+@pytest.mark.parametrize(("kind", "n_again"), [("read", 3), ("info", 0)])
+def test_a_failed_read_costs_no_finished_batch(model, monkeypatch, scored, in_fives, kind, n_again):
+    monkeypatch.setattr("flows.inputs.formats.json_lines._BLOCK_BYTES", 600)
+    new_rows().to_json("new.jsonl", orient="records", lines=True)
+    score_file(model, "new.jsonl", Path("wanted.csv"))
+    score = Scorer.score
+
+    def then_away(self, batch):
+        if batch.where.startswith("Rows 26 "):  # of which no file is opened any more
+            monkeypatch.setattr(Flaky, "away_for", kind)
+        return score(self, batch)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Scorer, "score", then_away)
+        with pytest.raises(InputError, match="can't be read: the server is away"):
+            score_file(model, "flaky://new.jsonl", Path("scores.csv"))
+    scored.clear()
+    monkeypatch.setattr(Flaky, "away_for", "")
+    score_file(model, "flaky://new.jsonl", Path("scores.csv"))
+    assert len(scored) == n_again
+    assert Path("scores.csv").read_bytes() == Path("wanted.csv").read_bytes()
+    assert not HIDDEN.exists()
+
+
+def test_a_refused_scoring_costs_no_batch_of_another(model, monkeypatch, scored, in_fives):
+    new_rows().to_csv("new.csv", index=False)
+    new_rows().assign(x=np.inf).to_csv("other.csv", index=False)
+    interrupted(model, monkeypatch)
+    with pytest.raises(InputError, match="finite numbers"):
+        score_file(model, "other.csv", Path("scores.csv"))
+    scored.clear()
+    score_file(model, "new.csv", Path("scores.csv"))
+    assert len(scored) == 1
 
 
 def test_rows_that_change_while_they_are_scored_are_refused(model, monkeypatch, in_fives):
