@@ -20,6 +20,7 @@ class _Facts:
 
     types: dict[str, pa.DataType] = field(default_factory=dict)
     long: frozenset[str] = frozenset()  # columns of numbers with more digits than a float keeps
+    rows: tuple[int, ...] = ()  # of each block: a line may have several, and a row several lines
 
 
 class JsonBlocks:
@@ -56,7 +57,10 @@ class JsonBlocks:
 
     @cached_property
     def _long(self) -> set[str]:
-        return {name for facts in self._facts.values() for name in facts.long}
+        """Columns that would lose digits, as they have floats in some block of a file or other."""
+        all_facts = self._facts.values()
+        floats = {n for f in all_facts for n, type in f.types.items() if pa.types.is_floating(type)}
+        return {name for facts in all_facts for name in facts.long & floats}
 
     def _is_kept(self, name: str, type: pa.DataType, kept: Collection[str]) -> bool:
         """Whether a column is read as texts, so that it loses nothing."""
@@ -75,8 +79,7 @@ class JsonBlocks:
         as_texts = {name for name, type in types.items() if self._is_kept(name, type, kept)}
         for name in as_texts:
             types[name] = pa.string() if pa.types.is_timestamp(types[name]) else DIGITS
-        for block in self._blocks(file, open):
-            rows = sum(1 for line in block.splitlines() if line.strip())
+        for block, rows in zip(self._blocks(file, open), self._facts[file].rows, strict=True):
             yield Piece(rows, partial(self._read, file, block, types, as_texts))
 
     def _read(
@@ -101,7 +104,7 @@ def _with(facts: _Facts, block: pa.Table) -> _Facts:
     for name, values in zip(block.column_names, block.columns, strict=True):
         types[name] = _both(name, types.get(name, pa.null()), values.type)
     long = {n for n in block.column_names if _has_long(block[n])}
-    return replace(facts, types=types, long=facts.long | long)
+    return replace(facts, types=types, long=facts.long | long, rows=(*facts.rows, len(block)))
 
 
 def _both(name: str, before: pa.DataType, now: pa.DataType) -> pa.DataType:
@@ -116,6 +119,7 @@ def _both(name: str, before: pa.DataType, now: pa.DataType) -> pa.DataType:
 
 
 def _has_long(values: pa.ChunkedArray) -> bool:
-    if not pa.types.is_floating(values.type):
+    if not pa.types.is_floating(values.type) and not pa.types.is_integer(values.type):
         return False
-    return bool(pc.any(pc.greater(pc.abs(values), LARGEST_INTEGER)).as_py())
+    beyond = (pc.greater(values, LARGEST_INTEGER), pc.less(values, -LARGEST_INTEGER))
+    return bool(pc.any(pc.or_(*beyond)).as_py())

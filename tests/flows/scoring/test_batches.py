@@ -181,6 +181,28 @@ def test_the_order_of_day_and_month_is_that_of_all_rows_or_the_usual_one():
     assert [batch.columns["day"].note for batch in read] == ["its dates are read day first"] * 2
 
 
+def test_rows_of_json_are_counted_however_lines_hold_them(monkeypatch):
+    monkeypatch.setattr("flows.inputs.formats.json_lines._BLOCK_BYTES", 24)
+    Path("a.jsonl").write_text('{"x":0} {"x":1}\n{"x":2}\n{"x":\n3}\n{"x":4}\n{"x":5} {"x":6}\n')
+    opened = open_batches("a.jsonl", Asked())
+    for wanted in range(7):
+        found = list(opened.batches({"x": LABEL}, 1, lambda number, w=wanted: number == w))
+        assert [batch.rows for batch in found] == [1] * 7
+        assert found[wanted].columns["x"].values.to_pylist() == [wanted]
+
+
+def test_long_whole_numbers_of_one_block_keep_their_digits_beside_decimals(monkeypatch):
+    monkeypatch.setattr("flows.inputs.formats.json_lines._BLOCK_BYTES", 25)
+    Path("a.jsonl").write_text('{"x":9007199254740993}\n{"x":1.0}\n')
+    assert together(batches("a.jsonl", {"x": LABEL}, 1))["x"].to_pylist()[0] == "9007199254740993"
+    Path("a.jsonl").write_text('{"x":9007199254740993}\n{"x":0.5}\n')
+    with pytest.raises(InputError, match="whole numbers of up to 38 digits"):
+        batches("a.jsonl", {"x": LABEL}, 1)
+    Path("a.jsonl").write_text('{"x":9007199254740993}\n{"x":1}\n')
+    read = together(batches("a.jsonl", {"x": LABEL}, 1))["x"]
+    assert read.to_pylist() == [9007199254740993, 1]
+
+
 def test_numbers_and_texts_in_other_blocks_of_json_lines_are_refused(monkeypatch):
     monkeypatch.setattr("flows.inputs.formats.json_lines._BLOCK_BYTES", 10)
     Path("a.jsonl").write_text('{"x":1}\n{"x":2.5}\n{"x":"a"}\n')
