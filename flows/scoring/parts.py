@@ -2,7 +2,10 @@
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -13,7 +16,8 @@ from flows.scoring.seen import Seen
 from metalearners.cache.file_locks import locking
 from metalearners.cache.regular_files import MOST_BYTES, TEMPORARY, read_regular, write_whole
 
-_FORMAT = 1
+_FORMAT = 2
+_PART = re.compile(rf"\d+\.part|\.\d+\.part\.[0-9a-f]+{re.escape(TEMPORARY)}")
 
 
 @dataclass(frozen=True)
@@ -71,10 +75,10 @@ class Parts:
         """Keep the part of a batch, which appears whole."""
         head = {
             "made_of": f"{self._made_of} {number}",
-            "content": sha256(part.content).hexdigest(),
             "seen": part.seen.to_json(),
         }
-        write_whole(self._path(number), json.dumps(head).encode() + b"\n" + part.content)
+        whole = json.dumps(head).encode() + b"\n" + part.content
+        write_whole(self._path(number), sha256(whole).hexdigest().encode() + b"\n" + whole)
         self._kept.add(number)
 
     def remove(self) -> None:
@@ -85,14 +89,16 @@ class Parts:
 
     def _read(self, number: int) -> Part | None:
         try:
-            head, _, content = read_regular(self._path(number), MOST_BYTES).partition(b"\n")
+            digest, _, whole = read_regular(self._path(number), MOST_BYTES).partition(b"\n")
+            if digest != sha256(whole).hexdigest().encode():
+                return None
+            head, _, content = whole.partition(b"\n")
             about = json.loads(head)
-            whole = about["content"] == sha256(content).hexdigest()
             is_ours = about["made_of"] == f"{self._made_of} {number}"
             seen = Seen.from_json(about["seen"])
         except (OSError, ValueError, LookupError, TypeError):
             return None
-        return Part(content, seen) if whole and is_ours else None
+        return Part(content, seen) if is_ours else None
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number}.part"
@@ -119,16 +125,16 @@ def parts_beside(output: Path, made_of: Mapping[str, Any]) -> Iterator[Parts]:
         except InputError as error:
             if not isinstance(error, UnreadableError):
                 parts.remove()
-            _remove(folder, [])
+            _remove(folder, of_others=False)
             raise
-        _remove(folder, folder.glob("*.part"))
+        _remove(folder, of_others=True)
 
 
 @contextlib.contextmanager
 def _owning(folder: Path, output: Path) -> Iterator[None]:
-    folder.mkdir(exist_ok=True)
-    with locking(folder) as is_ours:
-        if not is_ours:
+    with contextlib.ExitStack() as stack:
+        # Another scoring may remove the folder before it is locked: then it is made again.
+        if not (_is_taken(folder, stack) or _is_taken(folder, stack)):
             raise InputError(
                 f"--output: expected a file that no other process writes; found one that scores to "
                 f"{output} too. Wait until it has ended, or choose another name."
@@ -136,9 +142,34 @@ def _owning(folder: Path, output: Path) -> Iterator[None]:
         yield
 
 
-def _remove(folder: Path, parts: Iterable[Path]) -> None:
-    """Delete parts with what is unfinished, and their folder if it is empty then."""
-    for path in [folder / "unfinished", *parts, *folder.glob(f".*.part.*{TEMPORARY}")]:
+def _is_taken(folder: Path, stack: contextlib.ExitStack) -> bool:
+    """Whether the folder, made where there is none, is locked until the stack ends."""
+    is_new = False
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+        is_new = True
+    with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+        if not is_new:
+            _check_maker(folder)
+        return stack.enter_context(locking(folder))
+    return False
+
+
+def _check_maker(folder: Path) -> None:
+    """Refuse a folder that others may have filled: its parts would become rows of the output."""
+    about = folder.lstat()
+    is_ours = stat.S_ISDIR(about.st_mode) and about.st_uid == os.geteuid()
+    if not is_ours or about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise InputError(
+            f"--output: expected {folder}, where finished batches are kept, to be a folder of this "
+            "user to which nobody else may write; found another. Delete it, or choose another name."
+        )
+
+
+def _remove(folder: Path, of_others: bool) -> None:
+    """Delete what is unfinished, others' parts if wanted, and the folder if it is empty."""
+    parts = [path for path in folder.iterdir() if of_others and _PART.fullmatch(path.name)]
+    for path in [folder / "unfinished", *parts]:
         path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         folder.rmdir()
