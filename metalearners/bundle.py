@@ -56,12 +56,15 @@ class Bundle:
         Plain values for a reader of the model. When a bundle is loaded, its ``versions`` are
         compared with the installed ones; ``quantiles`` of the training estimates, by column, are
         what percentiles go by.
+    digest : str
+        Of a loaded bundle as it is stored, whoever signed it.
     """
 
     learners: Mapping[str, MetaLearner]
     arms: list[Any]
     schema: Schema | None
     about: Mapping[str, Any]
+    digest: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "arms", [_plain(label) for label in self.arms])
@@ -226,7 +229,7 @@ class Bundle:
             if isinstance(learner, MetaLearner):  # unless a forged bundle holds anything else
                 use_all_cores(learner.overall_models())
         _warn_of_versions(manifest["about"].get("versions", {}), folder)
-        return cls(learners, manifest["arms"], schema, manifest["about"])
+        return cls(learners, manifest["arms"], schema, manifest["about"], _digest(manifest))
 
 
 def _plain(label: Any) -> Any:
@@ -293,11 +296,6 @@ def sign(folder: str | Path, signing_key: bytes) -> None:
     for file in manifest["files"]:
         _verified(folder / Path(file).name, file, manifest)
     _write_manifest(folder, manifest, signing_key)
-
-
-def stored_digest(folder: str | Path, signing_key: bytes = b"") -> str:
-    """Digest of a stored bundle, whoever signed it; errors as for `Bundle.load`."""
-    return _digest(_manifest(Path(folder) / _MANIFEST, signing_key))
 
 
 def _write_manifest(folder: Path, manifest: Mapping[str, Any], signing_key: bytes) -> None:

@@ -26,8 +26,8 @@ def opened_model(reference: str, output: Path, location: str) -> Iterator[tuple[
     Raises InputError if there is none.
     """
     if not split(reference)[1]:
-        run = find_run(reference, output)
-        yield run.resolve().name, run / "model"  # of a link, the run it shows
+        run = find_run(reference, output).resolve()  # a link may lead to another run soon
+        yield run.name, run / "model"
         return
     models, run_name = open_registry(location, "--registry").find(reference)
     with models.folder(run_name) as folder:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import pandas as pd
 
 from flows.config.files import check_file
 from flows.errors import InputError
-from flows.fitting.cache import signing_key
 from flows.inputs.batches.source import Batches, RowBatch, open_batches
 from flows.inputs.places import find_files
 from flows.inputs.source import IN_MEMORY
@@ -22,7 +22,7 @@ from flows.scoring.model import Prepared, Scorer
 from flows.scoring.outputs import OUTPUTS, Output
 from flows.scoring.parts import Part, Parts, parts_beside
 from flows.scoring.seen import Seen
-from metalearners.bundle import stored_digest, versions
+from metalearners.bundle import versions
 
 T = TypeVar("T")
 _LOCAL = ("file://", "local://")  # URLs of files of this machine
@@ -56,12 +56,7 @@ def score_file(model: Path, source: str, output: Path, strict: bool = False) -> 
     _check_apart(output, source)
     with _refusing(source):
         scoring = Scoring.open(model, source, strict)
-        made_of = {
-            **scoring.made_of,
-            "model": stored_digest(model, signing_key()),
-            "as": kind.__name__,
-        }
-        with parts_beside(output, made_of) as parts:
+        with parts_beside(output, {**scoring.made_of, "as": kind.__name__}) as parts:
             seen = _write(scoring, kind, parts)
             scoring.check_unchanged()
             os.replace(parts.unfinished, output)
@@ -112,7 +107,7 @@ class Scoring:
     rows: Batches
     source: str
     kinds: dict[str, str]
-    identity: dict[str, str]
+    identity: dict[str, dict[str, str]]
 
     @classmethod
     def open(
@@ -138,14 +133,21 @@ class Scoring:
 
     @property
     def made_of(self) -> dict[str, Any]:
-        """What estimates depend on besides the model."""
+        """What estimates depend on; of rows that may change unseen, each scoring's is another."""
         return {
+            "model": self.scorer.bundle.digest,
             "rows": self.identity,
+            "once": "" if self._shows_changes else uuid4().hex,
             "kinds": self.kinds,
             "size": self.size,
             "strict": self.scorer.strict,
             "versions": {**versions(), **{n: version(n) for n in ("pyarrow", "uplift-flows")}},
         }
+
+    @property
+    def _shows_changes(self) -> bool:
+        """Whether more than its size tells that a file has changed."""
+        return all(set(about) - {"size"} for about in self.identity.values())
 
     def batches(
         self, is_wanted: Callable[[int], bool] = lambda number: True

@@ -112,7 +112,7 @@ class Scorer:
         self.schema.check_names(names)
 
         def label(name: str) -> str:
-            return self.data.read.types.get(name, LABEL)
+            return self.asked.of_columns.get(name, LABEL)
 
         kinds = {feature.name: _kind_of(feature) for feature in self.schema.features}
         for name in self._design:

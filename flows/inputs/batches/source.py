@@ -21,6 +21,12 @@ from flows.inputs.formats.text_files import Asked
 from flows.inputs.source import FileSource, FrameSource, open_files
 from flows.messages.progress import Steps
 
+# Names that file systems have for what changes when a file does. None is of its last reading.
+_MARKS = (
+    *("mtime", "created", "modified", "modify", "last_modified", "LastModified", "Last-Modified"),
+    *("ETag", "etag", "CRC", "Content-MD5", "Digest"),
+)
+
 
 @dataclass(frozen=True)
 class RowBatch:
@@ -140,7 +146,7 @@ class Batches(Source):
 
     @property
     @abstractmethod
-    def identity(self) -> dict[str, str]:
+    def identity(self) -> dict[str, dict[str, str]]:
         """What changes when the rows do, by file."""
 
     @abstractmethod
@@ -165,7 +171,7 @@ class FrameBatches(Batches, FrameSource):
     """A data frame in memory."""
 
     @property
-    def identity(self) -> dict[str, str]:
+    def identity(self) -> dict[str, dict[str, str]]:
         """Nothing: rows in memory have no place where they may change."""
         return {}
 
@@ -184,11 +190,15 @@ class FileBatches(Batches, FileSource):
     """Files of one format, whose rows follow each other."""
 
     @property
-    def identity(self) -> dict[str, str]:
-        """Digests of each file's place, size and time of its last change."""
+    def identity(self) -> dict[str, dict[str, str]]:
+        """The size of each file, and what else its file system says that changes with it."""
         with reading(self._source):
             self._place.filesystem.invalidate_cache()
-            return {file: self._place.filesystem.ukey(file) for file in self._place.files}
+            infos = {file: self._place.filesystem.info(file) for file in self._place.files}
+        return {
+            file: {name: str(info[name]) for name in ("size", *_MARKS) if info.get(name)}
+            for file, info in infos.items()
+        }
 
     def _types(self, kinds: Mapping[str, str]) -> dict[str, pa.DataType]:
         in_files = self._in_files(kinds)

@@ -6,8 +6,12 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 import warnings
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import fsspec
@@ -17,12 +21,14 @@ import pytest
 from fsspec import AbstractFileSystem
 
 from flows.errors import InputError
-from flows.scoring import files, score_file, score_rows
+from flows.launch.models import opened_model
+from flows.scoring import files, parts, score_file, score_rows
 from flows.scoring.model import Scorer
 from flows.scoring.parts import parts_beside
+from metalearners.bundle import Bundle
 from tests.flows.scoring.conftest import N, rows
 
-pytestmark = pytest.mark.filterwarnings("ignore:day. its dates are read")
+pytestmark = pytest.mark.filterwarnings("ignore:(day|at). its dates are read")
 HIDDEN = Path(".scores.csv.parts")
 
 
@@ -132,7 +138,7 @@ def test_the_last_row_is_refused_before_any_output_appears(model, monkeypatch, f
 # Processes that end, and others
 
 
-def interrupted(model, monkeypatch, after=4):
+def interrupted(model, monkeypatch, after=4, source="new.csv"):
     """Leave the parts of a scoring that failed after some batches."""
     score, done = Scorer.score, []
 
@@ -145,7 +151,7 @@ def interrupted(model, monkeypatch, after=4):
     with monkeypatch.context() as patched:
         patched.setattr(Scorer, "score", fail)
         with pytest.raises(OSError, match="gone"):
-            score_file(model, "new.csv", Path("scores.csv"))
+            score_file(model, source, Path("scores.csv"))
     assert not Path("scores.csv").exists()
     assert len(list(HIDDEN.glob("*.part"))) == after
 
@@ -155,14 +161,20 @@ def expected(model):
     return Path("expected.csv").read_bytes()
 
 
+def without_one_learner(model):
+    bundle = Bundle.load(model)
+    replace(bundle, learners={"TLearner": bundle.learners["TLearner"]}).save(model)
+
+
 CHANGES = {
     "nothing": (lambda model: None, 1),
     "a damaged part": (lambda model: damage(HIDDEN / "2.part"), 2),
+    "what a part has seen": (lambda model: edit(HIDDEN / "2.part", '"rows": 25', '"rows": 24'), 2),
     "a part of another batch": (lambda model: copy(HIDDEN / "1.part", HIDDEN / "2.part"), 2),
-    "a row": (lambda model: edit("new.csv"), 5),
+    "a row": (lambda model: edit("new.csv", "00003", "x0003"), 5),
     "the time of the rows": (lambda model: os.utime("new.csv", (1, 1)), 5),
     "the size of batches": (lambda model: setattr(files, "_MOST_ROWS", 30), 4),
-    "the model": (lambda model: edit(model / "manifest.json"), None),
+    "the model": (without_one_learner, 5),
 }
 
 
@@ -176,9 +188,10 @@ def copy(path, other):
     other.write_bytes(path.read_bytes())
 
 
-def edit(path):
+def edit(path, old, new):
     text = Path(path).read_text()
-    Path(path).write_text(text.replace("00003", "x0003").replace('"digest": "', '"digest": "0'))
+    assert old in text
+    Path(path).write_text(text.replace(old, new))
 
 
 @pytest.mark.parametrize(("change", "n_scored"), CHANGES.values(), ids=list(CHANGES))
@@ -192,10 +205,6 @@ def test_whole_parts_of_the_same_scoring_are_used_again(
     interrupted(model, monkeypatch)
     monkeypatch.setattr(files, "_MOST_ROWS", 25)  # a change may set it
     change(model)
-    if n_scored is None:
-        with pytest.raises(InputError, match="damaged"):
-            score_file(model, "new.csv", Path("scores.csv"))
-        return
     wanted = expected(model)
     scored.clear()
     score_file(model, "new.csv", Path("scores.csv"))
@@ -203,6 +212,66 @@ def test_whole_parts_of_the_same_scoring_are_used_again(
     assert Path("scores.csv").read_bytes() == wanted
     assert len(scored) == n_scored
     assert not HIDDEN.exists()
+
+
+def test_a_row_id_of_dates_is_read_as_dates(model, tmp_path):
+    bundle = Bundle.load(model)
+    config = bundle.about["config"]
+    read = {**config["data"]["read"], "dates": ["day", "at"]}
+    data = {**config["data"], "row_id": "at", "read": read}
+    about = {**bundle.about, "config": {**config, "data": data}}
+    replace(bundle, about=about).save(tmp_path / "model")
+    frame = new_rows().assign(at=lambda rows: rows["day"])
+    days = score_rows(tmp_path / "model", frame)["at"]
+    assert [str(day)[:10] for day in days[:13]] == [f"2024-01-{n:02}" for n in range(1, 14)]
+
+
+def test_the_model_of_the_latest_run_stays_the_same_while_it_is_used(tmp_path):
+    for run in ("one", "two"):
+        (tmp_path / run).mkdir()
+        (tmp_path / run / "summary.json").write_text("{}")
+    (tmp_path / "latest").symlink_to("one")
+    with opened_model("latest", tmp_path, "") as (name, folder):
+        (tmp_path / "latest").unlink()
+        (tmp_path / "latest").symlink_to("two")
+        assert (name, folder.resolve()) == ("one", tmp_path / "one" / "model")
+
+
+class Server(SimpleHTTPRequestHandler):
+    """The files of the working folder, with the time of their last change if it is known."""
+
+    dates = True
+
+    def send_header(self, keyword, value):
+        if self.dates or keyword != "Last-Modified":
+            super().send_header(keyword, value)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server(tmp_path):
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Server, directory=tmp_path)) as server:
+        threading.Thread(target=server.serve_forever).start()
+        yield f"http://127.0.0.1:{server.server_port}/new.csv"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("dates", "is_changed", "n_scored"), [(True, False, 1), (True, True, 5), (False, False, 5)]
+)
+def test_parts_of_rows_of_a_server_are_used_if_it_shows_that_none_changed(
+    model, monkeypatch, scored, in_fives, server, dates, is_changed, n_scored
+):
+    monkeypatch.setattr(Server, "dates", dates)
+    new_rows().to_csv("new.csv", index=False)
+    interrupted(model, monkeypatch, source=server)
+    if is_changed:
+        os.utime("new.csv", (1, 1))
+    scored.clear()
+    score_file(model, server, Path("scores.csv"))
+    assert len(scored) == n_scored
 
 
 def test_strict_scoring_uses_no_parts_of_another(model, monkeypatch, scored, in_fives):
@@ -291,6 +360,44 @@ def test_rows_that_change_while_they_are_scored_are_refused(model, monkeypatch, 
     with pytest.raises(InputError, match=r"the files of new\.csv have changed"):
         score_file(model, "new.csv", Path("scores.csv"))
     assert [path.name for path in Path().iterdir()] == ["new.csv"]
+
+
+FOREIGN = {
+    "a link": lambda: (Path("mine").mkdir(), HIDDEN.symlink_to("mine")),
+    "a file": HIDDEN.touch,
+    "a folder that others may write to": lambda: (HIDDEN.mkdir(), HIDDEN.chmod(0o770)),
+}
+
+
+@pytest.mark.parametrize("make", FOREIGN.values(), ids=list(FOREIGN))
+def test_parts_that_others_may_have_made_are_refused(model, make):
+    new_rows().to_csv("new.csv", index=False)
+    make()
+    with pytest.raises(InputError, match=r"^--output: .*nobody else may write.*Delete it"):
+        score_file(model, "new.csv", Path("scores.csv"))
+    assert os.path.lexists(HIDDEN)
+
+
+def test_the_folder_of_parts_is_private_and_no_other_file_in_it_is_deleted():
+    with parts_beside(Path("scores.csv"), {}):
+        assert HIDDEN.stat().st_mode & 0o077 == 0
+        names = ["0.part", f".0.part.{'0' * 32}.tmp", "my.part", ".my.part.tmp"]
+        for name in names:
+            (HIDDEN / name).touch()
+    assert {path.name for path in HIDDEN.iterdir()} == {"my.part", ".my.part.tmp"}
+
+
+def test_a_folder_of_parts_that_is_removed_before_it_is_locked_is_made_again(monkeypatch):
+    lock, removed = parts.locking, []
+
+    def remove_first(path):
+        if not removed:
+            removed.append(path.rmdir())
+        return lock(path)
+
+    monkeypatch.setattr(parts, "locking", remove_first)
+    with parts_beside(Path("scores.csv"), {}):
+        assert HIDDEN.is_dir()
 
 
 def test_a_second_scoring_to_the_same_file_is_refused(model):
