@@ -239,9 +239,12 @@ ParallelismRule = Annotated[
 ]
 
 
+_OF_DATE = "Logical date of the run, such as 2026-11-01; empty: the scheduled time, or now"
 LogicalDate = Annotated[
     Annotated[str, BeforeValidator(check_date)] | None,
-    described("Logical date of the run, such as 2026-11-01; empty: the scheduled time, or now"),
+    described(_OF_DATE),
+    # A form would show a tab for null; an empty field is left out.
+    WithJsonSchema({"type": "string", "description": _OF_DATE}),
 ]
 
 

@@ -59,6 +59,7 @@ def test_no_field_of_the_form_is_null_or_without_a_name_and_words():
             assert resolved(field)["title"]
             assert resolved(field).get("description") or name.endswith("model")
     for name, field in SCHEMA["properties"].items():
+        assert {"type": "null"} not in list(parts(field))
         assert field["title"] == name
         assert resolved(field)["description"]
 
