@@ -58,7 +58,7 @@ def uplift_tune(
     budget_seconds: Annotated[float, described("Seconds that measuring may take")] = 120.0,
     name: Annotated[str, described("Name of the job that repeats")] = DEFAULT_NAME,
     share_bins: ShareBins = True,
-    date: LogicalDate = None,
+    date: LogicalDate = "",  # as Prefect's API takes no null for a text
     schedule: SkipJsonSchema[ScheduleConfig | None] = None,
     registry: RegistryConfig = RegistryConfig(),
     watch: WatchConfig = WatchConfig(),

@@ -82,7 +82,7 @@ def uplift_run(
     refresh: Annotated[bool, described("Fit again what the cache has")] = False,
     name: Annotated[str, described("Name of the job that repeats")] = DEFAULT_NAME,
     share_bins: ShareBins = True,
-    date: LogicalDate = None,
+    date: LogicalDate = "",  # as Prefect's API takes no null for a text
     schedule: SkipJsonSchema[ScheduleConfig | None] = None,
     registry: RegistryConfig = RegistryConfig(),
     watch: WatchConfig = WatchConfig(),

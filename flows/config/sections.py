@@ -241,7 +241,8 @@ ParallelismRule = Annotated[
 
 _OF_DATE = "Logical date of the run, such as 2026-11-01; empty: the scheduled time, or now"
 LogicalDate = Annotated[
-    Annotated[str, BeforeValidator(check_date)] | None,
+    str | None,
+    BeforeValidator(check_date),
     described(_OF_DATE),
     # A form would show a tab for null; an empty field is left out.
     WithJsonSchema({"type": "string", "description": _OF_DATE}),

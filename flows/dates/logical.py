@@ -10,9 +10,9 @@ _CRON = re.compile(r"\S+( \S+){4,5}")
 
 
 def check_date(value: object) -> object:
-    """A date or a moment as ISO 8601 writes it, or a ValueError; None stays."""
-    if value is None:
-        return value
+    """A date or a moment as ISO 8601 writes it, or a ValueError; none for an empty text."""
+    if value is None or value == "":
+        return None
     try:
         return _text(datetime.fromisoformat(str(value)) if isinstance(value, str) else None)
     except ValueError:

@@ -89,4 +89,4 @@ def test_a_date_is_of_the_zone_of_the_schedule():
     assert at.at(datetime.now().astimezone()) == at
     assert config("2026-11-01T23:30Z").window.date == datetime(2026, 11, 2, 0, 30)
     assert config("2026-11-02").window.date == datetime(2026, 11, 2)
-    assert config(None).window is None
+    assert config(None).window is config("").window is None
