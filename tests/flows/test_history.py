@@ -70,7 +70,9 @@ def on_terminal(*words, width=80):
     outer, inner = pty.openpty()
     fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
     command = [sys.executable, "-m", "flows.cli", *words]
-    environment = {**os.environ, "TERM": "xterm"}
+    # pytest's workers have widths of their own.
+    own = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    environment = {**own, "TERM": "xterm"}
     process = subprocess.Popen(command, stdout=inner, stderr=inner, env=environment)
     os.close(inner)
     shown = b""

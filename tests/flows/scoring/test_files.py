@@ -431,9 +431,9 @@ def test_a_scoring_killed_ten_times_is_that_of_no_kill(model, ending):
     while not output.exists() or hidden.exists():  # it may be killed before it has cleaned up
         child = subprocess.Popen([sys.executable, "-c", SCORE, str(model), str(output)])
         if kills < 10:
-            time.sleep(
-                drawn.uniform(0.5 * most, 0.8 * most) if kills < 3 else drawn.uniform(0, most)
-            )
+            while kills < 1 and child.poll() is None and not list(hidden.glob("*.part")):
+                time.sleep(0.01)  # the first isn't killed before it has kept a batch
+            time.sleep(drawn.uniform(0, 0.1 * most if kills < 1 else most))
             child.send_signal(signal.SIGKILL)
             kills += 1
         child.wait()
