@@ -18,7 +18,7 @@ from metalearners.evaluation import Reference
 
 FILE = "profile.json"
 _MOST_BYTES = 1 << 28
-_MOST_ROWS = 100_000  # of which distributions are kept: more rows move them by less than a percent
+_MOST_ROWS = 20_000  # of which distributions are kept: more would take as long as a fit
 _MOST_LEVELS = 1_000
 
 
