@@ -42,7 +42,7 @@ def cost(runner: str) -> float:
     from flows.fitting.parallelism import Parallelism
     from flows.fitting.result_storage import FitStorage
     from flows.fitting.workspace import workspace
-    from flows.tasks import fit
+    from flows.runs.tasks import fit
     from metalearners.base_models.rows import as_mask
     from metalearners.fits.estimator_spec import EstimatorSpec
     from metalearners.fits.unit import FitUnit

@@ -182,7 +182,7 @@ def _flow_of(asked: dict[Any, Any]) -> float:
     from flows.config.sections import CacheConfig
     from flows.fitting.parallelism import Parallelism
     from flows.fitting.workspace import workspace
-    from flows.stages import run_stage
+    from flows.runs.stages import run_stage
     from metalearners.fits.plan import plan_stage
 
     threads = Parallelism("thread", _workers(), 1, "config")
@@ -252,8 +252,8 @@ def _both_stages_as_a_flow(**config: Any) -> None:
     from flows.config.sections import CacheConfig
     from flows.fitting.parallelism import Parallelism
     from flows.fitting.workspace import workspace
-    from flows.runs import Run
-    from flows.schedule import fit_learners
+    from flows.runs.course import fit_learners
+    from flows.runs.records import Run
 
     threads = Parallelism("thread", _workers(), 1, "config")
 

@@ -220,8 +220,8 @@ def by_flow(study: Study, address: str, slots: int) -> float:
 
     from flows.config.sections import CacheConfig
     from flows.fitting.workspace import workspace
-    from flows.runs import Run
-    from flows.schedule import fit_learners
+    from flows.runs.course import fit_learners
+    from flows.runs.records import Run
 
     parallelism = Parallelism("dask", slots, 1, "config", address=address)
 

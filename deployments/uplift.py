@@ -11,7 +11,7 @@ from prefect.types.entrypoint import EntrypointType
 from flows import uplift_run, uplift_tune
 from flows.config.reading import load_config
 from flows.config.sections import Config
-from flows.uplift import EXAMPLE
+from flows.runs.making import EXAMPLE
 
 CONFIGS = Path(str(files("deployments"))) / "configs"
 

@@ -32,11 +32,11 @@ from flows.config.sections import (
 from flows.config.values import ClipRule, ShareBins
 from flows.errors import InputError
 from flows.fitting.profiles import keep_profile, shape_of
-from flows.loading import Prepared, load, with_body
 from flows.messages import progress
 from flows.messages.limits import shown
-from flows.recurring import scheduled_time
 from flows.report import plots
+from flows.runs.loading import Prepared, load, with_body
+from flows.runs.recurring import scheduled_time
 from flows.server.cancellation import interruptible
 from flows.server.running import tracked
 from flows.tuning.trials import name_of, tune

@@ -32,7 +32,7 @@ from flows.launch.display import progress_display
 from flows.messages import progress
 from flows.messages.outcome import cache_warning, outcome_lines, registry_warning
 from flows.messages.output import make_lossy, say, show
-from flows.runs import link_of
+from flows.runs.records import link_of
 from flows.server import environment, interruption
 from metalearners.cache.regular_files import write_whole
 

@@ -12,7 +12,7 @@ from flows.config.files import write_json
 from flows.errors import TRACEBACK_VARIABLE, InputError
 from flows.messages.output import check_output, say
 from flows.messages.secrets import without_secrets
-from flows.runs import interrupted
+from flows.runs.records import interrupted
 
 
 @contextlib.contextmanager

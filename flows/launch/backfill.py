@@ -19,8 +19,8 @@ from flows.launch.start import launch
 from flows.messages.limits import shown
 from flows.messages.output import say
 from flows.messages.secrets import without_secrets
-from flows.recurring import alone, finished
-from flows.runs import interrupted
+from flows.runs.records import interrupted
+from flows.runs.recurring import alone, finished
 
 _MOST = 10_000  # dates of a call
 

@@ -15,7 +15,6 @@ from flows.config.reading import load_config
 from flows.errors import InputError
 from flows.launch.display import add_row, cell
 from flows.messages.output import say, show
-from flows.recurring import history
 from flows.report.history.points import (
     History,
     arms_of,
@@ -24,6 +23,7 @@ from flows.report.history.points import (
     effect_of,
     ranking_of,
 )
+from flows.runs.recurring import history
 from metalearners.cache.regular_files import write_whole
 
 _GAP = 2  # spaces between columns

@@ -14,7 +14,7 @@ from flows.registry.models import Models, check_bundle
 from flows.registry.places import Registry, made_registry, open_registry, split
 from flows.registry.records import Event
 from flows.report.past_runs import read_summary
-from flows.runs import find_run
+from flows.runs.records import find_run
 
 _DONE = "done"  # status of a run whose learners all have a model
 

@@ -18,7 +18,7 @@ from flows.inputs.formats.frames import check_rows
 from flows.messages.outcome import outcome_lines
 from flows.messages.output import plain
 from flows.report.past_runs import read_summary
-from flows.runs import find_run
+from flows.runs.records import find_run
 from flows.scoring import score_rows
 from metalearners.bundle import Bundle
 

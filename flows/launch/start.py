@@ -21,7 +21,7 @@ from flows.config.sections import Config
 from flows.errors import InputError
 from flows.messages import progress
 from flows.messages.output import say
-from flows.runs import interrupted, record_failure
+from flows.runs.records import interrupted, record_failure
 from flows.server import environment, interruption, prefect_patches
 from flows.server.connection import answers, connect, ui_address, wait_for
 from flows.server.environment import STATE_FOLDER, state_folder
@@ -76,7 +76,7 @@ def data_told(frame: Any = None) -> Iterator[None]:
     try:
         yield
     except ConfigError as refused:
-        from flows.loading import told_with_data  # slow, as it reads data
+        from flows.runs.loading import told_with_data  # slow, as it reads data
 
         raise told_with_data(refused, frame) from None
 
@@ -96,7 +96,7 @@ def _run(config: Config, module: str, quiet: bool, frame: Any = None, **argument
         with ThreadPoolExecutor(1) as aside:
             address = aside.submit(lambda: None if within else connect())
             import flows.report.page  # noqa: F401 - slow, so before the clock of a run starts
-            from flows.loading import prepare
+            from flows.runs.loading import prepare
 
             prepared = prepare(config, frame)
             loaded = time.perf_counter()

@@ -16,10 +16,10 @@ from prefect.logging.handlers import APILogWorker
 from prefect.settings import PREFECT_CLIENT_CSRF_SUPPORT_ENABLED
 from websockets.asyncio.client import ClientConnection
 
-from flows import artifacts
 from flows.config.reading import parse_config
 from flows.inputs.study import load_study
 from flows.launch.start import launch
+from flows.runs import artifacts
 from flows.server import cancellation
 from tests.conftest import Ran, small_frame, small_settings
 from tests.counting import count_lightgbm

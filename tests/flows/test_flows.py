@@ -185,7 +185,7 @@ def test_a_passing_fault_is_tried_again_and_counted(run, settings, tmp_path, fau
 def test_a_lasting_fault_fails_the_run_at_once_and_keeps_what_was_fitted(
     run, settings, tmp_path, faulty
 ):
-    from flows.runs import list_runs
+    from flows.runs.records import list_runs
 
     good = dict(settings["models"]["treatment"])
     settings["models"]["treatment"] = {"estimator": "tests.faulty.NeverFits"}

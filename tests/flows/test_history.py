@@ -21,9 +21,9 @@ from hypothesis import settings as hypothesis_settings
 
 from flows.config.reading import parse_config
 from flows.launch.backfill import backfill
-from flows.recurring import history
 from flows.report.history.page import render, sections_of
 from flows.report.history.points import MOST_RUNS, History, date_of, history_of
+from flows.runs.recurring import history
 from tests.acceptance.test_run_page import artifacts
 from tests.conftest import small_frame, small_settings, write_config
 from tests.flows.cli.test_past_runs import _json, places

@@ -15,7 +15,7 @@ from flows.dates.logical import moment_of
 from flows.errors import InputError
 from flows.inputs.study import load_study
 from flows.launch.backfill import backfill, dates_between
-from flows.recurring import due, fire_times
+from flows.runs.recurring import due, fire_times
 from tests.conftest import write_config
 
 MONTHS = ["2026-01", "2026-02", "2026-03"]

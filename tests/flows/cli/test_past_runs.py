@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from flows.cli import commands, exits
 from flows.errors import InputError
 from flows.launch.display import runs_table
-from flows.runs import Run, find_run, find_summary, list_runs, whole_folder
+from flows.runs.records import Run, find_run, find_summary, list_runs, whole_folder
 
 NAME = "20260101-000000-x"
 GOOD = {

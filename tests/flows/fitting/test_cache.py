@@ -835,7 +835,7 @@ def test_warnings_are_for_what_was_wrong():
 
 _JUMP = """
 import datetime, sys, time
-import flows.runs
+import flows.runs.records
 real, begun = time.time, time.monotonic()
 def moved():
     return -3600.0 if {late} and time.monotonic() - begun > {after} else {offset}
@@ -844,7 +844,7 @@ class Clock(datetime.datetime):
     def now(cls, tz=None):
         return super().now(tz) + datetime.timedelta(seconds=moved())
 time.time = lambda: real() + moved()
-flows.runs.datetime = Clock
+flows.runs.records.datetime = Clock
 from flows.cli.commands import main
 sys.argv = ["uplift", "run", "config.yaml", *{arguments}]
 main()

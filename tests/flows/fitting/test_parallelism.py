@@ -37,7 +37,7 @@ from flows.config.sections import ParallelismConfig
 from flows.fitting.parallelism import Parallelism, as_asked, choose, cut_down, work_of
 from flows.fitting.profiles import find_profile, keep_profile, path_of, shape_of
 from flows.launch.display import settings_table
-from flows.loading import load
+from flows.runs.loading import load
 from flows.tuning.measure import Measured
 from flows.tuning.sample import on_rows
 from flows.tuning.trials import busy_note, compare

@@ -34,8 +34,8 @@ from flows.inputs.models import resolve
 from flows.inputs.source import open_source
 from flows.inputs.study import load_study
 from flows.launch import start
-from flows.loading import load
-from flows.runs import find_run
+from flows.runs.loading import load
+from flows.runs.records import find_run
 from flows.scoring import score_file
 from flows.scoring.outputs import JsonLines
 from metalearners.bundle import Bundle

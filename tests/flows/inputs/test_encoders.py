@@ -10,10 +10,10 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 import flows
-from flows import loading
 from flows.config.reading import parse_config
 from flows.errors import InputError
 from flows.inputs.features import as_features, dates_of
+from flows.runs import loading
 from metalearners.data.schema import Schema, SchemaError
 
 LINEAR = {"estimator": "sklearn.linear_model.LinearRegression"}

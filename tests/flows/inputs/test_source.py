@@ -21,7 +21,7 @@ from flows.errors import InputError
 from flows.inputs.formats.text_files import Asked
 from flows.inputs.room import least_bytes
 from flows.inputs.source import open_source
-from flows.runs import peak_rss_bytes
+from flows.runs.records import peak_rss_bytes
 from metalearners.workers.auto import Machine
 
 TABLE = pd.DataFrame(

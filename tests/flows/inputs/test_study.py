@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from flows import loading
 from flows.config.reading import parse_config
 from flows.errors import InputError
+from flows.runs import loading
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from flows.config.reading import parse_config
 from flows.errors import InputError
 from flows.inputs.places import DATA_ROOTS_VARIABLE
 from flows.launch.start import _check_served
-from flows.loading import check_folders
 from flows.messages.outcome import outcome_lines
+from flows.runs.loading import check_folders
 
 REGISTRY = Path(".uplift/registry")
 

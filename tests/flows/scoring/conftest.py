@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from flows.config.reading import parse_config
-from flows.loading import load
+from flows.runs.loading import load
 from metalearners.bundle import Bundle
 
 N = 120

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from flows.cli.commands import app
 from flows.errors import InputError
-from flows.runs import list_runs
+from flows.runs.records import list_runs
 from flows.server.environment import prepare, state_folder
 from metalearners import TLearner
 from metalearners.bundle import Bundle, BundleError, sign

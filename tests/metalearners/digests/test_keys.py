@@ -206,7 +206,7 @@ def planned(api, settings):
     """Keys of the first stage of settings, as a run would plan them."""
     from flows.config.reading import parse_config
     from flows.fitting.regressions import ask_nuisances
-    from flows.loading import load
+    from flows.runs.loading import load
 
     def keys(**changes):
         study = load(parse_config(settings | changes))

@@ -16,7 +16,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from flows.config.reading import load_config, parse_config
 from flows.errors import InputError
 from flows.fitting.regressions import ask_nuisances
-from flows.loading import load
+from flows.runs.loading import load
 from flows.scoring import score_file
 from metalearners import DRLearner, RLearner
 from metalearners.bundle import Bundle

@@ -20,7 +20,7 @@ from flows.errors import Faults, InputError
 from flows.inputs.places import check_allowed
 from flows.inputs.rows import read_columns, rows_of
 from flows.inputs.source import IN_MEMORY, open_source
-from flows.loading import told_with_data
+from flows.runs.loading import told_with_data
 from metalearners.workers.auto import Machine
 from tests.conftest import free_port
 

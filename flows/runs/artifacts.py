@@ -19,7 +19,7 @@ from prefect.artifacts import (
 from prefect.client.schemas.actions import ArtifactUpdate
 
 from flows.messages.progress import describe, listening
-from flows.runs import COUNTS, Run
+from flows.runs.records import COUNTS, Run
 
 _EVERY_SECONDS = 2.0  # an update costs the server some 15 ms
 _FITTING = ("nuisance", "treatment")

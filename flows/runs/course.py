@@ -13,8 +13,8 @@ from flows.fitting.regressions import (
 )
 from flows.fitting.workspace import Workspace
 from flows.inputs.study import Study
-from flows.runs import Run
-from flows.stages import Counts, run_stage
+from flows.runs.records import Run
+from flows.runs.stages import Counts, run_stage
 from metalearners._typing import Name
 from metalearners.fits.crossfit import CrossFit
 from metalearners.fits.plan import Plan, plan_stage

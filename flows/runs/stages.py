@@ -13,8 +13,8 @@ from flows.errors import FitError
 from flows.fitting.result_storage import FitStorage
 from flows.fitting.workspace import Workspace, find_workspace
 from flows.messages import progress
+from flows.runs.tasks import fit
 from flows.server.prefect_patches.prompt_task_runner import PromptTaskRunner
-from flows.tasks import fit
 from metalearners._typing import Name, Ref
 from metalearners.fits.crossfit import CrossFit
 from metalearners.fits.execute import run_plan

@@ -3,6 +3,7 @@
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -12,6 +13,7 @@ from flows.config.reading import parse_config
 from flows.errors import LearnersFailedError
 from flows.fitting.sharing import Sharing
 from flows.launch.start import parameters
+from flows.runs import making
 from flows.server.prefect_patches.prompt_task_runner import PromptTaskRunner
 from tests.conftest import Ran
 from tests.faulty import Together
@@ -128,18 +130,18 @@ def test_a_retry_of_the_parent_finds_each_learner_s_own_stages(five, api, monkey
             raise OSError("not yet")
         return judged(*arguments)
 
-    judged = uplift.evaluate
+    judged = making.evaluate
     retried = uplift.uplift_run.with_options(retries=1, retry_delay_seconds=0)
     with monkeypatch.context() as changed:
-        changed.setattr(uplift, "evaluate", evaluate)
-        ran = Ran(uplift.Path(retried(**parameters(parse_config(five)))))
+        changed.setattr(making, "evaluate", evaluate)
+        ran = Ran(Path(retried(**parameters(parse_config(five)))))
     _, stages = stages_of(api, ran)
 
     assert len(tries) == 2
     assert ran.fits["executed"] == 0  # all of them were kept
     assert {stage["state_type"] for stage in stages} == {"COMPLETED"}
     again = uplift.uplift_run(**parameters(parse_config(five)))
-    expected = Ran(uplift.Path(again))
+    expected = Ran(Path(again))
     pd.testing.assert_frame_equal(ran.estimates, expected.estimates, check_exact=True)
 
 

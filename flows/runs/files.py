@@ -1,0 +1,98 @@
+"""What a finished run writes: its files, its place among models and runs, its summary."""
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from prefect import get_run_logger
+
+from flows.fitting.cache import cache_facts, signing_key
+from flows.fitting.parallelism import Parallelism
+from flows.fitting.workspace import Workspace
+from flows.inputs.study import Study
+from flows.messages.outcome import registry_warning
+from flows.messages.secrets import without_secrets
+from flows.registry.registering import register_run
+from flows.report.history.page import render as render_history
+from flows.report.history.page import sections_of as sections_of_history
+from flows.report.page import render, sections_of
+from flows.report.results import Results
+from flows.report.summary import summary_of
+from flows.runs.records import Run, peak_rss_bytes
+from flows.runs.recurring import history
+
+_PACKAGES = ("prefect", "lightgbm", "scikit-learn", "numpy", "pandas", "pyarrow")
+
+
+def write_files(
+    folder: Path, run: Run, study: Study, results: Results, chosen: Parallelism
+) -> dict[str, Any]:
+    """Write a run's files but its summary; what the report shows."""
+    results.estimates.to_parquet(folder / "estimates.parquet", index=False)
+    (folder / "config.yaml").write_text(study.config.to_yaml(), encoding="utf-8")
+    results.bundle.save(folder / "model", signing_key())
+    facts = {**run.facts(), **_measured(run, chosen)}
+    sections = sections_of(study, results, facts)
+    (folder / "report.html").write_text(render(sections), encoding="utf-8")
+    return sections
+
+
+def write_history(folder: Path, run: Run, summary: dict[str, Any]) -> dict[str, Any] | None:
+    """Write the page on the runs of the same name; what it shows, None without earlier runs.
+
+    Parameters
+    ----------
+    summary : dict
+        That of the run, as far as it has come.
+    """
+    try:
+        found = history(run.config_name, run.output, ending=[summary])
+        if len(found.points) < 2:
+            return None
+        sections = sections_of_history(found)
+        (folder / "history.html").write_text(render_history(sections), encoding="utf-8")
+    except Exception as error:  # the files of earlier runs are anyone's: no reason to lose this one
+        get_run_logger().warning("The run has no history.html: %s", without_secrets(str(error)))
+        return None
+    return sections
+
+
+def found_by(study: Study, results: Results) -> dict[str, Any]:
+    """What a run found, for `summary.json`."""
+    return {"status": "partial" if study.failed else "done", **summary_of(study, results)}
+
+
+def registered(run: Run, study: Study, found: dict[str, Any], model: Path) -> dict[str, Any]:
+    """Register the model of a run, in a folder; what `summary.json` says of it."""
+    if study.failed or not study.config.registry.enabled:
+        return {}
+    about = run.name, run.logical_date, model
+    told = register_run(study.config, *about, found, is_old=run.old)
+    warning = registry_warning(told)
+    return {"model": told, **({"warnings": [*found["warnings"], warning]} if warning else {})}
+
+
+def summarize(
+    run: Run, study: Study, found: dict[str, Any], chosen: Parallelism, place: Workspace
+) -> dict[str, Any]:
+    """The content of `summary.json`, as far as the run has come."""
+    measured = {**_measured(run, chosen), "peak_rss_bytes": peak_rss_bytes()}
+    measured["cache"] = cache_facts(place.store, study.config.cache)
+    return {**run.facts(), **measured, **found}
+
+
+def _measured(run: Run, chosen: Parallelism) -> dict[str, Any]:
+    return {
+        "seconds": run.seconds,
+        "fits": run.fits,
+        "stages": run.stages,
+        "parallelism": vars(chosen),
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of what a run's numbers may depend on."""
+    packages = {name: version(name) for name in _PACKAGES}
+    return {"python": platform.python_version(), **packages, "project": version("uplift-flows")}

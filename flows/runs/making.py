@@ -1,0 +1,126 @@
+"""How a run is made, from a config to a folder; of a schedule, those that are due."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from prefect import get_run_logger, runtime
+from prefect.states import Completed
+
+from flows.config.files import write_json
+from flows.config.sections import Config
+from flows.errors import LearnersFailedError
+from flows.fitting.parallelism import Parallelism, choose, work_of
+from flows.fitting.profiles import Profile, find_profile
+from flows.fitting.regressions import expected
+from flows.fitting.workspace import workspace
+from flows.inputs.study import Study
+from flows.messages import progress
+from flows.messages.outcome import cache_warning, outcome_lines, registry_warning
+from flows.messages.secrets import without_secrets
+from flows.report.digest import effect_rows, history_pictures, pictures
+from flows.report.results import evaluate
+from flows.runs.artifacts import run_page
+from flows.runs.course import fit_learners
+from flows.runs.files import (
+    found_by,
+    registered,
+    summarize,
+    versions,
+    write_files,
+    write_history,
+)
+from flows.runs.loading import Prepared, load
+from flows.runs.records import interrupted, recorded, whole_folder
+from flows.runs.recurring import alone, due, neighbours, scheduled_time
+from flows.server.cancellation import interruptible
+from flows.watching.changes import watch as watch_rows
+from flows.watching.profile import FILE
+
+EXAMPLE = "example"  # tag of the bundled example's deployment
+_BY_SCHEDULE = "auto-scheduled"  # Prefect adds this tag where a schedule makes a run
+_OF_ITS_SCHEDULE = {EXAMPLE, _BY_SCHEDULE}
+
+
+def make_due(config: Config, refresh: bool) -> Any:
+    """Make the run, or of a schedule those that are due: each logical date once."""
+    scheduled = scheduled_time()
+    if _BY_SCHEDULE not in runtime.flow_run.tags:
+        return make(config, refresh, scheduled)
+    with alone(config, get_run_logger().warning):
+        moments = due(config, scheduled, datetime.now(UTC))
+        if not moments:
+            about = "The dates that are due have finished runs."
+            return Completed(name="Skipped", message=about)
+        for missed in moments[:-1]:
+            _make_missed(config, refresh, missed)
+        return make(config, refresh, moments[-1])
+
+
+def _make_missed(config: Config, refresh: bool, moment: datetime) -> None:
+    try:
+        make(config, refresh, moment, suffix=f"-of-{moment:%Y%m%d-%H%M%S}")
+    except Exception as error:
+        if interrupted(error):
+            raise
+        about = without_secrets(str(error))
+        get_run_logger().error("The run of the missed date %s failed: %s", moment, about)
+
+
+def make(
+    config: Config,
+    refresh: bool,
+    moment: datetime,
+    prepared: Prepared | None = None,
+    suffix: str = "",
+) -> str:
+    """Make the run of a moment, its logical date where the config has none."""
+    config = config.at(moment)
+    name, tags = f"{runtime.flow_run.name}{suffix}", set(runtime.flow_run.tags)
+    with (
+        interruptible(),
+        recorded(config, name, moment, example=tags >= _OF_ITS_SCHEDULE) as run,
+        run_page(run) as page,
+        workspace(config.cache, refresh, f"the run {name}") as place,
+    ):
+        with run.stage("load") as stage:
+            study = load(config) if prepared is None else prepared.study
+            earlier, run.old = neighbours(run)
+            watched = watch_rows(study, earlier)
+            study.warnings.extend(watched.warnings)
+            for line in watched.warnings:
+                progress.tell(f"Warning: {line}")
+            stage["seconds"] = run.earlier = 0.0 if prepared is None else prepared.seconds
+        chosen = _chosen(study)
+        with place.working(chosen):
+            fitted = fit_learners(study, place, run)
+            study = fitted.study
+            with run.stage("evaluate") as stage:
+                results = evaluate(study, fitted.fits, versions(), chosen)
+                stage |= vars(fitted.judging)
+        with whole_folder(run, latest=not study.failed) as folder:
+            with run.stage("report"):
+                sections = write_files(folder, run, study, results, chosen)
+                write_json(folder / FILE, watched.profile.model_dump(mode="json"))
+                found = {**found_by(study, results), **watched.summary()}
+                past = write_history(folder, run, summarize(run, study, found, chosen, place))
+            found |= registered(run, study, found, folder / "model")
+            summary = summarize(run, study, found, chosen, place)
+            write_json(folder / "summary.json", summary)
+        page.show_results(effect_rows(study, results, sections), pictures(study, sections))
+        if past:
+            page.show_history(history_pictures(past["effects"]["panels"]))
+    for warning in (cache_warning(summary["cache"]), registry_warning(summary.get("model", {}))):
+        if warning:
+            get_run_logger().warning(warning)
+    get_run_logger().info("\n".join(outcome_lines(summary)))
+    if study.failed:
+        raise LearnersFailedError(study.failed, run.folder, summary)
+    return str(run.folder)
+
+
+def _chosen(study: Study) -> Parallelism:
+    asked = study.config.parallelism
+    known = find_profile(study) if asked == "auto" else Profile()
+    if known.problem:
+        study.warnings.append(known.problem)
+    return choose(asked, work_of(study.dataset, expected(study)), known.best)
