@@ -219,6 +219,34 @@ def test_own_messages(both, api):
     assert "InputError: expected a column" in of_user
 
 
+UNKNOWN = """
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.flow_engine import run_flow
+@flow(name="of-one-parameter")
+def fails(model=1):
+    pass
+fails.fn.__module__ = "flows.uplift"
+with get_client(sync_client=True) as client:
+    run = client.create_flow_run(fails, parameters={"modle": 2})
+    try:
+        run_flow(fails, flow_run=run)
+    except Exception as error:
+        raised = type(error).__name__
+    state = client.read_flow_run(run.id).state
+print(json.dumps([raised, state.type, state.message]))
+"""
+
+
+@pytest.mark.slow
+def test_own_messages_of_unknown_parameters(both, api):
+    without, own = both("own_messages", UNKNOWN, PREFECT_API_URL=api)
+
+    assert without[:2] == ["SignatureMismatchError", "PENDING"]
+    said = "modle: unknown key. Did you mean 'model'? Valid here: model."
+    assert own == ["InputError", "FAILED", said]
+
+
 def told(api, run):
     """The errors in a flow run's log."""
     asked = {"logs": {"flow_run_id": {"any_": [run]}, "level": {"ge_": 40}}}
