@@ -1,8 +1,9 @@
 """Places of data: which of them this process may use, and which files lie there."""
 
+import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
@@ -17,6 +18,7 @@ from flows.errors import InputError
 from flows.messages.limits import shown
 
 DATA_ROOTS_VARIABLE = "UPLIFT_DATA_ROOTS"
+_OWN_SOURCES_VARIABLE = "UPLIFT_OWN_SOURCES"  # for the runs that `uplift serve` starts
 # Folders are separated as paths are. A colon inside a URL stands before // or a port.
 _ROOT = re.compile(r"[a-z][a-z0-9+.-]+://[^:/]*(?::\d+(?![^/:]))?[^:]*|[^:]+")
 
@@ -58,11 +60,36 @@ class Place:
     format: str
 
 
-def check_allowed(place: str) -> None:
+def limit_to_working_folder() -> None:
+    """Have this process, and those that it starts, use no other places unless they are named."""
+    os.environ.setdefault(DATA_ROOTS_VARIABLE, os.getcwd())
+
+
+def allow_own_sources(sources: Mapping[str, str]) -> None:
+    """Allow each deployment the source of its config, wherever that is, and no other deployment.
+
+    The processes that this one starts take it over, and no parameter of a run reaches it.
+
+    Parameters
+    ----------
+    sources : mapping of str
+        By the deployment's id: a name could be that of another flow's deployment too.
+    """
+    os.environ[_OWN_SOURCES_VARIABLE] = json.dumps(dict(sources))
+
+
+def check_allowed(place: str, source: str | None = None) -> None:
     """Refuse a place outside the folders, databases and URLs that the process is limited to.
 
     They are named by an environment variable, separated as paths are; a process that hasn't got
-    it may use what its user may.
+    it may use what its user may. The run of a deployment may read its config's own source too.
+
+    Parameters
+    ----------
+    place : str
+        Folder, file, database or URL.
+    source : str, optional
+        The source of data that the place is a file or a partition of, where it isn't one itself.
 
     Raises
     ------
@@ -70,20 +97,45 @@ def check_allowed(place: str) -> None:
         If the place lies outside.
     """
     roots = _ROOT.findall(os.environ.get(DATA_ROOTS_VARIABLE, ""))
-    if not roots:
-        return
-    place = place.removeprefix(SQLITE)
-    if "://" in place or "::" in place:
-        inside = any("://" in r and f"{place}/".startswith(r.rstrip("/") + "/") for r in roots)
-        inside = inside and ".." not in unquote(place).split("/") and "::" not in place
-    else:
-        path = Path(place).resolve()
-        inside = any(path.is_relative_to(Path(r).resolve()) for r in roots if "://" not in r)
-    if not inside:
+    if roots and not (_is_inside(place.removeprefix(SQLITE), roots) or _is_of_own(place, source)):
         raise InputError(
             f"Expected a place inside {', '.join(roots)}, which this deployment is limited to; "
-            f"found {place!r}. Whoever runs it can add to {DATA_ROOTS_VARIABLE}."
+            f"found {place.removeprefix(SQLITE)!r}. Whoever runs it can add to "
+            f"{DATA_ROOTS_VARIABLE}."
         )
+
+
+def _is_inside(place: str, roots: Sequence[str]) -> bool:
+    if "://" in place or "::" in place:
+        inside = any("://" in r and f"{place}/".startswith(r.rstrip("/") + "/") for r in roots)
+        return inside and ".." not in unquote(place).split("/") and "::" not in place
+    path = Path(place).resolve()
+    return any(path.is_relative_to(Path(r).resolve()) for r in roots if "://" not in r)
+
+
+def _is_of_own(place: str, source: str | None) -> bool:
+    """Whether a place is the own source of the deployment that this process runs, or part of it."""
+    own = _own_source()
+    if own is None or own != (source or place):
+        return False
+    if place == own:
+        return True
+    fixed = re.split(r"[*?[{]", own)[0]
+    if "://" in own:
+        return place.startswith(fixed.rpartition("/")[0] + "/")
+    # Links may not lead out of the folder that the source names.
+    folder = Path(own if fixed == own else f"{fixed}_").resolve()
+    return Path(place).resolve().is_relative_to(folder if fixed == own else folder.parent)
+
+
+def _own_source() -> str | None:
+    told = os.environ.get(_OWN_SOURCES_VARIABLE)
+    if not told:
+        return None
+    from prefect import runtime  # slow, and of use to the run of a deployment alone
+
+    source: str | None = json.loads(told).get(str(runtime.deployment.id))
+    return source
 
 
 def find_source(source: str, window: Window | None = None) -> tuple[Place, list[str]]:
@@ -101,8 +153,8 @@ def find_source(source: str, window: Window | None = None) -> tuple[Place, list[
         )
     parts = partitions_of(source, window)
     for part in parts:
-        check_allowed(part)
-    place, absent = _find(parts)
+        check_allowed(part, source)
+    place, absent = _find(parts, source)
     told = f"{len(absent)} of {len(parts)} partitions: {shown(', '.join(absent), 300)}"
     if place is None or (absent and window.missing == "refuse"):
         raise InputError(
@@ -120,7 +172,7 @@ def find_files(source: str) -> Place:
     InputError
         If there is none, one is empty, or they aren't of one format that can be read.
     """
-    place, _ = _find([source])
+    place, _ = _find([source], source)
     if place is None:
         raise InputError(
             f"Expected data at {source}: a file, or a folder or glob with files that end in "
@@ -129,19 +181,19 @@ def find_files(source: str) -> Place:
     return place
 
 
-def _find(sources: Sequence[str]) -> tuple[Place | None, list[str]]:
-    """The files at several places, each file once, and the places without any."""
+def _find(parts: Sequence[str], source: str) -> tuple[Place | None, list[str]]:
+    """The files at the parts of a source, each file once, and the parts without any."""
     filesystem, found = None, {}
-    for source in sources:
-        filesystem, path = fsspec.core.url_to_fs(source)
-        found[source] = _files_at(filesystem, path)
-    absent = [source for source, files in found.items() if not files]
+    for part in parts:
+        filesystem, path = fsspec.core.url_to_fs(part)
+        found[part] = _files_at(filesystem, path)
+    absent = [part for part, files in found.items() if not files]
     files = list(dict.fromkeys(file for own in found.values() for file in own))
     if filesystem is None or not files:
         return None, absent
     for file in files:
-        _check_file(filesystem, file)
-    where = sources[0] if len(sources) == 1 else f"{sources[0]} to {sources[-1]}"
+        _check_file(filesystem, file, source)
+    where = parts[0] if len(parts) == 1 else f"{parts[0]} to {parts[-1]}"
     return Place(filesystem, files, _format_of(files, where)), absent
 
 
@@ -154,9 +206,9 @@ def _files_at(filesystem: AbstractFileSystem, path: str) -> list[str]:
     return _without_hidden(matches, re.split(r"[*?[]", path)[0].rpartition("/")[0])
 
 
-def _check_file(filesystem: AbstractFileSystem, file: str) -> None:
+def _check_file(filesystem: AbstractFileSystem, file: str, source: str) -> None:
     if isinstance(filesystem, LocalFileSystem):
-        check_allowed(file)  # a link inside a folder may lead out of it
+        check_allowed(file, source)  # a link inside a folder may lead out of it
     if filesystem.size(file) == 0:
         raise InputError(f"Expected rows in {file}; the file is empty.")
 

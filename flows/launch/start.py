@@ -30,6 +30,9 @@ from metalearners.cache.file_locks import open_lock, try_lock
 
 _RECORDING_SECONDS = 2.0  # task runs reach the server in batches, one a second
 
+# Names of deployments that no config may have.
+_BUNDLED = ("uplift-run", "uplift-score", "uplift-tune", "uplift-backfill", "cache-prune")
+
 # Of the flow runs that this module starts, and their tasks: threads and tasks take contexts over.
 _is_unheard: ContextVar[bool] = ContextVar("is_unheard", default=False)
 
@@ -207,13 +210,13 @@ def serve_deployments(port: int, configs: Sequence[Path] = (), schedules: bool =
     """Bring up server and UI, and serve the deployments, of configs too, until interrupted.
 
     Runs of the deployments may read and write in the working folder only, unless the environment
-    names other places.
+    names other places. A deployment of a config may read the config's own source too.
     """
-    from flows.inputs.places import DATA_ROOTS_VARIABLE
+    from flows.inputs.places import allow_own_sources, limit_to_working_folder
 
     named = _by_name(configs)
     environment.prepare()
-    os.environ.setdefault(DATA_ROOTS_VARIABLE, str(Path.cwd()))
+    limit_to_working_folder()
     _check_served(named)
     # Two would end badly: the first to end pauses the deployments of both.
     if not try_lock(open_lock(state_folder() / "serve.lock")):  # until the process ends
@@ -235,6 +238,8 @@ def serve_deployments(port: int, configs: Sequence[Path] = (), schedules: bool =
 
     prefect_patches.apply("serve")
     served = deployments(named, schedules)
+    own = [each for each in served if each.name in named]
+    allow_own_sources({str(each.apply()): named[each.name].data.place for each in own})
     print(f"UI: {ui_address(api)}  (state in {state_folder()}; Ctrl-C ends it)")
     beside = Path(sys.executable).with_name("prefect")
     found = shutil.which("prefect") is not None or not beside.exists()
@@ -269,7 +274,7 @@ def _check_served(named: Mapping[str, Config]) -> None:
         except ValueError as error:
             raise InputError(f"{name}: schedule.cron: {error}") from None
         kept = [config.cache.storage] if config.cache.enabled else []
-        for place in (config.data.place, config.output, *kept, *config.registry.limited):
+        for place in (config.output, *kept, *config.registry.limited):
             try:
                 check_allowed(place)
             except InputError as error:
@@ -281,7 +286,7 @@ def _by_name(configs: Sequence[Path]) -> dict[str, Config]:
     named: dict[str, Config] = {}
     for path in configs:
         config = load_config(path)
-        if config.name in (*named, "uplift-run", "uplift-tune"):
+        if config.name in (*named, *_BUNDLED):
             raise InputError(
                 f"Expected configs whose names differ, as they name deployments; found "
                 f"{config.name!r} again in {path}. Give it another `name:`."
