@@ -1,25 +1,29 @@
-"""The deployments that `uplift serve` brings up; their parameters are configs."""
+"""The deployments that `uplift serve` brings up; `prefect.yaml` has them for a work pool."""
 
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
+from typing import Any, cast
 
+from prefect import Flow
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
 from prefect.schedules import Cron, Schedule
 from prefect.types.entrypoint import EntrypointType
 
-from flows import uplift_run, uplift_tune
+from flows import cache_prune, uplift_backfill, uplift_run, uplift_tune
 from flows.config.reading import load_config
-from flows.config.sections import Config
+from flows.config.sections import Config, PruneConfig
 from flows.runs.making import EXAMPLE
 
 CONFIGS = Path(str(files("deployments"))) / "configs"
+_DATES = {"from_date": "2026-01-01", "to_date": "2026-01-03", "every": ""}
 
 
 def deployments(
     configs: Mapping[str, Config] | None = None, schedules: bool = False
 ) -> list[RunnerDeployment]:
-    """The main job and its tuning, and a deployment of each config of the user.
+    """The main job, its tuning, its backfill and pruning, and each config of the user.
 
     Parameters
     ----------
@@ -28,20 +32,44 @@ def deployments(
     schedules : bool
         Whether the main job runs daily at five in the morning. Otherwise its schedule is off.
     """
-    config = load_config(CONFIGS / "rand_hie.yaml")
-    tune = uplift_tune.to_deployment(
-        name="uplift-tune",
-        description="Measures how the fits of such runs are spread best over this machine's cores.",
-        parameters={**config.model_dump(mode="json", exclude_none=True), "budget_seconds": 120.0},
-        entrypoint_type=EntrypointType.MODULE_PATH,
-    )
+    example = _values(load_config(CONFIGS / "rand_hie.yaml"))
     daily = Cron("0 5 * * *", timezone="UTC", active=schedules, slug="daily")
-    about = "Uplift learners on the RAND Health Insurance Experiment, or on your data."
+    bundled = [
+        _of(
+            uplift_run,
+            "uplift-run",
+            "Uplift learners on the RAND Health Insurance Experiment, or on your data.",
+            example,
+            [EXAMPLE],
+            daily,
+        ),
+        _of(
+            uplift_tune,
+            "uplift-tune",
+            "Measures how the fits of such runs are spread best over this machine's cores.",
+            {**example, "budget_seconds": 120.0},
+            [EXAMPLE, "tuning"],
+        ),
+        _of(
+            uplift_backfill,
+            "uplift-backfill",
+            "Runs a config once for each date that has no finished run.",
+            {**example, **_DATES},
+            [EXAMPLE, "backfill"],
+        ),
+        _of(
+            cache_prune,
+            "cache-prune",
+            "Deletes old fits from the cache, and what killed runs left.",
+            PruneConfig().model_dump(mode="json"),
+            ["maintenance"],
+        ),
+    ]
     users = [
-        _of(name, own, f"The config {name}.", schedule_of(own))
+        _of(uplift_run, name, f"The config {name}.", _values(own), ["config"], schedule_of(own))
         for name, own in (configs or {}).items()
     ]
-    return [_of("uplift-run", config, about, daily, tags=[EXAMPLE]), tune, *users]
+    return [*bundled, *users]
 
 
 def schedule_of(config: Config) -> Schedule | None:
@@ -50,18 +78,28 @@ def schedule_of(config: Config) -> Schedule | None:
     return None if own is None else Cron(own.cron, timezone=own.timezone, slug=config.name)
 
 
+def _values(config: Config) -> dict[str, Any]:
+    return config.model_dump(mode="json", exclude_none=True)
+
+
 def _of(
+    flow: Flow[..., Any],
     name: str,
-    config: Config,
     about: str,
+    parameters: dict[str, Any],
+    tags: list[str],
     schedule: Schedule | None = None,
-    tags: list[str] | None = None,
 ) -> RunnerDeployment:
-    return uplift_run.to_deployment(
+    """A deployment whose runs wait for each other."""
+    made = flow.to_deployment(
         name=name,
         description=about,
-        parameters=config.model_dump(mode="json", exclude_none=True),
-        schedule=schedule,
+        parameters=parameters,
         tags=tags,
+        schedule=schedule,
+        concurrency_limit=ConcurrencyLimitConfig(
+            limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE
+        ),
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
+    return cast(RunnerDeployment, made)  # outside of coroutines

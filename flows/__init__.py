@@ -1,8 +1,9 @@
 """Uplift runs from Python: as a call that returns its result, or as Prefect flows.
 
 ``run`` is what the command ``uplift run`` does, for a data frame in memory too, and ``load`` finds
-an earlier run. ``uplift_run`` and ``uplift_tune`` are ordinary flows. All are imported when they
-are first asked for: reading configs and data needs no Prefect.
+an earlier run. ``uplift_run``, ``uplift_tune``, ``uplift_backfill`` and ``cache_prune`` are
+ordinary flows. All are imported when they are first asked for: reading configs and data needs no
+Prefect.
 """
 
 from importlib import import_module
@@ -10,9 +11,22 @@ from typing import Any
 
 from flows.server.environment import prepare as _prepare
 
-__all__ = ["RunResult", "load", "run", "uplift_run", "uplift_tune"]
+__all__ = [
+    "RunResult",
+    "cache_prune",
+    "load",
+    "run",
+    "uplift_backfill",
+    "uplift_run",
+    "uplift_tune",
+]
 
-_FLOWS = {"uplift_run": "flows.uplift", "uplift_tune": "flows.tune"}
+_FLOWS = {
+    "cache_prune": "flows.prune",
+    "uplift_backfill": "flows.backfill",
+    "uplift_run": "flows.uplift",
+    "uplift_tune": "flows.tune",
+}
 _MODULES = {
     "RunResult": "flows.launch.result",
     "load": "flows.launch.result",

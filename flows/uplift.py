@@ -12,6 +12,7 @@ from flows.config.names import DEFAULT_NAME
 from flows.config.reading import config_among
 from flows.config.sections import (
     CacheConfig,
+    Config,
     EvaluationConfig,
     FoldsConfig,
     Learners,
@@ -113,3 +114,8 @@ def with_study(prepared: Prepared, refresh: bool) -> Flow[..., str]:
     config = prepared.study.config
     now = datetime.now(UTC)
     return with_body(uplift_run, lambda: make(config, refresh, now, prepared))
+
+
+def run_of_date(config: Config) -> Flow[..., str]:
+    """`uplift_run`, on a config with a date: it makes that run, whatever a schedule says is due."""
+    return with_body(uplift_run, lambda: make(config, False, datetime.now(UTC)))

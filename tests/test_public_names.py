@@ -30,12 +30,14 @@ NAMES = {
         "RunResult.report": "",
         "RunResult.score": "rows strict",
         "RunResult.summary": "",
+        "cache_prune": "storage older_than_days damaged everything",
         "load": "run output",
         "run": (
             "* source outcome outcome_type positive treatment control arms features row_id weight "
             "group strata time design propensity read data learners models clip folds parallelism "
             "cache evaluation output name refresh quiet"
         ),
+        "uplift_backfill": "from_date to_date every",
         "uplift_run": (
             "data learners models clip folds parallelism cache evaluation output refresh name"
         ),

@@ -55,12 +55,6 @@ def cache_prune(
 ) -> None:
     """Delete what killed runs left, and the fits that an option names."""
     with exit_status():
-        from rich.filesize import decimal
-
         from flows.fitting.cache import open_existing, prune
 
-        gone = prune(open_existing(storage), older_than, damaged, everything)
-        print(
-            f"{gone.fits} fits deleted, and of killed runs {gone.files} files and {gone.folders} "
-            f"folders of inputs: {decimal(gone.size)} freed"
-        )
+        print(prune(open_existing(storage), older_than, damaged, everything))

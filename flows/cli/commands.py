@@ -137,8 +137,8 @@ def backfill(
     kept = "Finished runs and fits are kept: the same command goes on from there."
     with exit_status(kept=kept), interruption.handled():
         from flows.launch.backfill import backfill as runs_at
-        from flows.launch.backfill import dates_between
         from flows.launch.start import config_of
+        from flows.runs.backfill import dates_between
 
         loaded = config_of(config, changes or [], output)
         dates = dates_between(loaded, first, last, every)

@@ -14,6 +14,8 @@ if __name__ == "__main__":
     limit_to_working_folder()
     # Prefect puts the working folder first on the path when it imports a flow's module; one that is
     # imported already stays. So a package `flows` in that folder isn't run.
+    import flows.backfill
+    import flows.prune
     import flows.tune
     import flows.uplift  # noqa: F401
 

@@ -161,6 +161,15 @@ class CacheConfig(Section):
     )
 
 
+class PruneConfig(Section):
+    """Which of the kept fits are deleted."""
+
+    storage: Place = Field(".uplift/cache", description="Folder or fsspec URL of the fits")
+    older_than_days: Number = Field(90.0, ge=0, description="Delete fits older than so many days")
+    damaged: Flag = Field(False, description="Delete fits that runs can't use, too")
+    everything: Flag = Field(False, description="Delete all fits")
+
+
 class EvaluationConfig(Section):
     """How the estimates are evaluated."""
 

@@ -11,10 +11,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from rich import filesize
+
 from flows.config.files import check_folder
 from flows.config.reading import parse
 from flows.config.sections import CacheConfig
 from flows.errors import InputError
+from flows.inputs.places import check_allowed
 from flows.server.environment import STATE_FOLDER, check_state_folder
 from metalearners._typing import Ref
 from metalearners.cache.file_locks import locking
@@ -141,21 +144,22 @@ def cache_facts(store: Store, config: CacheConfig) -> dict[str, Any]:
     return {"storage": config.storage, **counts, "reason": reasons[0] if reasons else None}
 
 
-def open_existing(location: str) -> FitCache:
+def open_existing(location: str, where: str = "--storage") -> FitCache:
     """A cache that there is already, for the commands that look at one.
 
-    Raises InputError if there is none, or any user of this machine may put fits into it; nothing is
-    made.
+    Raises InputError, whose message begins with `where`, if there is none, the process may not use
+    it, or any user of this machine may put fits into it; nothing is made.
     """
-    config = parse(CacheConfig, {"storage": location}, "--")
+    config = parse(CacheConfig, {"storage": location}, where.removesuffix("storage"))
+    check_allowed(location)
     check_state_of(location)
-    if not is_there(location, "--storage"):
+    if not is_there(location, where):
         raise InputError(
-            f"--storage: expected a cache; found nothing at {location}. Name a folder or an "
+            f"{where}: expected a cache; found nothing at {location}. Name a folder or an "
             "fsspec URL that runs have used as cache.storage."
         )
     cache = open_cache(config)
-    warning = _makers_warning(cache, "--storage")
+    warning = _makers_warning(cache, where)
     if warning:
         warnings.warn(warning, UntrustedWarning, stacklevel=2)
     return cache
@@ -184,6 +188,12 @@ class Pruned:
     files: int  # that killed processes left
     folders: int  # of their inputs
     size: int  # of all that, in bytes
+
+    def __str__(self) -> str:
+        return (
+            f"{self.fits} fits deleted, and of killed runs {self.files} files and {self.folders} "
+            f"folders of inputs: {filesize.decimal(self.size)} freed"
+        )
 
 
 def prune(
@@ -226,8 +236,8 @@ def _unusable(cache: FitCache) -> set[Ref]:
     found = damaged_entries(cache)
     if found and len(found) == len(list_entries(cache)):
         raise InputError(
-            f"--damaged: expected some fits that are whole; found none of {len(found)}, as if "
-            f"they were signed with another key. Set {KEY_VARIABLE}, or delete --all."
+            f"damaged: expected some fits that are whole; found none of {len(found)}, as if "
+            f"they were signed with another key. Set {KEY_VARIABLE}, or delete all."
         )
     return {entry.key for entry in found}
 

@@ -1,122 +1,21 @@
-"""One run of a config for each of several logical dates."""
+"""A backfill in this process, for the command."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from itertools import count, islice
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
-from zoneinfo import ZoneInfo
-
-import pandas as pd
 
 from flows.config.sections import Config
-from flows.dates.logical import check_date, moment_of
-from flows.dates.partitions import check_length, names_dates, offset, partition_at, step_of
-from flows.errors import InputError
 from flows.launch.display import progress_display
 from flows.launch.start import launch
-from flows.messages.limits import shown
 from flows.messages.output import say
-from flows.messages.secrets import without_secrets
-from flows.runs.records import interrupted
-from flows.runs.recurring import alone, finished
-
-_MOST = 10_000  # dates of a call
+from flows.runs.backfill import Dated
+from flows.runs.backfill import backfill as at_each
 
 
-@dataclass(frozen=True)
-class Dated:
-    """What a backfill made of a date: a run's folder, or why there is none."""
+def backfill(config: Config, dates: Sequence[str], quiet: bool = False) -> Iterator[Dated]:
+    """Launch a config at each date that has no finished run yet, and show the progress."""
 
-    date: str
-    folder: Path | None = None
-    is_new: bool = False
-    error: str = ""
-
-    def __str__(self) -> str:
-        if self.folder is None:
-            return f"{self.date}: failed: {self.error}"
-        return f"{self.date}: {self.folder if self.is_new else f'done already, {self.folder}'}"
-
-
-def dates_between(config: Config, begin: str, end: str, every: str | None = None) -> list[str]:
-    """Logical dates from one to another, both included.
-
-    `every` is the time between two, by default the length of a partition of the source.
-
-    Raises InputError if one of them is none, or they are too many.
-    """
-    step = _checked("--every", check_length, every) if every else step_of(config.data.source or "")
-    first, last = (
-        moment_of(_checked(name, check_date, text), config.timezone).replace(tzinfo=None)
-        for name, text in (("--from", begin), ("--to", end))
-    )
-    moments = list(islice(_steps(first, last, step), _MOST + 1))
-    if len(moments) > _MOST:
-        raise InputError(f"Expected at most {_MOST:,} dates; found more. Use a larger --every.")
-    if not moments:
-        raise InputError(f"--to: expected a date from {begin} on; found {shown(repr(end))}.")
-    dates = [str(check_date(moment.isoformat())) for moment in moments]
-    return [date for date in dates if _exists(date, config.timezone)]
-
-
-def _steps(first: datetime, last: datetime, step: str) -> Iterator[pd.Timestamp]:
-    for times in count():
-        moment = pd.Timestamp(first) + offset(step, times)
-        if moment > last:
-            return
-        yield moment
-
-
-def _exists(date: str, timezone: str) -> bool:
-    """Whether a clock of the zone ever shows the date: none does in an hour that it leaps over."""
-    moment = moment_of(date, timezone)
-    return moment.astimezone(UTC).astimezone(moment.tzinfo).replace(fold=0) == moment.replace(
-        fold=0
-    )
-
-
-def backfill(config: Config, dates: list[str], quiet: bool = False) -> Iterator[Dated]:
-    """Run a config at each date that has no finished run yet, oldest first.
-
-    Where the source names dates, a run of the same partition is one of the date, whatever the hour
-    at which a schedule made it. A date that fails is told, and the others go on. Other processes
-    that make runs of the name take turns, date by date.
-    """
-    for date in dates:
-        with alone(config, say):
-            own = _slot(config, moment_of(date, config.timezone))
-            found = (
-                path for moment, path in finished(config).items() if _slot(config, moment) == own
-            )
-            done = next(found, None)
-            if done is not None:
-                yield Dated(date, done)
-            else:
-                yield _made(config.model_copy(update={"date": date}), date, quiet)
-
-
-def _slot(config: Config, moment: datetime) -> Any:
-    """What two moments of one date share: a partition of the source, or else the moment."""
-    source = config.data.source or ""
-    if not names_dates(source):
-        return moment.astimezone(UTC)
-    return partition_at(source, moment.astimezone(ZoneInfo(config.timezone)).replace(tzinfo=None))
-
-
-def _made(config: Config, date: str, quiet: bool) -> Dated:
-    try:
+    def make(dated: Config) -> Path:
         with progress_display(quiet):
-            return Dated(date, launch(config, refresh=False, quiet=quiet), is_new=True)
-    except Exception as error:
-        if interrupted(error):
-            raise
-        return Dated(date, error=without_secrets(str(error)) or type(error).__name__)
+            return launch(dated, refresh=False, quiet=quiet)
 
-
-def _checked(name: str, check: object, text: str) -> str:
-    try:
-        return str(check(text))  # type: ignore[operator]
-    except ValueError as error:
-        raise InputError(f"{name}: {error}") from None
+    return at_each(config, dates, make, say)

@@ -37,6 +37,11 @@ _SERVER = {
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_READ_BATCH_SIZE": "50",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "5",
     "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+    # A deployment's run keeps its turn when the server is killed. By default a new server doesn't
+    # know of it, and Prefect ends the run when it renews its turn.
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
+        "prefect.server.concurrency.lease_storage.filesystem"
+    ),
     # Runs leave the database 30 days after their end, with their tasks, logs and artifacts. Prefect
     # keeps them by default.
     "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",

@@ -7,7 +7,7 @@ from prefect.utilities.callables import parameter_schema
 from prefect.utilities.schema_tools.validation import ValidationError, validate
 
 from deployments.uplift import CONFIGS, deployments
-from flows import uplift_run, uplift_tune
+from flows import uplift_backfill, uplift_run, uplift_tune
 from flows.config import Config, load_config, parse_config
 from flows.errors import InputError
 from metalearners.registry import REGISTRY
@@ -93,7 +93,13 @@ def test_every_key_of_the_config_that_a_run_can_have_is_in_the_form():
                 compare(field.annotation, resolved(properties[name])["properties"])
 
     compare(Config, SCHEMA["properties"])
-    assert parameter_schema(uplift_tune).model_dump()["definitions"] == SCHEMA["definitions"]
+    for flow in (uplift_tune, uplift_backfill):
+        assert parameter_schema(flow).model_dump()["definitions"] == SCHEMA["definitions"]
+    backfill = parameter_schema(uplift_backfill).model_dump()["properties"].keys()
+    assert backfill ^ SCHEMA["properties"].keys() == {
+        *("from_date", "to_date", "every"),
+        *("date", "refresh"),
+    }
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)

@@ -14,7 +14,8 @@ from flows.config.sections import ScheduleConfig
 from flows.dates.logical import moment_of
 from flows.errors import InputError
 from flows.inputs.study import load_study
-from flows.launch.backfill import backfill, dates_between
+from flows.launch.backfill import backfill
+from flows.runs.backfill import dates_between
 from flows.runs.recurring import due, fire_times
 from tests.conftest import write_config
 
