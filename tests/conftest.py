@@ -35,6 +35,8 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> str:
 
     prepare()
     os.environ["PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"] = "CRITICAL"
+    # Runs of a deployment that wait for each other ask this often.
+    os.environ["PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS"] = "2"
     address = connect()
     wait_for(address)
     os.chdir(here)

@@ -27,8 +27,9 @@ FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 class Served:
     """A running `uplift serve`, and the questions a client asks its API."""
 
-    def __init__(self, address: str, folder: Path) -> None:
+    def __init__(self, address: str, folder: Path, far: str = "") -> None:
         self.address, self.api, self.folder = address, f"{address}/api", folder
+        self.far = far  # the source of a config, outside the folder
 
     def get(self, path):
         return httpx.get(f"{self.api}/{path}").json()
@@ -36,12 +37,15 @@ class Served:
     def post(self, path, content):
         return httpx.post(f"{self.api}/{path}", json=content, timeout=30)
 
-    def deployment(self):
-        return self.get("deployments/name/uplift-run/uplift-run")
+    def deployment(self, name="uplift-run/uplift-run"):
+        return self.get(f"deployments/name/{name}")
+
+    def start(self, name="uplift-run/uplift-run", **more):
+        path = f"deployments/{self.deployment(name)['id']}/create_flow_run"
+        return self.post(path, more).json()["id"]
 
     def trigger(self, **parameters):
-        path = f"deployments/{self.deployment()['id']}/create_flow_run"
-        return self.wait(self.post(path, {"parameters": parameters}).json()["id"])
+        return self.wait(self.start(parameters=parameters))
 
     def wait(self, run_id, seconds=120):
         deadline = time.monotonic() + seconds
@@ -79,9 +83,14 @@ class Served:
 def served(tmp_path_factory):
     folder = tmp_path_factory.mktemp("served")
     shutil.copytree(REPOSITORY / "data", folder / "data")
+    shutil.copy(folder / "data" / "rand_hie.parquet", folder / "data" / "again.parquet")
+    far = tmp_path_factory.mktemp("far") / "rand_hie.parquet"
+    shutil.copy(folder / "data" / "rand_hie.parquet", far)
     mine = yaml.safe_load((REPOSITORY / "deployments/configs/rand_hie.yaml").read_text())
+    mine["data"]["source"] = str(far)
     (folder / "mine.yaml").write_text(yaml.safe_dump(mine | {"learners": ["TLearner"]}))
-    environment, port = _without_server(), free_port()
+    environment = _without_server() | {"PREFECT_RUNNER_POLL_FREQUENCY": "2"}
+    port = free_port()
     command = [sys.executable, "-m", "flows.cli", "serve", "mine.yaml", "--schedules"]
     with (folder / "serve.log").open("w") as log:
         process = subprocess.Popen(
@@ -91,7 +100,7 @@ def served(tmp_path_factory):
             stdout=log,
             stderr=log,
         )
-    served = Served(f"http://127.0.0.1:{port}", folder)
+    served = Served(f"http://127.0.0.1:{port}", folder, str(far))
     _wait_until_served(served, process)
     yield served
     process.send_signal(signal.SIGINT)
@@ -160,8 +169,10 @@ def test_a_config_outside_the_places_of_the_deployments_is_refused(tmp_path, mon
     config = {"data": {"source": "in/*.csv", "outcome": "y", "treatment": "w", "control": 0}}
     inside = parse_config(config)
     _check_served({"mine": inside})
-    config["data"]["source"] = "../rows.csv"
-    outside = r"^mine: Expected a place inside .*found '../rows.csv'.* add to UPLIFT_DATA_ROOTS"
+    config["data"]["source"] = "../rows.csv"  # which its own deployment may read
+    _check_served({"mine": parse_config(config)})
+    config["output"] = "../runs"
+    outside = r"^mine: Expected a place inside .*found '../runs'.* add to UPLIFT_DATA_ROOTS"
     with pytest.raises(InputError, match=outside):
         _check_served({"mine": parse_config(config)})
 
@@ -176,13 +187,13 @@ def test_the_schedule_is_off_without_the_option():
 
 
 @pytest.mark.parametrize(
-    ("names", "why"), [(["a/same.yaml", "b/same.yaml"], "differ"), (["uplift-run.yaml"], "differ")]
+    "names", [["a/same.yaml", "b/same.yaml"], ["uplift-run.yaml"], ["cache-prune.yaml"]]
 )
-def test_two_deployments_of_one_name_are_refused(names, why, tmp_path):
+def test_two_deployments_of_one_name_are_refused(names, tmp_path):
     for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(REPOSITORY / "deployments/configs/rand_hie.yaml", tmp_path / name)
-    with pytest.raises(InputError, match=why):
+    with pytest.raises(InputError, match="differ"):
         serve_deployments(4200, [tmp_path / name for name in names])
 
 
@@ -261,26 +272,73 @@ def test_a_run_that_the_schedule_made_moves_the_link_of_its_name_alone(served):
     assert of_example.resolve() == served.ran(run).folder.resolve()
 
 
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"data": {"source": "/etc/passwd"}}, "limited to"),
-        ({"data": {"source": "data/../../outside.parquet"}}, "limited to"),
-        ({"output": "/tmp/elsewhere"}, "limited to"),
-        ({"cache": {"storage": "/tmp/elsewhere"}}, "limited to"),
-        ({"models": {"outcome": {"estimator": "os.system"}}}, "import path of an estimator"),
-    ],
-)
-def test_parameters_cannot_reach_beyond_the_deployment(served, parameters, message):
-    defaults = served.deployment()["parameters"]
-    changed = {
-        key: {**defaults[key], **v} if isinstance(v, dict) else v for key, v in parameters.items()
-    }
-    run = served.trigger(**changed)
+RUN, MINE, TUNE = "uplift-run/uplift-run", "uplift-run/mine", "uplift-tune/uplift-tune"
+BACKFILL, PRUNE = "uplift-backfill/uplift-backfill", "cache-prune/cache-prune"
+OUTSIDE = "which this deployment is limited to"
+DATABASE = {"source": None, "sql": "SELECT 1", "url": "postgresql://elsewhere/shop"}
+# What deployments are asked for, and what the page of the run says.
+WRONG = [
+    (RUN, {"folds": {"n_folds": "five"}}, "folds.n_folds: expected a whole number; found 'five'"),
+    (RUN, {"foldz": 3}, "foldz: unknown key. Did you mean 'folds'? Valid here: data, learners"),
+    (RUN, {"data": {"source": "data/../../outside.parquet"}}, OUTSIDE),
+    (RUN, {"data": {"source": "FAR"}}, OUTSIDE),
+    (RUN, {"data": {"source": "FAR"}, "name": "mine"}, OUTSIDE),
+    (RUN, {"data": DATABASE}, OUTSIDE),
+    (RUN, {"output": "/tmp/elsewhere"}, OUTSIDE),
+    (RUN, {"cache": {"storage": "/tmp/elsewhere"}}, OUTSIDE),
+    (RUN, {"models": {"outcome": {"estimator": "os.system"}}}, "import path of an estimator"),
+    (MINE, {"data": {"source": "/etc/passwd"}}, OUTSIDE),
+    (TUNE, {"budget_seconds": "long"}, "budget_seconds: expected a number above 0; found 'long'"),
+    (TUNE, {"data": {"source": "FAR"}}, OUTSIDE),
+    (BACKFILL, {"from_date": "soon"}, "from_date: expected a date such as 2026-11-01"),
+    (BACKFILL, {"date": "2026-01-01"}, "date: unknown key. Did you mean 'to_date'?"),
+    (BACKFILL, {"data": {"source": "FAR"}}, OUTSIDE),
+    (PRUNE, {"older_than": 3}, "older_than: unknown key. Did you mean 'older_than_days'?"),
+    (PRUNE, {"storage": "/tmp", "everything": True}, OUTSIDE),
+]
+
+
+@pytest.fixture(scope="module")
+def refused(served):
+    """The run of each of these, which the form's schema alone would let through."""
+    started = []
+    for name, changes, _ in WRONG:
+        defaults = served.deployment(name)["parameters"]
+        changed = {
+            key: {**defaults[key], **value} if isinstance(value, dict) else value
+            for key, value in changes.items()
+        }
+        asked = json.loads(json.dumps(changed).replace("FAR", served.far))
+        started.append(served.start(name, parameters=asked, enforce_parameter_schema=False))
+    return [served.wait(run) for run in started]
+
+
+@pytest.mark.parametrize("case", range(len(WRONG)), ids=lambda case: str(WRONG[case][:2]))
+def test_wrong_parameters_end_the_run_with_the_config_s_message(served, refused, case):
+    run, message = refused[case], WRONG[case][2]
 
     assert run["state_type"] == "FAILED"
     assert message in run["state"]["message"]
-    assert served.errors(run) == [run["state"]["message"]]  # our message, and no traceback
+    assert not list(served.folder.glob(f"runs/*-{run['name']}"))
+    if WRONG[case][0] != BACKFILL:  # of which each date is a run of its own
+        assert served.errors(run) == [run["state"]["message"]]  # our message, and no traceback
+
+
+def test_a_deployment_may_read_its_config_s_own_source(served):
+    run = served.wait(served.start(MINE))
+
+    assert run["state_type"] == "COMPLETED", run["state"]
+    assert served.ran(run).summary["data"]["source"] == served.far
+
+
+@pytest.mark.parametrize("name", [BACKFILL, PRUNE])
+def test_the_defaults_of_a_form_run_as_they_are(served, name):
+    run = served.wait(served.start(name))
+
+    assert run["state_type"] == "COMPLETED", run["state"]
+    if name == BACKFILL:
+        assert len(served.stages(run)) == 3
+        assert run["state"]["message"] == "3 runs made; 0 dates had one."
 
 
 def test_form_refuses_what_the_schema_forbids(served):
@@ -313,26 +371,34 @@ def page():
         browser.close()
 
 
-def test_a_person_changes_the_form_and_starts_a_run(served, page):
+def start_from_the_form(served, page, name):
+    """Fill the form of `uplift-run` as a person does, and start the run."""
     page.goto(f"{served.address}/v2/deployments/deployment/{served.deployment()['id']}/run")
-    page.get_by_label("Run Name").fill("from-the-form")
+    page.get_by_label("Run Name").fill(name)
     for title in ("Outcome model", "Propensity model", "Treatment model"):
         page.get_by_text(title).first.wait_for()
     assert page.get_by_text("Property is type").count() == 0
+    page.get_by_label("source (Optional)", exact=True).fill("data/again.parquet")
+    page.get_by_label("Select learners").click()
+    page.get_by_role("option", name="TLearner").click()
+    page.keyboard.press("Escape")
     page.get_by_label("n_folds").fill("3")
     part = page.locator("div.group").filter(has=page.get_by_text("clip (Optional)")).last
     part.get_by_role("tab", name="number").click()
     part.locator("input").fill("0.01")
     page.get_by_role("button", name="Submit").click()
-    query = {"flow_runs": {"name": {"any_": ["from-the-form"]}}}
-    deadline = time.monotonic() + 30
-    while not (found := served.post("flow_runs/filter", query).json()):
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
-    run = served.wait(found[0]["id"])
+    query = {"flow_runs": {"name": {"any_": [name]}}}
+    wait_for(lambda: served.post("flow_runs/filter", query).json(), 30)
+    (found,) = served.post("flow_runs/filter", query).json()
+    return served.wait(found["id"])
+
+
+def test_a_person_changes_the_form_and_starts_two_runs(served, page):
+    run = start_from_the_form(served, page, "from-the-form")
 
     assert run["state_type"] == "COMPLETED", run["state"]
-    changes = ["folds.n_folds=3", "clip=0.01"]
+    changes = ["folds.n_folds=3", "clip=0.01", "learners=[DRLearner, TLearner]"]
+    changes.append("data.source=data/again.parquet")
     asked = load_config(REPOSITORY / "deployments/configs/rand_hie.yaml", changes)
     sent = run["parameters"]
     assert sent.pop("refresh") is False
@@ -350,6 +416,12 @@ def test_a_person_changes_the_form_and_starts_a_run(served, page):
     pictures.first.wait_for()
     assert pictures.count() == 7  # average effects, and estimates and gains of each arm
     assert all(pictures.evaluate_all("all => all.map(image => image.naturalWidth > 0)"))
+
+    again = start_from_the_form(served, page, "from-the-form-again")
+    assert served.ran(again).fits["executed"] == 0
+    planned = served.ran(again).fits["planned"]
+    wait_for(lambda: len(served.tasks(again)) == planned, 20)  # they arrive in batches
+    assert {task["state_name"] for task in served.tasks(again)} == {"Cached"}
 
 
 def test_the_page_of_a_failed_run_shows_what_to_do(served, page):
