@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from deployments.uplift import deployments
-from flows import cache_prune, uplift_backfill
+from flows import cache_prune, uplift_backfill, uplift_run, uplift_tune
 from flows.config.reading import parse_config
 from flows.config.sections import Config
 from flows.errors import InputError
@@ -191,24 +191,53 @@ def test_a_backfill_goes_on_after_a_date_that_failed(settings):
     assert len(list(Path("runs").glob("2*"))) == 1
 
 
+DATABASE = {"source": None, "sql": "SELECT 1", "url": "postgresql://elsewhere/shop"}
+OF_ANY = [
+    ({"learners": ["Oracle"]}, "learners.0: expected 'SLearner'"),
+    ({"folds": {"n_folds": "five"}}, "folds.n_folds: expected a whole number; found 'five'"),
+    ({"clip": [1]}, "clip: expected a number or 'auto'"),
+    ({"output": "/tmp"}, "^Expected a place inside .*limited to; found '/tmp'"),
+    ({"cache": {"storage": "/tmp"}}, "^Expected a place inside .*limited to; found '/tmp'"),
+]
+OF_DATA = [
+    ({"data": {"source": "../../rows.csv"}}, "limited to; found '../../rows.csv'"),
+    (
+        {"data": {"source": "s3://elsewhere/rows.csv"}},
+        "limited to; found 's3://elsewhere/rows.csv'",
+    ),
+    ({"data": DATABASE}, "limited to; found 'postgresql://elsewhere/shop'"),
+    ({"models": {"outcome": {"estimator": "os.system"}}}, "import path of an estimator"),
+]
+OF_DATES = [
+    ({"from_date": "soon"}, "^from_date: expected a date"),
+    ({"to_date": "2025-01-01"}, "^to_date: expected a date from 2026-01-01 on"),
+    ({"every": "often"}, "^every: expected a number of minutes"),
+    ({"to_date": ""}, "^to_date: expected a text that isn't empty"),
+    ({"from_date": 2026}, "^from_date: expected a text"),
+]
+
+
 @pytest.mark.usefixtures("api")
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("flow", "wrong", "said"),
     [
-        ({"from_date": "soon"}, "^from_date: expected a date"),
-        ({"to_date": "2025-01-01"}, "^to_date: expected a date from 2026-01-01 on"),
-        ({"every": "often"}, "^every: expected a number of minutes"),
-        ({"to_date": ""}, "^to_date: expected a text that isn't empty"),
-        ({"from_date": 2026}, "^from_date: expected a text"),
-        ({"learners": ["Oracle"]}, "learners.0: expected 'SLearner'"),
-        ({"folds": {"n_folds": 1}}, "folds.n_folds: expected a number greater"),
+        *((flow, *case) for flow in (uplift_run, uplift_tune) for case in [*OF_ANY, *OF_DATA]),
+        *((uplift_backfill, *case) for case in [*OF_ANY, *OF_DATES]),
+        (uplift_tune, {"budget_seconds": True}, "^budget_seconds: expected a number above 0"),
     ],
 )
-def test_a_backfill_with_wrong_parameters_makes_no_run(settings, wrong, said):
-    asked = {**settings, "from_date": "2026-01-01", "to_date": "2026-01-02", **wrong}
+def test_wrong_parameters_are_refused_before_anything_is_fitted(
+    flow, wrong, said, settings, monkeypatch, tmp_path
+):
+    monkeypatch.setenv(places.DATA_ROOTS_VARIABLE, str(tmp_path))
+    dates = {"from_date": "2026-01-01", "to_date": "2026-01-02"} if flow is uplift_backfill else {}
+    changed = {
+        key: {**settings.get(key, {}), **value} if isinstance(value, dict) else value
+        for key, value in wrong.items()
+    }
     with pytest.raises(InputError, match=said):
-        uplift_backfill(**asked)
-    assert not Path("runs").exists()
+        flow(**{**settings, **dates, **changed})
+    assert not list(Path().glob("runs/2*")) + list(Path().glob(".uplift/cache/*/*.fit"))
 
 
 @pytest.mark.usefixtures("api")
