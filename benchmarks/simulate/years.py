@@ -10,8 +10,8 @@ from metalearners.evaluation.recurring.looks import (
     Looks,
     alpha_of_challenger,
     compare_policies,
-    policy_arms,
 )
+from metalearners.evaluation.recurring.policies import policy_arms
 
 MONTHS = 12
 FEATURES = 4

@@ -22,8 +22,8 @@ _PLACES = {
     "Reference": "recurring.drift",
     "alpha_of_challenger": "recurring.looks",
     "compare_policies": "recurring.looks",
-    "drawn_shares": "recurring.looks",
-    "policy_arms": "recurring.looks",
+    "drawn_shares": "recurring.policies",
+    "policy_arms": "recurring.policies",
 }
 __all__ = [*_PLACES]  # noqa: PLE0604 - they are strings
 

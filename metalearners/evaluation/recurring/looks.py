@@ -9,69 +9,17 @@ import pandas as pd
 from scipy import special
 
 from metalearners._typing import Array, Floats
-from metalearners.data.arguments import check_shape, count, number, numbers
+from metalearners.data.arguments import check_shape, count, number
 from metalearners.data.containers import check_same_rows
 from metalearners.data.conversion import arm_codes, as_array, as_groups, as_vector, as_weight
 from metalearners.data.dataset import check_propensity
 from metalearners.evaluation.average_effects import aipw_scores
-from metalearners.evaluation.design import arm_shares, sample_ratio
+from metalearners.evaluation.design import sample_ratio
 from metalearners.evaluation.means import Estimate, effective_clusters, mean_with_error
+from metalearners.evaluation.recurring.policies import are_identified
 
-_LEAST_PROBABILITY = 0.02
 _FEWEST_CLUSTERS = 20  # of an arm, among the rows that two policies treat differently
 _TIGHTEST = 4  # looks after which the sequence's lower end is closest to the estimate
-
-
-def policy_arms(effects: Floats) -> Array:
-    """(n,) arms that a policy gives: of the highest effect; the control, 0, where none is above 0.
-
-    Parameters
-    ----------
-    effects : (n, K-1) array
-        Estimated effects of the arms other than the control.
-
-    Examples
-    --------
-    >>> policy_arms(np.array([[0.1, 0.3], [-0.1, 0.2], [-0.2, -0.1]])).tolist()
-    [2, 2, 0]
-    """
-    effects = numbers("effects", as_array(effects), "Leave those rows out.")
-    check_shape("effects", effects.ndim == 2, "(n, K-1)", effects.shape)
-    return np.argmax(np.column_stack([np.zeros(len(effects)), effects]), axis=1)
-
-
-def drawn_shares(w: Array, n_variants: int, drawn: Array, strata: Any = None) -> Floats:
-    """(n, K) shares of the arms among the rows that chance treated; missing in the others.
-
-    Parameters
-    ----------
-    w : (n,) array of int
-        Arm codes.
-    n_variants : int
-        Number of arms.
-    drawn : (n,) array of bool
-        Whether chance drew the row's arm, whatever its policy: the randomised share.
-    strata : (n,) array, optional
-        Labels of the strata within which it did.
-
-    Raises
-    ------
-    ValueError
-        If a stratum has no row of an arm.
-    """
-    check_same_rows(w=w, drawn=drawn, strata=strata)
-    drawn = as_array(drawn).astype(bool)
-    own = None if strata is None else as_array(strata)[drawn]
-    shares = np.full((len(drawn), n_variants), np.nan)
-    shares[drawn] = arm_shares(as_array(w)[drawn], n_variants, own)
-    return shares
-
-
-def are_identified(propensity: Floats) -> Array:
-    """(n,) whether rows can compare policies: chance gave each arm a probability above .02."""
-    found = np.nan_to_num(as_array(propensity))
-    check_shape("propensity", found.ndim == 2, "(n, K)", found.shape)
-    return np.asarray((found > _LEAST_PROBABILITY).all(axis=1))
 
 
 @dataclass(frozen=True)
@@ -88,12 +36,16 @@ class Look:
         The challenger's value less the champion's, per row; None if the look doesn't count.
     doubt : str
         Why it doesn't; empty if it does.
+    waits : bool
+        Whether it doesn't because its rows are too few: they may then be rows of a later look too,
+        together with more. No other rows may be of two looks.
     """
 
     rows: int
     mass: float
     difference: Estimate | None
     doubt: str = ""
+    waits: bool = False
 
 
 def compare_policies(
@@ -151,8 +103,10 @@ def compare_policies(
         return Look(0, 0.0, None, _NOT_IDENTIFIED)
     policies = {"champion": champion, "challenger": challenger}
     rows = _Rows.of(counts, y, w, as_array(mu), as_array(propensity), policies, weight, groups)
-    doubt = rows.likeness() or rows.mismatch()
-    return Look(len(rows.y), rows.mass, None if doubt else rows.difference(), doubt)
+    odd = rows.mismatch()
+    doubt = odd or rows.likeness()
+    difference = None if doubt else rows.difference()
+    return Look(len(rows.y), rows.mass, difference, doubt, waits=bool(doubt) and not odd)
 
 
 _NOT_IDENTIFIED = (
@@ -349,6 +303,19 @@ class Looks:
         growth = np.sqrt(total / (total - variance.sum()))
         margin = np.sqrt(2 * total * np.log1p(growth / (2 * self.alpha)))
         return float((moved.sum() - margin) / mass.sum())
+
+    @property
+    def difference(self) -> Estimate | None:
+        """The mean difference so far; None where `lower` is None.
+
+        Its interval is the confidence sequence, with an upper end that is as far from the mean as
+        the lower one. Each of the two holds at all looks, with probability 1 - alpha.
+        """
+        mass, _, variance = self._counted()
+        if (mean := self.mean) is None or (lower := self.lower) is None:
+            return None
+        error = float(np.sqrt(variance.sum()) / mass.sum())
+        return Estimate(mean, error, lower, 2 * mean - lower, np.inf)
 
     @property
     def promotes(self) -> bool:

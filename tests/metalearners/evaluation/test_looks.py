@@ -11,8 +11,10 @@ from metalearners.evaluation.recurring.looks import (
     Look,
     Looks,
     alpha_of_challenger,
-    are_identified,
     compare_policies,
+)
+from metalearners.evaluation.recurring.policies import (
+    are_identified,
     drawn_shares,
     policy_arms,
 )
@@ -76,6 +78,9 @@ def test_looks_add_up_by_mass_and_units_don_t_matter():
 
     assert found.mean == pytest.approx(0.425)
     assert found.lower < found.mean
+    assert (found.difference.estimate, found.difference.ci_low) == (found.mean, found.lower)
+    assert found.difference.ci_high - found.mean == pytest.approx(found.mean - found.lower)
+    assert found.difference.std_error == pytest.approx(np.hypot(10, 60) / 400, rel=1e-4)
     scaled = [
         look(1000 * o.difference.estimate, 1000 * o.difference.std_error, 7 * o.mass)
         for o in unlike
@@ -118,6 +123,7 @@ def test_what_does_not_vary_or_count_promotes_nobody():
 
     for found in (empty, uncounted, equal):
         assert found.lower is None
+        assert found.difference is None
         assert not found.promotes
     assert (empty.mean, equal.mean) == (None, pytest.approx(0.05))
     ahead = look(0.5, 0.1)
@@ -208,14 +214,16 @@ def test_rows_that_the_champion_treats_alone_identify_nothing():
         found = compare_policies(**alone | {"propensity": log})
         assert found.difference is None
         assert "Expected" in found.doubt
-    few = given | {"propensity": np.tile([0.7, 0.3], (2000, 1))}
-    assert "Expected arms as drawn with the logged probabilities" in compare_policies(**few).doubt
+    odd = compare_policies(**given | {"propensity": np.tile([0.7, 0.3], (2000, 1))})
+    assert "Expected arms as drawn with the logged probabilities" in odd.doubt
+    assert not odd.waits  # these rows are never right
 
 
 def test_policies_that_hardly_differ_don_t_count():
     given = rows()
     same = compare_policies(**given | {"challenger": given["champion"]})
     assert (same.difference, same.doubt) == (None, "Both policies give all rows the same arms.")
+    assert same.waits
     nearly = given["champion"].copy()
     nearly[:30] = 1 - nearly[:30]
     found = compare_policies(**given | {"challenger": nearly})
