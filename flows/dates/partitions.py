@@ -49,11 +49,14 @@ class Window:
         How far the window reaches back, such as ``3 months``; None for the date's own partition.
     missing : {"refuse", "warn"}
         What a partition without files means.
+    since : datetime, optional
+        No partition that begins earlier is read, however far the window reaches back.
     """
 
     date: datetime
     last: str | None = None
     missing: Literal["refuse", "warn"] = "refuse"
+    since: datetime | None = None
 
 
 def names_dates(source: str) -> bool:
@@ -92,14 +95,19 @@ def step_of(source: str) -> str:
 
 
 def partitions_of(source: str, window: Window) -> list[str]:
-    """The names of the partitions in a window, oldest first.
+    """The names of the partitions in a window, oldest first; errors as for `begins_of`."""
+    return list(begins_of(source, window))
+
+
+def begins_of(source: str, window: Window) -> dict[str, pd.Timestamp]:
+    """When the partitions in a window begin, by their names, oldest first.
 
     A partition is inside if it begins later than that of the logical date minus `last`.
 
     Raises InputError if they are too many.
     """
     period = partition_at(source, window.date)
-    begin, periods = _begin(period, window.last), [period]
+    begin, periods = _begin(period, window), [period]
     while (period := period - 1).start_time > begin:
         periods.append(period)
         if len(periods) > _MOST:
@@ -107,7 +115,14 @@ def partitions_of(source: str, window: Window) -> list[str]:
                 f"data.last: expected at most {_MOST:,} partitions; found more in {window.last} of "
                 f"{source}. Use a shorter window, or larger partitions."
             )
-    return [_name_of(source, one) for one in reversed(periods)]
+    return {_name_of(source, one): one.start_time for one in reversed(periods)}
+
+
+def end_of(source: str, window: Window) -> datetime:
+    """The end of a window's last partition; that of its day where the source names no dates."""
+    day = pd.Period(window.date, freq="D")
+    period = partition_at(source, window.date) if names_dates(source) else day
+    return (period + 1).start_time.to_pydatetime()  # type: ignore[no-any-return] # of pandas
 
 
 def partition_at(source: str, moment: datetime) -> pd.Period:
@@ -118,12 +133,19 @@ def partition_at(source: str, moment: datetime) -> pd.Period:
 def days_of(window: Window) -> tuple[date, date]:
     """The first and the last day of a window, as for partitions of a day."""
     day = pd.Period(window.date, freq="D")
-    first = _begin(day, window.last).normalize() + pd.Timedelta(days=1)
+    first = _begin(day, window).normalize() + pd.Timedelta(days=1)
     return first.date(), day.start_time.date()
 
 
-def _begin(period: pd.Period, last: str | None) -> pd.Timestamp:
+def _begin(period: pd.Period, window: Window) -> pd.Timestamp:
     """The moment after which the partitions of a window begin."""
+    begin = _reach(period, window.last)
+    if window.since is None:
+        return begin
+    return max(begin, pd.Timestamp(window.since) - pd.Timedelta(microseconds=1))
+
+
+def _reach(period: pd.Period, last: str | None) -> pd.Timestamp:
     if last is None:
         return (period - 1).start_time
     try:

@@ -4,15 +4,16 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 import fsspec
+import pandas as pd
 from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
-from flows.dates.partitions import Window, names_dates, partitions_of
+from flows.dates.partitions import Window, begins_of, names_dates
 from flows.dates.queries import SQLITE
 from flows.errors import InputError
 from flows.messages.limits import shown
@@ -53,11 +54,14 @@ class Place:
         Their paths.
     format : str
         One of the values of `FORMATS`.
+    begins : mapping
+        When the partition of a file begins, by its path; empty where the source names no dates.
     """
 
     filesystem: AbstractFileSystem
     files: Sequence[str]
     format: str
+    begins: Mapping[str, pd.Timestamp] = field(default_factory=dict)
 
 
 def limit_to_working_folder() -> None:
@@ -151,10 +155,10 @@ def find_source(source: str, window: Window | None = None) -> tuple[Place, list[
             f"Expected the place of one set of rows; {source} names dates, which a run's config "
             "alone may. Name a partition."
         )
-    parts = partitions_of(source, window)
+    parts = begins_of(source, window)
     for part in parts:
         check_allowed(part, source)
-    place, absent = _find(parts, source)
+    place, absent = _find(list(parts), source, parts)
     told = f"{len(absent)} of {len(parts)} partitions: {shown(', '.join(absent), 300)}"
     if place is None or (absent and window.missing == "refuse"):
         raise InputError(
@@ -181,7 +185,9 @@ def find_files(source: str) -> Place:
     return place
 
 
-def _find(parts: Sequence[str], source: str) -> tuple[Place | None, list[str]]:
+def _find(
+    parts: Sequence[str], source: str, begins: Mapping[str, pd.Timestamp] | None = None
+) -> tuple[Place | None, list[str]]:
     """The files at the parts of a source, each file once, and the parts without any."""
     filesystem, found = None, {}
     for part in parts:
@@ -194,7 +200,9 @@ def _find(parts: Sequence[str], source: str) -> tuple[Place | None, list[str]]:
     for file in files:
         _check_file(filesystem, file, source)
     where = parts[0] if len(parts) == 1 else f"{parts[0]} to {parts[-1]}"
-    return Place(filesystem, files, _format_of(files, where)), absent
+    of = {file: part for part in reversed(parts) for file in found[part]}  # its first
+    moments = {} if begins is None else {file: begins[of[file]] for file in files}
+    return Place(filesystem, files, _format_of(files, where), moments), absent
 
 
 def _files_at(filesystem: AbstractFileSystem, path: str) -> list[str]:

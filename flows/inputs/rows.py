@@ -47,6 +47,7 @@ class Rows:
     dates: list[str]  # names of the features that held dates
     used: Array  # (N,) whether a row's arm takes part
     row_ids: pd.Series  # (N,)
+    begins: Array | None  # (N,) when the rows' partitions begin; None where that isn't known
     propensity: Floats | None  # (N, K) known probabilities; None where they are estimated
     shares: ArmShares | None  # of the arms in a declared experiment: `propensity` has them then
     strata: pd.Series | None  # (n,) within which arms were drawn; None for one stratum
@@ -78,6 +79,8 @@ class Columns:
         What a reader should know.
     habits : Habits
         How the source writes numbers and dates.
+    begins : (N,) array of datetime64, optional
+        When the rows' partitions begin; None where that isn't known.
     """
 
     table: pd.DataFrame
@@ -86,6 +89,7 @@ class Columns:
     dates: list[str]
     warnings: list[str]
     habits: Habits
+    begins: Array | None
 
 
 def read_columns(
@@ -129,6 +133,7 @@ def read_columns(
             *concerns.dates(dates),
         ],
         habits=read.habits,
+        begins=read.begins,
     )
 
 
@@ -167,6 +172,7 @@ def rows_of(columns: Columns, data: DataConfig, faults: Faults) -> Rows | None:
         dates=columns.dates,
         used=used,
         row_ids=read_row_ids(table, data),
+        begins=columns.begins,
         propensity=propensity,
         shares=shares,
         strata=strata,

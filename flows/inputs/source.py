@@ -7,6 +7,7 @@ from functools import cached_property, partial
 from typing import Any, BinaryIO, TypeVar, cast
 
 import narwhals.stable.v2 as nw
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -26,6 +27,7 @@ from flows.inputs.places import Place, compression_of, find_source
 from flows.inputs.room import NAME_FEWER, Open, check_room, may_not_fit
 from flows.messages.limits import shown
 from flows.messages.progress import Counted, Steps
+from metalearners._typing import Array
 
 __all__ = ["IN_MEMORY", "FileSource", "FrameSource", "Source", "Table", "open_source"]
 
@@ -79,6 +81,7 @@ class FileSource(Source):
         self._place = place
         self._asked = asked
         self._of_place = list(notes)
+        self._n_rows: list[int] = []  # of the files that were read
 
     @cached_property
     def names(self) -> list[str]:
@@ -106,6 +109,7 @@ class FileSource(Source):
         else:
             found, rows = self._read_arrow(in_files, labels, types)
         keys = [name for name in columns if name not in in_files]
+        self._n_rows = rows
         return found | self._key_columns(keys, rows, types)
 
     @cached_property
@@ -228,6 +232,11 @@ class FileSource(Source):
     @property
     def _marks(self) -> Marks | None:
         return self._text.dialect.marks if self._place.format == "text" else None
+
+    @property
+    def _begins(self) -> Array | None:
+        begins = [self._place.begins[file] for file in self._place.files if self._place.begins]
+        return np.repeat(np.array(begins, "datetime64[us]"), self._n_rows) if begins else None
 
     @property
     def notes(self) -> list[str]:

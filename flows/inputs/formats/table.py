@@ -15,6 +15,7 @@ from flows.inputs.formats.column import Column
 from flows.inputs.formats.column_types import Marks
 from flows.inputs.formats.frames import as_frame
 from flows.inputs.formats.text_files import Asked, Habits
+from metalearners._typing import Array
 
 TECHNICAL = re.compile(r"^(|Unnamed: \d+|__index_level_\d+__)$")
 """Names that a program wrote for itself, as of pandas' index."""
@@ -34,12 +35,15 @@ class Table:
         What is wrong, by column that is numbers but for a few texts.
     habits : Habits
         How its numbers and dates are written.
+    begins : (N,) array of datetime64, optional
+        When the partition of each row begins; None where that isn't known.
     """
 
     frame: pd.DataFrame
     notes: list[str] = field(default_factory=list)
     faults: dict[str, str] = field(default_factory=dict)
     habits: Habits = field(default_factory=Habits)
+    begins: Array | None = None
 
 
 class Source(ABC):
@@ -89,7 +93,8 @@ class Source(ABC):
         notes = [f"{name}: {found[name].note}." for name in columns if found[name].note]
         faults = {name: found[name].fault for name in columns if found[name].fault}
         orders = {name: found[name].order for name in columns if found[name].order}
-        return Table(frame, [*self.notes, *notes], faults, Habits(self._marks, orders))
+        habits = Habits(self._marks, orders)
+        return Table(frame, [*self.notes, *notes], faults, habits, self._begins)
 
     def whole(self) -> Any:
         """All columns, for a query of them."""
@@ -112,6 +117,11 @@ class Source(ABC):
     @property
     def _marks(self) -> Marks | None:
         """How its numbers are written, if they are written out."""
+        return None
+
+    @property
+    def _begins(self) -> Array | None:
+        """When the partition of each row that was read begins, where that is known."""
         return None
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.config.reading import parse_config
-from flows.dates.partitions import Window, partitions_of
+from flows.dates.partitions import Window, begins_of, days_of, end_of, partitions_of
 from flows.errors import InputError
 
 FORMATS = ["%Y", "%Y-%m", "%G-W%V", "%Y-%m-%d", "%Y/%j", "%Y-%m-%d/%H"]
@@ -26,6 +26,22 @@ def test_windows_that_a_reader_can_check():
     assert window("{date:%G-W%V}.csv", "2024-12-30") == ["2025-W01.csv"]
     assert len(window("{date:%Y-%m-%d}.csv", "2026-11-29", "28 days")) == 28
     assert window("{date:%Y-%m}.csv", "2026-11-29", "28 days") == ["2026-11.csv"]
+
+
+def test_a_window_may_begin_later_than_it_reaches_back():
+    def window(since):
+        return Window(datetime(2026, 3, 15), "3 months", since=datetime.fromisoformat(since))
+
+    source = "{date:%Y-%m}.csv"
+    assert partitions_of(source, window("2026-02-01")) == ["2026-02.csv", "2026-03.csv"]
+    assert partitions_of(source, window("2026-02-02")) == ["2026-03.csv"]
+    assert len(partitions_of(source, window("2020-01-01"))) == 3
+    assert end_of(source, window("2020-01-01")) == datetime(2026, 4, 1)
+    assert end_of("x.csv", window("2020-01-01")) == datetime(2026, 3, 16)
+    begin, date = days_of(window("2026-03-01"))
+    assert (begin.isoformat(), date.isoformat()) == ("2026-03-01", "2026-03-15")
+    found = begins_of(source, window("2026-02-01"))
+    assert [str(moment)[:10] for moment in found.values()] == ["2026-02-01", "2026-03-01"]
 
 
 @pytest.mark.parametrize("form", FORMATS)
