@@ -164,6 +164,11 @@ class DataConfig(Section):
         """Whether the rows depend on the logical date."""
         return names_dates(self.source or "") or bool(self.sql and days_named(self.sql))
 
+    @property
+    def reads_from(self) -> bool:
+        """Whether rows from before the window's first day are left out."""
+        return names_dates(self.source or "") or "begin" in days_named(self.sql or "")
+
     @field_validator("arms", "features")
     @classmethod
     def _each_once(cls, value: list[Any] | None) -> list[Any] | None:

@@ -28,8 +28,15 @@ LABEL = WithJsonSchema(
 
 # The UI draws an editor of JSON for a map of any keys where it is the whole field, or in `allOf`.
 BY_ARM = WithJsonSchema({"title": "by arm", "type": "object", "allOf": [{"type": "object"}]})
-AUTO = WithJsonSchema({"title": "auto", "const": "auto", "enum": ["auto"], "type": "string"})
 MARK = WithJsonSchema({"type": "string", "pattern": "^[,. ']?$"})  # no list shows a space
+
+
+def only(word: str) -> WithJsonSchema:
+    """The only text that a field takes, as a choice of the form."""
+    return WithJsonSchema({"title": word, "const": word, "enum": [word], "type": "string"})
+
+
+AUTO = only("auto")
 
 
 def described(text: str) -> FieldInfo:

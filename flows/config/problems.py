@@ -11,8 +11,16 @@ from flows.config.sections import ModelSpec
 from flows.messages.limits import shown
 
 # Names that pydantic gives to the forms of a value.
-_FORMS = {"ParallelismConfig", "bool", "int", "float", "constrained-float", "str"}
-_FORM = re.compile(r"literal\['auto'\]|(dict|function-after)\[.*\]|\[key\]")
+_FORMS = {
+    "ParallelismConfig",
+    "PromotionConfig",
+    "bool",
+    "int",
+    "float",
+    "constrained-float",
+    "str",
+}
+_FORM = re.compile(r"literal\['(auto|manual)'\]|(dict|function-after)\[.*\]|\[key\]")
 _TYPES = {
     "string_type": "a text",
     "bool_type": "true or false",

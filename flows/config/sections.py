@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from flows.config.data import DataConfig
-from flows.config.form import AUTO, Section, described, distinct
+from flows.config.form import AUTO, Section, described, distinct, only
 from flows.config.names import DEFAULT_NAME, DEFAULT_REGISTRY, check_name
 from flows.config.values import (
     Address,
@@ -33,7 +33,7 @@ from flows.config.values import (
 )
 from flows.config.yaml_text import to_yaml
 from flows.dates.logical import check_cron, check_date, check_zone, date_at, moment_of
-from flows.dates.partitions import Window
+from flows.dates.partitions import Window, end_of
 from flows.messages.limits import shown
 from metalearners.registry import REGISTRY
 
@@ -185,15 +185,21 @@ class EvaluationConfig(Section):
     )
 
 
-def _by_hand_so_far(value: Any) -> Any:
-    if isinstance(value, dict) and "rule" in value:
-        raise ValueError("not available yet: a rule that promotes. Say manual.")
-    return value
+class PromotionConfig(Section):
+    """The rule by which a challenger becomes champion."""
 
+    model_config = ConfigDict(title="by a rule")  # the form's choice beside manual
 
-_MANUAL = WithJsonSchema(
-    {"title": "manual", "const": "manual", "enum": ["manual"], "type": "string"}
-)
+    rule: Annotated[Literal["better"], only("better")] = Field(
+        "better", description="better: new rows say that the challenger is better"
+    )
+    alpha: Number = Field(
+        0.05,
+        gt=0,
+        lt=0.5,
+        description="Probability that any challenger that starts within a year becomes champion "
+        "without being better",
+    )
 
 
 class RegistryConfig(Section):
@@ -201,7 +207,7 @@ class RegistryConfig(Section):
 
     enabled: Flag = Field(True, description="Whether the run's model is registered")
     storage: Place = Field(DEFAULT_REGISTRY, description="Folder or fsspec URL of the models")
-    promote: Annotated[Literal["manual"], BeforeValidator(_by_hand_so_far), _MANUAL] = Field(
+    promote: Annotated[Literal["manual"], only("manual")] | PromotionConfig = Field(
         "manual", description="How a later model becomes champion; manual: by a command"
     )
 
@@ -287,6 +293,12 @@ class Config(Section):
     def timezone(self) -> str:
         """The time zone of dates without one, and of the names of partitions."""
         return "UTC" if self.schedule is None else self.schedule.timezone
+
+    @property
+    def until(self) -> datetime | None:
+        """The end of the last partition that is read; None where rows have no dates."""
+        window = self.window if self.data.names_dates else None
+        return None if window is None else end_of(self.data.source or "", window)
 
     @property
     def window(self) -> Window | None:

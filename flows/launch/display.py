@@ -227,11 +227,20 @@ def model_shown(told: dict[str, Any]) -> None:
     for key, value in told.items():
         if key != "history":
             _print(Text(f"{key}: {cell(_in_words(key, value))}"))
-    table = Table("no.", "at", "event", "model", "decision", "champion", "why", box=None)
+    keys = ("at", "event", "model", "decision", "champion", "challenger", "difference", "why")
+    table = Table("no.", *keys, box=None)
     for event in told["history"]:
-        keys = ("number", "at", "event", "model", "decision", "champion", "why")
-        add_row(table, (str("" if event[key] is None else event[key]) for key in keys))
+        known = {**event, "difference": _interval(event["difference"])}
+        cells = (known[key] for key in ("number", *keys))
+        add_row(table, ("" if value is None else str(value) for value in cells))
     _print(table)
+
+
+def _interval(found: dict[str, float] | None) -> str:
+    """An estimate with the ends of its interval."""
+    if found is None:
+        return ""
+    return f"{found['estimate']:.3g} ({found['ci_low']:.3g} to {found['ci_high']:.3g})"
 
 
 def _in_words(key: str, value: Any) -> str:

@@ -45,9 +45,14 @@ def _about_propensities(summary: dict[str, Any]) -> list[str]:
 
 
 def _about_model(summary: dict[str, Any]) -> list[str]:
-    """Which alias the run's model has in the registry; nothing where it isn't there."""
-    alias = summary.get("model", {}).get("alias")
-    return [f"  model:     {alias} of {summary['name']}"] if alias else []
+    """Which alias the run's model has in the registry, and what a rule decided."""
+    model, name = summary.get("model", {}), summary["name"]
+    lines = [f"  model:     {model['alias']} of {name}"] if model.get("alias") else []
+    if model.get("promoted"):
+        lines.append(f"  champion:  {model['promoted']} of {name} now: {model['why']}")
+    elif model.get("decision") == "kept":
+        lines.append(f"  champion:  as before: {model['why']}")
+    return lines
 
 
 def _effect(ate: dict[str, Any], joint: dict[str, Any], n_arms: int) -> str:

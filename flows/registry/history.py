@@ -31,10 +31,10 @@ class History:
         numbers = self._numbers()
         return self._read(numbers[-1]) if numbers else None
 
-    def events(self) -> list[Event]:
-        """All events, oldest first."""
+    def events(self, since: int = 1) -> list[Event]:
+        """All events from a number on, oldest first."""
         with ThreadPoolExecutor(_READERS) as readers:
-            return list(readers.map(self._read, self._numbers()))
+            return list(readers.map(self._read, (n for n in self._numbers() if n >= since)))
 
     def append(self, decide: Callable[[Event | None], Event | None]) -> Event | None:
         """Add the event that is decided on, given the last one; None adds nothing.

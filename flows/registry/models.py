@@ -14,9 +14,11 @@ from flows.registry.history import History
 from flows.registry.records import (
     MANIFEST,
     Choice,
+    Contest,
     Difference,
     Entry,
     Event,
+    Seen,
     crowned,
     entry_of,
     following,
@@ -32,19 +34,39 @@ ENTRY = "entry.json"
 
 @dataclass(frozen=True)
 class Verdict:
-    """What becomes of a new model, and why; `kept`, `refused` and `manual` leave the champion."""
+    """What a run decides on the models of its name, and why.
+
+    Parameters
+    ----------
+    decision : str
+        `first`: the new model is champion. `promoted`: the challenger is. `kept`, `refused` and
+        `manual` leave the champion.
+    why : str
+        The reason, for people.
+    joins : bool
+        Whether the new model becomes the challenger.
+    look : Seen, optional
+        The look that was taken.
+    difference : Difference, optional
+        What all looks of the contest say.
+    contests : list of Contest, optional
+        Those of a year from now on; None leaves them.
+    """
 
     decision: Choice
     why: str
+    joins: bool = False
+    look: Seen | None = None
     difference: Difference | None = None
+    contests: list[Contest] | None = None
 
 
 _FIRST = Verdict("first", "the first model of this name")
 
 
-def by_hand(champion: str) -> Verdict:
+def by_hand(last: Event) -> Verdict:
     """The verdict where people promote: the new model is the challenger of the champion."""
-    return Verdict("manual", "models of this name are promoted by hand")
+    return Verdict("manual", "models of this name are promoted by hand", joins=True)
 
 
 class Models:
@@ -65,7 +87,7 @@ class Models:
         date: str,
         model: Path,
         found: Mapping[str, Any],
-        judge: Callable[[str], Verdict] = by_hand,
+        judge: Callable[[Event], Verdict] = by_hand,
     ) -> Event:
         """Copy a run's model here; the first of a name becomes champion.
 
@@ -80,17 +102,16 @@ class Models:
         found : mapping
             Its results as in `summary.json`.
         judge : callable
-            Judges the new model against the champion, whose run it is given. It may be asked again
-            if the champion has changed meanwhile.
+            Decides on the models, given the last event. It may be asked again if others have
+            written meanwhile.
 
         Raises OSError if the registry can't be written.
         """
         self._copy(run, date, model, found)
 
         def decide(last: Event | None) -> Event:
-            verdict = _FIRST if last is None else judge(last.champion)
-            facts = {**vars(verdict), **_aliases(last, run, verdict.decision)}
-            return following(last, "registered", run, **facts)
+            verdict = _FIRST if last is None else judge(last)
+            return following(last, "registered", run, **_facts(last, run, verdict))
 
         return self._appended(decide)
 
@@ -206,10 +227,16 @@ def _check_same(manifest: Path, entry: Entry) -> None:
     )
 
 
-def _aliases(last: Event | None, run: str, decision: Choice) -> dict[str, Any]:
-    if decision in ("first", "promoted"):
-        return crowned(last, run)
-    return {} if decision == "refused" else {"challenger": run}
+def _facts(last: Event | None, run: str, verdict: Verdict) -> dict[str, Any]:
+    """What the event on a new model says beside its name."""
+    facts = {name: getattr(verdict, name) for name in ("decision", "why", "look", "difference")}
+    if last is None:
+        return {**facts, **crowned(last, run)}
+    if verdict.decision == "promoted" and last.challenger is not None:
+        facts |= {"promoted": last.challenger, **crowned(last, last.challenger)}
+    if verdict.joins:
+        facts["challenger"] = run
+    return facts if verdict.contests is None else {**facts, "contests": verdict.contests}
 
 
 def _manifest(path: Path) -> dict[str, Any]:

@@ -11,11 +11,14 @@ from flows.errors import InputError
 from flows.messages.limits import shown
 from metalearners.cache.claims import this_process
 from metalearners.cache.storage import Storage
+from metalearners.evaluation.means import Estimate
+from metalearners.evaluation.recurring.looks import Look
 
 R = TypeVar("R", bound="_Record")
 MANIFEST = "manifest.json"
 _MOST_BYTES = 1 << 24  # of a record
 _MOST_EARLIER = 100  # champions that can be rolled back to
+_LASTING = ("champion", "challenger", "earlier", "contests")  # until an event changes them
 
 # Others' records may name what they like: these become parts of paths.
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=255)]
@@ -47,6 +50,7 @@ class Entry(_Record):
     run: FileName
     name: str
     date: str  # the run's logical date
+    until: str | None = None  # the end of its last partition; None where rows had no dates
     source: str
     outcome: str
     rows: int
@@ -57,12 +61,37 @@ class Entry(_Record):
 
 
 class Difference(BaseModel, frozen=True, strict=True):
-    """How much better a challenger is than the champion."""
+    """How much better a challenger is than the champion, over all looks so far."""
 
     estimate: Finite
     std_error: Finite
     ci_low: Finite
     ci_high: Finite
+
+
+def plain(found: Estimate) -> dict[str, float]:
+    """An estimate as a `Difference` has it."""
+    return {name: getattr(found, name) for name in Difference.model_fields}
+
+
+class Contest(BaseModel, frozen=True, strict=True):
+    """The test of a challenger against a champion."""
+
+    event: int  # the number of the event with which it began
+    champion: FileName
+    challenger: FileName
+    since: str  # the logical date of the run that began it
+    alpha: Finite  # what all its looks together may spend
+
+
+class Seen(BaseModel, frozen=True, strict=True):
+    """A look that a run took at new rows, and what they say."""
+
+    champion: FileName
+    challenger: FileName
+    date: str  # the run's logical date
+    until: str  # the end of the last partition; later looks begin there
+    look: Look
 
 
 class Event(_Record):
@@ -72,11 +101,14 @@ class Event(_Record):
     event: Literal["registered", "promoted", "rolled back"]
     model: FileName  # its run's name
     decision: Choice | None = None  # on a model that was registered
+    promoted: FileName | None = None  # the challenger that the run made champion
     why: str
+    look: Seen | None = None
     difference: Difference | None = None
     champion: FileName
     challenger: FileName | None = None
     earlier: list[FileName] = []  # champions to roll back to, the latest last
+    contests: list[Contest] = []  # that began within a year, the latest last
     at: str
     by: str
     mark: str  # no two events are equal
@@ -89,7 +121,7 @@ class Event(_Record):
 
 def following(last: Event | None, event: str, model: str, why: str, **facts: Any) -> Event:
     """The event after another; aliases stay as they are but for those among the facts."""
-    kept = {} if last is None else last.model_dump(include={"champion", "challenger", "earlier"})
+    kept = {} if last is None else {name: getattr(last, name) for name in _LASTING}
     return Event(
         number=1 if last is None else last.number + 1,
         event=event,  # type: ignore[arg-type] # which is checked
@@ -137,6 +169,7 @@ def _entry(
         run=run,
         name=name,
         date=date,
+        until=found["data"].get("until"),
         **{key: found["data"][key] for key in ("source", "outcome", "rows")},
         ate=[_figure(ate["arm"], ate["estimate"], ate["std_error"]) for ate in found["ate"]],
         qini={

@@ -81,6 +81,7 @@ class Results:
     overlap: Overlap  # of the propensities, within these bounds
     design: DesignFit | None  # how well features predict the arm; None for known propensities
     balance: Balance  # standardized differences of feature means against the control
+    outcomes: Floats  # (n, K) expected outcomes, of models that weren't fitted on the row
     losses: list[float]  # root mean squared out-of-fold errors of the shared outcome models, by arm
     estimates: pd.DataFrame  # a row for each of the source, as in the run's folder
     bundle: Bundle  # for scoring
@@ -156,6 +157,7 @@ def _averages(
         "clip": clip,
         "overlap": carried,
         "design": design,
+        "outcomes": _outcomes(d, shared),
         "losses": [_loss(d, k, shared) for k in range(d.n_variants)],
         "looks_randomised": design is not None and design.looks_randomised and sees_strata,
     }
@@ -303,6 +305,11 @@ def _drivers(study: Study, name: str, tolerance: float) -> Floats:
         return learner.predict(X, is_oos=True, propensity=propensity)[:, :, -1]
 
     return effect_drivers(estimate, d.X, study.config.folds.seed, tolerance=tolerance)
+
+
+def _outcomes(d: Dataset, shared: dict[Name, Array]) -> Floats:
+    columns = (shared[VARIANT_OUTCOME_MODEL, str(k)][:, -1] for k in range(d.n_variants))
+    return np.column_stack(list(columns))
 
 
 def _loss(d: Dataset, k: int, shared: dict[Name, Array]) -> float:

@@ -16,6 +16,7 @@ def summary_of(study: Study, results: Results) -> dict[str, Any]:
         "data": {
             **study.config.data.told,
             "outcome": study.config.data.outcome,
+            "until": None if (until := study.config.until) is None else until.isoformat(),
             "rows": len(d),
             "rows_by_arm": {arm_name(a): int((d.w == k).sum()) for k, a in enumerate(study.arms)},
             "rows_left_out": study.left_out,

@@ -13,6 +13,7 @@ from flows.fitting.workspace import Workspace
 from flows.inputs.study import Study
 from flows.messages.outcome import registry_warning
 from flows.messages.secrets import without_secrets
+from flows.registry.evidence import Evidence
 from flows.registry.registering import register_run
 from flows.report.history.page import render as render_history
 from flows.report.history.page import sections_of as sections_of_history
@@ -63,12 +64,15 @@ def found_by(study: Study, results: Results) -> dict[str, Any]:
     return {"status": "partial" if study.failed else "done", **summary_of(study, results)}
 
 
-def registered(run: Run, study: Study, found: dict[str, Any], model: Path) -> dict[str, Any]:
+def registered(
+    run: Run, study: Study, results: Results, found: dict[str, Any], model: Path
+) -> dict[str, Any]:
     """Register the model of a run, in a folder; what `summary.json` says of it."""
     if study.failed or not study.config.registry.enabled:
         return {}
     about = run.name, run.logical_date, model
-    told = register_run(study.config, *about, found, is_old=run.old)
+    evidence = Evidence(study, results.outcomes)
+    told = register_run(study.config, *about, found, evidence, is_old=run.old)
     warning = registry_warning(told)
     return {"model": told, **({"warnings": [*found["warnings"], warning]} if warning else {})}
 

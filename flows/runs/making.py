@@ -103,7 +103,7 @@ def make(
                 write_json(folder / FILE, watched.profile.model_dump(mode="json"))
                 found = {**found_by(study, results), **watched.summary()}
                 past = write_history(folder, run, summarize(run, study, found, chosen, place))
-            found |= registered(run, study, found, folder / "model")
+            found |= registered(run, study, results, found, folder / "model")
             summary = summarize(run, study, found, chosen, place)
             write_json(folder / "summary.json", summary)
         page.show_results(effect_rows(study, results, sections), pictures(study, sections))

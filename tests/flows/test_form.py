@@ -74,7 +74,7 @@ def test_every_choice_of_the_config_is_one_in_the_form():
         "WatchConfig.on_schema_change": ["refuse", "warn", "ignore"],
         "ParallelismConfig.runner": ["thread", "process", "dask", "serial"],
         "ReadConfig.decimal": [".", ","],
-        "RegistryConfig.promote": ["manual"],
+        "PromotionConfig.rule": ["better"],
     }
     assert SCHEMA["properties"]["learners"]["items"]["enum"] == list(REGISTRY)
     for part in parts(SCHEMA):

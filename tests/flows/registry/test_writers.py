@@ -164,7 +164,9 @@ def killed_at(step, registry, run, bundle):
         sys.addaudithook(count)
         models = Models(FolderStorage(registry), "shop")
         models._check = lambda run: None  # it reads, and takes a while
-        models.register(run, DATE, bundle, FOUND, lambda champion: Verdict("kept", "no better"))
+        models.register(
+            run, DATE, bundle, FOUND, lambda last: Verdict("kept", "no better", joins=True)
+        )
         models.promote(run, "by hand")
         os._exit(0)
     finally:
@@ -179,14 +181,16 @@ def test_aliases_are_those_of_a_stack_whatever_happens(bundle, models):
         if act == "register":
             run = f"run-{turn}"
             decision = random_.choice(["promoted", "kept", "refused", "manual"])
-            verdict = Verdict(decision, "a rule")
-            event = models.register(run, DATE, bundle, FOUND, lambda champion, v=verdict: v)
+            decision = "kept" if challenger is None else decision
+            verdict = Verdict(decision, "a rule", joins=random_.random() < 0.7)
+            event = models.register(run, DATE, bundle, FOUND, lambda last, v=verdict: v)
             known.append(run)
-            if not champions or decision == "promoted":
-                champions.append(run)
-            elif decision != "refused":
-                challenger = run
             assert event.decision == (decision if len(known) > 1 else "first")
+            assert event.promoted == (challenger if event.decision == "promoted" else None)
+            if event.decision in ("first", "promoted"):
+                champions.append(run if event.decision == "first" else challenger)
+                challenger = None
+            challenger = run if verdict.joins and event.decision != "first" else challenger
         elif act == "promote" and known:
             run = random_.choice(known)
             changed = models.promote(run, "by hand") is not None

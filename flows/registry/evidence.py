@@ -1,0 +1,143 @@
+"""What the rows of a run say of models that weren't fitted on them."""
+
+import re
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+from pandas.util import hash_pandas_object
+
+from flows.errors import Faults, InputError
+from flows.inputs.columns import read_outcome, read_row_ids
+from flows.inputs.rows import read_columns
+from flows.inputs.study import Study
+from flows.messages.limits import shown
+from metalearners._typing import Array, Floats
+from metalearners.bundle import Bundle
+from metalearners.data.estimate_columns import arm_name
+from metalearners.data.schema import DATE, Schema
+from metalearners.evaluation.recurring.looks import Look, compare_policies
+from metalearners.evaluation.recurring.policies import drawn_shares, policy_arms
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Rows of a run, with what its models expect of them.
+
+    Parameters
+    ----------
+    study : Study
+        The n rows that take part, and how their arms were drawn.
+    outcomes : (n, K) array
+        Expected outcomes by arm, of models that weren't fitted on the row.
+    """
+
+    study: Study
+    outcomes: Floats
+
+    def since(self, moment: datetime) -> Array:
+        """(n,) whether rows are of partitions that begin at a moment or later.
+
+        Raises InputError if there are none.
+        """
+        begins, used = self.study.begins, self.study.used
+        rows = self._asked(moment) if begins is None else (begins >= np.datetime64(moment))[used]
+        if not rows.any():
+            raise InputError(f"No rows are new: none are of {moment:%Y-%m-%d} or later.")
+        return np.asarray(rows)
+
+    def check_dated(self) -> None:
+        """Raise an InputError if no row is known to be new."""
+        data = self.study.config.data
+        if self.study.begins is None and (not data.reads_from or data.row_id is None):
+            raise InputError(
+                "No row is known to be new: expected a source that names dates, such as "
+                "data/{date:%Y-%m}/*.csv, or a query with :begin and data.row_id; found "
+                f"{shown(data.sql or data.place)}."
+            )
+
+    def _asked(self, moment: datetime) -> Array:
+        """(n,) whether the query gives the same row again when it is asked for later days alone.
+
+        A row that sums up days from before and after is another then.
+        """
+        study, data = self.study, self.study.config.data
+        window, faults = study.config.window, Faults()
+        assert window is not None  # as the query names days
+        found = read_columns(data, faults, window=replace(window, since=moment))
+        faults.refuse()
+        assert found is not None  # else there was a fault
+        y = read_outcome(found.table[data.outcome], data)
+        again = _hashes(found.X, read_row_ids(found.table, data), y)
+        return np.isin(
+            _hashes(study.features[study.used], study.row_ids[study.used], study.y), again
+        )
+
+    def arms_of(self, bundle: Bundle, rows: Array) -> Array:
+        """(m,) arms that the policy of a model gives to some rows: of the first listed learner.
+
+        Raises InputError, or what a learner raises, if the model can't estimate their effects.
+        """
+        study, schema = self.study, bundle.schema
+        names = [arm_name(arm) for arm in study.arms]
+        own = [arm_name(arm) for arm in bundle.arms]
+        if own[0] != names[0] or {*own} != {*names} or schema is None:
+            raise InputError(f"Expected a model of the arms {names}; found one of {own}.")
+        codes = np.array([names.index(name) for name in own])
+        X, _ = self._in_days(schema).match(study.features[study.used][rows], unseen_missing=True)
+        known = study.dataset.propensity
+        name, learner = next(iter(bundle.learners.items()))
+        effects = replace(bundle, learners={name: learner}).predict(
+            X, None if known is None else known[rows][:, codes], conformed=True
+        )
+        return codes[policy_arms(effects.to_numpy())]
+
+    def compare(self, rows: Array, champion: Array, challenger: Array) -> Look:
+        """A look at some rows, given the arms that two policies give them."""
+        d = self.study.dataset
+        try:
+            propensity = self._drawn(rows)
+        except ValueError as error:  # a stratum has no row of an arm
+            return Look(0, 0.0, None, f"{error}", waits=True)
+        look = compare_policies(
+            y=d.y[rows],
+            w=d.w[rows],
+            mu=self.outcomes[rows],
+            propensity=propensity,
+            champion=champion,
+            challenger=challenger,
+            weight=None if d.weight is None else d.weight[rows],
+            groups=None if d.groups is None else d.groups[rows],
+        )
+        return replace(look, doubt=self._in_labels(look.doubt))
+
+    def _drawn(self, rows: Array) -> Floats | None:
+        """(m, K) probabilities with which chance drew the arms, as far as the config says so."""
+        d, strata = self.study.dataset, self.study.strata
+        if self.study.shares is None:
+            return None if d.propensity is None else d.propensity[rows]
+        own = None if strata is None else strata.to_numpy()[rows]
+        return drawn_shares(d.w[rows], d.n_variants, np.ones(rows.sum(), bool), own)
+
+    def _in_days(self, schema: Schema) -> Schema:
+        """A model's schema for features of the study, whose dates are days already."""
+        dates = self.study.dates
+        return Schema(
+            tuple(
+                replace(one, dtype="float64") if one.dtype == DATE and one.name in dates else one
+                for one in schema.features
+            )
+        )
+
+    def _in_labels(self, text: str) -> str:
+        arms = self.study.arms
+        return re.sub(r"\barm (\d+)\b", lambda found: f"arm {arms[int(found[1])]!r}", text)
+
+
+def _hashes(features: pd.DataFrame, row_ids: pd.Series, y: Array) -> Array:
+    """(n,) hashes of rows; numbers are the same whatever their type."""
+    rows = features.assign(**{"row id": row_ids.to_numpy(), "outcome": y})
+    numbers = rows.select_dtypes(["number", "bool"]).columns
+    hashes = hash_pandas_object(rows.astype(dict.fromkeys(numbers, float)), index=False)
+    return np.asarray(hashes)
