@@ -3,6 +3,7 @@
 import contextlib
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ from flows.config.sections import RegistryConfig
 from flows.errors import InputError
 from flows.inputs.study import load_study
 from flows.launch.backfill import backfill, dates_between
+from flows.launch.display import model_shown
 from flows.launch.models import told
+from flows.messages.outcome import outcome_lines
 from flows.registry.better import Better
 from flows.registry.evidence import Evidence
 from flows.registry.models import Models
@@ -139,10 +142,40 @@ def test_a_date_that_comes_again_takes_no_look_and_refits_don_t_end_the_test(sho
     ]
     assert again.why.startswith("No look was taken. No rows are new")
     assert (again.decision, again.alias_of("again")) == ("kept", None)
-    late = register(models, shop, "2026-06", model("a"), last="6 months")
+    late = register(models, shop, "2026-06", model("a"), last="6 months", alpha=0.01)
     assert late.look.look.rows == ROWS
+    assert late.contests == again.contests
     errors = [event.difference.std_error for event in (*events[2:5], late)]
     assert errors == sorted(errors, reverse=True)
+
+
+def test_people_may_change_the_champion_in_between(shop, models):
+    for month, effect in zip(months(4), ("b", "-b", "a", "a"), strict=True):
+        before = register(models, shop, month, model(effect))
+    models.promote("run-2026-03", "by hand")
+    other = register(models, shop, "2026-05", model("a"))
+    models.roll_back("by hand")
+    again = register(models, shop, "2026-06", model("a"))
+
+    assert [c.champion for c in other.contests] == ["run-2026-01", "run-2026-03"]
+    assert other.difference.estimate == other.look.look.difference.estimate < 0
+    assert again.contests == other.contests
+    assert again.look.look.rows == 2 * ROWS  # of the months since the last look at these two
+    assert again.difference.std_error < before.difference.std_error
+
+
+def test_a_policy_is_that_of_the_first_learner_and_of_the_same_arms(shop):
+    rows = evidence(shop, "2026-01")
+    every = np.ones(len(rows.study.y), bool)
+    first, other = (Bundle.load(model(effect)) for effect in ("-a", "a"))
+    learners = {"Z": first.learners["TLearner"], "A": other.learners["TLearner"]}
+    Bundle(learners, first.arms, first.schema, first.about).save("two")
+
+    arms = rows.arms_of(Bundle.load("two"), every)
+    assert arms.tolist() == (rows.study.features["a"] < 0).astype(int).tolist()
+    for wrong in ([1, 0], [0, 2], [0]):
+        with pytest.raises(InputError, match="Expected a model of the arms"):
+            rows.arms_of(replace(first, arms=wrong), every)
 
 
 def test_too_few_rows_wait_for_more_and_none_counts_twice(shop, models):
@@ -318,7 +351,7 @@ def test_a_wrong_rule_is_refused(shop):
 @pytest.mark.slow
 @pytest.mark.usefixtures("api")
 @pytest.mark.parametrize("drawn", [True, False])
-def test_a_backfill_promotes_the_better_model_where_chance_drew_the_arms(shop, drawn):
+def test_a_backfill_promotes_the_better_model_where_chance_drew_the_arms(shop, drawn, capsys):
     rng = np.random.default_rng(1)
     for month in months(4):
         rows = month_of_rows(month, rng, sign=-1.0 if month == "2026-01" else 1.0)
@@ -343,6 +376,10 @@ def test_a_backfill_promotes_the_better_model_where_chance_drew_the_arms(shop, d
         assert found[2]["difference"]["ci_low"] > 0
         assert (shown["champion"], shown["challenger"]) == (runs[1], runs[2])
         assert shown["history"][2]["look"]["look"]["rows"] == ROWS
+        model_shown(shown)
+        assert f"({found[2]['difference']['ci_low']:.3g} to " in capsys.readouterr().out
+        said = f"  champion:  {runs[1]} of shop now: {runs[1]} is better than {runs[0]}."
+        assert said in outcome_lines(summaries[2])
     else:
         assert [model["decision"] for model in found] == ["first", *["kept"] * 3]
         assert [model["promoted"] for model in found] == [None] * 4
