@@ -98,6 +98,11 @@ class DataConfig(Section):
     propensity: KnownPropensity = Field(
         None, description="Known probabilities: of the treated arm, by arm, or columns by arm"
     )
+    drawn: str | None = Field(
+        None,
+        description="Column that is 1 where chance drew the arm, and 0 where a policy did: the "
+        "first compare models",
+    )
     read: ReadConfig = Field(
         ReadConfig(), description="How a text file is read; what is empty is sniffed from it"
     )
@@ -191,7 +196,7 @@ class DataConfig(Section):
     @property
     def roles(self) -> dict[str, str]:
         """Column by role, features left out."""
-        names = ("outcome", "treatment", "row_id", "weight", "group", "strata")
+        names = ("outcome", "treatment", "row_id", "weight", "group", "strata", "drawn")
         roles = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if isinstance(self.propensity, dict):
             columns = {arm: p for arm, p in self.propensity.items() if isinstance(p, str)}
@@ -215,6 +220,15 @@ class DataConfig(Section):
             raise ValueError(
                 "propensity: expected without strata and the design randomised, which give the "
                 "arms' shares as probabilities; found both. Keep one of the two."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _some_drawn(self) -> Self:
+        if self.drawn is not None and (self.propensity is not None or self.design == "randomised"):
+            raise ValueError(
+                "drawn: expected without known propensities and the design randomised, which say "
+                "of all rows how their arms were drawn; found both. Set drawn to null."
             )
         return self
 

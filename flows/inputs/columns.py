@@ -18,7 +18,9 @@ from metalearners.data.estimate_columns import arm_name
 
 ROLES = tuple(
     f"data.{role}"
-    for role in ("outcome", "treatment", "row_id", "weight", "group", "strata", "propensity")
+    for role in (
+        *("outcome", "treatment", "row_id", "weight", "group", "strata", "drawn", "propensity"),
+    )
 )
 _ARM = ("an arm", "Remove those rows.")
 _LARGEST = 1e100  # squares of larger numbers come near the end of floats
@@ -313,6 +315,23 @@ def read_groups(frame: pd.DataFrame, data: DataConfig) -> Array | None:
         return None
     remedy = "Give each such row a group of its own."
     return _labels(frame[data.group], "data.group", "a group", remedy).to_numpy()
+
+
+def read_drawn(frame: pd.DataFrame, data: DataConfig) -> Array | None:
+    """(n,) whether chance drew a row's arm; None where the config doesn't say of which.
+
+    Raises InputError if a row has another value than 0, 1, true or false.
+    """
+    if data.drawn is None:
+        return None
+    values = _numbers(frame[data.drawn], "data.drawn")
+    others = values[~np.isin(values, (0, 1))]
+    if len(others):
+        raise InputError(
+            f"data.drawn: expected 0/1 or true/false in {data.drawn!r}; found {others[0]:g}. Write "
+            "1 where chance drew the arm, and 0 elsewhere."
+        )
+    return np.asarray(values == 1)
 
 
 def _numbers(column: pd.Series, where: str) -> Floats:

@@ -20,6 +20,7 @@ from flows.inputs.columns import (
     known_propensity,
     place_of,
     read_arms,
+    read_drawn,
     read_groups,
     read_outcome,
     read_row_ids,
@@ -51,6 +52,7 @@ class Rows:
     propensity: Floats | None  # (N, K) known probabilities; None where they are estimated
     shares: ArmShares | None  # of the arms in a declared experiment: `propensity` has them then
     strata: pd.Series | None  # (n,) within which arms were drawn; None for one stratum
+    drawn: Array | None  # (n,) whether chance drew the arm; None where the config doesn't say
     y: Array  # (n,) outcomes
     w: Array  # (n,) codes of the arms
     weight: Floats | None  # (n,)
@@ -155,14 +157,15 @@ def rows_of(columns: Columns, data: DataConfig, faults: Faults) -> Rows | None:
     weight = faults.judge("data.weight", lambda: read_weight(own, w, arms, data))
     groups = faults.judge("data.group", lambda: read_groups(own, data))
     strata = faults.judge("data.strata", lambda: read_strata(own, data))
+    drawn = faults.judge("data.drawn", lambda: read_drawn(own, data))
     known = partial(known_propensity, table, data, arms, left_out)
     propensity = faults.judge("data.propensity", known, _OF_ARMS)
     if not faults.knows(*ROLES, *_OF_ARMS, *_OF_OUTCOME, "data.design") or columns.X.empty:
         return None
     shares = None
     if data.design == "randomised":
-        drawn = partial(_shares, data, arms, w, strata, weight)
-        shares = faults.judge("data.strata", drawn)
+        share = partial(_shares, data, arms, w, strata, weight)
+        shares = faults.judge("data.strata", share)
         if shares is None:
             return None
         propensity = shares.of(len(table), read_strata(table, data))
@@ -176,6 +179,7 @@ def rows_of(columns: Columns, data: DataConfig, faults: Faults) -> Rows | None:
         propensity=propensity,
         shares=shares,
         strata=strata,
+        drawn=drawn,
         y=y,  # type: ignore[arg-type]  # None is a fault, after which there are no rows
         w=w,
         weight=weight,

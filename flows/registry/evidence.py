@@ -114,11 +114,13 @@ class Evidence:
 
     def _drawn(self, rows: Array) -> Floats | None:
         """(m, K) probabilities with which chance drew the arms, as far as the config says so."""
-        d, strata = self.study.dataset, self.study.strata
-        if self.study.shares is None:
+        d, strata, drawn = self.study.dataset, self.study.strata, self.study.drawn
+        if self.study.shares is not None:
+            drawn = np.ones(len(rows), bool)
+        if drawn is None or not drawn[rows].any():
             return None if d.propensity is None else d.propensity[rows]
         own = None if strata is None else strata.to_numpy()[rows]
-        return drawn_shares(d.w[rows], d.n_variants, np.ones(rows.sum(), bool), own)
+        return drawn_shares(d.w[rows], d.n_variants, drawn[rows], own)
 
     def _in_days(self, schema: Schema) -> Schema:
         """A model's schema for features of the study, whose dates are days already."""

@@ -214,6 +214,23 @@ def test_rows_that_the_champion_treats_identify_nothing(shop, models, data, why)
         assert "champion gives arm 0" in event.why
 
 
+def test_rows_that_chance_treated_count_among_those_of_a_policy(shop, models):
+    for month in months(3):
+        rows = pd.read_csv(f"{month}.csv")
+        drawn = np.arange(ROWS) % 2 == 0
+        w = np.where(drawn, np.arange(ROWS) // 2 % 2, rows["a"] < 0)  # the first model's policy
+        y = 4 * rows["a"] * w
+        rows.assign(w=w.astype(int), y=y, drawn=drawn).to_csv(f"{month}.csv", index=False)
+    for month, effect in zip(months(3), ("-a", "a", "a"), strict=True):
+        event = register(models, shop, month, model(effect), design="auto", drawn="drawn")
+
+    assert (event.decision, event.look.look.rows) == ("promoted", ROWS // 2)
+    with pytest.raises(InputError, match=r"data.drawn: expected 0/1 or true/false in 'b'"):
+        evidence(shop, "2026-01", design="auto", drawn="b", features=["a"])
+    with pytest.raises(InputError, match="drawn: expected without known propensities"):
+        evidence(shop, "2026-01", drawn="drawn")
+
+
 def run_names(n):
     return [f"run-{month}" for month in months(n)]
 
