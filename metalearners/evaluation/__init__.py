@@ -17,12 +17,16 @@ _PLACES = {
     "gain_curve": "ranking",
     "holm": "multiplicity",
     "rounding": "ties",
+    "Fall": "recurring.changes",
+    "Figure": "recurring.changes",
     "Look": "recurring.looks",
     "Looks": "recurring.looks",
     "Reference": "recurring.drift",
     "alpha_of_challenger": "recurring.looks",
+    "chance_unseen": "recurring.changes",
     "compare_policies": "recurring.looks",
     "drawn_shares": "recurring.policies",
+    "fall": "recurring.changes",
     "policy_arms": "recurring.policies",
 }
 __all__ = [*_PLACES]  # noqa: PLE0604 - they are strings
