@@ -130,6 +130,11 @@ def partition_at(source: str, moment: datetime) -> pd.Period:
     return pd.Period(moment, freq=_period_of(source))
 
 
+def is_within(source: str, moment: datetime, window: Window) -> bool:
+    """Whether a window has the partition that a moment lies in."""
+    return _name_of(source, partition_at(source, moment)) in partitions_of(source, window)
+
+
 def days_of(window: Window) -> tuple[date, date]:
     """The first and the last day of a window, as for partitions of a day."""
     day = pd.Period(window.date, freq="D")

@@ -21,6 +21,7 @@ def outcome_lines(summary: dict[str, Any]) -> list[str]:
         *failed,
         *effects,
         *(f"  caution:   {caveat}" for caveat in summary.get("caveats", [])),
+        *(f"  event:     {one['event']}: {one['sentence']}" for one in summary.get("events", [])),
         *_about_propensities(summary),
         *_about_model(summary),
         f"  report:    {folder / 'report.html'}",

@@ -22,6 +22,7 @@ from flows.report.elements import (
     who,
 )
 from flows.report.results import Results
+from metalearners.data.estimate_columns import arm_name
 from metalearners.evaluation.drivers import MOST_ALONE
 from metalearners.evaluation.findings import claims_ranking
 from metalearners.evaluation.means import Estimate
@@ -48,6 +49,33 @@ def effects(study: Study, results: Results) -> dict[str, Any]:
         "plot": plots.effects(labels[1:], adjusted, raw, study.config.data.outcome),
         "table": Table(caption, head, rows, names=2),
     }
+
+
+def realised(found: Mapping[str, Any]) -> Table | None:
+    """Effects that the last run's model predicted for the rows, beside their average effects."""
+    rows = found.get("realised", {}).get("effects", [])
+    if not rows:
+        return None
+    scale = typical(row["actual"]["std_error"] for row in rows)
+    return Table(
+        f"Effects that the model of {found['since']} predicts for these rows on average, and their "
+        "average effects, with 95 % intervals",
+        ["Learner", "Arm", "Predicted", "Average effect"],
+        [
+            [
+                row["learner"],
+                arm_name(row["arm"]),
+                *(_with_interval(row[key], scale) for key in ("predicted", "actual")),
+            ]
+            for row in rows
+        ],
+        names=2,
+    )
+
+
+def _with_interval(found: Mapping[str, float], scale: float | None) -> str:
+    value, low, high = (number(found[key], scale) for key in ("estimate", "ci_low", "ci_high"))
+    return f"{value} ({low} to {high})"
 
 
 def _estimate(found: Estimate, scale: float | None) -> list[str]:

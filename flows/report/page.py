@@ -49,7 +49,8 @@ def sections_of(study: Study, results: Results, run: Mapping[str, Any]) -> dict[
     ----------
     run : mapping
         Facts of the run itself: ``run_name``, ``started``, ``seconds``, ``stages``, ``fits``,
-        ``parallelism`` and ``versions``, as in `summary.json`.
+        ``parallelism`` and ``versions``, as in `summary.json`; and under ``found`` what else it
+        found beside earlier runs.
     """
     return {
         **_sections(study, results),
@@ -63,6 +64,7 @@ def sections_of(study: Study, results: Results, run: Mapping[str, Any]) -> dict[
         "reason": NO_HOLDOUT,
         "noise": _noise(study, results),
         "course": _course(study, results, run),
+        "realised": effect_sections.realised(run.get("found", {})),
     }
 
 

@@ -51,6 +51,7 @@ class _Joint(_Read):
     arm: Label
     ci_low: Figure | None = None
     ci_high: Figure | None = None
+    degrees: Figure | None = None
     claimed: bool | None = None
 
 
@@ -84,6 +85,7 @@ class _Model(_Read):
 class _Event(_Read):
     event: str
     sentence: str = ""
+    about: str = ""
 
 
 class _Summary(_Read):

@@ -1,6 +1,8 @@
 """What a finished run writes: its files, its place among models and runs, its summary."""
 
 import platform
+from collections.abc import Sequence
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,25 +17,36 @@ from flows.messages.outcome import registry_warning
 from flows.messages.secrets import without_secrets
 from flows.registry.evidence import Evidence
 from flows.registry.registering import register_run
+from flows.report.history.events import events_of, failed, late, promoted
 from flows.report.history.page import render as render_history
 from flows.report.history.page import sections_of as sections_of_history
+from flows.report.history.points import history_of
 from flows.report.page import render, sections_of
 from flows.report.results import Results
 from flows.report.summary import summary_of
 from flows.runs.records import Run, peak_rss_bytes
 from flows.runs.recurring import history
+from flows.watching.changes import Watched
 
 _PACKAGES = ("prefect", "lightgbm", "scikit-learn", "numpy", "pandas", "pyarrow")
 
 
 def write_files(
-    folder: Path, run: Run, study: Study, results: Results, chosen: Parallelism
+    folder: Path,
+    run: Run,
+    study: Study,
+    results: Results,
+    chosen: Parallelism,
+    found: dict[str, Any],
 ) -> dict[str, Any]:
-    """Write a run's files but its summary; what the report shows."""
+    """Write a run's files but its summary; what the report shows.
+
+    `found` is what the run found, as in `summary.json`, so far.
+    """
     results.estimates.to_parquet(folder / "estimates.parquet", index=False)
     (folder / "config.yaml").write_text(study.config.to_yaml(), encoding="utf-8")
     results.bundle.save(folder / "model", signing_key())
-    facts = {**run.facts(), **_measured(run, chosen)}
+    facts = {**run.facts(), **_measured(run, chosen), "found": found}
     sections = sections_of(study, results, facts)
     (folder / "report.html").write_text(render(sections), encoding="utf-8")
     return sections
@@ -62,6 +75,29 @@ def write_history(folder: Path, run: Run, summary: dict[str, Any]) -> dict[str, 
 def found_by(study: Study, results: Results) -> dict[str, Any]:
     """What a run found, for `summary.json`."""
     return {"status": "partial" if study.failed else "done", **summary_of(study, results)}
+
+
+def events_so_far(
+    run: Run,
+    study: Study,
+    found: dict[str, Any],
+    earlier: Sequence[dict[str, Any]],
+    watched: Watched,
+    scheduled: datetime,
+) -> list[dict[str, str]]:
+    """The events of a run, but for those of its model; for `summary.json`."""
+    points = history_of(run.config_name, [{**run.facts(), **found}, *earlier], []).points
+    told = [
+        *late(points[-1], run.started, scheduled),
+        *events_of(points, watched),
+        *failed(study.failed),
+    ]
+    return list(map(vars, told))
+
+
+def told_of_model(run: Run, found: dict[str, Any]) -> list[dict[str, str]]:
+    """The events of a run's model."""
+    return list(map(vars, promoted(run.config_name, found.get("model") or {})))
 
 
 def registered(

@@ -9,6 +9,7 @@ from prefect.states import Completed
 from flows.config.files import write_json
 from flows.config.sections import Config
 from flows.errors import LearnersFailedError
+from flows.fitting.cache import signing_key
 from flows.fitting.parallelism import Parallelism, choose, work_of
 from flows.fitting.profiles import Profile, find_profile
 from flows.fitting.regressions import expected
@@ -19,19 +20,22 @@ from flows.messages.outcome import cache_warning, outcome_lines, registry_warnin
 from flows.messages.secrets import without_secrets
 from flows.report.digest import effect_rows, history_pictures, pictures
 from flows.report.results import evaluate
+from flows.runs.announcing import announce, failure_announced
 from flows.runs.artifacts import run_page
 from flows.runs.course import fit_learners
 from flows.runs.files import (
+    events_so_far,
     found_by,
     registered,
     summarize,
+    told_of_model,
     versions,
     write_files,
     write_history,
 )
 from flows.runs.loading import Prepared, load
 from flows.runs.records import interrupted, recorded, whole_folder
-from flows.runs.recurring import alone, due, neighbours, scheduled_time
+from flows.runs.recurring import alone, due, earlier_runs, scheduled_time
 from flows.server.cancellation import interruptible
 from flows.watching.changes import watch as watch_rows
 from flows.watching.profile import FILE
@@ -78,14 +82,15 @@ def make(
     name, tags = f"{runtime.flow_run.name}{suffix}", set(runtime.flow_run.tags)
     with (
         interruptible(),
+        failure_announced(),
         recorded(config, name, moment, example=tags >= _OF_ITS_SCHEDULE) as run,
         run_page(run) as page,
         workspace(config.cache, refresh, f"the run {name}") as place,
     ):
         with run.stage("load") as stage:
             study = load(config) if prepared is None else prepared.study
-            earlier, run.old = neighbours(run)
-            watched = watch_rows(study, earlier)
+            earlier, run.old = earlier_runs(run)
+            watched = watch_rows(study, earlier, signing_key())
             study.warnings.extend(watched.warnings)
             for line in watched.warnings:
                 progress.tell(f"Warning: {line}")
@@ -99,13 +104,18 @@ def make(
                 stage |= vars(fitted.judging)
         with whole_folder(run, latest=not study.failed) as folder:
             with run.stage("report"):
-                sections = write_files(folder, run, study, results, chosen)
-                write_json(folder / FILE, watched.profile.model_dump(mode="json"))
                 found = {**found_by(study, results), **watched.summary()}
+                found["realised"] = watched.realised(study, found["ate"])
+                found["events"] = events_so_far(run, study, found, earlier, watched, moment)
+                sections = write_files(folder, run, study, results, chosen, found)
+                profile = watched.profile.with_effects(study, results.estimates)
+                write_json(folder / FILE, profile.model_dump(mode="json"))
                 past = write_history(folder, run, summarize(run, study, found, chosen, place))
             found |= registered(run, study, results, found, folder / "model")
+            found["events"] += told_of_model(run, found)
             summary = summarize(run, study, found, chosen, place)
             write_json(folder / "summary.json", summary)
+        announce(summary)
         page.show_results(effect_rows(study, results, sections), pictures(study, sections))
         if past:
             page.show_history(history_pictures(past["effects"]["panels"]))

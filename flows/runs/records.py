@@ -145,10 +145,17 @@ def _run(config: "Config", prefect_name: str, scheduled: datetime, example: bool
 def failure(run: Run, error: BaseException) -> dict[str, Any]:
     """The record of a run that failed."""
     message = without_secrets(str(error)) or type(error).__name__
+    events = [failed_event(run.name, type(error).__name__)]
     if interrupted(error):
-        message = INTERRUPTED
-    ended = {"status": "failed", "seconds": run.seconds, "error": message}
+        message, events = INTERRUPTED, []
+    ended = {"status": "failed", "seconds": run.seconds, "error": message, "events": events}
     return {**run.facts(), **run.asked, **ended, "stages": run.stages}
+
+
+def failed_event(name: str, why: str) -> dict[str, str]:
+    """The event of a run that failed; of the error only its kind, as messages may quote data."""
+    sentence = f"The run {name} failed: {why}. `uplift runs show {name}` says more."
+    return {"event": "failed", "sentence": sentence}
 
 
 def interrupted(error: BaseException) -> bool:
@@ -328,7 +335,8 @@ def _of_part(name: str, runs: list[str], output: Path, kind: str) -> str:
 def _with_end(path: Path, record: dict[str, Any]) -> dict[str, Any]:
     """A run's record; one with the status running has failed if its process is gone."""
     if record["status"] == "running" and not is_locked(path.with_suffix(".lock")):
-        return {**record, "status": "failed", "error": DIED}
+        events = [failed_event(str(record["run_name"]), DIED)]
+        return {**record, "status": "failed", "error": DIED, "events": events}
     return record
 
 

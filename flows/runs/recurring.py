@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _MOST = 1_000  # moments that Prefect looks for at a time
 _MOST_MISSED = 100  # dates that one run catches up
+_MOST_EARLIER = 100  # runs that one is compared with
 _MOST_READ = 1_000  # summaries of a folder, and records: some 0.2 ms each
 
 
@@ -44,19 +45,20 @@ def _runs_of(config: Config) -> Iterator[tuple[datetime, dict[str, Any]]]:
             yield moment_of(run["logical_date"], "UTC"), run
 
 
-def neighbours(run: Run) -> tuple[Path | None, bool]:
-    """The latest finished run of a run's name with an earlier date, and whether one has a later.
+def earlier_runs(run: Run) -> tuple[list[dict[str, Any]], bool]:
+    """Summaries of the finished runs of a run's name with earlier dates, the latest date first.
 
-    Only the latest 1,000 runs of a folder are looked at.
+    And whether one has a later date. Only the latest 1,000 runs of a folder are looked at.
     """
-    own, earlier, is_old = moment_of(run.logical_date, "UTC"), None, False
-    for found in islice(summaries(run.output), _MOST_READ):
-        if found["status"] == "done" and found.get("name") == run.config_name:
-            date = moment_of(found.get("logical_date") or found["started"], "UTC")
-            is_old = is_old or date > own
-            if earlier is None and date < own:
-                earlier = run.output / str(found["run_name"])
-    return earlier, is_old
+    own = moment_of(run.logical_date, "UTC")
+    dated = [
+        (moment_of(found.get("logical_date") or found["started"], "UTC"), found)
+        for found in islice(summaries(run.output), _MOST_READ)
+        if found["status"] == "done" and found.get("name") == run.config_name
+    ]
+    earlier = [pair for pair in dated if pair[0] < own]
+    earlier.sort(key=lambda pair: (pair[0], moment_of(pair[1]["started"], "UTC")), reverse=True)
+    return [found for _, found in earlier[:_MOST_EARLIER]], any(date > own for date, _ in dated)
 
 
 def scheduled_time() -> datetime:

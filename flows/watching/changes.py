@@ -1,7 +1,7 @@
 """What changed since the last run of a name, and what a config says to do about it."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,7 +9,10 @@ from flows.config.sections import WatchConfig
 from flows.errors import InputError
 from flows.inputs.study import Study
 from flows.messages.limits import shown
+from flows.watching.arms import Shares, compare_arms
+from flows.watching.effects import EffectDrift, compare_effects, realised_effects
 from flows.watching.profile import Profile, read_profile, sample
+from metalearners.evaluation.recurring.changes import chance_unseen
 from metalearners.evaluation.recurring.drift import DRIFT, Drift, Reference
 
 Kind = Literal["column", "type", "category", "missing", "treatment", "rows"]
@@ -21,13 +24,17 @@ _TIMES = 2  # the least factor of the number of rows that is told
 
 @dataclass(frozen=True)
 class Change:
-    """A difference from the last run: values before and after, and what came of it."""
+    """A difference from the last run: values before and after, and what came of it.
+
+    `p_value` is the probability of as many rows with an unseen level where no level is new.
+    """
 
     kind: Kind
     column: str | None
     before: Any
     after: Any
     status: str = ""
+    p_value: float | None = None
 
     def __str__(self) -> str:
         of = "" if self.column is None else f" {self.column!r}"
@@ -45,12 +52,23 @@ class Watched:
         Of the run's rows.
     since : str, optional
         Name of the last run; None if there is none to compare with.
+    drifts : tuple of Drift
+        Of the features.
+    effects : tuple of EffectDrift
+        Of what the last run's model estimates.
+    effects_absent : str
+        Why there are none; empty where there are, or no last run is there.
+    arms : Shares, optional
+        The shares of the arms beside the expected ones; None where nothing says these.
     """
 
     profile: Profile
     since: str | None = None
     changes: tuple[Change, ...] = ()
     drifts: tuple[Drift, ...] = ()
+    effects: tuple[EffectDrift, ...] = ()
+    effects_absent: str = ""
+    arms: Shares | None = None
 
     @property
     def warnings(self) -> list[str]:
@@ -71,27 +89,55 @@ class Watched:
             {"feature": one.column, "psi": one.psi, "p_value": one.p_value, "status": one.status}
             for one in self.drifts
         ]
-        changes = [vars(change) for change in self.changes]
-        return {"since": self.since, "changes": changes, "drift": {"features": features}}
+        changes = [
+            {k: v for k, v in vars(change).items() if k != "p_value"} for change in self.changes
+        ]
+        effects = [one.summary() for one in self.effects]
+        drift = {"features": features, "effects": effects, "effects_absent": self.effects_absent}
+        return {"since": self.since, "changes": changes, "drift": drift}
+
+    def realised(self, study: Study, ate: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Effects that were predicted for the rows, beside their average effects."""
+        return realised_effects(study, self.effects, self.effects_absent, ate)
 
 
-def watch(study: Study, last: Path | None) -> Watched:
-    """Compare a run's rows with those of the last run of its name, in a folder.
+def watch(study: Study, past: Sequence[Mapping[str, Any]], key: bytes = b"") -> Watched:
+    """Compare a run's rows with those of earlier runs of its name.
+
+    Parameters
+    ----------
+    study : Study
+        The run's rows.
+    past : sequence of mapping
+        Summaries of the earlier runs, the latest first.
+    key : bytes
+        The secret by which their models are verified.
 
     Raises InputError if the schema changed and the config refuses that.
     """
     profile, asked = Profile.of(study), study.config.watch
-    before = None if last is None else read_profile(last)
-    if last is None or before is None:
-        return Watched(profile)
+    folders = [Path(study.config.output) / str(run["run_name"]) for run in past]
+    usual = (folder for folder, run in zip(folders, past, strict=True) if not _is_mismatch(run))
+    arms = compare_arms(study, next(usual, None))
+    before = read_profile(folders[0]) if folders else None
+    if before is None:
+        return Watched(profile, arms=arms)
     changes = tuple(_judged(change, asked) for change in changes_between(before, profile))
     refused = [str(change) for change in changes if change.status == "refused"]
+    since = folders[0].name
     if refused:
         raise InputError(
-            f"watch.on_schema_change: expected the columns, types and categories of {last.name}; "
+            f"watch.on_schema_change: expected the columns, types and categories of {since}; "
             f"found changes: {'; '.join(refused)}. Correct the data, or say warn."
         )
-    return Watched(profile, last.name, changes, tuple(_drifts(study, before, profile)))
+    drifts = tuple(_drifts(study, before, profile))
+    effects = compare_effects(study, past[0], before, key)
+    return Watched(profile, since, changes, drifts, *effects, arms)
+
+
+def _is_mismatch(run: Mapping[str, Any]) -> bool:
+    """Whether an earlier run's arms weren't of the expected sizes."""
+    return any(event["event"] == "sample-ratio" for event in run.get("events", []))
 
 
 def changes_between(before: Profile, after: Profile) -> Iterator[Change]:
@@ -116,15 +162,27 @@ def _of_column(name: str, before: Profile, after: Profile) -> Iterator[Change]:
     elif old.levels is not None and new.levels is not None:
         unseen = [level for level in new.levels if level not in old.levels]
         if unseen:
-            yield Change("category", name, f"{len(old.levels)} levels", unseen[:10])
+            told = f"{len(old.levels)} levels", unseen[:10]
+            p_value = _chance(name, unseen, before, after)
+            yield Change("category", name, *told, p_value=p_value)
     shares = before.missing[name], after.missing[name]
     if abs(shares[1] - shares[0]) > _SHARE:
         yield Change("missing", name, *shares)
 
 
+def _chance(name: str, unseen: list[Any], before: Profile, after: Profile) -> float:
+    """Probability of as many rows of an unseen level, were it a rare one; over all levels."""
+    old, new = before.distributions[name], after.distributions[name]
+    levels = list(new["levels"] or ())  # of drawn rows, which may lack some
+    shares = [new["shares"][1 + levels.index(one)] for one in unseen if one in levels]
+    earlier = before.rows * old["worth"] / old["rows"]  # rows of groups come together
+    chance = chance_unseen(max(shares, default=0) * new["worth"], new["worth"], earlier)
+    return min(1.0, chance * len(levels) * len(after.columns))
+
+
 def _judged(change: Change, asked: WatchConfig) -> Change:
     status = _STATUS[asked.on_schema_change] if change.kind in _SCHEMA else "warned"
-    return Change(change.kind, change.column, change.before, change.after, status)
+    return replace(change, status=status)
 
 
 def _drifts(study: Study, before: Profile, after: Profile) -> list[Drift]:

@@ -42,12 +42,19 @@ class Profile(BaseModel, frozen=True):
         Share of the rows by arm.
     distributions : dict
         Of the features, as `Reference.to_json` gives them.
+    treatment : dict
+        The distribution of the arms, in the same form.
+    effects : dict
+        Those of the served models' estimates of held-out rows, by their column's name; empty until
+        there are some.
     """
 
     rows: Annotated[int, Field(ge=1)]
     columns: dict[str, Column]
     arms: dict[str, float]
     distributions: dict[str, dict[str, Any]]
+    treatment: dict[str, dict[str, Any]] = {}
+    effects: dict[str, dict[str, Any]] = {}
 
     @classmethod
     def of(cls, study: Study) -> "Profile":
@@ -59,7 +66,18 @@ class Profile(BaseModel, frozen=True):
             columns={feature.name: _column(feature) for feature in study.schema.features},
             arms=dict(zip(map(arm_name, study.arms), shares.tolist(), strict=True)),
             distributions=Reference.of(*sample(study)).to_json(),
+            treatment=Reference.of(treatment(study), groups=d.groups).to_json(),
         )
+
+    def with_effects(self, study: Study, estimates: pd.DataFrame) -> "Profile":
+        """The profile with effects: `estimates` has a row for each of the source."""
+        d = study.dataset
+        if d.held_out is None:
+            return self
+        drawn = draw(np.flatnonzero(d.held_out), _MOST_ROWS)
+        effects = estimates.filter(regex="^cate[.]")[study.used].iloc[drawn]
+        found = Reference.of(in_single(effects), *beside(study, drawn))
+        return self.model_copy(update={"effects": found.to_json()})
 
     @property
     def missing(self) -> dict[str, float]:
@@ -93,10 +111,32 @@ def sample(study: Study) -> tuple[pd.DataFrame, Array | None, Array | None]:
     d = study.dataset
     if len(d) <= _MOST_ROWS:
         return d.X, d.weight, d.groups
-    drawn = np.random.default_rng(0).choice(len(d), _MOST_ROWS, replace=False)
-    drawn.sort()
-    weight, groups = (None if own is None else own[drawn] for own in (d.weight, d.groups))
-    return d.X.iloc[drawn], weight, groups
+    drawn = draw(np.arange(len(d)), _MOST_ROWS)
+    return d.X.iloc[drawn], *beside(study, drawn)
+
+
+def draw(rows: Array, most: int) -> Array:
+    """The numbers of some rows, drawn where they are more than asked for; in order."""
+    if len(rows) <= most:
+        return rows
+    return np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
+
+
+def beside(study: Study, rows: Array) -> tuple[Array | None, Array | None]:
+    """Weights and groups of some rows."""
+    d = study.dataset
+    return tuple(None if own is None else own[rows] for own in (d.weight, d.groups))  # type: ignore[return-value]
+
+
+def treatment(study: Study) -> pd.DataFrame:
+    """(n, 1) the rows' arms."""
+    names = np.array(list(map(arm_name, study.arms)), dtype=object)
+    return pd.DataFrame({"arm": names[study.dataset.w]})
+
+
+def in_single(estimates: pd.DataFrame) -> pd.DataFrame:
+    """Estimates that differ by rounding alone are one value, as many rows may share one."""
+    return estimates.astype(np.float32)
 
 
 def _column(feature: Feature) -> Column:

@@ -208,11 +208,14 @@ def test_failed_damaged_and_too_many_runs_are_told_once(here):
     (Path("runs") / "20260102-000000-odd" / "summary.json").write_text("{")
     record = {"run_name": "x", "name": "mail", "started": "2026-01-01T00:00:00", "error": "no"}
     for name, status in (("a", "failed"), ("b", "failed"), ("c", "done")):
-        content = json.dumps({**record, "status": status})
+        told = [{"event": "failed", "sentence": f"The run {name} failed."}]
+        content = json.dumps({**record, "status": status, "events": told})
         (Path("runs") / ".records" / f"20260101-00000{name}.json").write_text(content)
     put(here[0], "20260101-000000-other", name="other", data={**here[0]["data"], "outcome": "z"})
     found = history("mail", Path("runs"))
     assert [found.failed, len(found.unread), len(found.points), found.is_cut] == [2, 1, 3, False]
+    page = render(sections_of(found))
+    assert [f"The run {name} failed." in page for name in "abc"] == [True, True, False]
     done = uplift("history", "mail")
     said = done.stderr.splitlines()
     assert len(said) == 2

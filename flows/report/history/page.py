@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from flows.dates.logical import moment_of
 from flows.report import html
 from flows.report.canvas import arm_style, learner_style
 from flows.report.elements import Panel, Table, number, spoken, typical
@@ -32,7 +33,8 @@ def sections_of(history: History) -> dict[str, Any]:
     if not points:
         return {"history": history, "notes": history.notes()}
     control, arms = control_of(points[-1]), arms_of(history)
-    times = Times.by_date([clock_of(point) for point in points])
+    marked = [k for k, point in enumerate(points) if point["events"]]
+    times = Times.by_date([clock_of(point) for point in points], marked)
     return {
         "history": history,
         "notes": history.notes(),
@@ -42,7 +44,7 @@ def sections_of(history: History) -> dict[str, Any]:
         "effects": _effects(history, arms, times, control),
         "qini": _qini(history, arms, times),
         "course": _course(history),
-        "events": [(date_of(p), p["events"]) for p in reversed(points) if p["events"]],
+        "events": _events(history),
     }
 
 
@@ -84,6 +86,13 @@ def _head(arm: str, learner: str, arms: Sequence[str], learners: Sequence[str]) 
     """A column's name: arm and learner, but neither where there is only one."""
     names = [arm] if len(arms) > 1 else []
     return ", ".join([*names, learner] if len(learners) > 1 or not names else names)
+
+
+def _events(history: History) -> list[tuple[str, list[dict[str, str]]]]:
+    """Events by date, those of failed runs too, the latest first."""
+    runs = [run for run in (*history.points, *history.failures) if run["events"]]
+    runs.sort(key=lambda run: moment_of(run["logical_date"], "UTC"), reverse=True)
+    return [(date_of(run), run["events"]) for run in runs]
 
 
 def _course(history: History) -> dict[str, Any]:

@@ -65,18 +65,21 @@ class Times:
         Their dates.
     room : float
         Least length of the axis before the first and after the last.
+    marked : list of int
+        The runs that have events.
     """
 
     x: Floats
     labels: Sequence[str]
     room: float = 1.0
+    marked: Sequence[int] = ()
 
     @classmethod
-    def by_date(cls, moments: Sequence[datetime]) -> "Times":
+    def by_date(cls, moments: Sequence[datetime], marked: Sequence[int] = ()) -> "Times":
         """Runs where their dates lie."""
         first = min(moments)
         x = np.array([(moment - first).total_seconds() for moment in moments])
-        return cls(x, _texts(moments))
+        return cls(x, _texts(moments), marked=marked)
 
     @classmethod
     def by_run(cls, moments: Sequence[datetime]) -> "Times":
@@ -175,6 +178,8 @@ def _prepare(axes: Axes, times: Times) -> None:
     axes.grid(axis="y", color=PALE, linewidth=0.6)
     axes.set_xlim(times.ends)
     axes.set_xticks(times.x[times.labelled], [times.labels[k] for k in times.labelled])
+    for place in times.x[list(times.marked)]:
+        axes.axvline(place, color=INK, linewidth=0.7, linestyle=":", zorder=0)
 
 
 def _draw(axes: Axes, series: Series, times: Times) -> None:

@@ -31,6 +31,8 @@ class History:
         Whether there are more finished runs, which began earlier.
     failed : int
         How many runs have failed.
+    failures : list of dict
+        Name, logical date and events of the latest of these.
     unread : list of str
         Files in the places of summaries that no run wrote, each with what is wrong with it.
     """
@@ -39,6 +41,7 @@ class History:
     points: list[dict[str, Any]] = field(default_factory=list)
     is_cut: bool = False
     failed: int = 0
+    failures: list[dict[str, Any]] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
 
     def plain(self) -> dict[str, Any]:
@@ -95,6 +98,14 @@ def _note(history: History, run: Mapping[str, Any]) -> None:
         history.unread.append(f"{run['run_name']}, {run['error']}")
     elif run.get("name") == history.name and run["status"] == "failed":
         history.failed += 1
+        if len(history.failures) < MOST_RUNS:
+            history.failures.append(_failure(run))
+
+
+def _failure(record: Mapping[str, Any]) -> dict[str, Any]:
+    date = record.get("logical_date") or record["started"]
+    own = {"run_name": record["run_name"], "logical_date": date}
+    return {**own, "events": record.get("events", [])}
 
 
 def _point(summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,7 +136,8 @@ def _effects(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
         own = {key: row.get(key) for key in ("arm", "estimate", "std_error", "ci_low", "ci_high")}
         whole = joint.get(arm_name(row["arm"]), {})
         ends = {f"joint_{end}": whole.get(f"ci_{end}") for end in ("low", "high")}
-        found.append({**own, **ends, "claimed": whole.get("claimed")})
+        claim = {"degrees": whole.get("degrees"), "claimed": whole.get("claimed")}
+        found.append({**own, **ends, **claim})
     return found
 
 
