@@ -27,7 +27,7 @@ ORDER = {
     ),
     "flows": (
         *("messages", "errors", "dates", "config", "server", "inputs", "watching", "fitting"),
-        *("registry", "report", "tuning", "scoring", "runs", "top", "launch", "doctor", "cli"),
+        *("registry", "report", "tuning", "runs", "scoring", "top", "launch", "doctor", "cli"),
     ),
 }
 BESIDE = {"evaluation": "cache"}  # on one floor: neither knows the other

@@ -4,6 +4,7 @@ import atexit
 import logging
 import signal
 import warnings
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -210,9 +211,25 @@ def tune(
 
 @app.command()
 def score(
-    model: Annotated[str, typer.Option(help=WHICH_MODEL)],
-    input: Annotated[str, typer.Option(help="Rows to score: a file, a folder, a glob or a URL.")],
-    output: Annotated[Path, typer.Option(help="A .parquet, .csv, .feather or .jsonl file.")],
+    input: Annotated[
+        str,
+        typer.Option(help="Rows to score: a file, folder, glob or URL, or DATABASE-URL#TABLE."),
+    ],
+    output: Annotated[
+        str,
+        typer.Option(help="A .parquet, .csv, .feather or .jsonl file, or DATABASE-URL#TABLE."),
+    ],
+    model: Annotated[str, typer.Option(help=WHICH_MODEL)] = "champion",
+    sql: Annotated[
+        str | None, typer.Option(help="Query for the rows, of the database that --input names.")
+    ] = None,
+    date: Annotated[
+        str | None,
+        typer.Option(
+            help="Logical date, which --input, --output and --sql may name; default: now."
+        ),
+    ] = None,
+    timezone: Annotated[str, typer.Option(help="Time zone of dates.")] = "UTC",
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse levels and strata that the model hasn't seen.")
     ] = False,
@@ -223,15 +240,17 @@ def score(
 ) -> None:
     """Estimate the effects for new rows with a stored model."""
     with exit_status(kept="Finished batches are kept: the same command goes on from there."):
+        options = locals()
         with progress_display(quiet):
             progress.begin("score")
-            from flows.launch.models import opened_model
-            from flows.scoring import score_file
+            from flows.scoring.request import request_of
+            from flows.scoring.request import score as score_now
 
-            with opened_model(model, Path(DEFAULT_OUTPUT), registry) as (name, folder):
-                n_rows = score_file(folder, input, output, strict)
+            report = score_now(request_of(options), datetime.now(UTC))
+        for line in report.scored.told:
+            warnings.warn(line, stacklevel=1)
         if not quiet:
-            show(f"{n_rows:,} rows scored by {name}: {output}")
+            show(f"{report.scored.seen.rows:,} rows scored by {report.model}: {report.output}")
 
 
 @app.command()

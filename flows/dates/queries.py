@@ -1,8 +1,10 @@
 """Queries in place of files: the databases that they may ask, and the days that they may name."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import date
+from pathlib import Path
 
 from flows.dates.partitions import Window, days_of
 from flows.errors import InputError
@@ -22,6 +24,7 @@ _DATABASE = re.compile(
     rf"{POSTGRESQL}{_HOST}/[^\s/?#%=@:,]+|{SQLITE}[^\s?#\0][^?#\0]*|{DUCKDB}", re.ASCII
 )
 _DAYS = ("begin", "date")
+_TABLE = re.compile(r"(\w{1,63}\.)?\w{1,63}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,71 @@ class Query:
             )
         found = dict(zip(_DAYS, days_of(window), strict=True))
         return {name: found[name] for name in named}
+
+    def of_columns(self, columns: Sequence[str], order: str | None = None) -> "Query":
+        """The query for some of its columns, with the rows in the order of one of them."""
+        # A colon would begin a parameter.
+        names = ", ".join(quoted(name).replace(":", r"\:") for name in columns)
+        last = "" if order is None else f" ORDER BY {quoted(order)}".replace(":", r"\:")
+        inner = self.sql.strip().rstrip(";")
+        return replace(self, sql=f'SELECT {names} FROM (\n{inner}\n) AS "the rows"{last}')
+
+
+@dataclass(frozen=True)
+class DatabaseTable:
+    """A table of a database, as ``ADDRESS#TABLE`` names it.
+
+    Parameters
+    ----------
+    url : str
+        Of the database.
+    name : str
+        Of the table, as the database has it; in PostgreSQL also with its schema.
+    """
+
+    url: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.url}#{self.name}"
+
+    @property
+    def sql(self) -> str:
+        """Its name in a statement."""
+        return ".".join(map(quoted, self.name.split(".")))
+
+    @property
+    def file(self) -> Path | None:
+        """The file of SQLite that it lies in; None in PostgreSQL."""
+        is_file = self.url.startswith(SQLITE)
+        return Path(self.url.removeprefix(SQLITE)) if is_file else None
+
+    @property
+    def query(self) -> Query:
+        """All its rows."""
+        return Query(f"SELECT * FROM {self.sql}", self.url)
+
+
+def quoted(name: str) -> str:
+    """The name of a column or a table in a statement."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def is_database(place: str) -> bool:
+    """Whether a place is in PostgreSQL or in SQLite."""
+    return place.startswith((POSTGRESQL, SQLITE))
+
+
+def table_at(place: str) -> DatabaseTable:
+    """The table that a place names, or a ValueError that says how one is named."""
+    url, _, name = place.partition("#")
+    if not _TABLE.fullmatch(name):
+        raise ValueError(
+            "expected a table as postgresql://host:port/database#table or "
+            f"sqlite:///folder/file#table; found {shown(repr(place))}. Name it behind a #, with "
+            "letters, digits and _."
+        )
+    return DatabaseTable(check_database(url), name)
 
 
 def days_named(sql: str) -> list[str]:

@@ -1,7 +1,5 @@
-"""What commands do with models: find one to score with, show them, and change the champion."""
+"""What commands do with models: show them, and change the champion."""
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +15,6 @@ from flows.report.past_runs import read_summary
 from flows.runs.records import find_run
 
 _DONE = "done"  # status of a run whose learners all have a model
-
-
-@contextlib.contextmanager
-def opened_model(reference: str, output: Path, location: str) -> Iterator[tuple[str, Path]]:
-    """A model by an alias or a run: its run's name, and its folder for the time of the context.
-
-    Raises InputError if there is none.
-    """
-    if not split(reference)[1]:
-        run = find_run(reference, output).resolve()  # a link may lead to another run soon
-        yield run.name, run / "model"
-        return
-    models, run_name = open_registry(location, "--registry").find(reference)
-    with models.folder(run_name) as folder:
-        yield run_name, folder
 
 
 def listed(location: str) -> list[dict[str, Any]]:

@@ -29,6 +29,7 @@ from metalearners.cache.storage import Storage
 ALIASES = ("champion", "challenger")
 _ENTRY = re.compile(rf"([^/]+)/models/([^/]+)/{re.escape(ENTRY)}")
 _MOST_SHOWN = 5
+_FIRST = "run a config first: the first model of its name becomes champion"
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,11 @@ class Registry:
         names = self.names()
         if len(names) == 1:
             return names[0]
+        found, remedy = ", ".join(names), f"Say NAME@{alias}"
         raise InputError(
             f"Expected NAME@{alias} where not exactly one name has models; found the names "
-            f"{', '.join(names) or 'of none'} in the registry {self.storage.location}."
+            f"{found or 'of none'} in the registry {self.storage.location}. "
+            f"{remedy if names else _FIRST.capitalize()}."
         )
 
     def _bearer(self, models: Models, alias: str) -> str:
@@ -93,7 +96,8 @@ class Registry:
         found = f"{last.champion} as champion alone" if last else "no models of this name"
         raise InputError(
             f"Expected a {alias} of {models.name} in the registry {self.storage.location}; found "
-            f"{found}. Names there: {', '.join(self.names()) or 'none'}."
+            f"{found}. Names there: {', '.join(self.names()) or 'none'}. Name one of these, or "
+            f"{_FIRST}."
         )
 
 
@@ -126,7 +130,7 @@ def open_registry(location: str, where: str) -> Registry:
     if not is_there(location, where):
         raise InputError(
             f"{where}: expected a registry of models; found nothing at {location}. Name the place "
-            "that runs have as registry.storage."
+            f"that runs have as registry.storage, or {_FIRST}."
         )
     registry = Registry(open_place(location, where))
     warning = _makers_warning(registry.storage, where)

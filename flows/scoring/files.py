@@ -1,67 +1,121 @@
-"""Rows of any number are scored batch by batch: into a file, or in memory."""
+"""Rows of any number are scored batch by batch: into a file or a table, or in memory."""
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
-from uuid import uuid4
 
 import pandas as pd
 
-from flows.config.files import check_file
+from flows.dates.partitions import Window
+from flows.dates.queries import Query
 from flows.errors import InputError
+from flows.inputs.batches.queries import QueryBatches
 from flows.inputs.batches.source import Batches, RowBatch, open_batches
-from flows.inputs.places import find_files
+from flows.inputs.formats.text_files import Asked
 from flows.inputs.source import IN_MEMORY
 from flows.messages.secrets import check_address
 from flows.scoring.model import Prepared, Scorer
-from flows.scoring.outputs import OUTPUTS, Output
+from flows.scoring.outputs import Output
 from flows.scoring.parts import Part, Parts, parts_beside
 from flows.scoring.seen import Seen
+from flows.scoring.targets import FileTarget, Target
 from metalearners.bundle import versions
 
 T = TypeVar("T")
-_LOCAL = ("file://", "local://")  # URLs of files of this machine
 _BATCH_BYTES = 32 << 20  # of a batch's values: memory holds several copies of some batches
 _BYTES_OF = {"number": 8}  # of a value; others are objects of Python
 _BYTES_OF_OBJECT = 64
 _MOST_ROWS = 1 << 18
 
 
-def score_file(model: Path, source: str, output: Path, strict: bool = False) -> int:
-    """Write the estimates for the rows of a source to a file, which appears whole.
+# Has a batch scored, by its number; of one that was kept before there is nothing to score.
+Each = Callable[[int, Callable[[], pd.DataFrame] | None], pd.DataFrame | None]
 
-    Batches that were scored by a process that was killed are found again: the same call goes on
-    from there. Levels of features that the model hasn't seen count as missing, and rows of such
-    strata get the arms' shares over all rows; if strict, both are refused.
+
+@dataclass(frozen=True)
+class NewRows:
+    """The rows to score.
+
+    Parameters
+    ----------
+    source : str
+        What messages call them: of files, their place.
+    query : Query, optional
+        What a database is asked for.
+    window : Window, optional
+        The days that the query may name.
+    frame : DataFrame, optional
+        Them, if they are in memory.
+    """
+
+    source: str
+    query: Query | None = None
+    window: Window | None = None
+    frame: Any = None
+
+    def open(self, asked: Asked, row_id: str | None) -> Batches:
+        """Read the names of their columns; the rows of a query come in the order of `row_id`."""
+        if self.query is not None:
+            return QueryBatches(self.query, asked, self.window, row_id)
+        return open_batches(self.source, asked, self.frame)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What was seen in the rows that were scored, and what to tell of them."""
+
+    seen: Seen
+    told: list[str]
+
+
+def score_file(model: Path, source: str, output: Path, strict: bool = False) -> int:
+    """Write the estimates for the rows of a source to a file; warnings say what was seen.
 
     Returns
     -------
     int
         Number of rows.
 
-    Raises InputError if the model is damaged, the rows don't fit it, the file can't be written, or
-    another process writes it.
+    Raises InputError as `score_batches`.
     """
-    check_file(output, "--output")
-    kind = OUTPUTS.get(output.suffix.lower())
-    if kind is None:
-        raise InputError(
-            f"--output: expected a file whose name ends in {', '.join(OUTPUTS)}; found {output}."
-        )
-    _check_apart(output, source)
-    with _refusing(source):
-        scoring = Scoring.open(model, source, strict)
-        with parts_beside(output, {**scoring.made_of, "as": kind.__name__}) as parts:
-            seen = _write(scoring, kind, parts)
+    scored = score_batches(model, NewRows(source), FileTarget(output), strict)
+    _warn(scored.told)
+    return scored.seen.rows
+
+
+def at_once(number: int, score: Callable[[], pd.DataFrame] | None) -> pd.DataFrame | None:
+    """Score a batch here and now."""
+    return None if score is None else score()
+
+
+def score_batches(
+    model: Path, rows: NewRows, target: Target, strict: bool = False, each: Each = at_once
+) -> Scored:
+    """Write the estimates for rows to a target, which has them whole or not at all.
+
+    Batches that were scored by a process that was killed are found again: the same call goes on
+    from there. Levels of features that the model hasn't seen count as missing, and rows of such
+    strata get the arms' shares over all rows; if strict, both are refused.
+
+    Raises InputError if the model is damaged, the rows don't fit it, the target can't be written,
+    or another process writes it.
+    """
+    target.check(rows.source)
+    with _refusing(rows.source):
+        scoring = Scoring.open(model, rows, strict)
+        made_of = {**scoring.made_of, "as": target.kind.__name__}
+        with parts_beside(target.beside, made_of, target) as parts:
+            seen = _write(scoring, target, parts, each)
             scoring.check_unchanged()
-            os.replace(parts.unfinished, output)
-    seen.warn(scoring.rows.notes)
-    return seen.rows
+            target.publish(parts.unfinished)
+    return Scored(seen, seen.told(scoring.rows.notes))
 
 
 def score_rows(
@@ -72,17 +126,23 @@ def score_rows(
     Those for a pandas data frame have its index. Messages about the source begin with `where`.
     """
     is_place = isinstance(rows, (str, Path))
-    source = str(rows) if is_place else IN_MEMORY
-    with _refusing(source):
-        scoring = Scoring.open(model, source, strict, None if is_place else rows, where)
+    new = NewRows(str(rows)) if is_place else NewRows(IN_MEMORY, frame=rows)
+    with _refusing(new.source):
+        scoring = Scoring.open(model, new, strict, where)
         seen, found = Seen(), []
-        for _, batch in _ahead(scoring.batches()):
-            if batch is not None:  # all are wanted
-                found.append(scoring.score(batch))
-                seen.add(batch.seen, source)
-    seen.warn(scoring.rows.notes)
+        with _ahead(scoring.batches()) as batches:
+            for _, batch in batches:
+                if batch is not None:  # all are wanted
+                    found.append(scoring.score(batch))
+                    seen.add(batch.seen, new.source)
+    _warn(seen.told(scoring.rows.notes))
     estimates = pd.concat(found, ignore_index=True)
     return estimates.set_axis(rows.index) if isinstance(rows, pd.DataFrame) else estimates
+
+
+def _warn(told: list[str]) -> None:
+    for line in told:
+        warnings.warn(line, stacklevel=3)
 
 
 @dataclass(frozen=True)
@@ -110,18 +170,16 @@ class Scoring:
     identity: dict[str, dict[str, str]]
 
     @classmethod
-    def open(
-        cls, model: Path, source: str, strict: bool, frame: Any = None, where: str = "--input"
-    ) -> "Scoring":
-        """Read a model, and the names of the columns of the rows; errors as for `score_file`."""
+    def open(cls, model: Path, new: NewRows, strict: bool, where: str = "--input") -> "Scoring":
+        """Read a model, and the names of the columns of the rows; errors as for `score_batches`."""
         try:
-            check_address(source)
+            check_address(new.source)
         except ValueError as error:
             raise InputError(f"{where}: {error}") from None
         scorer = Scorer.load(model, strict)
-        rows = open_batches(source, scorer.asked, frame)
-        kinds = scorer.kinds(rows.names, source)
-        return cls(scorer, rows, source, kinds, rows.identity)
+        rows = new.open(scorer.asked, scorer.data.row_id)
+        kinds = scorer.kinds(rows.names, new.source)
+        return cls(scorer, rows, new.source, kinds, rows.identity)
 
     @property
     def size(self) -> int:
@@ -133,11 +191,10 @@ class Scoring:
 
     @property
     def made_of(self) -> dict[str, Any]:
-        """What estimates depend on; of rows that may change unseen, each scoring's is another."""
+        """What estimates depend on, but for rows that may change unseen."""
         return {
             "model": self.scorer.bundle.digest,
             "rows": self.identity,
-            "once": "" if self._shows_changes else uuid4().hex,
             "kinds": self.kinds,
             "size": self.size,
             "strict": self.scorer.strict,
@@ -149,22 +206,30 @@ class Scoring:
         """Whether more than its size tells that a file has changed."""
         return all(set(about) - {"size"} for about in self.identity.values())
 
-    def batches(
-        self, is_wanted: Callable[[int], bool] = lambda number: True
-    ) -> Iterator[tuple[int, Prepared | None]]:
-        """The rows by number of the batch, without those of batches that aren't wanted.
+    def batches(self, parts: Parts | None = None) -> Generator[tuple[int, Prepared | None]]:
+        """The rows by number of the batch, without those of batches that have a part.
 
         Raises InputError if the model can't score them, or there are none.
         """
+        known = parts if self._shows_changes else None
+
+        def is_wanted(number: int) -> bool:
+            return known is None or not known.has(number)
+
         # Begun here: what takes the batches may be a thread, which no one listens to.
         batches = self.rows.batches(self.kinds, self.size, is_wanted, "score")
-        return self._prepared(batches)
+        return self._prepared(batches, None if self._shows_changes else parts)
 
-    def _prepared(self, batches: Iterator[RowBatch]) -> Iterator[tuple[int, Prepared | None]]:
+    def _prepared(
+        self, batches: Iterator[RowBatch], parts: Parts | None
+    ) -> Generator[tuple[int, Prepared | None]]:
+        """Batches as learners take them; `parts` are those that only the rows themselves tell."""
         batch = None
         for batch in batches:
+            known = parts is not None and parts.has(batch.number, batch.digest)
             with _refusing(self.source, batch.where):
-                rows = self.scorer.prepare(batch, self.source) if batch.columns else None
+                wanted = batch.columns and not known
+                rows = self.scorer.prepare(batch, self.source) if wanted else None
             yield batch.number, rows
         if batch is None:
             raise InputError(f"Expected rows in {self.source}; found none.")
@@ -183,18 +248,23 @@ class Scoring:
             )
 
 
-def _write(scoring: Scoring, kind: type[Output], parts: Parts) -> Seen:
+def _write(scoring: Scoring, target: Target, parts: Parts, each: Each) -> Seen:
     """Write all rows to the unfinished file, from the parts that are there, and those missing.
 
     While one batch is scored, the next is read and prepared, and the one before is written.
     """
     seen = Seen()
     parts.unfinished.unlink(missing_ok=True)  # that of a process that was killed
-    with open(parts.unfinished, "xb") as file, ThreadPoolExecutor(1) as pool:
-        output = kind(file)
+    with (
+        open(parts.unfinished, "xb") as file,
+        ThreadPoolExecutor(1) as pool,
+        _ahead(scoring.batches(parts)) as batches,
+    ):
+        output = target.kind(file)
         writing: Future[Seen] | None = None
-        for number, rows in _ahead(scoring.batches(lambda number: not parts.has(number))):
-            estimates = None if rows is None else scoring.score(rows)
+        for number, rows in batches:
+            estimates = each(number, None if rows is None else partial(scoring.score, rows))
+            target.check_columns([] if estimates is None else list(estimates))
             if writing is not None:
                 seen.add(writing.result(), scoring.source)
             writing = pool.submit(_add, output, parts, number, rows, estimates)
@@ -223,14 +293,22 @@ def _add(
     return part.seen
 
 
-def _ahead(items: Iterator[T]) -> Iterator[T]:
-    """Items, each of which is made while the one before is worked on."""
+@contextlib.contextmanager
+def _ahead(items: Generator[T]) -> Iterator[Iterator[T]]:
+    """Items, each of which is made while the one before is worked on, all in one thread."""
     end = object()
-    with ThreadPoolExecutor(1) as pool:
+
+    def each() -> Iterator[T]:
         coming = pool.submit(next, items, end)
         while (item := coming.result()) is not end:
             coming = pool.submit(next, items, end)
             yield item  # type: ignore[misc]
+
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            yield each()
+        finally:
+            pool.submit(items.close).result()  # a connection of SQLite ends where it began
 
 
 @contextlib.contextmanager
@@ -244,19 +322,3 @@ def _refusing(source: str, where: str = "") -> Iterator[None]:
         raise InputError(f"{where}{error}") from None
     except ValueError as error:
         raise InputError(f"{where}{source} can't be scored: {error}") from None
-
-
-def _check_apart(output: Path, source: str) -> None:
-    """Refuse to overwrite a file of the rows to score."""
-    is_local = "::" not in source and ("://" not in source or source.startswith(_LOCAL))
-    if not is_local or not output.exists():
-        return
-    try:
-        files = find_files(source).files
-    except (OSError, ValueError):  # told when the rows are read
-        return
-    if any(output.samefile(file) for file in files):
-        raise InputError(
-            "--output: expected another file than the rows to score; found "
-            f"{output} among those of {source}."
-        )

@@ -16,7 +16,7 @@ from flows.scoring.seen import Seen
 from metalearners.cache.file_locks import locking
 from metalearners.cache.regular_files import MOST_BYTES, TEMPORARY, read_regular, write_whole
 
-_FORMAT = 2
+_FORMAT = 3
 _PART = re.compile(rf"\d+\.part|\.\d+\.part\.[0-9a-f]+{re.escape(TEMPORARY)}")
 
 
@@ -52,14 +52,19 @@ class Parts:
         self._made_of = made_of
         self._whole: dict[int, bool] = {}
         self._kept: set[int] = set()
+        self._rows: dict[int, str] = {}
 
     @property
     def unfinished(self) -> Path:
         """Where the output is written before it appears."""
         return self._folder / "unfinished"
 
-    def has(self, number: int) -> bool:
-        """Whether the part of a batch is there and whole."""
+    def has(self, number: int, rows: str = "") -> bool:
+        """Whether the part of a batch is there and whole.
+
+        `rows` is the digest of its rows, where nothing else tells whether they have changed.
+        """
+        self._rows[number] = rows
         if number not in self._whole:
             self._whole[number] = self._read(number) is not None
         return self._whole[number]
@@ -74,7 +79,7 @@ class Parts:
     def keep(self, number: int, part: Part) -> None:
         """Keep the part of a batch, which appears whole."""
         head = {
-            "made_of": f"{self._made_of} {number}",
+            "made_of": self._of(number),
             "seen": part.seen.to_json(),
         }
         whole = json.dumps(head).encode() + b"\n" + part.content
@@ -94,19 +99,24 @@ class Parts:
                 return None
             head, _, content = whole.partition(b"\n")
             about = json.loads(head)
-            is_ours = about["made_of"] == f"{self._made_of} {number}"
+            is_ours = about["made_of"] == self._of(number)
             seen = Seen.from_json(about["seen"])
         except (OSError, ValueError, LookupError, TypeError):
             return None
         return Part(content, seen) if is_ours else None
+
+    def _of(self, number: int) -> str:
+        return f"{self._made_of} {number} {self._rows.get(number, '')}"
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number}.part"
 
 
 @contextlib.contextmanager
-def parts_beside(output: Path, made_of: Mapping[str, Any]) -> Iterator[Parts]:
-    """The parts of an output, which no other process has meanwhile.
+def parts_beside(
+    output: Path, made_of: Mapping[str, Any], target: object = None
+) -> Iterator[Parts]:
+    """The parts of an output, which no other process has meanwhile; messages name the target.
 
     All are removed at the end. After an InputError, those of this scoring are, as its input must
     change; but none are after an UnreadableError, as the input may be readable again soon.
@@ -118,7 +128,7 @@ def parts_beside(output: Path, made_of: Mapping[str, Any]) -> Iterator[Parts]:
     """
     folder = output.parent / f".{output.name}.parts"
     digest = sha256(json.dumps([_FORMAT, made_of], sort_keys=True).encode()).hexdigest()
-    with _owning(folder, output):
+    with _owning(folder, output if target is None else target):
         parts = Parts(folder, digest)
         try:
             yield parts
@@ -131,13 +141,13 @@ def parts_beside(output: Path, made_of: Mapping[str, Any]) -> Iterator[Parts]:
 
 
 @contextlib.contextmanager
-def _owning(folder: Path, output: Path) -> Iterator[None]:
+def _owning(folder: Path, target: object) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         # Another scoring may remove the folder before it is locked: then it is made again.
         if not (_is_taken(folder, stack) or _is_taken(folder, stack)):
             raise InputError(
-                f"--output: expected a file that no other process writes; found one that scores to "
-                f"{output} too. Wait until it has ended, or choose another name."
+                "--output: expected one that no other process writes; found a process that scores "
+                f"to {target} too. Wait until it has ended, or choose another name."
             )
         yield
 

@@ -1,6 +1,5 @@
 """What was seen in the rows that were scored: counted over all batches, and told once."""
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -77,16 +76,14 @@ class Seen:
                     "found both. Write true as 1 and false as 0."
                 )
 
-    def warn(self, notes: list[str]) -> None:
-        """Tell it, after notes on the whole source."""
+    def told(self, notes: list[str]) -> list[str]:
+        """A line for each thing, after notes on the whole source."""
         of_columns = {**self.notes, **{n: taken_as_missing(t) for n, t in self.missing.items()}}
         told = [*notes, *(f"{name}: {note}." for name, note in of_columns.items())]
         if self.strata:
             found = unseen_strata(self.strata, self.rows)
             told.append(f"{found}: they get the arms' shares over all rows.")
-        told += [unseen.told(name, self.rows) for name, unseen in self.levels.items()]
-        for line in told:
-            warnings.warn(line, stacklevel=2)
+        return told + [unseen.told(name, self.rows) for name, unseen in self.levels.items()]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

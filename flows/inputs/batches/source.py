@@ -1,9 +1,11 @@
 """Sources whose rows are read in batches: memory holds some of them at a time."""
 
+import json
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from hashlib import sha256
 from typing import Any
 
 import pandas as pd
@@ -56,6 +58,18 @@ class RowBatch:
     def where(self) -> str:
         """Which rows they are, as the beginning of a message; empty if they are all rows."""
         return "" if self.is_all else f"Rows {self.begin + 1:,} to {self.begin + self.rows:,}: "
+
+    @property
+    def digest(self) -> str:
+        """What tells whether other rows are the same, read alike."""
+        read = {name: (c.note, dict(c.missing)) for name, c in self.columns.items()}
+        found = sha256(json.dumps([self.begin, read]).encode())
+        table = pa.table({name: column.values for name, column in self.columns.items()})
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, table.schema) as stream:
+            stream.write_table(table.combine_chunks())
+        found.update(sink.getvalue())
+        return found.hexdigest()
 
     def frame(self, labels: Collection[str], source: str) -> pd.DataFrame:
         """The rows in pandas; an InputError if a column has no type there."""

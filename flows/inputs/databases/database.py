@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from flows.dates.queries import Query
-from flows.errors import InputError
+from flows.errors import InputError, UnreadableError
 from flows.inputs.formats.frames import UNREADABLE, check_plain
 from flows.messages.limits import shown
 
@@ -95,9 +95,9 @@ class Database(ABC):
             ) from None
         except Exception as error:  # each driver has errors of its own
             said = shown(" ".join(self._said(error).split()).rstrip("."), 300)
-            raise InputError(
+            raise UnreadableError(
                 f"Expected the rows of one query that only reads, from {self._query.url}; the "
-                f"database says: {said}. Check data.sql, and what the environment says of the "
+                f"database says: {said}. Check the query, and what the environment says of the "
                 "connection."
             ) from None
 

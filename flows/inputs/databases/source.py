@@ -27,15 +27,15 @@ def open_query(
 
     Raises InputError if the process may not read there, or the query can't be answered.
     """
-    return QuerySource(query, asked, _database(query, window, files))
-
-
-def _database(query: Query, window: Window | None, files: Callable[[], Source]) -> Database:
-    days = query.days(window)
     if query.url == DUCKDB:
-        return DuckDb(query, days, files())
+        return QuerySource(query, asked, DuckDb(query, query.days(window), files()))
+    return QuerySource(query, asked, database_of(query, window))
+
+
+def database_of(query: Query, window: Window | None) -> Database:
+    """PostgreSQL or SQLite, which are asked a query; errors as for `open_query`."""
     check_allowed(query.url)
-    return (Sqlite if query.url.startswith(SQLITE) else PostgreSql)(query, days)
+    return (Sqlite if query.url.startswith(SQLITE) else PostgreSql)(query, query.days(window))
 
 
 class QuerySource(Source):

@@ -8,6 +8,7 @@ import pytest
 
 from flows.config.reading import parse_config
 from flows.runs.loading import load
+from flows.scoring.model import Scorer
 from metalearners.bundle import Bundle
 
 N = 120
@@ -60,3 +61,16 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     Bundle(found.learners, found.arms, found.schema, about).save(folder / "model")
     return folder / "model"
+
+
+@pytest.fixture
+def scored(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The batches that were scored since, by the rows that they have."""
+    numbers, score = [], Scorer.score
+
+    def count(self, batch):
+        numbers.append(batch.where)
+        return score(self, batch)
+
+    monkeypatch.setattr(Scorer, "score", count)
+    return numbers

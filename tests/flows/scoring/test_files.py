@@ -21,8 +21,8 @@ import pytest
 from fsspec import AbstractFileSystem
 
 from flows.errors import InputError
-from flows.launch.models import opened_model
 from flows.scoring import files, parts, score_file, score_rows
+from flows.scoring.chosen import opened_model
 from flows.scoring.model import Scorer
 from flows.scoring.parts import parts_beside
 from metalearners.bundle import Bundle
@@ -42,19 +42,6 @@ def here(tmp_path, monkeypatch):
 def in_fives(monkeypatch):
     """Batches of 25 rows, of which there are five."""
     monkeypatch.setattr(files, "_MOST_ROWS", 25)
-
-
-@pytest.fixture
-def scored(monkeypatch):
-    """The batches that were scored since."""
-    numbers, score = [], Scorer.score
-
-    def count(self, batch):
-        numbers.append(batch.where)
-        return score(self, batch)
-
-    monkeypatch.setattr(Scorer, "score", count)
-    return numbers
 
 
 def new_rows(n=N):
@@ -259,19 +246,29 @@ def server(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("dates", "is_changed", "n_scored"), [(True, False, 1), (True, True, 5), (False, False, 5)]
+    ("dates", "change", "n_scored"),
+    [
+        (True, "", 1),
+        (True, "time", 5),
+        (False, "", 1),  # their digests tell
+        (False, "time", 1),
+        (False, "row", 2),
+    ],
 )
-def test_parts_of_rows_of_a_server_are_used_if_it_shows_that_none_changed(
-    model, monkeypatch, scored, in_fives, server, dates, is_changed, n_scored
+def test_parts_of_rows_of_a_server_are_used_if_they_or_it_show_that_none_changed(
+    model, monkeypatch, scored, in_fives, server, dates, change, n_scored
 ):
     monkeypatch.setattr(Server, "dates", dates)
     new_rows().to_csv("new.csv", index=False)
     interrupted(model, monkeypatch, source=server)
-    if is_changed:
+    if change == "time":
         os.utime("new.csv", (1, 1))
+    if change == "row":
+        edit("new.csv", "00003", "x0003")
     scored.clear()
     score_file(model, server, Path("scores.csv"))
     assert len(scored) == n_scored
+    assert Path("scores.csv").read_bytes() == expected(model)
 
 
 def test_strict_scoring_uses_no_parts_of_another(model, monkeypatch, scored, in_fives):

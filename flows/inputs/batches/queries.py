@@ -1,0 +1,94 @@
+"""The rows of a query in batches, as the database sends them."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from functools import partial
+
+import pyarrow as pa
+
+from flows.dates.partitions import Window
+from flows.dates.queries import Query
+from flows.inputs.batches.source import Batches
+from flows.inputs.databases.database import Database
+from flows.inputs.databases.source import QuerySource, database_of
+from flows.inputs.formats.pieces import Piece
+from flows.inputs.formats.text_files import Asked
+from flows.messages.progress import Steps
+
+
+class QueryBatches(Batches, QuerySource):
+    """The rows of a query, in the order of a column if the query has it.
+
+    Parameters
+    ----------
+    query : Query
+        Of PostgreSQL or SQLite.
+    asked : Asked
+        How its columns are read.
+    window : Window, optional
+        The days that it may name.
+    order : str, optional
+        The column.
+
+    Raises InputError if the process may not read there, or the query can't be answered.
+    """
+
+    def __init__(
+        self, query: Query, asked: Asked, window: Window | None, order: str | None
+    ) -> None:
+        super().__init__(query, asked, database_of(query, window))
+        self._query = query
+        self._window = window
+        self._order = order if order in self.names else None
+        self._stated: dict[str, pa.DataType] = {}
+
+    @property
+    def notes(self) -> list[str]:
+        """That rows have no order, where nothing tells them apart."""
+        if self._order is not None:
+            return []
+        return [
+            "Rows are numbered as the database gives them, which may be another order each time. "
+            "Set data.row_id in the model's config, and select that column."
+        ]
+
+    @property
+    def identity(self) -> dict[str, dict[str, str]]:
+        """Nothing: a database doesn't say when its rows last changed."""
+        return {self._source: {}}
+
+    def _types(self, kinds: Mapping[str, str]) -> dict[str, pa.DataType]:
+        """Types that the database states; of what it computes, by the first rows."""
+        with closing(self._asked_for(kinds, None).batches(list(kinds))) as batches:
+            stated = first = next(batches).schema  # it has no rows
+            if pa.null() in stated.types:
+                first = next((batch.schema for batch in batches), stated)
+        for name, kind in kinds.items():
+            known = stated.field(name).type
+            is_open = pa.types.is_null(known)
+            self._stated[name] = _settled(first.field(name).type, kind) if is_open else known
+        return {name: self._stated[name] for name in kinds}
+
+    def _progress(self, stage: str) -> Steps:
+        return Steps(stage, 0)  # nobody knows how many rows there will be
+
+    def _pieces(self, kinds: Mapping[str, str], steps: Steps) -> Iterator[Piece]:
+        schema = pa.schema({name: self._stated[name] for name in kinds})
+        with closing(self._asked_for(kinds, self._order).batches(list(kinds))) as batches:
+            for batch in batches:
+                yield Piece(batch.num_rows, partial(_as_stated, batch, schema))
+
+    def _asked_for(self, columns: Mapping[str, str], order: str | None) -> Database:
+        return database_of(self._query.of_columns(list(columns), order), self._window)
+
+
+def _settled(found: pa.DataType, kind: str) -> pa.DataType:
+    """The type of values that a database computes, of which the first rows have one."""
+    # Decimals of other rows may have other digits, and integers may be followed by fractions.
+    if kind == "number" and (pa.types.is_integer(found) or pa.types.is_decimal(found)):
+        return pa.float64()
+    return pa.string() if pa.types.is_null(found) else found
+
+
+def _as_stated(batch: pa.RecordBatch, schema: pa.Schema) -> list[pa.Table]:
+    return [pa.Table.from_batches([batch]).cast(schema)]

@@ -1,0 +1,248 @@
+"""Tables of scores in databases: each is written in one transaction, so that it appears whole.
+
+A mark, which is kept with the table itself, says of which rows its scores are. Only a table with
+the same mark is replaced: others' tables, and scores of other rows, stay.
+"""
+
+import contextlib
+import re
+import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import pyarrow as pa
+
+from flows.config.files import check_file
+from flows.dates.queries import DatabaseTable, quoted
+from flows.errors import InputError
+from flows.messages.limits import shown
+
+_WAIT = 15  # seconds for a connection, or for the lock of a file
+_ROWS = 10_000  # that are values of Python at a time
+_MOST_BYTES = 63  # of a name in PostgreSQL, which would cut longer ones
+# Types that both databases know by these names, and that are read as the same ones again.
+_TYPES = {
+    pa.bool_(): "BOOLEAN",
+    pa.int8(): "SMALLINT",
+    pa.int16(): "SMALLINT",
+    pa.int32(): "INTEGER",
+    pa.int64(): "BIGINT",
+    pa.uint8(): "SMALLINT",
+    pa.uint16(): "INTEGER",
+    pa.uint32(): "BIGINT",
+    pa.uint64(): "DECIMAL(20, 0)",
+    pa.float32(): "REAL",
+    pa.float64(): "DOUBLE PRECISION",
+    pa.string(): "TEXT",
+    pa.large_string(): "TEXT",
+    pa.date32(): "DATE",
+}
+
+
+class _Database(ABC):
+    """A database in a transaction."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def run(self, statement: str) -> None:
+        """Execute a statement."""
+        self._connection.execute(statement)
+
+    @abstractmethod
+    def mark(self, table: DatabaseTable) -> str | None:
+        """The mark of a table, empty where it has none; None if nothing has the table's name."""
+
+    @abstractmethod
+    def create(self, name: str, columns: Sequence[str], mark: str) -> None:
+        """Create a table with a mark."""
+
+    @abstractmethod
+    def insert(self, name: str, width: int, rows: Iterable[Sequence[Any]]) -> None:
+        """Add rows to a table."""
+
+
+class _PostgreSql(_Database):
+    """PostgreSQL keeps a comment with each table: the mark."""
+
+    def mark(self, table: DatabaseTable) -> str | None:
+        asked = "SELECT c, obj_description(c, 'pg_class') FROM to_regclass(%s) AS found(c)"
+        found, comment = self._connection.execute(asked, [table.sql]).fetchone()
+        return None if found is None else comment or ""
+
+    def create(self, name: str, columns: Sequence[str], mark: str) -> None:
+        self.run(f"CREATE TABLE {name} ({', '.join(columns)})")
+        self.run(f"COMMENT ON TABLE {name} IS {_literal(mark)}")
+
+    def insert(self, name: str, width: int, rows: Iterable[Sequence[Any]]) -> None:
+        with self._connection.cursor().copy(f"COPY {name} FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+
+
+class _Sqlite(_Database):
+    """SQLite keeps the text that created a table: the mark is a comment in it."""
+
+    def mark(self, table: DatabaseTable) -> str | None:
+        asked = "SELECT sql FROM sqlite_master WHERE name = ? COLLATE NOCASE"
+        found = self._connection.execute(asked, [table.name]).fetchone()
+        if found is None:
+            return None
+        comment = re.search(r"\(/\* (.*?) \*/", found[0] or "", re.DOTALL)
+        return comment[1] if comment else ""
+
+    def create(self, name: str, columns: Sequence[str], mark: str) -> None:
+        self.run(f"CREATE TABLE {name} (/* {mark} */ {', '.join(columns)})")
+
+    def insert(self, name: str, width: int, rows: Iterable[Sequence[Any]]) -> None:
+        places = ", ".join("?" * width)
+        plain = (tuple(map(_for_sqlite, row)) for row in rows)
+        self._connection.executemany(f"INSERT INTO {name} VALUES ({places})", plain)
+
+
+def check_table(table: DatabaseTable, mark: str) -> None:
+    """Prove that a table can be written, by one that isn't kept.
+
+    Raises InputError if it can't, or the table has something else.
+    """
+    file = table.file
+    if file is not None:
+        check_file(file, "--output")
+        if not file.exists():  # it is made with the table
+            return
+    try:
+        with _transaction(table, keep=False) as database:
+            _is_ours(database, table, mark)
+            database.create(_staging(table), ['"row" BIGINT'], _comment(mark))
+    except InputError:
+        raise
+    except ImportError as error:
+        raise InputError(
+            f"--output: expected the driver of {table.url}; found none: {error}. Install "
+            "uplift-flows[sql]."
+        ) from None
+    except Exception as error:  # each driver has errors of its own
+        raise InputError(
+            f"--output: expected a database in which {table} can be created; it says: "
+            f"{_said(error)}. Check what the environment says of the connection, or name another."
+        ) from None
+
+
+def check_columns(table: DatabaseTable, names: Sequence[str]) -> None:
+    """Refuse names of columns that PostgreSQL would cut."""
+    long = [name for name in names if len(name.encode()) > _MOST_BYTES]
+    if long and table.file is None:
+        raise InputError(
+            f"--output: expected columns whose names have at most {_MOST_BYTES} bytes, as "
+            f"PostgreSQL has them; found {shown(repr(long[0]))}. Write a file."
+        )
+
+
+def write_table(table: DatabaseTable, mark: str, rows: pa.ipc.RecordBatchFileReader) -> None:
+    """Write rows to a table, in place of one with the same mark.
+
+    Raises InputError if the table has something else by now, or a column has a type that tables
+    haven't; OSError if the database can't write it.
+    """
+    schema = pa.schema([_plain(field) for field in rows.schema])
+    columns = [f"{quoted(field.name)} {_type(field)}" for field in schema]
+    staging = _staging(table)
+    try:
+        with _transaction(table) as database:
+            database.create(staging, columns, _comment(mark))
+            database.insert(staging, len(columns), _values(rows, schema))
+            if _is_ours(database, table, mark):
+                database.run(f"DROP TABLE {table.sql}")
+            name = quoted(table.name.rpartition(".")[2])
+            database.run(f"ALTER TABLE {staging} RENAME TO {name}")
+    except InputError:
+        raise
+    except Exception as error:
+        raise OSError(f"{table} isn't written: the database says: {_said(error)}") from None
+
+
+def _is_ours(database: _Database, table: DatabaseTable, mark: str) -> bool:
+    """Whether there is a table to replace; an InputError if it has something else."""
+    found = database.mark(table)
+    if found in (None, _comment(mark)):
+        return found is not None
+    raise InputError(
+        f"--output: expected a new table, or earlier scores of the same rows; found {table} with "
+        f"{shown(found, 300) if found else 'something else'}. Name another table, or drop this one."
+    )
+
+
+@contextlib.contextmanager
+def _transaction(table: DatabaseTable, keep: bool = True) -> Iterator[_Database]:
+    """A transaction whose changes are kept, if wanted, where no error ends the context."""
+    file = table.file
+    if file is None:
+        import psycopg
+
+        with psycopg.connect(table.url, connect_timeout=_WAIT) as connection:
+            yield _PostgreSql(connection)
+            if not keep:
+                connection.rollback()
+        return
+    with contextlib.closing(sqlite3.connect(file, _WAIT, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield _Sqlite(connection)
+        connection.execute("COMMIT" if keep else "ROLLBACK")  # which an error's end does too
+
+
+def _staging(table: DatabaseTable) -> str:
+    """A name for the table until it is whole."""
+    schema = table.name.rpartition(".")[0]
+    return ".".join(quoted(part) for part in (schema, f"scores-{uuid4().hex}") if part)
+
+
+def _comment(mark: str) -> str:
+    return f"uplift-flows: {mark}".replace("*/", "* /").replace("\0", "")
+
+
+def _literal(text: str) -> str:
+    from psycopg.sql import Literal
+
+    return Literal(text).as_string(None)
+
+
+def _plain(field: pa.Field) -> pa.Field:
+    """A column whose values Python has too: no codes, and no billionths of a second."""
+    type = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    return field.with_type(pa.timestamp("us", type.tz) if pa.types.is_timestamp(type) else type)
+
+
+def _type(field: pa.Field) -> str:
+    if pa.types.is_timestamp(field.type):
+        return "TIMESTAMP" if field.type.tz is None else "TIMESTAMP WITH TIME ZONE"
+    if pa.types.is_decimal(field.type):
+        return f"DECIMAL({field.type.precision}, {field.type.scale})"
+    if field.type in _TYPES:
+        return _TYPES[field.type]
+    raise InputError(
+        f"--output: expected columns of numbers, texts, dates and true/false; found "
+        f"{shown(repr(field.name))} of {field.type}. Write a file."
+    )
+
+
+def _values(rows: pa.ipc.RecordBatchFileReader, schema: pa.Schema) -> Iterator[tuple[Any, ...]]:
+    for number in range(rows.num_record_batches):
+        table = pa.Table.from_batches([rows.get_batch(number)]).cast(schema)
+        for begin in range(0, table.num_rows, _ROWS):
+            part = table.slice(begin, _ROWS)
+            yield from zip(*(column.to_pylist() for column in part.columns), strict=True)
+
+
+def _for_sqlite(value: Any) -> Any:
+    return str(value) if isinstance(value, date | Decimal) else value
+
+
+def _said(error: Exception) -> str:
+    """What a database says of an error."""
+    diagnosis = getattr(error, "diag", None)
+    said = getattr(diagnosis, "message_primary", None) or str(error)
+    return shown(" ".join(said.split()).rstrip("."), 300)

@@ -1,0 +1,154 @@
+"""Where scores go: a file or a table, which has them whole or not at all."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import pyarrow as pa
+
+from flows.config.files import check_file
+from flows.dates.queries import DatabaseTable
+from flows.errors import InputError
+from flows.inputs.places import check_allowed, find_files
+from flows.scoring.outputs import OUTPUTS, Feather, Output
+from flows.scoring.tables import check_columns, check_table, write_table
+from flows.server.environment import STATE_FOLDER, state_folder
+
+_LOCAL = ("file://", "local://")  # URLs of files of this machine
+_KEPT = "scoring"  # folder for the batches of tables
+
+
+class Target(ABC):
+    """Where scores go."""
+
+    @abstractmethod
+    def check(self, source: str) -> None:
+        """Refuse a target to which the scores of a source can't be written."""
+
+    def check_columns(self, names: Sequence[str]) -> None:  # noqa: B027 - files take any
+        """Refuse columns that the target can't have."""
+
+    @property
+    @abstractmethod
+    def kind(self) -> type[Output]:
+        """The format of the file that is written first."""
+
+    @property
+    @abstractmethod
+    def beside(self) -> Path:
+        """The file beside which finished batches are kept."""
+
+    @abstractmethod
+    def publish(self, unfinished: Path) -> None:
+        """Put all scores, which are in a file, in their place at once."""
+
+
+@dataclass(frozen=True)
+class FileTarget(Target):
+    """A file, whose name says its format."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def check(self, source: str) -> None:
+        """Refuse a file that can't be written, has no known format, or has rows to score."""
+        check_allowed(str(self.path))
+        _check_outside_state(self.path)
+        check_file(self.path, "--output")
+        if self.path.suffix.lower() not in OUTPUTS:
+            raise InputError(
+                f"--output: expected a file whose name ends in {', '.join(OUTPUTS)}; found "
+                f"{self.path}."
+            )
+        _check_apart(self.path, source)
+
+    @property
+    def kind(self) -> type[Output]:
+        """By the end of its name."""
+        return OUTPUTS[self.path.suffix.lower()]
+
+    @property
+    def beside(self) -> Path:
+        """The file itself."""
+        return self.path
+
+    def publish(self, unfinished: Path) -> None:
+        """Give the file its name, in place of an earlier one."""
+        os.replace(unfinished, self.path)
+
+
+@dataclass(frozen=True)
+class TableTarget(Target):
+    """A table of a database.
+
+    Parameters
+    ----------
+    table : DatabaseTable
+        The table.
+    mark : str
+        What its scores are of: kept with the table, so that those of other rows aren't replaced.
+    """
+
+    table: DatabaseTable
+    mark: str
+
+    def __str__(self) -> str:
+        return str(self.table)
+
+    def check(self, source: str) -> None:
+        """Refuse a database that can't be written to, and a table with other content."""
+        check_allowed(self.table.url)
+        if self.table.file is not None:
+            _check_outside_state(self.table.file)
+        check_table(self.table, self.mark)
+
+    def check_columns(self, names: Sequence[str]) -> None:
+        """Refuse names that PostgreSQL would cut."""
+        check_columns(self.table, names)
+
+    @property
+    def kind(self) -> type[Output]:
+        """One that is read in batches."""
+        return Feather
+
+    @property
+    def beside(self) -> Path:
+        """A name in the state folder, which is private."""
+        folder = state_folder() / _KEPT
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder / sha256(str(self.table).encode()).hexdigest()[:16]
+
+    def publish(self, unfinished: Path) -> None:
+        """Write the table in one transaction, in place of earlier scores of the same rows."""
+        with pa.OSFile(str(unfinished)) as file:
+            write_table(self.table, self.mark, pa.ipc.open_file(file))
+
+
+def _check_outside_state(file: Path) -> None:
+    """Refuse a file among those that runs and servers keep."""
+    if file.resolve().is_relative_to(Path(STATE_FOLDER).resolve()):
+        raise InputError(
+            f"--output: expected a file outside {STATE_FOLDER}, which is the programs' own; found "
+            f"{file}. Choose another."
+        )
+
+
+def _check_apart(output: Path, source: str) -> None:
+    """Refuse to overwrite a file of the rows to score."""
+    is_local = "::" not in source and ("://" not in source or source.startswith(_LOCAL))
+    if not is_local or not output.exists():
+        return
+    try:
+        files = find_files(source).files
+    except (OSError, ValueError):  # told when the rows are read
+        return
+    if any(output.samefile(file) for file in files):
+        raise InputError(
+            "--output: expected another file than the rows to score; found "
+            f"{output} among those of {source}."
+        )

@@ -1,0 +1,230 @@
+"""Scores from and to tables of databases: the bits of files, whole or not at all."""
+
+import sqlite3
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from flows.dates.queries import Query, table_at
+from flows.errors import InputError
+from flows.inputs.source import open_source
+from flows.scoring import files, score_file, tables
+from flows.scoring.request import request_of, score
+from tests.flows.scoring.conftest import N, rows
+
+pytestmark = pytest.mark.filterwarnings("ignore:(day|at). its dates are read")
+DAY = datetime.fromisoformat("2026-11-01T05:00+00:00")
+TYPES = {"x": "float8", "site": "text", "day": "text", "block": "int4", "id": "text"}
+
+
+class InPostgreSql:
+    """A database of a server."""
+
+    def __init__(self, request):
+        self.url, self._connection = request.getfixturevalue("postgresql")
+
+    def run(self, statement, *values):
+        self._connection.execute(statement.replace("?", "%s"), values)
+
+    def names(self):
+        asked = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+        return {name for (name,) in self._connection.execute(asked).fetchall()}
+
+
+class InSqlite:
+    """A file of the working folder."""
+
+    url = "sqlite:///shop.db"
+
+    def __init__(self, request):
+        pass
+
+    def run(self, statement, *values):
+        with closing(sqlite3.connect("shop.db")) as connection:
+            connection.execute(statement, values)
+            connection.commit()
+
+    def names(self):
+        with closing(sqlite3.connect("shop.db")) as connection:
+            return {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+
+
+@pytest.fixture(params=[InPostgreSql, InSqlite])
+def database(request, tmp_path, monkeypatch):
+    """A database with the rows in another order; files have them too."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(files, "_MOST_ROWS", 25)
+    frame = rows()[list(TYPES)]
+    frame.to_parquet("new.parquet")
+    made = request.param(request)
+    declared = ", ".join(f"{name} {type}" for name, type in TYPES.items())
+    made.run(f"CREATE TABLE new ({declared.replace('float8', 'double precision')})")
+    for row in frame.sample(frac=1, random_state=0).itertuples(index=False):
+        values = [None if pd.isna(value) else value for value in row]
+        made.run("INSERT INTO new VALUES (?, ?, ?, ?, ?)", *values)
+    return made
+
+
+@pytest.fixture
+def wanted(model, database):
+    """The scores of the file."""
+    score_file(model, "new.parquet", Path("wanted.parquet"))
+    return pd.read_parquet("wanted.parquet")
+
+
+def scoring(model, **asked):
+    (model.parent / "summary.json").write_text("{}")
+    plain = {"sql": None, "strict": False, "date": None, "timezone": "UTC", "registry": "none"}
+    return score(request_of({**plain, "model": str(model.parent), **asked}), DAY)
+
+
+def rows_of(place):
+    """Rows of a table in the order of their identity."""
+    table = table_at(place)
+    opened = open_source("", query=Query(table.query.sql, table.url, "id"))
+    return opened.read(opened.names, ["id"]).frame
+
+
+def test_from_and_to_a_table_are_the_bits_of_files(model, database, wanted):
+    table = f"{database.url}#new"
+    for source, name in ((table, "table"), ("new.parquet", "file")):
+        scoring(model, input=source, output=f"of-{name}.csv")
+        scoring(model, input=source, output=f"of-{name}.parquet")
+    assert Path("of-table.csv").read_bytes() == Path("of-file.csv").read_bytes()
+    found = pd.read_parquet("of-table.parquet")
+    pd.testing.assert_frame_equal(found, wanted, check_exact=True)
+
+    report = scoring(model, input=table, output=f"{database.url}#scores")
+    assert (report.scored.seen.rows, report.output) == (N, f"{database.url}#scores")
+    pd.testing.assert_frame_equal(rows_of(report.output), wanted, check_exact=True)
+    assert database.names() == {"new", "scores"}
+    assert not list(Path(".uplift/scoring").iterdir())
+    scoring(model, input="new.parquet", output="sqlite:///fresh/scores_{date:%Y}.db#s_{date:%m}")
+    found = rows_of("sqlite:///fresh/scores_2026.db#s_11")
+    pd.testing.assert_frame_equal(found, wanted, check_exact=True)
+
+
+def test_a_query_may_name_the_date_and_compute_columns(model, database, wanted):
+    asked = (
+        "SELECT id, day, site, block, x * 1.0 AS x, 'a:b' AS other FROM new\n"
+        "WHERE CAST(:date AS date) IS NOT NULL -- a comment;\n;"
+    )
+    scoring(model, input=database.url, sql=asked, output="scores.parquet")
+    found = pd.read_parquet("scores.parquet")
+    pd.testing.assert_frame_equal(found, wanted, check_exact=True)
+
+    with pytest.raises(InputError, match=r"not found: \['x'\]"):
+        scoring(
+            model, input=database.url, sql="SELECT id, day, site, block FROM new", output="a.csv"
+        )
+    for change in ("DELETE FROM new", "SELECT * FROM new) AS a; DELETE FROM new; SELECT (1"):
+        with pytest.raises(InputError, match="only reads"):
+            scoring(model, input=database.url, sql=change, output="a.csv")
+    assert len(rows_of(f"{database.url}#new")) == N
+    no_id = "SELECT day, site, block, x FROM new"
+    told = scoring(model, input=database.url, sql=no_id, output="a.csv").scored.told
+    assert any("Rows are numbered as the database gives them" in line for line in told)
+
+
+def test_only_earlier_scores_of_the_same_rows_are_replaced(model, database, wanted, monkeypatch):
+    output = f"{database.url}#scores"
+    for _ in range(2):
+        scoring(model, input="new.parquet", output=output)
+    pd.testing.assert_frame_equal(rows_of(output), wanted, check_exact=True)
+    rows(20).to_parquet("other.parquet")
+    with pytest.raises(InputError, match=r"--output: expected a new table.*scores of new.parquet"):
+        scoring(model, input="other.parquet", output=output)
+    with pytest.raises(InputError, match=r"found .*#new with something else"):
+        scoring(model, input="new.parquet", output=f"{database.url}#new")
+    database.run("CREATE VIEW seen AS SELECT * FROM new")
+    with pytest.raises(InputError, match=r"found .*#seen with something else"):
+        scoring(model, input="new.parquet", output=f"{database.url}#seen")
+    with pytest.raises(InputError, match=r"--output: expected a database in which .*no\.scores"):
+        scoring(model, input="new.parquet", output=f"{database.url}#no.scores")
+    if database.url.startswith("postgresql"):
+        monkeypatch.setattr(tables, "_MOST_BYTES", 10)
+        with pytest.raises(InputError, match=r"at most 10 bytes, .*found 'cate\.TLearner\.b'"):
+            scoring(model, input="new.parquet", output=output)
+    pd.testing.assert_frame_equal(rows_of(output), wanted, check_exact=True)
+
+
+def test_a_table_stays_as_it_was_until_all_scores_are_there(model, database, monkeypatch, scored):
+    output = f"{database.url}#scores"
+    rows(20).to_parquet("in.parquet")
+    scoring(model, input="in.parquet", output=output)
+    before = rows_of(output)
+    rows().to_parquet("in.parquet")
+    values = tables._values
+
+    def fail(*arguments):
+        for i, row in enumerate(values(*arguments)):
+            if i == 70:
+                raise ConnectionError("the server is gone")
+            yield row
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tables, "_values", fail)
+        with pytest.raises(OSError, match=r"#scores isn't written: .*the server is gone"):
+            scoring(model, input="in.parquet", output=output)
+    pd.testing.assert_frame_equal(rows_of(output), before)
+    assert database.names() == {"new", "scores"}
+    scored.clear()
+    scoring(model, input="in.parquet", output=output)
+    assert not scored  # all batches were kept
+    assert len(rows_of(output)) == N
+
+
+@pytest.mark.parametrize(("change", "n_scored"), [("", 1), ("UPDATE new SET x = 7", 5)])
+def test_batches_of_a_database_are_used_again_if_their_rows_are_the_same(
+    model, database, monkeypatch, scored, change, n_scored
+):
+    score_batch, table = files.Scorer.score, f"{database.url}#new"
+
+    def fail(self, batch):
+        if len(scored) == 4:
+            raise OSError("the machine is gone")
+        return score_batch(self, batch)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files.Scorer, "score", fail)
+        with pytest.raises(OSError, match="gone"):
+            scoring(model, input=table, output="scores.csv")
+    if change:
+        database.run(change)
+    scored.clear()
+    scoring(model, input=table, output="scores.csv")
+    assert len(scored) == n_scored
+    scoring(model, input=table, output="wanted.csv")
+    assert Path("scores.csv").read_bytes() == Path("wanted.csv").read_bytes()
+
+
+def test_identities_of_any_type_are_read_back_as_they_were(database):
+    columns = {
+        "n": pa.array([1, None], pa.int16()),
+        "day": pa.array([20_000, None], pa.int32()).cast(pa.date32()),
+        "at": pa.array([10**15, None]).cast(pa.timestamp("us")),
+        "seen": pa.array([10**15, None]).cast(pa.timestamp("us", "UTC")),
+        "truth": pa.array([True, None]),
+        "code": pa.array(["a'\\\t\n\"", None]).dictionary_encode(),
+        "x": [0.1 + 0.2, 5e-324],
+        "cate.A.b:c%s": [1.0, 2.0],
+    }
+    pa.feather.write_feather(pa.table(columns), "rows.feather")
+    place = table_at(f"{database.url}#types")
+    with pa.OSFile("rows.feather") as file:
+        tables.write_table(place, "a */ mark", pa.ipc.open_file(file))
+    tables.check_table(place, "a */ mark")
+
+    source = open_source("", query=place.query)
+    found = source.read(source.names, ["n"]).frame
+    assert found["x"].tolist() == columns["x"]
+    assert found["code"].tolist()[0] == "a'\\\t\n\""
+    assert found["at"][0] == pd.Timestamp(10**15, unit="us")
+    assert found["seen"][0] == pd.Timestamp(10**15, unit="us", tz="UTC")
+    assert (found["n"][0], found["truth"][0], str(found["day"][0])) == (1, True, "2024-10-04")
+    assert found["cate.A.b:c%s"].tolist() == [1.0, 2.0]
+    assert found.drop(columns=["x", "cate.A.b:c%s"]).iloc[1].isna().all()
