@@ -11,7 +11,7 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.schedules import Cron, Schedule
 from prefect.types.entrypoint import EntrypointType
 
-from flows import cache_prune, uplift_backfill, uplift_run, uplift_tune
+from flows import cache_prune, uplift_backfill, uplift_run, uplift_score, uplift_tune
 from flows.config.reading import load_config
 from flows.config.sections import Config, PruneConfig
 from flows.runs.making import EXAMPLE
@@ -23,7 +23,7 @@ _DATES = {"from_date": "2026-01-01", "to_date": "2026-01-03", "every": ""}
 def deployments(
     configs: Mapping[str, Config] | None = None, schedules: bool = False
 ) -> list[RunnerDeployment]:
-    """The main job, its tuning, its backfill and pruning, and each config of the user.
+    """The main job, its scoring, tuning, backfill and pruning, and each config of the user.
 
     Parameters
     ----------
@@ -32,7 +32,13 @@ def deployments(
     schedules : bool
         Whether the main job runs daily at five in the morning. Otherwise its schedule is off.
     """
-    example = _values(load_config(CONFIGS / "rand_hie.yaml"))
+    config = load_config(CONFIGS / "rand_hie.yaml")
+    example = _values(config)
+    scored = {
+        "model": f"{config.name}@champion",
+        "input": config.data.source,
+        "output": f"scores/{config.name}-{{date:%Y-%m-%d}}.parquet",
+    }
     daily = Cron("0 5 * * *", timezone="UTC", active=schedules, slug="daily")
     bundled = [
         _of(
@@ -42,6 +48,13 @@ def deployments(
             example,
             [EXAMPLE],
             daily,
+        ),
+        _of(
+            uplift_score,
+            "uplift-score",
+            "Scores new rows with the champion of the registry, or with another model.",
+            scored,
+            [EXAMPLE, "scoring"],
         ),
         _of(
             uplift_tune,

@@ -1,9 +1,9 @@
 """Uplift runs from Python: as a call that returns its result, or as Prefect flows.
 
 ``run`` is what the command ``uplift run`` does, for a data frame in memory too, and ``load`` finds
-an earlier run. ``uplift_run``, ``uplift_tune``, ``uplift_backfill`` and ``cache_prune`` are
-ordinary flows. All are imported when they are first asked for: reading configs and data needs no
-Prefect.
+an earlier run. ``uplift_run``, ``uplift_score``, ``uplift_tune``, ``uplift_backfill`` and
+``cache_prune`` are ordinary flows. All are imported when they are first asked for: reading configs
+and data needs no Prefect.
 """
 
 from importlib import import_module
@@ -18,6 +18,7 @@ __all__ = [
     "run",
     "uplift_backfill",
     "uplift_run",
+    "uplift_score",
     "uplift_tune",
 ]
 
@@ -25,6 +26,7 @@ _FLOWS = {
     "cache_prune": "flows.prune",
     "uplift_backfill": "flows.backfill",
     "uplift_run": "flows.uplift",
+    "uplift_score": "flows.score",
     "uplift_tune": "flows.tune",
 }
 _MODULES = {

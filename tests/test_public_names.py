@@ -41,6 +41,7 @@ NAMES = {
         "uplift_run": (
             "data learners models clip folds parallelism cache evaluation output refresh name"
         ),
+        "uplift_score": "input output model sql strict date timezone registry",
         "uplift_tune": (
             "data learners models clip folds parallelism cache evaluation output budget_seconds "
             "name"
@@ -423,7 +424,7 @@ COMMANDS = {
     "uplift runs list": "--output",
     "uplift runs show": "name --output",
     "uplift runs sign": "name --output",
-    "uplift score": "--model --input --output --registry --quiet",
+    "uplift score": "--model --input --output --sql --date --timezone --strict --registry --quiet",
     "uplift serve": "--port",
     "uplift tune": "config --set --budget --output --json --quiet",
 }

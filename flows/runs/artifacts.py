@@ -26,10 +26,10 @@ _FITTING = ("nuisance", "treatment")
 
 
 @contextlib.contextmanager
-def run_page(run: Run) -> Iterator["_Page"]:
+def run_page(run: Run) -> Iterator["_RunPage"]:
     """Keep the page of the parent flow's run up to date within the context."""
     with ThreadPoolExecutor(1) as aside:  # at the end it waits until all is shown
-        page = _Page(run, aside)
+        page = _RunPage(run, aside)
         try:
             with listening(page):
                 yield page
@@ -37,22 +37,73 @@ def run_page(run: Run) -> Iterator["_Page"]:
             page.show_stages()
 
 
-class _Page:
-    """A bar for all stages of fits, a table of the stages that have ended, and the results.
+class Page:
+    """A progress bar and log lines of a flow's run.
 
     The server may take half a second for a change while fits use all cores, and may be away. So
     another thread makes the changes, of several to the same part the last one.
+
+    Parameters
+    ----------
+    aside : ThreadPoolExecutor
+        The thread.
+    key : str
+        Of the bar, among the artifacts of all runs.
     """
 
-    def __init__(self, run: Run, aside: ThreadPoolExecutor) -> None:
-        self._run = run
+    def __init__(self, aside: ThreadPoolExecutor, key: str) -> None:
         self._aside = aside
+        self._key = key
         self._context = copy_context()  # the parent's: what is shown belongs to its run
         self._waiting: dict[Callable[..., Any], tuple[Any, ...]] = {}
         self._log = get_run_logger()  # the parent's, whichever sub-flow reports
         self._bar: UUID | None = None
-        self._table: UUID | None = None
         self._updated = 0.0
+
+    def begin(self, stage: str) -> None:
+        """Nothing is shown before the first steps."""
+
+    def advance(self, stage: str, done: int, total: int) -> None:
+        """Move the bar, every other second."""
+        if total and time.monotonic() - self._updated > _EVERY_SECONDS:
+            self._updated = time.monotonic()
+            self._show(100 * done / total, f"{stage}: {done:,} of {total:,}")
+
+    def end(self, stage: str, seconds: float, executed: int, reused: int) -> None:
+        """Log that a stage has ended."""
+        self._log.info(describe(stage, seconds, executed, reused))
+
+    def tell(self, message: str) -> None:
+        """Log a warning."""
+        self._log.warning(message)
+
+    def _show(self, percent: float, description: str) -> None:
+        self._later(self._set_bar, percent, description)
+
+    def _later(self, change: Callable[..., Any], *content: Any) -> None:
+        self._waiting[change] = content
+        self._aside.submit(self._context.run, self._make, change)  # keeps its errors, unread
+
+    def _make(self, change: Callable[..., Any]) -> None:
+        content = self._waiting.pop(change, None)
+        if content is not None:
+            change(*content)
+
+    def _set_bar(self, percent: float, description: str) -> None:
+        if self._bar is None:
+            made = create_progress_artifact(percent, self._key, description)
+            self._bar = cast(UUID, made)
+        else:
+            update_progress_artifact(self._bar, percent, description)
+
+
+class _RunPage(Page):
+    """A bar for all stages of fits, a table of the stages that have ended, and the results."""
+
+    def __init__(self, run: Run, aside: ThreadPoolExecutor) -> None:
+        super().__init__(aside, "uplift-progress")
+        self._run = run
+        self._table: UUID | None = None
         self._shares: dict[str, float] = {}
 
     def begin(self, stage: str) -> None:
@@ -71,14 +122,11 @@ class _Page:
             self._show(100 * share, f"{stage} models: {done} of {total} fits")
 
     def end(self, stage: str, seconds: float, executed: int, reused: int) -> None:
-        self._log.info(describe(stage, seconds, executed, reused))
+        super().end(stage, seconds, executed, reused)
         if stage == _FITTING[-1]:
             self._show(100, "all fits are done")
         if stage in _FITTING:
             self.show_stages()
-
-    def tell(self, message: str) -> None:
-        self._log.warning(message)
 
     def show_stages(self) -> None:
         """The table as it is now."""
@@ -102,18 +150,6 @@ class _Page:
         """Where the history of the run's name is, with its main pictures."""
         self._later(self._set_history, pictures)
 
-    def _show(self, percent: float, description: str) -> None:
-        self._later(self._set_bar, percent, description)
-
-    def _later(self, change: Callable[..., Any], *content: Any) -> None:
-        self._waiting[change] = content
-        self._aside.submit(self._context.run, self._make, change)  # keeps its errors, unread
-
-    def _make(self, change: Callable[..., Any]) -> None:
-        content = self._waiting.pop(change, None)
-        if content is not None:
-            change(*content)
-
     def _set_history(self, pictures: str) -> None:
         place = f"The runs of {self._run.config_name} over time, on the machine of the run:"
         text = f"{place}\n\n    {self._run.folder.resolve() / 'history.html'}\n\n{pictures}"
@@ -127,10 +163,3 @@ class _Page:
             return
         with get_client(sync_client=True) as client:
             client.update_artifact(self._table, ArtifactUpdate(data=json.dumps(rows)))
-
-    def _set_bar(self, percent: float, description: str) -> None:
-        if self._bar is None:
-            made = create_progress_artifact(percent, "uplift-progress", description)
-            self._bar = cast(UUID, made)
-        else:
-            update_progress_artifact(self._bar, percent, description)
