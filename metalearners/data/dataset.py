@@ -78,6 +78,11 @@ class Dataset:
         return tested & self.train
 
     @cached_property
+    def predicted(self) -> Array:
+        """(n,) rows that a model predicts which hasn't seen them: `covered` and held-out ones."""
+        return self.covered | ~self.train
+
+    @cached_property
     def shares(self) -> Floats:
         """(K,) shares of the arms among the training rows."""
         counts = np.bincount(self.w[self.train], minlength=self.n_variants)

@@ -91,16 +91,19 @@ def draw_half(strata: Array, seed: int, groups: Array | None = None) -> Array:
     return units.turns()[units.member] % 2 == seed % 2
 
 
-def forward_chaining(time: Any, n_folds: int) -> list[Split]:
+def forward_chaining(time: Any, n_folds: int, groups: Any = None) -> list[Split]:
     """Folds that follow time: each block of time points is predicted from those before it.
 
     There are ``n_folds + 1`` blocks with about equally many rows; rows of one time point stay
-    together. No fold predicts the first block.
+    together, and so do all times between a group's first and its last. No fold predicts the first
+    block.
 
     Parameters
     ----------
     time : array-like
         (n,) time of each row: numbers, dates or texts that sort as time does.
+    groups : array-like, optional
+        (n,) labels; rows of one group share a block.
 
     Returns
     -------
@@ -117,13 +120,12 @@ def forward_chaining(time: Any, n_folds: int) -> list[Split]:
     >>> [(train.tolist(), test.tolist()) for train, test in forward_chaining([3, 1, 1, 2], 2)]
     [([1, 2], [3]), ([1, 2, 3], [0])]
     """
-    point, points = pd.factorize(np.asarray(time), sort=True)
-    n_points, n_blocks = len(points), n_folds + 1
-    if n_folds < 1 or n_points < n_blocks or (point < 0).any():
+    point = _time_points(time, groups)
+    n_points, n_blocks = int(point.max(initial=-1)) + 1, n_folds + 1
+    if n_folds < 1 or n_points < n_blocks:
         raise ValueError(
-            f"Expected 1 fold or more, a time for each row, and more different times than folds; "
-            f"found {n_folds} folds, {n_points} different times and {int((point < 0).sum())} rows "
-            "without a time. Use fewer folds, and leave those rows out."
+            f"Expected 1 fold or more, and more different times than folds; found {n_folds} folds "
+            f"and {n_points} {_different_times(groups)}. Use fewer folds."
         )
     rows, order = np.bincount(point), np.arange(n_points)
     block = ((rows.cumsum() - rows / 2) * n_blocks // len(point)).astype(int)
@@ -132,6 +134,70 @@ def forward_chaining(time: Any, n_folds: int) -> list[Split]:
     row_block = (order + np.minimum.accumulate(np.minimum(ahead, 0)))[point]
     blocks = range(1, n_blocks)
     return [(np.flatnonzero(row_block < k), np.flatnonzero(row_block == k)) for k in blocks]
+
+
+def hold_out_last(time: Any, share: float, groups: Any = None) -> Array:
+    """Rows to hold out: those of the last time points, some at least.
+
+    Parameters
+    ----------
+    time, groups
+        As for `forward_chaining`: neither a time point nor a group is split.
+    share : float
+        Of the rows; as many time points are held out as come closest to it.
+
+    Returns
+    -------
+    Array
+        (n,) booleans.
+
+    Raises
+    ------
+    ValueError
+        If `share` isn't a number above 0 and below 1, a row has no time, or all have the same.
+
+    Examples
+    --------
+    >>> hold_out_last([3, 1, 1, 2, 3], 0.4).tolist()
+    [True, False, False, False, True]
+    """
+    allowed = pd.Interval(0, 1, closed="neither")
+    number(share, allowed, "Expected a share to hold out between 0 and 1", "Pass one such as 0.3.")
+    point = _time_points(time, groups)
+    n_later = np.bincount(point)[::-1].cumsum()[::-1]  # rows from each point on
+    if len(n_later) < 2:
+        raise ValueError(
+            f"Expected 2 different times or more, the last of them to hold out; found "
+            f"{len(n_later)} {_different_times(groups)}. Pass other times, or hold out nothing."
+        )
+    return np.asarray(point > np.abs(n_later[1:] - share * len(point)).argmin())
+
+
+def _time_points(time: Any, groups: Any) -> Array:
+    """(n,) whole numbers in the order of time; all times that one group spans are one."""
+    check_same_rows(time=time, groups=groups)
+    point, points = pd.factorize(np.asarray(time), sort=True)
+    if (point < 0).any():
+        raise ValueError(
+            f"Expected a time for each row; found {int((point < 0).sum())} rows without a time of "
+            f"{len(point)}. Leave those rows out."
+        )
+    if groups is None:
+        return point
+    member, labels = pd.factorize(np.asarray(groups), use_na_sentinel=False)
+    first, last = np.full(len(labels), len(points)), np.zeros(len(labels), dtype=np.int64)
+    np.minimum.at(first, member, point)
+    np.maximum.at(last, member, point)
+    # How many groups have rows on both sides of the time just before each point.
+    ends = np.zeros(len(points) + 1, dtype=np.int64)
+    np.add.at(ends, first + 1, 1)
+    np.add.at(ends, last + 1, -1)
+    return np.asarray(((ends.cumsum()[:-1] == 0).cumsum() - 1)[point])
+
+
+def _different_times(groups: Any) -> str:
+    many = "different times"
+    return many if groups is None else f"{many}, as all those that one group spans count as one"
 
 
 class FoldSplits(Sequence[Split]):

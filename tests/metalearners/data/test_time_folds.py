@@ -9,7 +9,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import KFold, TimeSeriesSplit
 
 from metalearners import DRLearner, RLearner, TLearner, XLearner
-from metalearners.data.folds import forward_chaining
+from metalearners.data.folds import forward_chaining, hold_out_last
 from metalearners.metalearner import PROPENSITY_MODEL, VARIANT_OUTCOME_MODEL
 from tests.simulate import LEARNERS, draw, linear_learner, tree_learner
 
@@ -253,6 +253,61 @@ def test_rows_with_a_negative_fold_number_have_no_estimates(learner):
 times = st.lists(st.integers(min_value=0, max_value=12), min_size=8, max_size=80)
 
 
+def open_cuts(time, groups):
+    """Times before which a block may begin: no group has rows before and after."""
+    times = np.unique(time)
+    spans = [(time[groups == g].min(), time[groups == g].max()) for g in np.unique(groups)]
+    return [t for t in times[1:] if not any(low < t <= high for low, high in spans)]
+
+
+@given(times, st.integers(min_value=1, max_value=4), st.integers(min_value=0, max_value=99))
+def test_forward_folds_split_no_group_and_follow_time_all_the_same(time, n_folds, seed):
+    time = np.array(time)
+    groups = time // 2 * 3 + np.random.default_rng(seed).integers(0, 3, size=len(time))
+    groups[0] = groups[-1]  # one may span more
+    cuts = open_cuts(time, groups)
+    if len(cuts) < n_folds:
+        with pytest.raises(ValueError, match=f"{len(cuts) + 1} different times, as all those that"):
+            forward_chaining(time, n_folds, groups)
+        return
+
+    splits = forward_chaining(time, n_folds, pd.Series(groups).map(str))
+
+    assert len(splits) == n_folds
+    for train, test in splits:
+        assert time[test].min() in cuts
+        np.testing.assert_array_equal(train, np.flatnonzero(time < time[test].min()))
+        assert not set(groups[train]) & set(groups[test])
+
+
+@given(times, st.floats(min_value=0.01, max_value=0.99), st.booleans())
+def test_held_out_rows_are_the_last_whole_points_nearest_to_the_share(time, share, grouped):
+    time = np.array(time)
+    groups = time // 3 if grouped else None
+    cuts = open_cuts(time, np.arange(len(time)) if groups is None else groups)
+    if not cuts:
+        with pytest.raises(ValueError, match="Expected 2 different times or more"):
+            hold_out_last(time, share, groups)
+        return
+
+    held_out = hold_out_last(time, share, groups)
+
+    first = time[held_out].min()
+    assert first in cuts
+    np.testing.assert_array_equal(held_out, time >= first)
+    gaps = [abs((time >= cut).mean() - share) for cut in cuts]
+    assert abs(held_out.mean() - share) <= min(gaps) + 1e-9
+    order = np.random.default_rng(0).permutation(len(time))
+    shuffled = hold_out_last(time[order], share, None if groups is None else groups[order])
+    np.testing.assert_array_equal(shuffled, held_out[order])
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.1, np.nan])
+def test_a_share_to_hold_out_in_time_is_between_0_and_1(share):
+    with pytest.raises(ValueError, match="Expected a share to hold out between 0 and 1; found"):
+        hold_out_last(range(10), share)
+
+
 @given(times, st.integers(min_value=1, max_value=6))
 def test_forward_folds_train_on_all_earlier_rows_and_split_no_time_point(time, n_folds):
     time = np.array(time)
@@ -311,7 +366,7 @@ def test_forward_folds_of_dates_and_of_texts_are_those_of_their_order():
 def test_rows_without_a_time_are_refused(absent):
     time = pd.Series([1, 2, 3, 4], dtype=object if absent is not pd.NaT else "datetime64[ns]")
     time[2] = absent
-    with pytest.raises(ValueError, match="and 1 rows without a time"):
+    with pytest.raises(ValueError, match="found 1 rows without a time of 4"):
         forward_chaining(time, 2)
 
 
@@ -348,3 +403,56 @@ def test_a_drift_of_the_effect_is_followed_by_trees_on_earlier_rows(learner):
     assert found[1000:2000].mean() == pytest.approx(4, abs=0.6)
     assert found[2000:2500].mean() == pytest.approx(4, abs=0.6)  # nobody could know
     assert found[2500:].mean() < 3.4
+
+
+def months(seed, n_days=80):
+    """A trend that trees learn day by day: a random walk of the outcome, an effect of 1 + x / 2."""
+    rng = np.random.default_rng(seed)
+    day = rng.permutation(np.repeat(np.arange(n_days), 10))
+    X = np.column_stack([day, rng.normal(size=len(day))])
+    w = rng.integers(0, 2, size=len(day))
+    walk = rng.normal(size=n_days).cumsum()[day]
+    return X, walk + X[:, 1] + w * (1 + X[:, 1] / 2) + rng.normal(size=len(day)), w
+
+
+def error_of(made, X, y, rows, is_oos):
+    """Root mean squared error of the control's outcome model."""
+    predicted = made.predict_nuisance(X, VARIANT_OUTCOME_MODEL, 0, is_oos)
+    return np.sqrt(np.nanmean((y - predicted)[rows] ** 2))
+
+
+@pytest.mark.slow
+@uncovered
+def test_shuffled_folds_are_optimistic_under_a_trend_and_folds_in_time_are_not():
+    """Shuffled folds know the days around: their error is far below that of the days to come."""
+    found = []
+    for seed in range(20):
+        X, y, w = months(seed)
+        later = hold_out_last(X[:, 0], 0.2)
+        own = X[~later], y[~later], w[~later]
+        made = [
+            tree_learner(TLearner).fit(*own, cv=cv)
+            for cv in (None, forward_chaining(own[0][:, 0], 5))
+        ]
+        past = [error_of(one, *own[:2], own[2] == 0, False) for one in made]
+        found.append([*past, error_of(made[0], X[later], y[later], w[later] == 0, True)])
+
+    shuffled, chained, later = np.mean(found, axis=0)
+    assert shuffled < 0.7 * later
+    assert chained == pytest.approx(later, rel=0.25)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.* rows ")
+def test_intervals_of_the_average_effect_cover_under_a_trend():
+    """Of an experiment: outcome models of the past miss the trend, and its propensities don't."""
+    covered = []
+    for seed in range(300):
+        X, y, w = months(seed)
+        facts = {"propensity": 0.5, "cv": forward_chaining(X[:, 0], 5)}
+        made = linear_learner(DRLearner).fit_all_nuisance(X, y, w, **facts)
+        (found,) = made.average_effects(X, y, w, False)
+        low, high = found.effect.ci_low, found.effect.ci_high
+        covered.append(low <= 1 <= high)
+
+    assert 0.92 <= np.mean(covered) <= 0.98
