@@ -3,7 +3,6 @@
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, field_serializer, field_validator, model_validator
-from pydantic.json_schema import SkipJsonSchema
 
 from flows.config.form import MARK, Section, distinct
 from flows.config.values import Address, Encoding, KnownPropensity, ShownLabel
@@ -89,7 +88,11 @@ class DataConfig(Section):
         None, description="Column of clusters: folds keep them whole, errors allow for them"
     )
     strata: str | None = Field(None, description="Column within which arms were drawn at random")
-    time: SkipJsonSchema[str | None] = None
+    time: str | None = Field(
+        None,
+        description="Column of dates, times or numbers: folds and the hold-out follow it, so that "
+        "no model predicts rows of its own past",
+    )
     design: Literal["auto", "randomised", "observational"] = Field(
         "auto",
         description="randomised: the arms' shares, by strata, are the propensities; auto and "
@@ -106,12 +109,6 @@ class DataConfig(Section):
     read: ReadConfig = Field(
         ReadConfig(), description="How a text file is read; what is empty is sniffed from it"
     )
-
-    @field_validator("time")
-    @classmethod
-    def _not_yet(cls, value: str | None) -> None:
-        if value is not None:
-            raise ValueError("not available yet: forward-chaining folds. Set it to null.")
 
     @field_validator("source")
     @classmethod
@@ -196,7 +193,7 @@ class DataConfig(Section):
     @property
     def roles(self) -> dict[str, str]:
         """Column by role, features left out."""
-        names = ("outcome", "treatment", "row_id", "weight", "group", "strata", "drawn")
+        names = ("outcome", "treatment", "row_id", "weight", "group", "strata", "drawn", "time")
         roles = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if isinstance(self.propensity, dict):
             columns = {arm: p for arm, p in self.propensity.items() if isinstance(p, str)}

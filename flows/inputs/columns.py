@@ -15,11 +15,13 @@ from flows.messages.limits import shown
 from metalearners._typing import Array, Floats
 from metalearners.data.dataset import are_propensities
 from metalearners.data.estimate_columns import arm_name
+from metalearners.data.schema import is_date
 
 ROLES = tuple(
     f"data.{role}"
     for role in (
-        *("outcome", "treatment", "row_id", "weight", "group", "strata", "drawn", "propensity"),
+        *("outcome", "treatment", "row_id", "weight", "group", "strata", "drawn", "time"),
+        "propensity",
     )
 )
 _ARM = ("an arm", "Remove those rows.")
@@ -332,6 +334,26 @@ def read_drawn(frame: pd.DataFrame, data: DataConfig) -> Array | None:
             "1 where chance drew the arm, and 0 elsewhere."
         )
     return np.asarray(values == 1)
+
+
+def read_time(frame: pd.DataFrame, data: DataConfig) -> Array | None:
+    """(n,) whole numbers in the order of the rows' times, equal where these are; None without.
+
+    Raises InputError if a row has none, or they are neither dates, times nor numbers.
+    """
+    if data.time is None:
+        return None
+    column = frame[data.time]
+    _check_complete(column, "data.time", "a time", "Leave those rows out.")
+    kind = kind_of(column)
+    if not is_date(kind) and kind not in ("integer", "floating"):
+        raise InputError(
+            f"data.time: expected dates, times or numbers in {column.name!r}; found {kind}. Where "
+            "texts are dates, name the column in data.read.dates too."
+        )
+    if isinstance(column.dtype, pd.CategoricalDtype):  # it may have an order of its own
+        column = column.astype(column.cat.categories.dtype)
+    return pd.factorize(column, sort=True)[0]
 
 
 def _numbers(column: pd.Series, where: str) -> Floats:

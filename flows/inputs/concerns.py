@@ -149,3 +149,15 @@ def strata_beside(data: DataConfig, features: list[str]) -> list[str]:
         "stratum, raw differences and the estimates of S-, T- and X-learners mix effects with "
         f"differences between strata{also}. Add it to the features."
     ]
+
+
+def before_first_fold(predicted: Array) -> list[str]:
+    """A warning of rows that no fold predicts, as folds follow time."""
+    absent = int((~predicted).sum())
+    if not absent:
+        return []
+    return [
+        f"data.time: {absent:,} of {len(predicted):,} rows are in the first block of time. No rows "
+        "precede them that a model could learn from, so they have no estimates, and take no part "
+        "in treatment models and average effects."
+    ]

@@ -25,13 +25,15 @@ from flows.inputs.columns import (
     read_outcome,
     read_row_ids,
     read_strata,
+    read_time,
     read_weight,
     taking_part,
 )
-from flows.inputs.features import as_feature, dates_of
+from flows.inputs.features import as_feature, dates_of, kind_of
 from flows.inputs.formats.text_files import Asked, Habits
 from flows.inputs.source import Table, open_source
 from metalearners._typing import Array, Floats, Ref
+from metalearners.data.schema import as_days, is_date
 from metalearners.digests.matrices import matrix_digest
 from metalearners.evaluation.design import ArmShares
 
@@ -57,6 +59,7 @@ class Rows:
     w: Array  # (n,) codes of the arms
     weight: Floats | None  # (n,)
     groups: Array | None  # (n,) labels of the clusters
+    time: Array | None  # (n,) whole numbers in the order of time; None where folds don't follow it
     digest: Ref  # of the columns that were read, without the rows' identities
     habits: Habits  # how the source writes numbers and dates
     left_out: dict[str, int]  # rows by label of the arms that take no part
@@ -158,6 +161,7 @@ def rows_of(columns: Columns, data: DataConfig, faults: Faults) -> Rows | None:
     groups = faults.judge("data.group", lambda: read_groups(own, data))
     strata = faults.judge("data.strata", lambda: read_strata(own, data))
     drawn = faults.judge("data.drawn", lambda: read_drawn(own, data))
+    time = faults.judge("data.time", lambda: read_time(own, data))
     known = partial(known_propensity, table, data, arms, left_out)
     propensity = faults.judge("data.propensity", known, _OF_ARMS)
     if not faults.knows(*ROLES, *_OF_ARMS, *_OF_OUTCOME, "data.design") or columns.X.empty:
@@ -184,6 +188,7 @@ def rows_of(columns: Columns, data: DataConfig, faults: Faults) -> Rows | None:
         w=w,
         weight=weight,
         groups=groups,
+        time=time,
         digest=_digest(columns, data),
         habits=columns.habits,
         left_out=left_out,
@@ -215,8 +220,8 @@ def in_labels(data: DataConfig, arms: list[Any]) -> Iterator[None]:
     except InputError:
         raise
     except ValueError as error:
-        names = {f"in arm {code}.": f"in arm {arm!r}." for code, arm in enumerate(arms)}
-        message = re.sub(r"in arm \d+\.", lambda m: names.get(m[0], m[0]), str(error))
+        names = {f"in arm {code}": f"in arm {arm!r}" for code, arm in enumerate(arms)}
+        message = re.sub(r"in arm \d+(?=[.,])", lambda m: names.get(m[0], m[0]), str(error))
         raise InputError(f"{data.place}: {message}") from None
 
 
@@ -250,5 +255,7 @@ def _check_fields(table: Table, columns: list[str], data: DataConfig, faults: Fa
 def _digest(columns: Columns, data: DataConfig) -> Ref:
     """Digest of what was read: identities shape nothing and may be of any type, dates are days."""
     names = [name for name in columns.names if name != data.row_id or name == data.group]
-    table = columns.table[names].assign(**{name: columns.X[name] for name in columns.dates})
-    return "-".join(matrix_digest(table))
+    dates = {name: columns.X[name] for name in columns.dates}
+    if data.time is not None and is_date(kind_of(columns.table[data.time])):
+        dates[data.time] = as_days(columns.table[data.time])
+    return "-".join(matrix_digest(columns.table[names].assign(**dates)))

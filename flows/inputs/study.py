@@ -1,9 +1,10 @@
 """Loads and validates: from a config to the rows and learners of a run, or one clear refusal."""
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, cast
 
 import numpy as np
@@ -11,6 +12,7 @@ import pandas as pd
 
 from flows.config.sections import Config
 from flows.errors import Faults, InputError
+from flows.inputs import concerns
 from flows.inputs.encoders import with_encoders
 from flows.inputs.model_checks import check_device_of, check_model, check_names
 from flows.inputs.models import (
@@ -26,7 +28,7 @@ from flows.messages.progress import Steps
 from flows.messages.secrets import without_secrets
 from metalearners._typing import Array
 from metalearners.data.dataset import Dataset
-from metalearners.data.folds import draw_holdout
+from metalearners.data.folds import Splits, draw_holdout, forward_chaining, hold_out_last
 from metalearners.data.schema import Schema
 from metalearners.drlearner import DRLearner
 from metalearners.evaluation.means import effective_clusters
@@ -60,6 +62,22 @@ class Study(Rows):
             failed=reasons,
             warnings=[*self.warnings, *told],
         )
+
+    @cached_property
+    def averaged(self) -> "Study":
+        """The study of the rows of average effects, as each has predictions by others' models."""
+        rows = self.dataset.predicted
+        if rows.all():  # else they would be copied
+            return self
+        strata = None if self.strata is None else self.strata[rows]
+        judged = dataclasses.replace(self.dataset, judged=True)  # a class may be absent now
+        part = judged.part(np.flatnonzero(rows))
+        return dataclasses.replace(self, dataset=part, strata=strata)
+
+    @property
+    def judged(self) -> Array:
+        """(n,) held-out rows that learners are judged on."""
+        return ~self.dataset.train if self.judging is None else self.judging.covered
 
     @property
     def schema(self) -> Schema:
@@ -101,13 +119,15 @@ def _judged(rows: Rows, config: Config, faults: Faults) -> Study | None:
     """The study of rows, as far as they make one; what is at fault is noted."""
     settings = ["folds", "evaluation"]
     held_out = faults.judge("rows.held_out", lambda: _draw_held_out(rows, config), settings)
-    faults.judge("rows.weighted", lambda: _check_weighted(rows), ["rows.held_out"])
+    chain = partial(_chain, rows, held_out, config)
+    cv = faults.judge("data.time", chain, ["rows.held_out", *settings])
+    faults.judge("rows.weighted", lambda: _check_weighted(rows, cv), ["rows.held_out", "data.time"])
 
     def make() -> Study:
         with in_labels(config.data, rows.arms):
-            return _study_of(rows, _dataset(rows, held_out, config), config)
+            return _study_of(rows, _dataset(rows, held_out, cv, config), config)
 
-    study = faults.judge("dataset", make)
+    study = faults.judge("dataset", make, ["data.time"])
     if study is not None:
         for name, learner in _all_learners(study):
             check = partial(_check_learner, study, learner)
@@ -128,13 +148,14 @@ def _all_learners(study: Study) -> list[tuple[str, MetaLearner]]:
 def _study_of(rows: Rows, dataset: Dataset, config: Config) -> Study:
     n_variants = len(rows.arms)
     config = with_defaults(config, int(dataset.train.sum()), n_variants)
-    judging = _judging(dataset, config)
+    judging = _judging(rows, dataset, config)
     learners = learners_of(config, n_variants)
     reference = cast(DRLearner, make_learner(REFERENCE, config, n_variants, own_models=False))
     warnings = [
         *rows.warnings,
+        *concerns.before_first_fold(dataset.predicted),
         *_few_groups(dataset, rows.arms),
-        *_few_held_out(dataset, judging),
+        *_few_held_out(rows, dataset, judging),
         *_concerns([*learners.values(), reference], dataset),
     ]
     return Study(
@@ -153,9 +174,13 @@ def _draw_held_out(rows: Rows, config: Config) -> Array | None:
     share = config.evaluation.holdout
     if not share:
         return None
-    binary = config.data.outcome_type == "binary"
-    strata = rows.w * 2 + rows.y if binary else rows.w
-    held_out = draw_holdout(strata, share, config.folds.seed, rows.groups)
+    if rows.time is not None:
+        with _of_time():
+            held_out = hold_out_last(rows.time, share, rows.groups)
+    else:
+        binary = config.data.outcome_type == "binary"
+        strata = rows.w * 2 + rows.y if binary else rows.w
+        held_out = draw_holdout(strata, share, config.folds.seed, rows.groups)
     judged = held_out if rows.weight is None else held_out & (rows.weight > 0)
     _check_held_out(rows, judged)
     return held_out
@@ -170,7 +195,43 @@ def _check_enough_groups(groups: Array, config: Config) -> None:
         )
 
 
-def _dataset(rows: Rows, held_out: Array | None, config: Config) -> Dataset:
+def _chain(rows: Rows, held_out: Array | None, config: Config) -> Splits | None:
+    """The folds of the training rows that follow time; None where folds are drawn."""
+    if rows.time is None:
+        return None
+    train = np.ones(len(rows.w), bool) if held_out is None else ~held_out
+    with _of_time():
+        cv = _chained(rows.time, rows.groups, train, config)
+    for block, own in zip(("first", "second"), cv[0], strict=True):
+        absent = [arm for code, arm in enumerate(rows.arms) if not (rows.w[own] == code).any()]
+        if absent:
+            raise InputError(
+                f"data.time: expected rows of each arm in the first two of {len(cv) + 1} blocks of "
+                f"time, as later ones learn from them; found none of {absent} in the {block}. Use "
+                "fewer folds, leave that arm out, or begin with later rows."
+            )
+    return cv
+
+
+def _chained(time: Array, groups: Array | None, among: Array, config: Config) -> Splits:
+    """Folds that follow time, among some of the rows."""
+    own = np.flatnonzero(among)
+    members = None if groups is None else groups[own]
+    chained = forward_chaining(time[own], config.folds.n_folds, members)
+    return [(own[train], own[test]) for train, test in chained]
+
+
+@contextlib.contextmanager
+def _of_time() -> Iterator[None]:
+    """Refuse what the library refuses in times."""
+    try:
+        yield
+    except ValueError as error:
+        told = str(error)
+        raise InputError(f"data.time: {told[0].lower()}{told[1:]}") from None
+
+
+def _dataset(rows: Rows, held_out: Array | None, cv: Splits | None, config: Config) -> Dataset:
     X, propensity = rows.features, rows.propensity
     if not rows.used.all():  # else they would be copied
         X = X[rows.used].reset_index(drop=True)
@@ -186,19 +247,24 @@ def _dataset(rows: Rows, held_out: Array | None, config: Config) -> Dataset:
         propensity=propensity,
         held_out=held_out,
         seed=config.folds.seed,
+        cv=cv,
         share_bins=config.share_bins,
     )
 
 
-def _check_weighted(rows: Rows) -> None:
+def _check_weighted(rows: Rows, cv: Splits | None) -> None:
     """Refuse arms without a standard error, before anything is fitted."""
     present = np.ones(len(rows.w), bool) if rows.weight is None else rows.weight > 0
+    where = ""
+    if cv is not None:  # the first block has no scores
+        present[cv[0][0]] = False
+        where = " after the first block of time"
     what, counts = _counts_by_arm(rows, present)
     for arm, found in zip(rows.arms, counts, strict=True):
         if found < 2:
             raise InputError(
-                f"Expected two {what} or more of each arm with a weight above 0, for a standard "
-                f"error; found {found} of {arm!r}. Leave that arm out."
+                f"Expected two {what} or more of each arm with a weight above 0{where}, for a "
+                f"standard error; found {found} of {arm!r}. Leave that arm out."
             )
 
 
@@ -227,7 +293,7 @@ def _few_groups(d: Dataset, arms: list[Any]) -> list[str]:
     if d.groups is None:
         return []
     told = []
-    parts = [("", np.ones(len(d), bool)), (" of held-out rows", d.held_out)]
+    parts = [("", d.predicted), (" of held-out rows", d.held_out)]
     for what, rows in parts:
         if rows is None:
             continue
@@ -245,11 +311,17 @@ def _few_groups(d: Dataset, arms: list[Any]) -> list[str]:
 _JUDGING_FOLDS = 4  # held-out groups of each arm and class, for each fold
 
 
-def _judging(d: Dataset, config: Config) -> Dataset | None:
+def _judging(rows: Rows, d: Dataset, config: Config) -> Dataset | None:
     """The rows seen from the hold-out: those to fit on are the held-out ones."""
     if d.held_out is None:
         return None
-    turned = dataclasses.replace(d, held_out=~d.held_out)
+    cv = None
+    try:
+        if rows.time is not None:
+            cv = _chained(rows.time, d.groups, d.held_out, config)
+        turned = dataclasses.replace(d, held_out=~d.held_out, cv=cv)
+    except ValueError:  # too few times, or none of an arm in the first of them
+        return None
     weighted = turned.train if d.weight is None else turned.train & (d.weight > 0)
     strata = d.strata[weighted]
     grouped = pd.Series(strata if d.groups is None else d.groups[weighted]).groupby(strata)
@@ -260,12 +332,15 @@ def _judging(d: Dataset, config: Config) -> Dataset | None:
     return turned
 
 
-def _few_held_out(d: Dataset, judging: Dataset | None) -> list[str]:
+def _few_held_out(rows: Rows, d: Dataset, judging: Dataset | None) -> list[str]:
     if d.held_out is None or judging is not None:
         return []
+    few, remedy = "is too small", "Hold out more rows."
+    if rows.time is not None:
+        few, remedy = "has too few rows or times", "Hold out more, or use fewer folds."
     return [
-        "The hold-out is too small for nuisance models of its own: ranking and calibration are "
-        "judged by those of the training rows, which learners share. Hold out more rows."
+        f"The hold-out {few} for nuisance models of its own: ranking and calibration are judged by "
+        f"those of the training rows, which learners share. {remedy}"
     ]
 
 

@@ -39,10 +39,13 @@ class Evidence:
     def since(self, moment: datetime) -> Array:
         """(n,) whether rows are of partitions that begin at a moment or later.
 
+        Rows of the first block of folds in time, of which nothing is expected, aren't among them.
+
         Raises InputError if there are none.
         """
         begins, used = self.study.begins, self.study.used
         rows = self._asked(moment) if begins is None else (begins >= np.datetime64(moment))[used]
+        rows = rows & np.isfinite(self.outcomes).all(axis=1)
         if not rows.any():
             raise InputError(f"No rows are new: none are of {moment:%Y-%m-%d} or later.")
         return np.asarray(rows)

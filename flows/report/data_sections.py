@@ -25,6 +25,7 @@ def design(study: Study, results: Results) -> dict[str, Any]:
         "fit": results.design,
         "looks_randomised": results.looks_randomised,
         "held_out": int((~study.dataset.train).sum()),
+        "averaged": len(study.averaged.dataset),
     }
 
 
@@ -92,7 +93,7 @@ def _balance(study: Study, found: Balance) -> dict[str, Any]:
 
 def overlap(study: Study, results: Results) -> dict[str, Any]:
     """Propensities by arm, and the rows that were clipped."""
-    d, clip = study.dataset, results.clip
+    d, clip = study.averaged.dataset, results.clip
     limits = list(zip(clip.lower.tolist(), clip.upper.tolist(), strict=True))
 
     def draw(k: int, label: str) -> Markup:
@@ -110,7 +111,7 @@ def overlap(study: Study, results: Results) -> dict[str, Any]:
             row.append(number(low))
     return {
         "panels": panels_of(study, draw, first=0),
-        "table": Table("Probability of each arm, over all rows", head, rows),
+        "table": Table(f"Probability of each arm, over {len(d):,} rows", head, rows),
         "clipped": results.overlap.clipped,
         "share": results.overlap.share,
     }
@@ -120,7 +121,7 @@ def losses(study: Study, results: Results) -> Table:
     """How well the shared outcome models predict."""
     d = study.dataset
     rows = [
-        [label, number(loss), number(d.y[(d.w == k) & d.train].std())]
+        [label, number(loss), number(d.y[(d.w == k) & d.covered].std())]
         for k, (label, loss) in enumerate(zip(arm_labels(study), results.losses, strict=True))
     ]
     head = ["Arm", "Root mean squared error", "Std. dev. of the outcome"]

@@ -118,8 +118,8 @@ def _by_learner(
 
 def cates(study: Study, results: Results) -> dict[str, Any]:
     """How estimates by row are distributed."""
-    estimates = {name: own.cate.T for name, own in results.learners.items()}
-    scale = typical(s for own in results.learners.values() for s in own.cate.std(axis=0))
+    estimates = {name: own.known.T for name, own in results.learners.items()}
+    scale = typical(s for own in estimates.values() for s in own.std(axis=1))
 
     def cells(name: str, k: int) -> list[list[str]]:
         column, mean = estimates[name][k], results.learners[name].mean_cate[k]
@@ -137,7 +137,7 @@ def gains(study: Study, results: Results) -> dict[str, Any] | None:
     if not judged:
         return None
     scale = typical(gain.qini_error or 0 for own in judged.values() for gain in own)
-    n_rows = f"{int((~study.dataset.train).sum()):,}"
+    n_rows = f"{int(study.judged.sum()):,}"
 
     def cells(name: str, k: int) -> list[list[str]]:
         return [[*_gained(judged[name][k], results.learners[name].ranking[k], scale), n_rows]]

@@ -46,7 +46,7 @@ class ArmResult:
     """The average effect of one arm against the control."""
 
     label: Any  # as in the data
-    ate: Estimate  # doubly robust, over all rows that take part
+    ate: Estimate  # doubly robust, over the rows that take part, but those before the first fold
     joint: tuple[float, float]  # its 95 % interval that holds for all arms at once
     difference: Estimate  # of plain means
     doubt: str = ""  # why no effect is claimed, whatever the interval
@@ -61,12 +61,18 @@ class ArmResult:
 class LearnerResult:
     """One learner's estimates; lists and columns follow the arms other than the control."""
 
-    cate: Floats  # (n, K-1) estimates of the rows that take part
+    cate: Floats  # (n, K-1) estimates of the rows that take part; NaN for those that have none
     mean_cate: list[float]
     gains: list[Gain]  # on held-out rows; empty without such, as is `groups`
     ranking: list[float]  # p-values of these, adjusted for the number of learners and arms
     groups: list[list[Group]]  # estimates against scores
     drivers: Floats  # (p, K-1) share of the estimates' variance that goes through each feature
+
+    @property
+    def known(self) -> Floats:
+        """(m, K-1) estimates of the rows that have such."""
+        rows = np.isfinite(self.cate).all(axis=1)
+        return self.cate if rows.all() else self.cate[rows]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +82,7 @@ class Results:
     arms: list[ArmResult]  # other than the control
     caveats: list[str]  # warnings of what was found; the study has them too
     learners: dict[str, LearnerResult]
-    propensity: Floats  # (n, K) probabilities of the arms, before clipping
+    propensity: Floats  # (n, K) probabilities of the arms, before clipping, of averaged rows
     clip: Clip  # bounds of the propensities
     overlap: Overlap  # of the propensities, within these bounds
     design: DesignFit | None  # how well features predict the arm; None for known propensities
@@ -143,10 +149,19 @@ def _averages(
     """The entries of `Results` about average effects and propensities."""
     d = study.dataset
     propensity = study.reference.with_known(shared, d.propensity)[PROPENSITY_MODEL, "0"]
-    clip = study.reference.clip_of(d)
+    clip, shares = study.reference.clip_of(d), _shares(study)
+    losses = [_loss(d, k, shared) for k in range(d.n_variants)]
+    outcomes = _outcomes(d, shared)
+    if study.averaged is not study:
+        rows, study = d.predicted, study.averaged
+        scores, propensity = scores[rows], propensity[rows]
+        shares = None if shares is None else shares[rows]
+    d = study.dataset
     carried = overlap(propensity, clip, d.w, d.weight)
     arms = _arm_results(study, scores, carried)
-    design = _design_fit(study, clip, propensity)
+    design = None
+    if shares is not None:
+        design = compare_with_shares(d.w, clip.apply(propensity), shares, d.weight, d.groups)
     # A propensity model without the strata can't match their shares.
     sees_strata = study.config.data.strata in (None, *study.schema.names)
     steps.count()
@@ -157,8 +172,8 @@ def _averages(
         "clip": clip,
         "overlap": carried,
         "design": design,
-        "outcomes": _outcomes(d, shared),
-        "losses": [_loss(d, k, shared) for k in range(d.n_variants)],
+        "outcomes": outcomes,
+        "losses": losses,
         "looks_randomised": design is not None and design.looks_randomised and sees_strata,
     }
 
@@ -174,7 +189,7 @@ def _bundle(study: Study, versions: dict[str, str]) -> Bundle:
     if study.shares is not None:
         about["shares"] = study.shares.to_json()
     about["quantiles"] = {
-        column: quantiles(values[study.dataset.train])
+        column: quantiles(values[study.dataset.train & np.isfinite(values)])
         for name, learner in study.learners.items()
         for column, values in estimate_columns(
             name, study.arms, learner.in_sample_[:, :, -1]
@@ -194,12 +209,12 @@ def _judging_scores(study: Study, scores: Floats, fitted: dict[Name, CrossFit]) 
     return study.reference.scores(study.judging, _columns_of(JUDGING, fitted))
 
 
-def _design_fit(study: Study, clip: Clip, propensity: Floats) -> DesignFit | None:
+def _shares(study: Study) -> Floats | None:
+    """(n, K) shares of the arms, to compare estimated propensities with; None without such."""
     d = study.dataset
     if d.propensity is not None:
         return None
-    shares = arm_shares(d.w, d.n_variants, study.strata, d.weight)
-    return compare_with_shares(d.w, clip.apply(propensity), shares, d.weight, d.groups)
+    return arm_shares(d.w, d.n_variants, study.strata, d.weight)
 
 
 def _arm_results(study: Study, scores: Floats, found: Overlap) -> list[ArmResult]:
@@ -273,7 +288,7 @@ def _learner_result(
     steps.count()
     return LearnerResult(
         cate=cate,
-        mean_cate=np.average(cate, axis=0, weights=d.weight).tolist(),
+        mean_cate=_mean_cate(cate, d.weight),
         gains=[gain for gain, _ in judged],
         ranking=[],
         groups=[groups for _, groups in judged],
@@ -281,12 +296,19 @@ def _learner_result(
     )
 
 
+def _mean_cate(cate: Floats, weight: Floats | None) -> list[float]:
+    """Means of the estimates of each arm, over the rows that have such."""
+    rows = np.isfinite(cate).all(axis=1)
+    if not rows.all():  # else they would be copied
+        cate, weight = cate[rows], None if weight is None else weight[rows]
+    return np.average(cate, axis=0, weights=weight).tolist()
+
+
 def _judged(
     study: Study, cate: Floats, scores: Floats, tolerance: float
 ) -> tuple[Gain, list[Group]]:
     """An arm's gain curve and calibration on held-out rows."""
-    d = study.dataset
-    rows = d.held_out
+    d, rows = study.dataset, study.judged
     weight = None if d.weight is None else d.weight[rows]
     groups = None if d.groups is None else d.groups[rows]
     draws, seed = study.config.evaluation.bootstrap, study.config.folds.seed
@@ -314,7 +336,7 @@ def _outcomes(d: Dataset, shared: dict[Name, Array]) -> Floats:
 
 def _loss(d: Dataset, k: int, shared: dict[Name, Array]) -> float:
     """Root mean squared error of an arm's outcome model."""
-    rows = (d.w == k) & d.train
+    rows = (d.w == k) & d.covered
     predicted = shared[VARIANT_OUTCOME_MODEL, str(k)][rows, -1]
     weight = None if d.weight is None else d.weight[rows]
     return float(np.sqrt(np.average((d.y[rows] - predicted) ** 2, weights=weight)))

@@ -22,6 +22,7 @@ def summary_of(study: Study, results: Results) -> dict[str, Any]:
             "rows_left_out": study.left_out,
             "rows_held_out": int((~d.train).sum()),
             "share_held_out": float((~d.train).mean()),
+            "rows_before_first_fold": int((~d.predicted).sum()),
             "features": study.schema.names,
             "arms": study.arms,
             "digest": study.digest,
@@ -97,8 +98,10 @@ def _learner_summary(study: Study, learner: LearnerResult) -> dict[str, Any]:
     labels = study.arms[1:]
     means = zip(labels, learner.mean_cate, strict=True)
     mean_cate = [{"arm": arm, "value": value} for arm, value in means]
+    absent = len(learner.cate) - len(learner.known)
+    found = {"mean_cate": mean_cate, "rows_without_estimate": absent}
     if not learner.gains:
-        return {"mean_cate": mean_cate, "evaluation": {"absent": NO_HOLDOUT}}
+        return {**found, "evaluation": {"absent": NO_HOLDOUT}}
     judged = zip(labels, learner.gains, learner.ranking, learner.groups, strict=True)
     arms = [
         {
@@ -114,6 +117,5 @@ def _learner_summary(study: Study, learner: LearnerResult) -> dict[str, Any]:
         }
         for arm, gain, adjusted, groups in judged
     ]
-    rows = int((~study.dataset.train).sum())
-    evaluation = {"population": "held-out rows", "rows": rows, "arms": arms}
-    return {"mean_cate": mean_cate, "evaluation": evaluation}
+    rows = int(study.judged.sum())
+    return {**found, "evaluation": {"population": "held-out rows", "rows": rows, "arms": arms}}

@@ -13,7 +13,7 @@ from flows.errors import InputError
 from metalearners.registry import REGISTRY
 
 SCHEMA = parameter_schema(uplift_run).model_dump()
-HIDDEN = {"time", "schedule"}  # not built yet; of no use to a single run
+HIDDEN = {"schedule"}  # of no use to a single run
 DATA = {"source": "d.csv", "outcome": "y", "treatment": "w", "control": 0}
 MODEL = {"estimator": "lightgbm.LGBMRegressor", "params": {"max_depth": None}}
 
@@ -153,7 +153,7 @@ def test_labels_stay_the_numbers_or_texts_that_they_are(label):
         ({"data": {**DATA, "propensity": {"0": 0.5}}, "models": {"outcome": MODEL}}, True),
         ({"data": DATA, "cache": {"max_age_days": None}, "parallelism": {"workers": None}}, True),
         ({"data": DATA, "models": {"DRLearner": {"treatment_model": MODEL}}}, True),
-        ({"data": {**DATA, "time": "t"}}, False),
+        ({"data": {**DATA, "time": "t"}}, True),
         ({"data": {**DATA, "arms": []}}, False),
         ({"data": {**DATA, "read": {"thousands": "x"}}}, False),
         ({"data": DATA, "models": {"outcome": {"params": {}}}}, False),
