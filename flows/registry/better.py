@@ -18,7 +18,8 @@ from metalearners._typing import Array
 from metalearners.bundle import Bundle
 from metalearners.evaluation.recurring.looks import Looks, alpha_of_challenger
 
-_OVER = "The challenger has had its year: the new model takes its place."
+_YEAR = "The challenger has had its year: the new model takes its place."
+_BEHIND = "Its lead is less than a standard error: the new model takes its place."
 
 
 class _UnusableError(Exception):
@@ -30,9 +31,10 @@ class Better:
     """Decides on the models of a name when a run has made a new one.
 
     The run takes a look at the challenger, on rows that neither this nor the champion was fitted on
-    and that no earlier look has had. A challenger that is better becomes champion. Otherwise it
-    stays for a year, so that new models don't end its test. Where there is none, or it goes, the
-    new model is the next challenger.
+    and that no earlier look has had. A challenger that is better becomes champion. One that leads
+    by a standard error stays, so that new models don't end its test. Otherwise, or where there is
+    none, the new model is the next challenger: what customers do changes, and an older model that
+    is no better than the champion must not keep newer ones out.
 
     Parameters
     ----------
@@ -67,9 +69,18 @@ class Better:
             last = last.model_copy(update={"contests": [*last.contests, contest]})
         if verdict.decision == "promoted":
             return self._next(last, verdict, champion=contest.challenger)
-        if self._moment >= _a_year_after(contest):
-            return self._next(last, replace(verdict, why=f"{verdict.why} {_OVER}"))
+        over = self._over(contest, verdict)
+        if over:
+            return self._next(last, replace(verdict, why=f"{verdict.why} {over}"))
         return replace(verdict, contests=self._of_year(last))
+
+    def _over(self, contest: Contest, verdict: Verdict) -> str:
+        """Why the test of a challenger ends without a promotion; empty if it goes on."""
+        found = verdict.difference
+        counts = verdict.look is not None and not verdict.look.look.doubt
+        if counts and found is not None and found.estimate < found.std_error:
+            return _BEHIND
+        return _YEAR if self._moment >= _a_year_after(contest) else ""
 
     @property
     def _moment(self) -> datetime:

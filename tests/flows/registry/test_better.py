@@ -15,13 +15,14 @@ from flows.config.reading import parse_config
 from flows.config.sections import RegistryConfig
 from flows.errors import InputError
 from flows.inputs.study import load_study
-from flows.launch.backfill import backfill, dates_between
+from flows.launch.backfill import backfill
 from flows.launch.display import model_shown
 from flows.launch.models import told
 from flows.messages.outcome import outcome_lines
 from flows.registry.better import Better
 from flows.registry.evidence import Evidence
 from flows.registry.models import Models
+from flows.runs.backfill import dates_between
 from metalearners import TLearner
 from metalearners.bundle import Bundle
 from metalearners.cache.folder_storage import FolderStorage
@@ -31,6 +32,7 @@ from tests.flows.registry.test_writers import FOUND
 SOURCE = "{date:%Y-%m}.csv"
 ROWS = 240
 BETTER = {"rule": "better", "alpha": 0.05}
+NEVER = 1e-40  # an alpha with which no challenger here is promoted, however far ahead it is
 
 
 def months(n, first="2026-01"):
@@ -121,19 +123,20 @@ def test_a_better_challenger_is_promoted_by_new_rows_and_the_next_one_starts_ane
     assert three.difference.estimate == pytest.approx(2 * 0.8, abs=0.4)
     assert [contest.alpha for contest in three.contests] == pytest.approx([0.025, 0.05 / 6])
 
-    four = register(models, shop, "2026-04", model("a"))  # the worse one is not promoted
-    assert (four.decision, four.promoted, four.challenger) == ("kept", None, "run-2026-03")
-    assert four.alias_of("run-2026-04") is None
+    four = register(models, shop, "2026-04", model("a"))  # a worse one goes
+    assert (four.decision, four.promoted, four.challenger) == ("kept", None, "run-2026-04")
     assert four.difference.ci_high < 0
-    assert four.contests == three.contests
+    assert "less than a standard error" in four.why
+    assert four.contests[:2] == three.contests
+    assert four.contests[2].alpha == pytest.approx(0.05 / 12)
     models.roll_back("by hand")
     assert models.history.last().champion == "run-2026-01"
 
 
 def test_a_date_that_comes_again_takes_no_look_and_refits_don_t_end_the_test(shop, models):
-    for month, effect in zip(months(5), ("b", "-b", "a", "a", "a"), strict=True):
-        register(models, shop, month, model(effect))
-    again = register(models, shop, "2026-05", model("a"), run="again")
+    for month, effect in zip(months(5), ("b", "a - b", "a", "a", "a"), strict=True):
+        register(models, shop, month, model(effect), alpha=NEVER)
+    again = register(models, shop, "2026-05", model("a"), run="again", alpha=NEVER)
 
     events = models.history.events()
     assert [event.challenger for event in events[1:]] == ["run-2026-02"] * 5
@@ -150,15 +153,15 @@ def test_a_date_that_comes_again_takes_no_look_and_refits_don_t_end_the_test(sho
 
 
 def test_people_may_change_the_champion_in_between(shop, models):
-    for month, effect in zip(months(4), ("b", "-b", "a", "a"), strict=True):
-        before = register(models, shop, month, model(effect))
+    for month, effect in zip(months(4), ("b", "a - b", "-b", "a"), strict=True):
+        before = register(models, shop, month, model(effect), alpha=NEVER)
     models.promote("run-2026-03", "by hand")
-    other = register(models, shop, "2026-05", model("a"))
+    other = register(models, shop, "2026-05", model("a"), alpha=NEVER)
     models.roll_back("by hand")
-    again = register(models, shop, "2026-06", model("a"))
+    again = register(models, shop, "2026-06", model("a"), alpha=NEVER)
 
     assert [c.champion for c in other.contests] == ["run-2026-01", "run-2026-03"]
-    assert other.difference.estimate == other.look.look.difference.estimate < 0
+    assert other.difference.estimate == other.look.look.difference.estimate > 0
     assert again.contests == other.contests
     assert again.look.look.rows == 2 * ROWS  # of the months since the last look at these two
     assert again.difference.std_error < before.difference.std_error
@@ -294,27 +297,27 @@ def test_a_place_that_fails_for_a_moment_ends_no_test(shop, models, monkeypatch)
 
 
 def test_a_challenger_has_a_year_and_alpha_is_that_of_the_year(shop, models):
-    for month, effect in zip(months(14), ("b", "-b", *["a"] * 12), strict=True):
-        event = register(models, shop, month, model(effect), alpha=0.02)
+    for month, effect in zip(months(14), ("b", "a - b", *["a"] * 12), strict=True):
+        event = register(models, shop, month, model(effect), alpha=NEVER)
 
     events = models.history.events()
     assert {event.challenger for event in events[1:13]} == {"run-2026-02"}
     assert sum(event.look is not None for event in events) == 12
     assert event.challenger == "run-2027-02"
     assert "has had its year" in event.why
-    assert [contest.alpha for contest in event.contests] == [0.01]  # of another year
+    assert [contest.alpha for contest in event.contests] == [NEVER / 2]  # of another year
 
 
 def test_writers_of_one_date_take_one_look(shop, models, monkeypatch):
     monkeypatch.setattr(FolderStorage, "claim", lambda self, name: contextlib.nullcontext())
-    for month, effect in zip(months(2), ("b", "-b"), strict=True):
-        register(models, shop, month, model(effect))
+    for month, effect in zip(months(2), ("b", "a - b"), strict=True):
+        register(models, shop, month, model(effect), alpha=NEVER)
     rows, asked = evidence(shop, "2026-03"), []
 
     def judge(last):
-        verdict = Better(models, "slow", "2026-03-15T00:00:00+00:00", 0.05, rows)(last)
+        verdict = Better(models, "slow", "2026-03-15T00:00:00+00:00", NEVER, rows)(last)
         if not asked:  # another process comes first
-            register(models, shop, "2026-03", model("a"), run="quick")
+            register(models, shop, "2026-03", model("a"), run="quick", alpha=NEVER)
         asked.append(verdict.look)
         return verdict
 
