@@ -223,7 +223,7 @@ UNKNOWN = """
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.flow_engine import run_flow
-@flow(name="of-one-parameter")
+@flow(name="of-one-parameter", validate_parameters=False)
 def fails(model=1):
     pass
 fails.fn.__module__ = "flows.uplift"
