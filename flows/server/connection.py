@@ -4,6 +4,7 @@ Users hold a shared lock on a file; the server ends when it gets that lock for i
 with its process, so no user has to tell the server that it is gone.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -79,6 +80,17 @@ def connect(port: int | None = None) -> str:
         others = os.environ.get(name)
         os.environ[name] = ",".join(filter(None, [others, "127.0.0.1", "localhost"]))
     return address
+
+
+def use_server(folder: Path) -> int:
+    """Have a state folder's server live until the file that this returns is closed.
+
+    For a run whose process isn't the one that connected: that one may die before the run ends.
+    """
+    users = open_lock(folder / "server.users")
+    with contextlib.suppress(BlockingIOError):  # the server is going down
+        fcntl.flock(users, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    return users
 
 
 def wait_for(address: str, quiet: bool = False) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from flows.messages.secrets import without_secrets
-from flows.server.connection import recorded_address
+from flows.server.connection import recorded_address, use_server
 from flows.server.environment import state_folder
 from flows.server.stopped import wake_if_told_to_end
 from metalearners.cache.file_locks import locking, open_lock
@@ -35,7 +35,8 @@ _QUIET_SECONDS = 3.0
 _POLL_SECONDS = 0.2
 _UNFINISHED = ("SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING")
 
-_locks: dict[str, int] = {}
+# Of a flow run's file, and of the own server that it uses.
+_locks: dict[str, list[int]] = {}
 
 
 def began(flow: Any, flow_run: Any, state: Any) -> None:
@@ -44,10 +45,15 @@ def began(flow: Any, flow_run: Any, state: Any) -> None:
     path.parent.mkdir(mode=0o700, exist_ok=True)
     if path.name in _locks:
         return
-    _locks[path.name] = open_lock(path)
-    fcntl.flock(_locks[path.name], fcntl.LOCK_EX)
-    server = _server_name(state_folder(), os.environ.get("PREFECT_API_URL", ""))
+    _locks[path.name] = [open_lock(path)]
+    fcntl.flock(_locks[path.name][0], fcntl.LOCK_EX)
+    api = os.environ.get("PREFECT_API_URL", "")
+    server = _server_name(state_folder(), api)
     path.write_text(f"{server}\n{os.getpid()}")
+    if server == _OWN_SERVER:  # which ends what dead runs left by itself
+        _locks[path.name].append(use_server(state_folder()))
+    elif api:
+        mark_crashed(state_folder(), api)
 
 
 def ended(flow: Any, flow_run: Any, state: Any) -> None:
@@ -56,9 +62,11 @@ def ended(flow: Any, flow_run: Any, state: Any) -> None:
     if state.is_completed() or state.is_failed():
         path.unlink(missing_ok=True)
     else:
-        path.touch()
-    with contextlib.suppress(KeyError):
-        os.close(_locks.pop(path.name))
+        # A worker of Prefect's calls this for a dead run, and not in the run's folder.
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(path)
+    for lock in _locks.pop(path.name, []):
+        os.close(lock)
 
 
 def tracked(flow: F) -> F:

@@ -498,3 +498,79 @@ def deployment(api):
         return httpx.get(f"{api.address}/deployments/name/uplift-run/uplift-run").content
     except httpx.HTTPError:
         return b""
+
+
+# -- `uplift serve` that is killed ----------------------------------------------------------------
+
+
+class Serving:
+    """`uplift serve` in the working folder, which the test kills and starts as it likes."""
+
+    def __init__(self):
+        self.port = free_port()
+        self.api = Api(f"http://127.0.0.1:{self.port}/api")
+        self.start()
+
+    def start(self):
+        with Path("serve.log").open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "flows.cli", "serve", "--port", str(self.port)],
+                stdout=log,
+                stderr=log,
+            )
+        wait_for(lambda: "deployment run" in Path("serve.log").read_text(), 90)
+        wait_for(lambda: b"uplift-run" in deployment(self.api), 30)
+
+    def begin_run(self, settings, cache, fits):
+        """A run that has begun to fit."""
+        path = f"deployments/{json.loads(deployment(self.api))['id']}/create_flow_run"
+        own = {"parameters": settings | {"cache": {"storage": cache}}}
+        run = self.api.post(path, own)["id"]
+        wait_for(lambda: len(list(Path(cache).glob("*/*.fit"))) >= fits, 60)
+        return run
+
+    def ended(self, run, state):
+        wait_for(lambda: self.api.states(run)[:2] == (state, {state}), 60)
+        assert self.api.states(run)[2] <= {"COMPLETED", state}
+
+
+@pytest.mark.slow
+def test_serve_that_is_killed_loses_no_run_and_no_fit(own_models, settings):
+    write_config(settings)
+    settings = with_model(settings, "TakesASecond") | {"folds": {"n_folds": 2}}
+    serving = Serving()
+    # Killed alone: the run ends well, and the server lives until then.
+    run = serving.begin_run(settings, "alone", 2)
+    server = server_pid()
+    serving.process.kill()
+    serving.process.wait()
+    time.sleep(3)  # a server without users ends within a second
+    assert server_pid() == server
+    wait_for(finished_runs, 60)
+    serving.start()
+    serving.ended(run, "COMPLETED")
+    summary = summary_of(run, serving.api)
+    assert summary["fits"]["executed"] == summary["fits"]["unique"]
+    # Killed with its run and its server, as with the machine.
+    run = serving.begin_run(settings, "together", 3)
+    for each in (psutil.Process(server_pid()), *psutil.Process(serving.process.pid).children(True)):
+        each.kill()
+    serving.process.kill()
+    serving.process.wait()
+    kept = len(list(Path("together").glob("*/*.fit")))
+    serving.start()
+    serving.ended(run, "CRASHED")
+    again = serving.begin_run(settings, "together", kept)
+    serving.ended(again, "COMPLETED")
+    summary = summary_of(again, serving.api)
+    assert summary["fits"]["reused"] == kept >= 3
+    assert summary["fits"]["executed"] == summary["fits"]["unique"] - kept > 0
+    assert len(finished_runs()) == 2
+    serving.process.send_signal(signal.SIGINT)
+    assert serving.process.wait(30) == 0
+
+
+def summary_of(run, api):
+    name = httpx.get(f"{api.address}/flow_runs/{run}").json()["name"]
+    (path,) = Path("runs").glob(f"2*-{name}/summary.json")
+    return json.loads(path.read_text())
