@@ -33,7 +33,8 @@ def told(deployment):
     ]
     facts = {key: deployment[key] for key in ("entrypoint", "description", "tags")}
     values = dict(deployment["parameters"])
-    config = {name: values.pop(name) for name in Config.model_fields if name in values}
+    keys = Config.model_fields if "data" in values else ()
+    config = {name: values.pop(name) for name in keys if name in values}
     return facts | {
         "schedules": schedules,
         "limit": deployment["limit"],
