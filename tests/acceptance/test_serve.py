@@ -45,8 +45,8 @@ class Served:
         path = f"deployments/{self.deployment(name)['id']}/create_flow_run"
         return self.post(path, more).json()["id"]
 
-    def trigger(self, **parameters):
-        return self.wait(self.start(parameters=parameters))
+    def trigger(self, deployment="uplift-run/uplift-run", /, **parameters):
+        return self.wait(self.start(deployment, parameters=parameters))
 
     def wait(self, run_id, seconds=120):
         deadline = time.monotonic() + seconds
@@ -250,11 +250,17 @@ def test_triggered_run_completes_and_a_second_one_is_cached(served):
 
 def test_the_champion_scores_the_example_s_rows_from_its_deployment(served):
     served.trigger()
-    run = served.wait(served.start(SCORE))
+    run = served.trigger("uplift-score/uplift-score")
     assert run["state_type"] == "COMPLETED", run["state"]
 
     (scores,) = served.folder.glob("scores/rand_hie-*.parquet")
     assert pd.read_parquet(scores).filter(like="cate.DRLearner.").notna().all(axis=None)
+    outside = served.trigger(
+        "uplift-score/uplift-score", **run["parameters"] | {"output": "/tmp/elsewhere.csv"}
+    )
+    assert outside["state_type"] == "FAILED"
+    assert "limited to" in outside["state"]["message"]
+    assert served.errors(outside) == [outside["state"]["message"]]  # and no traceback
 
 
 def test_command_and_deployment_share_cache_and_run_folders(served):

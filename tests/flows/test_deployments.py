@@ -33,7 +33,7 @@ def told(deployment):
     ]
     facts = {key: deployment[key] for key in ("entrypoint", "description", "tags")}
     values = dict(deployment["parameters"])
-    keys = Config.model_fields if "data" in values else ()
+    keys = Config.model_fields if "data" in values else ()  # a scoring has an output, and no config
     config = {name: values.pop(name) for name in keys if name in values}
     return facts | {
         "schedules": schedules,
