@@ -534,11 +534,17 @@ class Serving:
         assert self.api.states(run)[2] <= {"COMPLETED", state}
 
 
-@pytest.mark.slow
-def test_serve_that_is_killed_loses_no_run_and_no_fit(own_models, settings):
-    write_config(settings)
-    settings = with_model(settings, "TakesASecond") | {"folds": {"n_folds": 2}}
+@pytest.fixture
+def serving(own_models, settings):
     serving = Serving()
+    yield serving
+    serving.process.kill()  # where the test failed
+    serving.process.wait()
+
+
+@pytest.mark.slow
+def test_serve_that_is_killed_loses_no_run_and_no_fit(serving, settings):
+    settings = with_model(settings, "TakesASecond") | {"folds": {"n_folds": 2}}
     # Killed alone: the run ends well, and the server lives until then.
     run = serving.begin_run(settings, "alone", 2)
     server = server_pid()
