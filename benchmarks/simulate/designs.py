@@ -10,7 +10,7 @@ from benchmarks.simulate.figures import Figure
 from benchmarks.simulate.measures import Measure, Measured, averages, held_out_qini
 from benchmarks.simulate.months import Month, drifts
 from benchmarks.simulate.samples import Sample
-from benchmarks.simulate.years import Year, promotions
+from benchmarks.simulate.years import Year, by_the_rule, each_month, promotions
 
 
 @dataclass(frozen=True)
@@ -126,31 +126,33 @@ def _coverage() -> dict[str, Design]:
 def _years() -> dict[str, Design]:
     """Twelve looks at a champion and its challengers."""
     costs = {"noise": years.cost, "effect": 0.0}
-    equal: dict[str, tuple[dict[str, Any], bool]] = {
-        "one challenger": ({}, False),
-        "a new one each month": ({}, True),
-        "100 clusters": ({"per_group": 10}, False),
-        "the same 100 clusters": ({"per_group": 10, "stay": True}, False),
-        "40 clusters, a new one each month": ({"per_group": 25}, True),
-        "heavy tails": ({**costs, "greedy": 0.9}, False),
-        "heavy tails, a new one each month": ({**costs, "greedy": 0.95}, True),
+    monthly, ruled = promotions(each_month), promotions(by_the_rule)
+    equal: dict[str, tuple[dict[str, Any], Measure]] = {
+        "one challenger": ({}, promotions()),
+        "a new one each month": ({}, monthly),
+        "a new one where none leads": ({}, ruled),
+        "100 clusters": ({"per_group": 10}, promotions()),
+        "the same 100 clusters": ({"per_group": 10, "stay": True}, promotions()),
+        "40 clusters, a new one each month": ({"per_group": 25}, monthly),
+        "heavy tails": ({**costs, "greedy": 0.9}, promotions()),
+        "heavy tails, a new one each month": ({**costs, "greedy": 0.95}, monthly),
+        "heavy tails, a new one where none leads": ({**costs, "greedy": 0.9}, ruled),
     }
     made = {
         f"a year of equals, {name}": Design(
-            partial(Year, **given), 500, promotions(fresh), (figures.PROMOTED,)
+            partial(Year, **given), 500, measure, (figures.PROMOTED,)
         )
-        for name, (given, fresh) in equal.items()
+        for name, (given, measure) in equal.items()
     }
     for name, logged in (("as logged", None), ("logged as by a coin", 0.5)):
         alone = partial(Year, greedy=1.0, logged=logged)
         figure = (figures.NONE_PROMOTED,)
         made[f"a year by the champion alone, {name}"] = Design(alone, 500, promotions(), figure)
+    ahead, figure = partial(Year, leads_by=3.0), (figures.PROMOTED_SOON,)
     for number in (1, 3):
-        ahead = partial(Year, leads_by=3.0)
-        figure = (figures.PROMOTED_SOON,)
-        made[f"a lead of 3 errors, challenger {number}"] = Design(
-            ahead, 500, promotions(number=number), figure
-        )
+        measure = promotions(number=number)
+        made[f"a lead of 3 errors, challenger {number}"] = Design(ahead, 500, measure, figure)
+    made["leads of 3 errors, a new one where none leads"] = Design(ahead, 500, ruled, figure)
     return made
 
 

@@ -1,6 +1,6 @@
 """Years of monthly looks at a champion and its challengers, whose true difference is known."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,36 +46,50 @@ class Year:
     leads_by: float = 0.0
 
 
-def promotions(fresh: bool = False, number: int = 1) -> Callable[[Year, int], dict[str, Any]]:
+def promotions(
+    goes: Callable[[Looks], bool] = lambda looks: False, number: int = 1
+) -> Callable[[Year, int], dict[str, Any]]:
     """In which month a challenger is promoted, 0 for none, and how many looks counted.
 
-    `fresh` for a new challenger each month; else it is the year's challenger of that number.
+    `goes` says after each look whether a new challenger comes; the first one is the year's
+    challenger of a number.
     """
 
     def measure(year: Year, seed: int) -> dict[str, Any]:
-        promoted, counted = 0, 0
-        looks = Looks(alpha_of_challenger(number))
-        for month, rows in enumerate(_months(year, fresh), start=1):
-            if fresh:
-                looks = Looks(alpha_of_challenger(month))
-            look = compare_policies(**rows)
+        promoted, counted, rng = 0, 0, np.random.default_rng(year.seed)
+        looks, challenger, now = Looks(alpha_of_challenger(number)), _direction(rng), number
+        months = _months(year, rng)
+        for month in range(1, MONTHS + 1):
+            look = compare_policies(**months(challenger))
             looks = looks.after(str(month), look)
             counted += not look.doubt
             if looks.promotes and not promoted:
                 promoted = month
+            if goes(looks):
+                now += 1
+                looks, challenger = Looks(alpha_of_challenger(now)), _direction(rng)
         return {"month": promoted, "counted": counted}
 
     return measure
 
 
-def _months(year: Year, fresh: bool) -> Iterator[dict[str, Any]]:
-    """What `compare_policies` takes, by month."""
-    rng = np.random.default_rng(year.seed)
-    champion, challenger = _direction(rng), _direction(rng)
+def each_month(looks: Looks) -> bool:
+    """A new challenger comes each month."""
+    return True
+
+
+def by_the_rule(looks: Looks) -> bool:
+    """A new challenger comes where the one before doesn't lead, as in a registry's rule."""
+    return not looks.leads
+
+
+def _months(year: Year, rng: np.random.Generator) -> Callable[[np.ndarray], dict[str, Any]]:
+    """Gives what `compare_policies` takes, of the next month for a challenger."""
+    champion = _direction(rng)
     shared = rng.normal(size=year.rows // year.per_group)
-    for _ in range(MONTHS):
-        if fresh:
-            challenger = _direction(rng)
+
+    def month(challenger: np.ndarray) -> dict[str, Any]:
+        nonlocal shared
         X = rng.normal(size=(year.rows, FEATURES))
         if year.leads_by:
             tau, old = _lead(year) * (X[:, 0] > 0), np.zeros(year.rows, int)
@@ -92,7 +106,7 @@ def _months(year: Year, fresh: bool) -> Iterator[dict[str, Any]]:
             noise = (noise + shared[groups]) / np.sqrt(2)
         rate = year.greedy if year.logged is None else year.logged
         of_champion = old[:, None] == np.arange(2)
-        yield {
+        return {
             "y": X[:, 1] + tau * w + noise,
             "w": w,
             "mu": np.column_stack([0.5 * X[:, 1]] * 2),  # a model that knows half of it
@@ -101,6 +115,8 @@ def _months(year: Year, fresh: bool) -> Iterator[dict[str, Any]]:
             "challenger": new,
             "groups": groups if year.per_group > 1 else None,
         }
+
+    return month
 
 
 def _direction(rng: np.random.Generator) -> np.ndarray:

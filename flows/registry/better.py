@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+import numpy as np
 import pandas as pd
 
 from flows.dates.logical import moment_of
@@ -58,9 +59,9 @@ class Better:
         """What becomes of the models, given the last event."""
         if last.challenger is None:
             return self._next(last, Verdict("kept", "There was no challenger."))
-        contest = self._under_way(last, last.challenger)
+        contest, leads = self._under_way(last, last.challenger), True
         try:
-            verdict = self._judged(contest)
+            verdict, leads = self._judged(contest)
         except _UnusableError as error:
             return self._next(last, Verdict("kept", str(error)))
         except Exception as error:  # whatever it is, champion and challenger stay
@@ -69,18 +70,11 @@ class Better:
             last = last.model_copy(update={"contests": [*last.contests, contest]})
         if verdict.decision == "promoted":
             return self._next(last, verdict, champion=contest.challenger)
-        over = self._over(contest, verdict)
+        over = "" if leads else _BEHIND
+        over = over or (_YEAR if self._moment >= _a_year_after(contest) else "")
         if over:
             return self._next(last, replace(verdict, why=f"{verdict.why} {over}"))
         return replace(verdict, contests=self._of_year(last))
-
-    def _over(self, contest: Contest, verdict: Verdict) -> str:
-        """Why the test of a challenger ends without a promotion; empty if it goes on."""
-        found = verdict.difference
-        counts = verdict.look is not None and not verdict.look.look.doubt
-        if counts and found is not None and found.estimate < found.std_error:
-            return _BEHIND
-        return _YEAR if self._moment >= _a_year_after(contest) else ""
 
     @property
     def _moment(self) -> datetime:
@@ -113,8 +107,8 @@ class Better:
         """Contests that began in the year before."""
         return [one for one in last.contests if _a_year_after(one) > self._moment]
 
-    def _judged(self, contest: Contest) -> Verdict:
-        """Take a look.
+    def _judged(self, contest: Contest) -> tuple[Verdict, bool]:
+        """Take a look: the verdict, and whether the challenger may stay.
 
         Raises _UnusableError if the challenger can't be compared; another error if there is no
         look.
@@ -125,9 +119,10 @@ class Better:
             fitted = self._until(contest.challenger)
         rows = self.evidence.since(max(fitted, self._until(contest.champion), *looked))
         with _about_challenger():
-            challenger = self._policy(contest.challenger, rows)
-        look = self.evidence.compare(rows, self._policy(contest.champion, rows), challenger)
-        return self._verdict(contest, looks.after(self.date, look))
+            new = self._policy(contest.challenger, rows)
+        old = self._policy(contest.champion, rows)
+        looks = looks.after(self.date, self.evidence.compare(rows, old, new))
+        return self._verdict(contest, looks), looks.leads and not np.array_equal(old, new)
 
     def _earlier(self, contest: Contest) -> tuple[Looks, list[datetime]]:
         """The looks of a contest so far, and the ends of those whose rows are spent."""

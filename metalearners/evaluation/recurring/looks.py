@@ -318,6 +318,15 @@ class Looks:
         return Estimate(mean, error, lower, 2 * mean - lower, np.inf)
 
     @property
+    def leads(self) -> bool:
+        """Whether the challenger is a standard error ahead, or no look has counted yet.
+
+        One that isn't may be replaced at any look: alpha holds whenever its looks end.
+        """
+        found = self.difference
+        return found is None or found.estimate >= found.std_error
+
+    @property
     def promotes(self) -> bool:
         """Whether the challenger is better: the lower end is above 0 now."""
         return self.lower is not None and self.lower > 0

@@ -308,6 +308,14 @@ def test_a_challenger_has_a_year_and_alpha_is_that_of_the_year(shop, models):
     assert [contest.alpha for contest in event.contests] == [NEVER / 2]  # of another year
 
 
+def test_a_challenger_with_the_champion_s_policy_makes_room(shop, models):
+    for month, effect in zip(months(3), ("a", "2 * a", "b"), strict=True):
+        event = register(models, shop, month, model(effect))
+
+    assert event.look.look.doubt == "Both policies give all rows the same arms."
+    assert (event.decision, event.challenger) == ("kept", "run-2026-03")
+
+
 def test_writers_of_one_date_take_one_look(shop, models, monkeypatch):
     monkeypatch.setattr(FolderStorage, "claim", lambda self, name: contextlib.nullcontext())
     for month, effect in zip(months(2), ("b", "a - b"), strict=True):
