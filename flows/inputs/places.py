@@ -19,7 +19,7 @@ from flows.errors import InputError
 from flows.messages.limits import shown
 
 DATA_ROOTS_VARIABLE = "UPLIFT_DATA_ROOTS"
-_OWN_SOURCES_VARIABLE = "UPLIFT_OWN_SOURCES"  # for the runs that `uplift serve` starts
+_OWN_SOURCES_VARIABLE = "_UPLIFT_OWN_SOURCES"  # for the runs that `uplift serve` starts
 # Folders are separated as paths are. A colon inside a URL stands before // or a port.
 _ROOT = re.compile(r"[a-z][a-z0-9+.-]+://[^:/]*(?::\d+(?![^/:]))?[^:]*|[^:]+")
 

@@ -47,7 +47,10 @@ def _about_propensities(summary: dict[str, Any]) -> list[str]:
 
 def _about_model(summary: dict[str, Any]) -> list[str]:
     """Which alias the run's model has in the registry, and what a rule decided."""
-    model, name = summary.get("model", {}), summary["name"]
+    model = summary.get("model")
+    if not model:
+        return []
+    name = summary["name"]
     lines = [f"  model:     {model['alias']} of {name}"] if model.get("alias") else []
     if model.get("promoted"):
         lines.append(f"  champion:  {model['promoted']} of {name} now: {model['why']}")

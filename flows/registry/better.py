@@ -21,6 +21,8 @@ from metalearners.evaluation.recurring.looks import Looks, alpha_of_challenger
 
 _YEAR = "The challenger has had its year: the new model takes its place."
 _BEHIND = "Its lead is less than a standard error: the new model takes its place."
+_ALIKE = "It gives nearly all rows the champion's arms: the new model takes its place."
+_FEW = 0.001  # of the rows: if no more get other arms, two policies are one
 
 
 class _UnusableError(Exception):
@@ -59,9 +61,9 @@ class Better:
         """What becomes of the models, given the last event."""
         if last.challenger is None:
             return self._next(last, Verdict("kept", "There was no challenger."))
-        contest, leads = self._under_way(last, last.challenger), True
+        contest, over = self._under_way(last, last.challenger), ""
         try:
-            verdict, leads = self._judged(contest)
+            verdict, over = self._judged(last, contest)
         except _UnusableError as error:
             return self._next(last, Verdict("kept", str(error)))
         except Exception as error:  # whatever it is, champion and challenger stay
@@ -70,11 +72,13 @@ class Better:
             last = last.model_copy(update={"contests": [*last.contests, contest]})
         if verdict.decision == "promoted":
             return self._next(last, verdict, champion=contest.challenger)
-        over = "" if leads else _BEHIND
         over = over or (_YEAR if self._moment >= _a_year_after(contest) else "")
-        if over:
-            return self._next(last, replace(verdict, why=f"{verdict.why} {over}"))
-        return replace(verdict, contests=self._of_year(last))
+        if not over:
+            return replace(verdict, contests=self._of_year(last))
+        if verdict.difference is None:  # no look counted, so it has spent nothing
+            kept = [one for one in last.contests if one != contest]
+            last = last.model_copy(update={"contests": kept})
+        return self._next(last, replace(verdict, why=f"{verdict.why} {over}"))
 
     @property
     def _moment(self) -> datetime:
@@ -107,14 +111,14 @@ class Better:
         """Contests that began in the year before."""
         return [one for one in last.contests if _a_year_after(one) > self._moment]
 
-    def _judged(self, contest: Contest) -> tuple[Verdict, bool]:
-        """Take a look: the verdict, and whether the challenger may stay.
+    def _judged(self, last: Event, contest: Contest) -> tuple[Verdict, str]:
+        """Take a look: the verdict, and why the challenger goes if it isn't promoted, or nothing.
 
         Raises _UnusableError if the challenger can't be compared; another error if there is no
         look.
         """
         self.evidence.check_dated()
-        looks, looked = self._earlier(contest)
+        looks, looked = self._earlier(last, contest)
         with _about_challenger():
             fitted = self._until(contest.challenger)
         rows = self.evidence.since(max(fitted, self._until(contest.champion), *looked))
@@ -122,16 +126,25 @@ class Better:
             new = self._policy(contest.challenger, rows)
         old = self._policy(contest.champion, rows)
         looks = looks.after(self.date, self.evidence.compare(rows, old, new))
-        return self._verdict(contest, looks), looks.leads and not np.array_equal(old, new)
+        alike = looks.mean is None and np.mean(old != new) <= _FEW
+        over = _ALIKE if alike else "" if looks.leads else _BEHIND
+        return self._verdict(contest, looks), over
 
-    def _earlier(self, contest: Contest) -> tuple[Looks, list[datetime]]:
-        """The looks of a contest so far, and the ends of those whose rows are spent."""
-        looks, ends, both = Looks(contest.alpha), [], (contest.champion, contest.challenger)
-        for event in self.models.history.events(since=contest.event):
+    def _earlier(self, last: Event, contest: Contest) -> tuple[Looks, list[datetime]]:
+        """The looks of a contest so far; and the ends of the rows that its challenger has spent.
+
+        Those are spent too on which it was compared with an earlier champion: it may be the
+        challenger still because it led on them.
+        """
+        looks, ends = Looks(contest.alpha), []
+        own = [one.event for one in last.contests if one.challenger == contest.challenger]
+        for event in self.models.history.events(since=min([contest.event, *own])):
             seen = event.look
-            if seen is not None and (seen.champion, seen.challenger) == both:
+            if seen is None or seen.challenger != contest.challenger:
+                continue
+            if seen.champion == contest.champion:
                 looks = looks.after(seen.date, seen.look)
-                ends += [] if seen.look.waits else [datetime.fromisoformat(seen.until)]
+            ends += [] if seen.look.waits else [datetime.fromisoformat(seen.until)]
         return looks, ends
 
     def _verdict(self, contest: Contest, looks: Looks) -> Verdict:

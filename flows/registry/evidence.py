@@ -61,9 +61,10 @@ class Evidence:
             )
 
     def _asked(self, moment: datetime) -> Array:
-        """(n,) whether the query gives the same row again when it is asked for later days alone.
+        """(n,) whether the query gives a row again when it is asked for later days alone.
 
-        A row that sums up days from before and after is another then.
+        Raises InputError if that doesn't tell which rows are new: if identities repeat, or a row
+        comes again as another, as one does that sums up days.
         """
         study, data = self.study, self.study.config.data
         window, faults = study.config.window, Faults()
@@ -71,11 +72,24 @@ class Evidence:
         found = read_columns(data, faults, window=replace(window, since=moment))
         faults.refuse()
         assert found is not None  # else there was a fault
-        y = read_outcome(found.table[data.outcome], data)
-        again = _hashes(found.X, read_row_ids(found.table, data), y)
-        return np.isin(
-            _hashes(study.features[study.used], study.row_ids[study.used], study.y), again
-        )
+        y, ids = read_outcome(found.table[data.outcome], data), read_row_ids(found.table, data)
+        own, used = study.row_ids[study.used], study.features[study.used]
+        if own.duplicated().any():
+            raise InputError(
+                f"No row is known to be new: expected another {data.row_id} in each row; found "
+                f"{shown(repr(own[own.duplicated()].iloc[0]))} again. Name a column that tells "
+                "rows apart as data.row_id."
+            )
+        came = own.isin(ids).to_numpy()
+        same = np.isin(_hashes(used, own, study.y), _hashes(found.X, ids, y))
+        if (came & ~same).any():
+            raise InputError(
+                "No row is known to be new: expected a query that gives a row of "
+                f"{moment:%Y-%m-%d} or later as it is, whatever :begin says; found that "
+                f"{data.row_id} {shown(repr(own[came & ~same].iloc[0]))} is another without the "
+                "days before. Sum up in the source, or by day."
+            )
+        return np.asarray(came)
 
     def arms_of(self, bundle: Bundle, rows: Array) -> Array:
         """(m,) arms that the policy of a model gives to some rows: of the first listed learner.
@@ -123,7 +137,8 @@ class Evidence:
         if drawn is None or not drawn[rows].any():
             return None if d.propensity is None else d.propensity[rows]
         own = None if strata is None else strata.to_numpy()[rows]
-        return drawn_shares(d.w[rows], d.n_variants, drawn[rows], own)
+        weight = None if d.weight is None else d.weight[rows]
+        return drawn_shares(d.w[rows], d.n_variants, drawn[rows], own, weight)
 
     def _in_days(self, schema: Schema) -> Schema:
         """A model's schema for features of the study, whose dates are days already."""

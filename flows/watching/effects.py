@@ -114,7 +114,7 @@ def compare_effects(
 
 
 def _compared(study: Study, folder: Path, before: Profile, key: bytes) -> tuple[EffectDrift, ...]:
-    drawn = draw(np.arange(len(study.dataset)), _MOST_ROWS)
+    drawn = draw(np.flatnonzero(study.dataset.predicted), _MOST_ROWS)  # those of averages
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of other versions and other users, as scoring has
         bundle = Bundle.load(folder / "model", key)
@@ -170,6 +170,8 @@ def shares_rows(study: Study, last: Mapping[str, Any]) -> bool:
         return True
     if config.window is None or not config.data.names_dates:
         return False
+    if not config.data.reads_from:  # all rows up to the date
+        return True
     moment = moment_of(last["logical_date"], config.timezone).replace(tzinfo=None)
     source = config.data.source or ""
     return is_within(source if names_dates(source) else _BY_DAY, moment, config.window)

@@ -31,7 +31,9 @@ def policy_arms(effects: Floats) -> Array:
     return np.argmax(np.column_stack([np.zeros(len(effects)), effects]), axis=1)
 
 
-def drawn_shares(w: Array, n_variants: int, drawn: Array, strata: Any = None) -> Floats:
+def drawn_shares(
+    w: Array, n_variants: int, drawn: Array, strata: Any = None, weight: Floats | None = None
+) -> Floats:
     """(n, K) shares of the arms among the rows that chance treated; missing in the others.
 
     Parameters
@@ -44,17 +46,19 @@ def drawn_shares(w: Array, n_variants: int, drawn: Array, strata: Any = None) ->
         Whether chance drew the row's arm, whatever its policy: the randomised share.
     strata : (n,) array, optional
         Labels of the strata within which it did.
+    weight : (n,) array, optional
+        Sampling weights: shares are then those of the weighted rows.
 
     Raises
     ------
     ValueError
         If a stratum has no row of an arm.
     """
-    check_same_rows(w=w, drawn=drawn, strata=strata)
+    check_same_rows(w=w, drawn=drawn, strata=strata, weight=weight)
     drawn = as_array(drawn).astype(bool)
-    own = None if strata is None else as_array(strata)[drawn]
+    own, v = (None if one is None else as_array(one)[drawn] for one in (strata, weight))
     shares = np.full((len(drawn), n_variants), np.nan)
-    shares[drawn] = arm_shares(as_array(w)[drawn], n_variants, own)
+    shares[drawn] = arm_shares(as_array(w)[drawn], n_variants, own, v)
     return shares
 
 

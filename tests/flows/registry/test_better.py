@@ -154,16 +154,16 @@ def test_a_date_that_comes_again_takes_no_look_and_refits_don_t_end_the_test(sho
 
 def test_people_may_change_the_champion_in_between(shop, models):
     for month, effect in zip(months(4), ("b", "a - b", "-b", "a"), strict=True):
-        before = register(models, shop, month, model(effect), alpha=NEVER)
+        before = register(models, shop, month, model(effect), alpha=1e-8)
     models.promote("run-2026-03", "by hand")
-    other = register(models, shop, "2026-05", model("a"), alpha=NEVER)
+    other = register(models, shop, "2026-05", model("a"), alpha=1e-8)
     models.roll_back("by hand")
-    again = register(models, shop, "2026-06", model("a"), alpha=NEVER)
+    again = register(models, shop, "2026-06", model("a"), alpha=1e-8)
 
     assert [c.champion for c in other.contests] == ["run-2026-01", "run-2026-03"]
     assert other.difference.estimate == other.look.look.difference.estimate > 0
     assert again.contests == other.contests
-    assert again.look.look.rows == 2 * ROWS  # of the months since the last look at these two
+    assert again.look.look.rows == ROWS  # those of May are spent, beside another champion
     assert again.difference.std_error < before.difference.std_error
 
 
@@ -182,10 +182,10 @@ def test_a_policy_is_that_of_the_first_learner_and_of_the_same_arms(shop):
 
 
 def test_too_few_rows_wait_for_more_and_none_counts_twice(shop, models):
-    for month, effect in zip(months(4), ("a", "2 * a", "b", "b"), strict=True):
+    for month, effect in zip(months(4), ("a", "a + 0.05 * b", "b", "b"), strict=True):
         event = register(models, shop, month, model(effect), last="3 months")
 
-    assert event.why == "Both policies give all rows the same arms."
+    assert event.why.endswith("Wait for looks of more rows.")
     assert (event.decision, event.look.look.waits) == ("kept", True)
     assert event.look.look.rows == 2 * ROWS  # those of the look before again
     assert event.difference is None
@@ -313,7 +313,9 @@ def test_a_challenger_with_the_champion_s_policy_makes_room(shop, models):
         event = register(models, shop, month, model(effect))
 
     assert event.look.look.doubt == "Both policies give all rows the same arms."
+    assert "nearly all rows the champion's arms" in event.why
     assert (event.decision, event.challenger) == ("kept", "run-2026-03")
+    assert [contest.alpha for contest in event.contests] == [0.025]  # the one before spent nothing
 
 
 def test_writers_of_one_date_take_one_look(shop, models, monkeypatch):
@@ -354,8 +356,11 @@ def test_rows_of_a_query_are_new_if_it_gives_them_for_new_days_alone(shop, model
     assert event.why  # the models have a feature that the query lacks
     sums = query | {"sql": f"select id, max(a) a, b, min(w) w, sum(y) y from known where {days} "
                     "group by id"}  # fmt: skip
-    with pytest.raises(InputError, match="No rows are new"):
+    with pytest.raises(InputError, match="No row is known to be new: expected a query that gives"):
         evidence(shop, "2026-03", **sums).since(march)
+    visits = query | {"sql": query["sql"].replace("select id", "select b > 0 id")}
+    with pytest.raises(InputError, match="expected another id in each row"):
+        evidence(shop, "2026-03", **visits).since(march)
     for less in (
         {"row_id": None},
         {"sql": query["sql"].replace("between :begin and", "<="), "last": None},
