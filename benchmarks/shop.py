@@ -18,6 +18,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from flows.scoring import score_rows
+
 YEAR = 2025
 MONTHS = 12
 ROWS = 60_000  # a month
@@ -30,7 +32,8 @@ HAPPENS = {
     "calibration-lost": {12},
 }
 TURNS = 4  # first month in which the mail helps others than before
-OVERTAKEN = range(5, 10)  # in which a model of the new effects may become champion
+OVERTAKEN = range(6, 10)  # by then, a model of the new effects is champion
+FRESH = 100_000  # customers on whom a promotion is judged
 
 
 def month(number: int, seed: int, rows: int = ROWS) -> pd.DataFrame:
@@ -123,17 +126,38 @@ def told(summaries: list[dict]) -> Iterator[tuple[int, str]]:
         yield from ((number, one["event"]) for one in summary["events"])
 
 
-def wrong(events: list[tuple[int, str]]) -> list[str]:
+def wrong(summaries: list[dict], folder: Path) -> list[str]:
     """What was told though it hadn't happened, or not told though it had."""
     expected = {(number, name) for name, months in HAPPENS.items() for number in months}
-    of_rows = {one for one in events if one[1] != "promoted"}
-    promotions = [number for number, name in events if name == "promoted"]
-    faults = [f"month {number}: {name} told" for number, name in sorted(of_rows - expected)]
-    faults += [f"month {number}: {name} missing" for number, name in sorted(expected - of_rows)]
-    if not any(number in OVERTAKEN for number in promotions):
-        faults.append(f"promoted in {promotions or 'no month'}")
-    faults += [f"month {n}: promoted" for n in promotions if n < OVERTAKEN.start]
+    found = {one for one in told(summaries) if one[1] != "promoted"}
+    faults = [f"month {number}: {name} told" for number, name in sorted(found - expected)]
+    faults += [f"month {number}: {name} missing" for number, name in sorted(expected - found)]
+    crowned = list(champions(summaries, folder))
+    faults += [
+        f"month {n}: a champion that is worse by {-gain:.2f}" for n, gain in crowned if gain < 0
+    ]
+    if not any(number in OVERTAKEN for number, _ in crowned):
+        faults.append(f"no champion of the new effects: promoted in {[n for n, _ in crowned]}")
     return faults
+
+
+def champions(summaries: list[dict], folder: Path) -> Iterator[tuple[int, float]]:
+    """Months with a promotion, and what a mail by the new champion's choice truly gains then."""
+    champion = summaries[0]["run_name"]
+    for number, summary in enumerate(summaries, start=1):
+        run = summary["model"]["promoted"]
+        if run:
+            yield number, _gain(folder, run, champion, month(number, 10**6, FRESH), number)
+            champion = run
+
+
+def _gain(folder: Path, new: str, old: str, X: pd.DataFrame, number: int) -> float:
+    rows = X.drop(columns=["mailed", "spent"])
+    own, former = (
+        score_rows(folder / "runs" / run / "model", rows)["cate.DRLearner.mail"] > 0
+        for run in (new, old)
+    )
+    return float(((own.astype(int) - former) * effect(X, number)).mean())
 
 
 def main() -> int:
@@ -144,9 +168,9 @@ def main() -> int:
     for seed in range(options.seeds):
         folder = options.folder / f"shop-{seed}"
         folder.mkdir(parents=True, exist_ok=True)
-        events = list(told(replay(folder, seed)))
-        counts.update(set(events))
-        faults[seed] = wrong(events)
+        summaries = replay(folder, seed)
+        counts.update(set(told(summaries)))
+        faults[seed] = wrong(summaries, folder)
         print(f"shop {seed}: {'; '.join(faults[seed]) or 'as it happened'}", flush=True)
     print(table(counts, options.seeds))
     return int(any(faults.values()))

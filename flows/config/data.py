@@ -162,6 +162,11 @@ class DataConfig(Section):
         return {"source": self.place} | ({} if self.sql is None else {"sql": self.sql})
 
     @property
+    def asked_of(self) -> str:
+        """What a deployment is allowed to read: its files, or what it asks a database."""
+        return self.place if self.query is None else self.query.asked_of
+
+    @property
     def names_dates(self) -> bool:
         """Whether the rows depend on the logical date."""
         return names_dates(self.source or "") or bool(self.sql and days_named(self.sql))

@@ -45,6 +45,11 @@ class Query:
     url: str
     row_id: str | None = None
 
+    @property
+    def asked_of(self) -> str:
+        """The database and what it is asked: another query of it is another source."""
+        return f"{self.url}\n{self.sql}"
+
     def days(self, window: Window | None) -> dict[str, date]:
         """The days that the query names: parameters, so that no text is put together.
 

@@ -69,6 +69,11 @@ def limit_to_working_folder() -> None:
     os.environ.setdefault(DATA_ROOTS_VARIABLE, os.getcwd())
 
 
+def is_limited() -> bool:
+    """Whether this process serves others, who name places to it."""
+    return bool(os.environ.get(DATA_ROOTS_VARIABLE))
+
+
 def allow_own_sources(sources: Mapping[str, str]) -> None:
     """Allow each deployment the source of its config, wherever that is, and no other deployment.
 
@@ -93,7 +98,8 @@ def check_allowed(place: str, source: str | None = None) -> None:
     place : str
         Folder, file, database or URL.
     source : str, optional
-        The source of data that the place is a file or a partition of, where it isn't one itself.
+        The source of data that the place is a file, a partition or the database of, where it isn't
+        one itself.
 
     Raises
     ------
@@ -122,7 +128,7 @@ def _is_of_own(place: str, source: str | None) -> bool:
     own = _own_source()
     if own is None or own != (source or place):
         return False
-    if place == own:
+    if place == own or own.startswith(f"{place}\n"):  # a query of a database
         return True
     fixed = re.split(r"[*?[{]", own)[0]
     if "://" in own:

@@ -239,7 +239,7 @@ def serve_deployments(port: int, configs: Sequence[Path] = (), schedules: bool =
     prefect_patches.apply("serve")
     served = deployments(named, schedules)
     own = [each for each in served if each.name in named]
-    allow_own_sources({str(each.apply()): named[each.name].data.place for each in own})
+    allow_own_sources({str(each.apply()): named[each.name].data.asked_of for each in own})
     print(f"UI: {ui_address(api)}  (state in {state_folder()}; Ctrl-C ends it)")
     beside = Path(sys.executable).with_name("prefect")
     found = shutil.which("prefect") is not None or not beside.exists()

@@ -1,5 +1,6 @@
 """A stored model that scores rows: which columns it needs, and what it makes of them."""
 
+import warnings
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,11 @@ from flows.inputs.batches.columns import LABEL
 from flows.inputs.batches.source import RowBatch
 from flows.inputs.columns import known_propensity, read_strata
 from flows.inputs.formats.text_files import Asked, Habits
+from flows.inputs.places import is_limited
 from flows.scoring.seen import Seen, unseen_strata
 from metalearners._typing import Floats
 from metalearners.bundle import Bundle, BundleError, sign
+from metalearners.cache.ownership import UntrustedWarning
 from metalearners.data.schema import DATE, Feature, Schema
 from metalearners.evaluation.design import ArmShares
 from metalearners.metalearner import PROPENSITY_MODEL
@@ -85,7 +88,7 @@ class Scorer:
     @classmethod
     def load(cls, model: Path, strict: bool) -> "Scorer":
         """Read a stored model; an InputError or BundleError if it can't score rows."""
-        bundle = Bundle.load(model, signing_key())
+        bundle = _load(model)
         if bundle.schema is None or "config" not in bundle.about:
             raise InputError(
                 "Expected the model of a run, which knows its features; found another."
@@ -176,6 +179,17 @@ class Scorer:
                 "then."
             )
         return shares.of(len(frame), strata), unseen
+
+
+def _load(model: Path) -> Bundle:
+    """A bundle, which runs as code: not one that others may have made, if others name it."""
+    with warnings.catch_warnings():
+        if is_limited():
+            warnings.simplefilter("error", UntrustedWarning)
+        try:
+            return Bundle.load(model, signing_key())
+        except UntrustedWarning as untrusted:
+            raise InputError(f"{untrusted}") from None
 
 
 def _kind_of(feature: Feature) -> str:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -17,6 +18,7 @@ from deployments.uplift import deployments
 from flows import cache_prune, uplift_backfill, uplift_run, uplift_tune
 from flows.config.reading import parse_config
 from flows.config.sections import Config
+from flows.dates.queries import Query
 from flows.errors import InputError
 from flows.inputs import places
 from flows.inputs.places import check_allowed, find_source
@@ -154,9 +156,15 @@ def test_partitions_and_databases_may_be_own_sources(own, tmp_path):
     assert [Path(file).name for file in place.files] == ["rows.csv"]
 
     for database in (f"sqlite:///{tmp_path}/far/shop.db", "postgresql://host/shop"):
-        check_allowed(own(database))
-        with pytest.raises(InputError, match="limited to"):
-            check_allowed(database.replace("shop", "other"))
+        query = Query("select a from visits", database)
+        own(query.asked_of)
+        check_allowed(database, query.asked_of)
+        for other in (
+            replace(query, url=f"{database}2"),
+            replace(query, sql="select b from cards"),
+        ):
+            with pytest.raises(InputError, match="limited to"):
+                check_allowed(other.url, other.asked_of)
 
 
 # Flows

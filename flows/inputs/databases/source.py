@@ -34,7 +34,7 @@ def open_query(
 
 def database_of(query: Query, window: Window | None) -> Database:
     """PostgreSQL or SQLite, which are asked a query; errors as for `open_query`."""
-    check_allowed(query.url)
+    check_allowed(query.url, query.asked_of)
     return (Sqlite if query.url.startswith(SQLITE) else PostgreSql)(query, query.days(window))
 
 

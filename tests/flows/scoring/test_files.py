@@ -3,6 +3,7 @@
 import io
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,11 +22,13 @@ import pytest
 from fsspec import AbstractFileSystem
 
 from flows.errors import InputError
+from flows.inputs.places import DATA_ROOTS_VARIABLE
 from flows.scoring import files, parts, score_file, score_rows
 from flows.scoring.chosen import opened_model
 from flows.scoring.model import Scorer
 from flows.scoring.parts import parts_beside
 from metalearners.bundle import Bundle
+from metalearners.cache.ownership import UntrustedWarning
 from tests.flows.scoring.conftest import N, rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:(day|at). its dates are read")
@@ -66,6 +69,17 @@ def test_batches_write_what_one_batch_writes(model, monkeypatch, ending):
         pd.testing.assert_frame_equal(read(f"whole.{ending}"), whole, check_exact=True)
     assert list(whole["id"]) == list(rows()["id"])
     assert not list(Path().glob(".*"))
+
+
+def test_a_deployment_takes_no_model_that_others_may_have_made(model, monkeypatch, tmp_path):
+    copied = shutil.copytree(model, tmp_path / "model")
+    copied.chmod(0o770)
+    new_rows().to_csv("new.csv", index=False)
+    with pytest.warns(UntrustedWarning, match="users of group"):
+        score_rows(copied, "new.csv")
+    monkeypatch.setenv(DATA_ROOTS_VARIABLE, str(Path.cwd()))
+    with pytest.raises(InputError, match="users of group"):
+        score_rows(copied, "new.csv")
 
 
 def test_each_model_predicts_once_a_batch(model, monkeypatch):
