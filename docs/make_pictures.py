@@ -1,7 +1,8 @@
-"""Makes the README's pictures from a running `uplift serve` and the newest run.
+"""Makes the pictures of README and docs from a running `uplift serve`, the newest run and a shop.
 
-Usage: make serve, make run, and in another terminal
-``.venv/bin/python docs/make_pictures.py http://127.0.0.1:4200``. Needs Chromium.
+Usage: make serve, make run, ``.venv/bin/python -m benchmarks.shop --seeds 1 --folder shops``, in
+another terminal ``.venv/bin/python docs/make_pictures.py http://127.0.0.1:4200 shops/shop-0``.
+Needs Chromium.
 """
 
 import shutil
@@ -14,7 +15,7 @@ from playwright.sync_api import Page, sync_playwright
 PICTURES = Path(__file__).with_name("pictures")
 
 
-def main(address: str) -> None:
+def main(address: str, shop: str) -> None:
     """Take each picture."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -22,6 +23,7 @@ def main(address: str) -> None:
         )
         page = browser.new_page(viewport={"width": 1100, "height": 1000})
         report(page)
+        history(page, Path(shop))
         page.set_viewport_size({"width": 1300, "height": 800})
         form(page, address)
         graph(page, address)
@@ -33,6 +35,13 @@ def report(page: Page) -> None:
     page.goto((Path("runs") / "latest" / "report.html").resolve().as_uri())
     page.screenshot(path=PICTURES / "report.png", clip=_box(height=470))
     page.locator("#effects").screenshot(path=PICTURES / "report-effects.png")
+
+
+def history(page: Page, shop: Path) -> None:
+    """A year of a shop: average effects and events."""
+    page.goto((shop / "runs" / "latest" / "history.html").resolve().as_uri())
+    page.locator("#effects").screenshot(path=PICTURES / "history-effects.png")
+    page.locator("#events").screenshot(path=PICTURES / "history-events.png")
 
 
 def form(page: Page, address: str) -> None:
@@ -64,4 +73,4 @@ def _box(height: int) -> dict[str, int]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])
