@@ -1,8 +1,8 @@
 """The rows of a query in batches, as the database sends them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from functools import partial
+from functools import partial, reduce
 
 import pyarrow as pa
 
@@ -58,16 +58,25 @@ class QueryBatches(Batches, QuerySource):
         return {self._source: {}}
 
     def _types(self, kinds: Mapping[str, str]) -> dict[str, pa.DataType]:
-        """Types that the database states; of what it computes, by the first rows."""
+        """Types that the database states; of what it computes, by the rows."""
         with closing(self._asked_for(kinds, None).batches(list(kinds))) as batches:
             stated = first = next(batches).schema  # it has no rows
             if pa.null() in stated.types:
                 first = next((batch.schema for batch in batches), stated)
-        for name, kind in kinds.items():
-            known = stated.field(name).type
-            is_open = pa.types.is_null(known)
-            self._stated[name] = _settled(first.field(name).type, kind) if is_open else known
-        return {name: self._stated[name] for name in kinds}
+        found = {field.name: field.type for field in first}
+        computed = [name for name in kinds if pa.types.is_null(stated.field(name).type)]
+        found |= self._of_all_rows([n for n in computed if _varies(found[n], kinds[n])])
+        self._stated = {field.name: field.type for field in stated}
+        self._stated |= {name: _settled(found[name], kinds[name]) for name in computed}
+        return dict(self._stated)
+
+    def _of_all_rows(self, columns: list[str]) -> dict[str, pa.DataType]:
+        """Types that hold the values of all rows, as those of a model's training have."""
+        if not columns:
+            return {}
+        with closing(self._asked_for(columns, None).batches(columns)) as batches:
+            schemas = (batch.schema for batch in batches)
+            return {field.name: field.type for field in reduce(_both, schemas)}
 
     def _progress(self, stage: str) -> Steps:
         return Steps(stage, 0)  # nobody knows how many rows there will be
@@ -78,8 +87,17 @@ class QueryBatches(Batches, QuerySource):
             for batch in batches:
                 yield Piece(batch.num_rows, partial(_as_stated, batch, schema))
 
-    def _asked_for(self, columns: Mapping[str, str], order: str | None) -> Database:
+    def _asked_for(self, columns: Iterable[str], order: str | None) -> Database:
         return database_of(self._query.of_columns(list(columns), order), self._window)
+
+
+def _varies(found: pa.DataType, kind: str) -> bool:
+    """Whether other rows of what a database computes may have a wider type than the first."""
+    return kind != "number" and not pa.types.is_string(found)
+
+
+def _both(one: pa.Schema, other: pa.Schema) -> pa.Schema:
+    return pa.unify_schemas([one, other], promote_options="permissive")
 
 
 def _settled(found: pa.DataType, kind: str) -> pa.DataType:

@@ -1,5 +1,6 @@
 """Batches of any size are typed as all rows are, in each format."""
 
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from flows.dates.queries import Query
 from flows.errors import InputError
 from flows.inputs.batches.columns import LABEL
+from flows.inputs.batches.queries import QueryBatches
 from flows.inputs.batches.source import open_batches
+from flows.inputs.databases import postgresql as server
 from flows.inputs.formats.frames import as_frame
 from flows.inputs.formats.text_files import Asked, Habits
 from flows.inputs.source import open_source
@@ -208,3 +212,18 @@ def test_numbers_and_texts_in_other_blocks_of_json_lines_are_refused(monkeypatch
     Path("a.jsonl").write_text('{"x":1}\n{"x":2.5}\n{"x":"a"}\n')
     with pytest.raises(InputError, match=r"Column\(/x\) changed from double to string"):
         open_batches("a.jsonl", Asked())
+
+
+def test_decimals_of_any_digits_are_labels_of_the_type_of_training(postgresql, monkeypatch):
+    url, connection = postgresql
+    wanted = [Decimal(n) for n in ("1.5", "0.125", "12345678901234567890123456789012345678")]
+    connection.execute("CREATE TABLE new (id numeric)")
+    for value in wanted:
+        connection.execute("INSERT INTO new VALUES (%s)", [value])
+    monkeypatch.setattr(server, "AT_ONCE", 1)
+    query = Query("SELECT id FROM new", url)
+    batches = list(QueryBatches(query, Asked(), None, None).batches({"id": LABEL}, 1))
+    found = [batch.columns["id"].values for batch in batches]
+    assert [values.type for values in found] == [pa.decimal256(41, 3)] * 3
+    trained = open_source("", query=query).read(["id"], ["id"]).frame
+    assert sorted(values[0].as_py() for values in found) == sorted(trained["id"]) == sorted(wanted)
