@@ -123,11 +123,12 @@ def is_database(place: str) -> bool:
 def table_at(place: str) -> DatabaseTable:
     """The table that a place names, or a ValueError that says how one is named."""
     url, _, name = place.partition("#")
-    if not _TABLE.fullmatch(name):
+    # Schemas of SQLite are those of a connection.
+    if not _TABLE.fullmatch(name) or (url.startswith(SQLITE) and "." in name):
         raise ValueError(
             "expected a table as postgresql://host:port/database#table or "
             f"sqlite:///folder/file#table; found {shown(repr(place))}. Name it behind a #, with "
-            "letters, digits and _."
+            "letters, digits and _, and a schema in PostgreSQL alone."
         )
     return DatabaseTable(check_database(url), name)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
+import pyarrow as pa
 
 from flows.dates.partitions import Window
 from flows.dates.queries import Query
@@ -239,6 +240,11 @@ class Scoring:
         with _refusing(self.source, rows.where):
             return self.scorer.score(rows)
 
+    def columns(self, rows: Prepared) -> pa.Schema:
+        """The columns of the output, as a batch tells them."""
+        with _refusing(self.source, rows.where):
+            return self.scorer.columns(rows)
+
     def check_unchanged(self) -> None:
         """Refuse rows that changed since they were opened."""
         if self.rows.identity != self.identity:
@@ -262,9 +268,12 @@ def _write(scoring: Scoring, target: Target, parts: Parts, each: Each) -> Seen:
     ):
         output = target.kind(file)
         writing: Future[Seen] | None = None
+        is_checked = False
         for number, rows in batches:
+            if rows is not None and not is_checked:
+                target.check_columns(partial(scoring.columns, rows))
+                is_checked = True
             estimates = each(number, None if rows is None else partial(scoring.score, rows))
-            target.check_columns([] if estimates is None else list(estimates))
             if writing is not None:
                 seen.add(writing.result(), scoring.source)
             writing = pool.submit(_add, output, parts, number, rows, estimates)

@@ -162,6 +162,14 @@ class Scorer:
         estimates.insert(0, str(rows.identity.name), rows.identity)
         return estimates
 
+    def columns(self, rows: "Prepared") -> pa.Schema:
+        """The columns of the estimates for rows, by those for the first row."""
+        propensity = None if rows.propensity is None else rows.propensity[:1]
+        first = rows.features.iloc[:1]
+        estimates = self.bundle.predict(first, propensity, details=True, conformed=True)
+        others = pa.Schema.from_pandas(estimates, preserve_index=False)
+        return others.remove_metadata().insert(0, pa.field(str(rows.identity.name), rows.id_type))
+
     def _propensity(self, frame: pd.DataFrame) -> tuple[Floats | None, int]:
         """(n, K) known probabilities of the arms, and the number of rows of unseen strata.
 

@@ -10,7 +10,6 @@ import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
-from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -21,7 +20,7 @@ from flows.dates.queries import DatabaseTable, quoted
 from flows.errors import InputError
 from flows.messages.limits import shown
 
-_WAIT = 15  # seconds for a connection, or for the lock of a file
+_WAIT = 15  # seconds for a connection, or for the lock of a file or a table
 _ROWS = 10_000  # that are values of Python at a time
 _MOST_BYTES = 63  # of a name in PostgreSQL, which would cut longer ones
 # Types that both databases know by these names, and that are read as the same ones again.
@@ -58,8 +57,16 @@ class _Database(ABC):
         """The mark of a table, empty where it has none; None if nothing has the table's name."""
 
     @abstractmethod
+    def columns(self, name: str) -> list[Any]:
+        """What tells whether tables have the same columns."""
+
+    @abstractmethod
     def create(self, name: str, columns: Sequence[str], mark: str) -> None:
         """Create a table with a mark."""
+
+    def empty(self, name: str, where: str) -> None:
+        """Delete rows of a table, which no other process writes until the transaction's end."""
+        self.run(f"DELETE FROM {name} {where}")
 
     @abstractmethod
     def insert(self, name: str, width: int, rows: Iterable[Sequence[Any]]) -> None:
@@ -74,9 +81,21 @@ class _PostgreSql(_Database):
         found, comment = self._connection.execute(asked, [table.sql]).fetchone()
         return None if found is None else comment or ""
 
+    def columns(self, name: str) -> list[Any]:
+        asked = (
+            "SELECT attname, atttypid, atttypmod FROM pg_attribute WHERE attrelid = to_regclass(%s)"
+            " AND attnum > 0 AND NOT attisdropped ORDER BY attnum"
+        )
+        return list(self._connection.execute(asked, [name]).fetchall())
+
     def create(self, name: str, columns: Sequence[str], mark: str) -> None:
         self.run(f"CREATE TABLE {name} ({', '.join(columns)})")
         self.run(f"COMMENT ON TABLE {name} IS {_literal(mark)}")
+
+    def empty(self, name: str, where: str) -> None:
+        # Else two processes may each delete what is there, and both add rows.
+        self.run(f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE")
+        super().empty(name, where)
 
     def insert(self, name: str, width: int, rows: Iterable[Sequence[Any]]) -> None:
         with self._connection.cursor().copy(f"COPY {name} FROM STDIN") as copy:
@@ -95,6 +114,9 @@ class _Sqlite(_Database):
         comment = re.search(r"\(/\* (.*?) \*/", found[0] or "", re.DOTALL)
         return comment[1] if comment else ""
 
+    def columns(self, name: str) -> list[Any]:
+        return list(self._connection.execute(f"PRAGMA table_info({name})").fetchall())
+
     def create(self, name: str, columns: Sequence[str], mark: str) -> None:
         self.run(f"CREATE TABLE {name} (/* {mark} */ {', '.join(columns)})")
 
@@ -109,15 +131,75 @@ def check_table(table: DatabaseTable, mark: str) -> None:
 
     Raises InputError if it can't, or the table has something else.
     """
-    file = table.file
-    if file is not None:
-        check_file(file, "--output")
-        if not file.exists():  # it is made with the table
-            return
+    if table.file is not None:
+        check_file(table.file, "--output")
+    with _trying(table) as database:
+        _is_ours(database, table, mark)
+        database.create(_staging(table), ['"row" BIGINT'], _comment(mark))
+
+
+def check_columns(table: DatabaseTable, mark: str, schema: pa.Schema) -> None:
+    """Prove that a table can have some columns; an InputError if it can't."""
+    long = [name for name in schema.names if len(name.encode()) > _MOST_BYTES]
+    if long and table.file is None:
+        raise InputError(
+            f"--output: expected columns whose names have at most {_MOST_BYTES} bytes, as "
+            f"PostgreSQL has them; found {shown(repr(long[0]))}. Write a file."
+        )
+    with _trying(table) as database:
+        _put(database, table, mark, _plain(schema, table), (), "WHERE 1 = 0")
+
+
+def write_table(table: DatabaseTable, mark: str, rows: pa.ipc.RecordBatchFileReader) -> None:
+    """Write rows to a table, in place of one with the same mark.
+
+    Raises InputError if the table has something else by now, or a column has a type that tables
+    haven't; OSError if the database can't write it.
+    """
+    schema = _plain(rows.schema, table)
+    try:
+        with _transaction(table) as database:
+            _put(database, table, mark, schema, _values(rows, schema))
+    except InputError:
+        raise
+    except Exception as error:
+        raise OSError(f"{table} isn't written: the database says: {_said(error)}") from None
+
+
+def _put(
+    database: _Database,
+    table: DatabaseTable,
+    mark: str,
+    schema: pa.Schema,
+    rows: Iterable[Sequence[Any]],
+    where: str = "",
+) -> None:
+    """Have a table of rows, in place of those of an earlier one, or of some of them.
+
+    An earlier table with the same columns stays, with its indexes, rights and views.
+    """
+    staging, width = _staging(table), len(schema)
+    columns = [f"{quoted(field.name)} {_type(field)}" for field in schema]
+    database.create(staging, columns, _comment(mark))
+    is_earlier = _is_ours(database, table, mark)
+    if is_earlier and database.columns(staging) == database.columns(table.sql):
+        database.run(f"DROP TABLE {staging}")
+        database.empty(table.sql, where)
+        _is_ours(database, table, mark)  # it may have been another's until it was locked
+        database.insert(table.sql, width, rows)
+        return
+    database.insert(staging, width, rows)
+    if _is_ours(database, table, mark):
+        database.run(f"DROP TABLE {table.sql}")
+    database.run(f"ALTER TABLE {staging} RENAME TO {quoted(table.name.rpartition('.')[2])}")
+
+
+@contextlib.contextmanager
+def _trying(table: DatabaseTable) -> Iterator[_Database]:
+    """A transaction that isn't kept; an InputError with what the database says of an error."""
     try:
         with _transaction(table, keep=False) as database:
-            _is_ours(database, table, mark)
-            database.create(_staging(table), ['"row" BIGINT'], _comment(mark))
+            yield database
     except InputError:
         raise
     except ImportError as error:
@@ -127,42 +209,9 @@ def check_table(table: DatabaseTable, mark: str) -> None:
         ) from None
     except Exception as error:  # each driver has errors of its own
         raise InputError(
-            f"--output: expected a database in which {table} can be created; it says: "
+            f"--output: expected a database in which {table} can be created or replaced; it says: "
             f"{_said(error)}. Check what the environment says of the connection, or name another."
         ) from None
-
-
-def check_columns(table: DatabaseTable, names: Sequence[str]) -> None:
-    """Refuse names of columns that PostgreSQL would cut."""
-    long = [name for name in names if len(name.encode()) > _MOST_BYTES]
-    if long and table.file is None:
-        raise InputError(
-            f"--output: expected columns whose names have at most {_MOST_BYTES} bytes, as "
-            f"PostgreSQL has them; found {shown(repr(long[0]))}. Write a file."
-        )
-
-
-def write_table(table: DatabaseTable, mark: str, rows: pa.ipc.RecordBatchFileReader) -> None:
-    """Write rows to a table, in place of one with the same mark.
-
-    Raises InputError if the table has something else by now, or a column has a type that tables
-    haven't; OSError if the database can't write it.
-    """
-    schema = pa.schema([_plain(field) for field in rows.schema])
-    columns = [f"{quoted(field.name)} {_type(field)}" for field in schema]
-    staging = _staging(table)
-    try:
-        with _transaction(table) as database:
-            database.create(staging, columns, _comment(mark))
-            database.insert(staging, len(columns), _values(rows, schema))
-            if _is_ours(database, table, mark):
-                database.run(f"DROP TABLE {table.sql}")
-            name = quoted(table.name.rpartition(".")[2])
-            database.run(f"ALTER TABLE {staging} RENAME TO {name}")
-    except InputError:
-        raise
-    except Exception as error:
-        raise OSError(f"{table} isn't written: the database says: {_said(error)}") from None
 
 
 def _is_ours(database: _Database, table: DatabaseTable, mark: str) -> bool:
@@ -184,11 +233,13 @@ def _transaction(table: DatabaseTable, keep: bool = True) -> Iterator[_Database]
         import psycopg
 
         with psycopg.connect(table.url, connect_timeout=_WAIT) as connection:
+            connection.execute(f"SET LOCAL lock_timeout = '{_WAIT}s'")
             yield _PostgreSql(connection)
             if not keep:
                 connection.rollback()
         return
-    with contextlib.closing(sqlite3.connect(file, _WAIT, isolation_level=None)) as connection:
+    made = file if keep or file.exists() else ":memory:"  # the file is made with the table
+    with contextlib.closing(sqlite3.connect(made, _WAIT, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield _Sqlite(connection)
         connection.execute("COMMIT" if keep else "ROLLBACK")  # which an error's end does too
@@ -201,7 +252,7 @@ def _staging(table: DatabaseTable) -> str:
 
 
 def _comment(mark: str) -> str:
-    return f"uplift-flows: {mark}".replace("*/", "* /").replace("\0", "")
+    return f"uplift-flows: {mark}".replace("\0", "").replace("*/", "* /")
 
 
 def _literal(text: str) -> str:
@@ -210,10 +261,19 @@ def _literal(text: str) -> str:
     return Literal(text).as_string(None)
 
 
-def _plain(field: pa.Field) -> pa.Field:
-    """A column whose values Python has too: no codes, and no billionths of a second."""
-    type = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-    return field.with_type(pa.timestamp("us", type.tz) if pa.types.is_timestamp(type) else type)
+def _plain(schema: pa.Schema, table: DatabaseTable) -> pa.Schema:
+    """Columns whose values Python and the database have too, each to its last digit."""
+    return pa.schema([field.with_type(_known(field.type, table)) for field in schema])
+
+
+def _known(type: pa.DataType, table: DatabaseTable) -> pa.DataType:
+    """A type without codes and billionths of a second."""
+    type = type.value_type if pa.types.is_dictionary(type) else type
+    if pa.types.is_timestamp(type):
+        return pa.timestamp("us", type.tz)
+    # SQLite has numbers of 64 bits, and would make others floats.
+    is_larger = pa.types.is_decimal(type) or type == pa.uint64()
+    return pa.string() if is_larger and table.file is not None else type
 
 
 def _type(field: pa.Field) -> str:
@@ -238,7 +298,7 @@ def _values(rows: pa.ipc.RecordBatchFileReader, schema: pa.Schema) -> Iterator[t
 
 
 def _for_sqlite(value: Any) -> Any:
-    return str(value) if isinstance(value, date | Decimal) else value
+    return str(value) if isinstance(value, date) else value
 
 
 def _said(error: Exception) -> str:

@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -28,7 +28,7 @@ class Target(ABC):
     def check(self, source: str) -> None:
         """Refuse a target to which the scores of a source can't be written."""
 
-    def check_columns(self, names: Sequence[str]) -> None:  # noqa: B027 - files take any
+    def check_columns(self, schema: Callable[[], pa.Schema]) -> None:  # noqa: B027 - files take any
         """Refuse columns that the target can't have."""
 
     @property
@@ -107,9 +107,9 @@ class TableTarget(Target):
             _check_outside_state(self.table.file)
         check_table(self.table, self.mark)
 
-    def check_columns(self, names: Sequence[str]) -> None:
-        """Refuse names that PostgreSQL would cut."""
-        check_columns(self.table, names)
+    def check_columns(self, schema: Callable[[], pa.Schema]) -> None:
+        """Refuse columns that the database can't have, or not in place of earlier ones."""
+        check_columns(self.table, self.mark, schema())
 
     @property
     def kind(self) -> type[Output]:

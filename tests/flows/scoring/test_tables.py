@@ -3,6 +3,7 @@
 import sqlite3
 from contextlib import closing
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pandas as pd
@@ -143,7 +144,11 @@ def test_only_earlier_scores_of_the_same_rows_are_replaced(model, database, want
     database.run("CREATE VIEW seen AS SELECT * FROM new")
     with pytest.raises(InputError, match=r"found .*#seen with something else"):
         scoring(model, input="new.parquet", output=f"{database.url}#seen")
-    with pytest.raises(InputError, match=r"--output: expected a database in which .*no\.scores"):
+    told = {
+        InPostgreSql: r"--output: expected a database in which .*no\.scores",
+        InSqlite: r"output: expected a table as .*#no\.scores.*a schema in PostgreSQL alone",
+    }
+    with pytest.raises(InputError, match=told[type(database)]):
         scoring(model, input="new.parquet", output=f"{database.url}#no.scores")
     if database.url.startswith("postgresql"):
         monkeypatch.setattr(tables, "_MOST_BYTES", 10)
@@ -205,6 +210,8 @@ def test_batches_of_a_database_are_used_again_if_their_rows_are_the_same(
 def test_identities_of_any_type_are_read_back_as_they_were(database):
     columns = {
         "n": pa.array([1, None], pa.int16()),
+        "large": pa.array([2**64 - 1, None], pa.uint64()),
+        "digits": pa.array([Decimal("12345678901234567890.5"), None]),
         "day": pa.array([20_000, None], pa.int32()).cast(pa.date32()),
         "at": pa.array([10**15, None]).cast(pa.timestamp("us")),
         "seen": pa.array([10**15, None]).cast(pa.timestamp("us", "UTC")),
@@ -216,11 +223,13 @@ def test_identities_of_any_type_are_read_back_as_they_were(database):
     pa.feather.write_feather(pa.table(columns), "rows.feather")
     place = table_at(f"{database.url}#types")
     with pa.OSFile("rows.feather") as file:
-        tables.write_table(place, "a */ mark", pa.ipc.open_file(file))
-    tables.check_table(place, "a */ mark")
+        tables.write_table(place, "a */ *\0/ mark", pa.ipc.open_file(file))
+    tables.check_table(place, "a */ *\0/ mark")
 
     source = open_source("", query=place.query)
-    found = source.read(source.names, ["n"]).frame
+    found = source.read(source.names, ["n", "large", "digits"]).frame
+    assert str(found["large"][0]) == "18446744073709551615"
+    assert str(found["digits"][0]) == "12345678901234567890.5"
     assert found["x"].tolist() == columns["x"]
     assert found["code"].tolist()[0] == "a'\\\t\n\""
     assert found["at"][0] == pd.Timestamp(10**15, unit="us")
@@ -228,3 +237,55 @@ def test_identities_of_any_type_are_read_back_as_they_were(database):
     assert (found["n"][0], found["truth"][0], str(found["day"][0])) == (1, True, "2024-10-04")
     assert found["cate.A.b:c%s"].tolist() == [1.0, 2.0]
     assert found.drop(columns=["x", "cate.A.b:c%s"]).iloc[1].isna().all()
+
+
+def test_a_table_with_the_same_columns_keeps_its_indexes_and_views(model, database, wanted):
+    output = f"{database.url}#scores"
+    scoring(model, input="new.parquet", output=output)
+    database.run("CREATE INDEX by_id ON scores (id)")
+    database.run("CREATE VIEW seen AS SELECT id FROM scores")
+    scoring(model, input="new.parquet", output=output)
+    pd.testing.assert_frame_equal(rows_of(output), wanted, check_exact=True)
+    assert len(rows_of(f"{database.url}#seen")) == N
+    database.run("DROP VIEW seen")
+    database.run("DROP INDEX by_id")  # it is there
+
+
+def test_columns_that_a_table_can_not_have_are_refused_before_a_row_is_scored(
+    model, database, scored
+):
+    output = f"{database.url}#scores"
+    scoring(model, input="new.parquet", output=output)
+    database.run("ALTER TABLE scores ADD more TEXT")  # so that it must be made anew
+    database.run("CREATE VIEW seen AS SELECT id FROM scores")
+    before = rows_of(output)
+    scored.clear()
+    with pytest.raises(InputError, match=r"expected a database in which .* can be .*replaced"):
+        scoring(model, input="new.parquet", output=output)
+    rows().assign(id=[str(i).encode() for i in range(N)]).to_parquet("bytes.parquet")
+    with pytest.raises(InputError, match=r"expected columns of numbers, texts.*'id' of binary"):
+        scoring(model, input="bytes.parquet", output=f"{database.url}#bytes")
+    assert not scored
+    pd.testing.assert_frame_equal(rows_of(output), before)
+    assert database.names() - {"seen"} == {"new", "scores"}
+
+
+def test_another_role_s_table_is_refused_before_a_row_is_scored(
+    model, request, scored, tmp_path, monkeypatch
+):
+    url, connection = request.getfixturevalue("postgresql")
+    monkeypatch.chdir(tmp_path)
+    rows().to_parquet("new.parquet")
+    scoring(model, input="new.parquet", output=f"{url}#scores")
+    connection.execute(
+        "DROP ROLE IF EXISTS reader; CREATE ROLE reader; GRANT CREATE ON SCHEMA public TO reader;"
+        "GRANT USAGE ON SCHEMA public TO reader; GRANT SELECT ON scores TO reader"
+    )
+    monkeypatch.setenv("PGOPTIONS", "-c role=reader")
+    scored.clear()
+    with pytest.raises(InputError, match="it says: permission denied for table scores"):
+        scoring(model, input="new.parquet", output=f"{url}#scores")
+    assert not scored
+    connection.execute("GRANT INSERT, DELETE ON scores TO reader")
+    scoring(model, input="new.parquet", output=f"{url}#scores")
+    connection.execute("DROP OWNED BY reader; DROP ROLE reader")
