@@ -19,6 +19,7 @@ from flows.server.environment import STATE_FOLDER, state_folder
 
 _LOCAL = ("file://", "local://")  # URLs of files of this machine
 _KEPT = "scoring"  # folder for the batches of tables
+_OF_RUNS = ("config.yaml", "report.html", "summary.json")  # in the folder of each finished run
 
 
 class Target(ABC):
@@ -58,7 +59,7 @@ class FileTarget(Target):
     def check(self, source: str) -> None:
         """Refuse a file that can't be written, has no known format, or has rows to score."""
         check_allowed(str(self.path))
-        _check_outside_state(self.path)
+        _check_is_free(self.path)
         check_file(self.path, "--output")
         if self.path.suffix.lower() not in OUTPUTS:
             raise InputError(
@@ -104,7 +105,7 @@ class TableTarget(Target):
         """Refuse a database that can't be written to, and a table with other content."""
         check_allowed(self.table.url)
         if self.table.file is not None:
-            _check_outside_state(self.table.file)
+            _check_is_free(self.table.file)
         check_table(self.table, self.mark)
 
     def check_columns(self, schema: Callable[[], pa.Schema]) -> None:
@@ -129,11 +130,17 @@ class TableTarget(Target):
             write_table(self.table, self.mark, pa.ipc.open_file(file))
 
 
-def _check_outside_state(file: Path) -> None:
+def _check_is_free(file: Path) -> None:
     """Refuse a file among those that runs and servers keep."""
-    if file.resolve().is_relative_to(Path(STATE_FOLDER).resolve()):
+    place = file.resolve()
+    if place.is_relative_to(Path(STATE_FOLDER).resolve()):
         raise InputError(
             f"--output: expected a file outside {STATE_FOLDER}, which is the programs' own; found "
+            f"{file}. Choose another."
+        )
+    if any(all((folder / name).is_file() for name in _OF_RUNS) for folder in place.parents):
+        raise InputError(
+            f"--output: expected a file outside the folders of runs, which stay as they are; found "
             f"{file}. Choose another."
         )
 

@@ -21,12 +21,14 @@ import pandas as pd
 import pytest
 from fsspec import AbstractFileSystem
 
+from flows.dates.queries import table_at
 from flows.errors import InputError
 from flows.inputs.places import DATA_ROOTS_VARIABLE
 from flows.scoring import files, parts, score_file, score_rows
 from flows.scoring.chosen import opened_model
 from flows.scoring.model import Scorer
 from flows.scoring.parts import parts_beside
+from flows.scoring.targets import FileTarget, TableTarget
 from metalearners.bundle import Bundle
 from metalearners.cache.ownership import UntrustedWarning
 from tests.flows.scoring.conftest import N, rows
@@ -427,6 +429,24 @@ from flows.scoring import files
 files._MOST_ROWS = 500
 files.score_file(Path(sys.argv[1]), "new.parquet", Path(sys.argv[2]))
 """
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        FileTarget(Path("latest/estimates.parquet")),
+        FileTarget(Path("run/model/scores.csv")),
+        TableTarget(table_at("sqlite:///run/scores.db#scores"), "scores"),
+    ],
+)
+def test_nothing_is_written_into_the_folder_of_a_run(target):
+    Path("run/model").mkdir(parents=True)
+    Path("latest").symlink_to("run")
+    target.check("new.csv")  # nothing is there that would say that it is one
+    for file in ("config.yaml", "report.html", "summary.json"):
+        Path("run", file).touch()
+    with pytest.raises(InputError, match=r"expected a file outside the folders of runs"):
+        target.check("new.csv")
 
 
 @pytest.mark.slow
