@@ -277,6 +277,24 @@ def test_pruning_keeps_to_the_places_of_the_deployment(api, run, settings, monke
 # A work pool
 
 
+def test_no_worker_of_the_guide_makes_a_pool_in_which_a_run_may_name_its_command():
+    starts = {
+        "deployments/systemd/uplift-worker@.service": "prefect worker start",
+        "deployments/container/Containerfile": '"prefect", "worker", "start"',
+        "docs/server.md": "prefect worker start",
+    }
+    for file, start in starts.items():
+        _, *starting = (REPOSITORY / file).read_text().split(start)
+        assert starting, file
+        assert all("--no-create-pool-if-not-found" in rest[:300] for rest in starting), file
+    template = json.loads((REPOSITORY / "deployments/work_pool.json").read_text())
+    assert template["variables"] == {
+        "type": "object",
+        "properties": {},
+        "additionalProperties": False,
+    }
+
+
 @pytest.fixture(scope="module")
 def pool(api, tmp_path_factory):
     """A folder with data, in which prefect.yaml was deployed and a worker runs."""

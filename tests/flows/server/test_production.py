@@ -79,7 +79,7 @@ class Site(Api):
         self._start_proxy()
         wait_for(self.answers, 90)
         self._make_bucket()
-        pool = self.file("settings/process-pool.json")
+        pool = self.file("work_pool.json")
         arguments = ["work-pool", "create", "uplift", "--type", "process", "--base-job-template"]
         self.call(BIN / "prefect", *arguments, pool)
         self.call(sys.executable, "-c", DEPLOY)
@@ -97,6 +97,7 @@ class Site(Api):
             "5432": str(database_port),
             "/etc/uplift/tls": str(self.folder / "tls"),
             "/srv/uplift": str(self.folder / "work"),
+            '"."': f'"{self.folder / "work"}"',  # in the work pool, as by the guide's sed
             "/var/lib/uplift-": f"{self.folder}/",
         }.items():
             text = text.replace(theirs, ours)
@@ -165,7 +166,7 @@ class Site(Api):
 
     def start_worker(self, name: str) -> None:
         command = [BIN / "prefect", "worker", "start", "--pool", "uplift", "--type", "process"]
-        command += ["--name", name, "--limit", "1"]
+        command += ["--name", name, "--limit", "1", "--no-create-pool-if-not-found"]
         self.workers[name] = self.start(f"worker-{name}", command, self.environment)
 
     def call(self, *command, folder: str = "worker") -> subprocess.CompletedProcess:
