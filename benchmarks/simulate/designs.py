@@ -130,13 +130,13 @@ def _years() -> dict[str, Design]:
     equal: dict[str, tuple[dict[str, Any], Measure]] = {
         "one challenger": ({}, promotions()),
         "a new one each month": ({}, monthly),
-        "a new one where none leads": ({}, ruled),
+        "new ones by the rule": ({}, ruled),
         "100 clusters": ({"per_group": 10}, promotions()),
         "the same 100 clusters": ({"per_group": 10, "stay": True}, promotions()),
         "40 clusters, a new one each month": ({"per_group": 25}, monthly),
         "heavy tails": ({**costs, "greedy": 0.9}, promotions()),
         "heavy tails, a new one each month": ({**costs, "greedy": 0.95}, monthly),
-        "heavy tails, a new one where none leads": ({**costs, "greedy": 0.9}, ruled),
+        "heavy tails, new ones by the rule": ({**costs, "greedy": 0.9}, ruled),
     }
     made = {
         f"a year of equals, {name}": Design(
@@ -152,7 +152,7 @@ def _years() -> dict[str, Design]:
     for number in (1, 3):
         measure = promotions(number=number)
         made[f"a lead of 3 errors, challenger {number}"] = Design(ahead, 500, measure, figure)
-    made["leads of 3 errors, a new one where none leads"] = Design(ahead, 500, ruled, figure)
+    made["leads of 3 errors, new ones by the rule"] = Design(ahead, 500, ruled, figure)
     return made
 
 

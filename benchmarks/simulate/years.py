@@ -79,8 +79,11 @@ def each_month(looks: Looks) -> bool:
 
 
 def by_the_rule(looks: Looks) -> bool:
-    """A new challenger comes where the one before doesn't lead, as in a registry's rule."""
-    return not looks.leads
+    """A new challenger comes where the one before doesn't lead, and after four looks.
+
+    So it is in a registry's rule.
+    """
+    return not looks.leads or len(looks.looks) == 4
 
 
 def _months(year: Year, rng: np.random.Generator) -> Callable[[np.ndarray], dict[str, Any]]:

@@ -19,9 +19,10 @@ from metalearners._typing import Array
 from metalearners.bundle import Bundle
 from metalearners.evaluation.recurring.looks import Looks, alpha_of_challenger
 
-_YEAR = "The challenger has had its year: the new model takes its place."
+_OLD = "It has had its four months: the new model takes its place."
 _BEHIND = "Its lead is less than a standard error: the new model takes its place."
 _ALIKE = "It gives nearly all rows the champion's arms: the new model takes its place."
+_MONTHS = 4  # of a challenger that leads: with monthly runs as many looks, and newer models wait
 _FEW = 0.001  # of the rows: if no more get other arms, two policies are one
 
 
@@ -35,9 +36,9 @@ class Better:
 
     The run takes a look at the challenger, on rows that neither this nor the champion was fitted on
     and that no earlier look has had. A challenger that is better becomes champion. One that leads
-    by a standard error stays, so that new models don't end its test. Otherwise, or where there is
-    none, the new model is the next challenger: what customers do changes, and an older model that
-    is no better than the champion must not keep newer ones out.
+    by a standard error stays for four months, so that new models don't end its test. Otherwise, or
+    where there is none, the new model is the next challenger: what customers do changes, and an
+    older model must not keep newer ones out.
 
     Parameters
     ----------
@@ -72,7 +73,7 @@ class Better:
             last = last.model_copy(update={"contests": [*last.contests, contest]})
         if verdict.decision == "promoted":
             return self._next(last, verdict, champion=contest.challenger)
-        over = over or (_YEAR if self._moment >= _a_year_after(contest) else "")
+        over = over or (_OLD if self._moment >= _after(contest, months=_MONTHS) else "")
         if not over:
             return replace(verdict, contests=self._of_year(last))
         if verdict.difference is None:  # no look counted, so it has spent nothing
@@ -109,7 +110,7 @@ class Better:
 
     def _of_year(self, last: Event) -> list[Contest]:
         """Contests that began in the year before."""
-        return [one for one in last.contests if _a_year_after(one) > self._moment]
+        return [one for one in last.contests if _after(one, months=12) > self._moment]
 
     def _judged(self, last: Event, contest: Contest) -> tuple[Verdict, str]:
         """Take a look: the verdict, and why the challenger goes if it isn't promoted, or nothing.
@@ -196,8 +197,8 @@ def _told(error: Exception) -> str:
     return without_secrets(str(error)) or type(error).__name__
 
 
-def _a_year_after(contest: Contest) -> datetime:
-    return _moment(contest.since) + pd.DateOffset(years=1)
+def _after(contest: Contest, months: int) -> datetime:
+    return _moment(contest.since) + pd.DateOffset(months=months)
 
 
 def _moment(date: str) -> datetime:
