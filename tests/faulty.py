@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 
 
 class FailsOnce(LinearRegression):
@@ -110,6 +110,18 @@ class TakesASecond(LinearRegression):
 
     def fit(self, X, y, sample_weight=None):
         time.sleep(1)
+        return super().fit(X, y, sample_weight)
+
+
+class SlowWithMany(LogisticRegression):
+    """Takes a second to fit more than some number of rows."""
+
+    def __init__(self, rows: int = 0) -> None:
+        super().__init__()
+        self.rows = rows
+
+    def fit(self, X, y, sample_weight=None):
+        time.sleep(len(X) > self.rows)
         return super().fit(X, y, sample_weight)
 
 

@@ -43,8 +43,8 @@ class Workspace:
     pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
     sharing: Sharing = field(default_factory=Sharing)
     tally: Tally = field(default_factory=Tally)
-    # Called with the learner whose stage failed, in the thread of that stage.
-    on_failure: Callable[[str, Exception], None] = lambda whose, error: None
+    # Called with the learner and the kind of the stage that failed, in the thread of that stage.
+    on_failure: Callable[[str, str, Exception], None] = lambda whose, kind, error: None
     _starting: threading.Lock = field(default_factory=threading.Lock)
     _events: list["queue.SimpleQueue[Any]"] = field(default_factory=list)
     _ended: BaseException | None = None

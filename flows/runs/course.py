@@ -70,6 +70,7 @@ class _Course:
         self.failed: dict[str, Exception] = {}
         self._failing: set[str] = set()
         self._ending: Exception | None = None
+        self._ending_kind = NUISANCE  # of the stage whose failure ends all
         place.on_failure = self._note_failure
 
     def begin(self) -> None:
@@ -97,12 +98,12 @@ class _Course:
         """What became of the units of a kind of stage, shared ones once."""
         return Counts.of(self._plans[kind], self._place)
 
-    def _note_failure(self, name: str, error: Exception) -> None:
+    def _note_failure(self, name: str, kind: str, error: Exception) -> None:
         """End all stages where none of them can be of use any more."""
         self._failing.add(name)
         over = name == EVALUATION or self._failing >= set(self._study.learners)
         if over and self._ending is None:  # what else fails, fails as workers are closed
-            self._ending = error
+            self._ending, self._ending_kind = error, kind
             self._place.end_stages(error)
 
     def _start(self, name: str, kind: str, plan: Plan) -> None:
@@ -119,6 +120,8 @@ class _Course:
                 self._go_on(name)
         except Exception as error:
             if name == EVALUATION:
+                if self._ending_kind == TREATMENT:
+                    return  # no nuisance model failed: the phase ends, and the next tells of it
                 ending = self._ending or error
                 raise ending from ending.__cause__
             self.failed[name] = error

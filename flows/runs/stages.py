@@ -39,11 +39,12 @@ class Counts:
         """The counts of plans that were executed in a workspace."""
         keys = {unit.key for plan in plans for unit in plan.units}
         attempts = [key for key in place.attempts if key in keys]
-        # The others were found: before, or while waiting for their turn or for another try.
-        executed = len(keys & set(place.fitted))
+        executed = keys & set(place.fitted)
+        # Found before, or while waiting for their turn or for another try.
+        reused = sum(place.store.holds(key) for key in keys - executed)
         planned = sum(plan.planned for plan in plans)
         retried = len(attempts) - len(set(attempts))
-        return cls(planned, len(keys), executed, len(keys) - executed, retried)
+        return cls(planned, len(keys), len(executed), reused, retried)
 
 
 def stage_flow(
@@ -59,7 +60,7 @@ def stage_flow(
         try:
             _fit_units(kind, units, workspace)
         except Exception as error:
-            place.on_failure(whose, error)  # now, as Prefect waits for fits under way
+            place.on_failure(whose, kind, error)  # now, as Prefect waits for fits under way
             raise
 
     # Prefect finds the sub-flows of an earlier try of the parent by this name and by their order,

@@ -30,8 +30,9 @@ class RemoteStorage:
 
     A claim is a small file that its holder writes anew every few seconds. Where it stays the same
     for longer, by the clock of a process that waits, that process writes over it and has the
-    claim. Most file systems that aren't object stores can't decide between two processes that
-    create the same file: both may hold a claim then, and do the same work.
+    claim. Object stores decide between two processes that create the same file, and so do file
+    systems that can open a file for exclusive creation. Elsewhere both may hold a claim, and do
+    the same work.
     """
 
     def __init__(self, location: str, filesystem: Any, path: str) -> None:
@@ -68,11 +69,23 @@ class RemoteStorage:
 
     def _pipe_new(self, name: str, content: bytes) -> None:
         try:
-            self._fs.pipe_file(self._at(name), content, mode="create")
+            if self._objects or not self._opened_new(name, content):
+                self._fs.pipe_file(self._at(name), content, mode="create")
         except Exception:  # each file system says in its own way that the file exists
             if self._content_of(name) is None:
                 raise
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name) from None
+
+    def _opened_new(self, name: str, content: bytes) -> bool:
+        """Write a file opened for exclusive creation, where the file system has that mode."""
+        # Without it, `pipe_file` looks whether the file exists, and another may create it then.
+        try:
+            file = self._fs.open(self._at(name), "xb")
+        except (ValueError, NotImplementedError):
+            return False
+        with file:
+            file.write(content)
+        return True
 
     def _write_and_move(self, name: str, content: bytes) -> None:
         temporary = self._at(f"{name}.{uuid4().hex}{TEMPORARY}")

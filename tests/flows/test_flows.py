@@ -201,7 +201,29 @@ def test_a_lasting_fault_fails_the_run_at_once_and_keeps_what_was_fitted(
     assert failed["learners"] == {"DRLearner": {}}
     assert not list(tmp_path.glob("runs/2*"))
     settings["models"]["treatment"] = good
-    assert run(settings).stages["nuisance"]["executed"] == 0
+    kept = failed["stages"][-1]["executed"]
+    assert kept > 0
+    assert run(settings).stages["nuisance"]["reused"] >= kept
+
+
+def test_a_treatment_model_that_fails_while_nuisances_are_fitted_is_no_nuisance(
+    run, settings, tmp_path, faulty
+):
+    from flows.runs.records import list_runs
+
+    # Folds are fitted to 360 rows. All rows are fitted for evaluation alone, after the folds.
+    settings["models"] |= {
+        "propensity": {"estimator": "tests.faulty.SlowWithMany", "params": {"rows": 400}},
+        "treatment": {"estimator": "tests.faulty.NeverFits"},
+    }
+    settings["parallelism"] = {"runner": "thread", "workers": 2, "base_model_threads": 1}
+    with pytest.raises(Exception, match=r"treatment_model arm 1 .* failed: ValueError: this mod"):
+        run(settings)
+
+    (failed,) = list_runs(tmp_path / "runs")
+    assert [stage["name"] for stage in failed["stages"]] == ["load", "nuisance"]
+    assert failed["stages"][-1]["executed"] > 0
+    assert failed["stages"][-1]["reused"] == 0
 
 
 def test_stages_are_sub_flows_whose_cached_tasks_are_seen_as_such(run, settings, api):

@@ -365,26 +365,33 @@ def test_whatever_a_claim_holds_can_be_read(line):
     assert Holder.read(line, 15.0).name
 
 
-def test_claims_hold_on_file_systems_that_are_no_object_stores(tmp_path, quick):
-    places = [
-        RemoteStorage(f"local://{tmp_path}", fsspec.filesystem("file"), str(tmp_path))
-        for _ in range(2)
-    ]
+def test_claims_hold_on_file_systems_that_are_no_object_stores(tmp_path, quick, monkeypatch):
+    files = fsspec.filesystem("file")
+    looked = threading.Barrier(2)
+    exists, look = type(files).exists, RemoteStorage._content_of
+
+    def together(seen):
+        with contextlib.suppress(threading.BrokenBarrierError):
+            looked.wait(timeout=0.5)  # both see no claim, then both create one
+        return seen
+
+    monkeypatch.setattr(type(files), "exists", lambda *args: together(exists(*args)))
+    monkeypatch.setattr(RemoteStorage, "_content_of", lambda *args: together(look(*args)))
     order = []
 
-    def work(name):
-        with places[name].claim(KEYS[0]):
-            order.append(("begin", name))
+    def work():
+        with RemoteStorage(f"local://{tmp_path}", files, str(tmp_path)).claim(KEYS[0]):
+            order.append("begin")
             time.sleep(0.3)
-            order.append(("end", name))
+            order.append("end")
 
-    threads = [threading.Thread(target=work, args=(name,)) for name in range(2)]
+    threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
-    assert [what for what, _ in order] == ["begin", "end", "begin", "end"]
+    assert order == ["begin", "end", "begin", "end"]
 
 
 @pytest.mark.parametrize("command", ["list", "verify", "prune"])
