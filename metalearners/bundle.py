@@ -282,8 +282,8 @@ def _warn_of_versions(made_with: Mapping[str, str], folder: Path) -> None:
         )
 
 
-def sign(folder: str | Path, signing_key: bytes) -> None:
-    """Sign a bundle that was saved without the key, or with another; nothing is unpickled.
+def sign(folder: str | Path, signing_key: bytes) -> str:
+    """Sign a bundle, whoever signed it before, and return its digest; nothing is unpickled.
 
     Raises
     ------
@@ -296,6 +296,7 @@ def sign(folder: str | Path, signing_key: bytes) -> None:
     for file in manifest["files"]:
         _verified(folder / Path(file).name, file, manifest)
     _write_manifest(folder, manifest, signing_key)
+    return _digest(manifest)
 
 
 def _write_manifest(folder: Path, manifest: Mapping[str, Any], signing_key: bytes) -> None:
@@ -341,8 +342,8 @@ def _manifest(path: Path, signing_key: bytes = b"") -> dict[str, Any]:
         raise BundleError(
             f"Expected the model in {path.parent} to be signed with this key; found "
             f"{'another signature' if signature else 'no signature'}. A model is code: unless you "
-            "know who made it, run again; if you do, sign it (`uplift runs sign`, or "
-            "metalearners.bundle.sign)."
+            "know who made it, run again; if you do, sign it (`uplift runs sign`, `uplift models "
+            "sign`, or metalearners.bundle.sign)."
         )
     return cast(dict[str, Any], manifest)
 

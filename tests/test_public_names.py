@@ -419,6 +419,7 @@ COMMANDS = {
     "uplift models promote": "model --storage --output --why",
     "uplift models rollback": "name --storage --why",
     "uplift models show": "model --storage --json",
+    "uplift models sign": "model --storage",
     "uplift run": "config --set --output --json --refresh --quiet",
     "uplift runs": "",
     "uplift runs list": "--output",

@@ -12,7 +12,7 @@ from flows.messages.output import show
 
 models_app = typer.Typer(
     no_args_is_help=True,
-    help="List and show registered models, and change which one is champion.",
+    help="List, show and sign registered models, and change which one is champion.",
 )
 
 Storage = Annotated[str, typer.Option("--storage", help="Folder or fsspec URL of the registry.")]
@@ -84,3 +84,17 @@ def models_rollback(
         from flows.launch.models import roll_back
 
         show(roll_back(name, why, storage))
+
+
+@models_app.command("sign")
+def models_sign(
+    model: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run, or a part of its name, or NAME@champion.")
+    ],
+    storage: Storage = DEFAULT_REGISTRY,
+) -> None:
+    """Sign a registered model with UPLIFT_CACHE_KEY. Models are code: know who made it."""
+    with exit_status():
+        from flows.launch.models import sign
+
+        show(sign(model, storage))

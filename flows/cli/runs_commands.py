@@ -35,5 +35,5 @@ def runs_sign(name: RunName, output: RunsFolder = Path(DEFAULT_OUTPUT)) -> None:
         from flows.scoring import sign_model
 
         folder = find_run(name, output) / "model"
-        sign_model(folder)
-        print(f"{folder} is signed: `uplift score` with this key takes it.")
+        digest = sign_model(folder)
+        print(f"{folder} is signed: its digest is {digest}. `uplift score` with this key takes it.")

@@ -74,6 +74,19 @@ def roll_back(name: str, why: str, location: str) -> str:
     return f"{event.model} is the champion of {name} again."
 
 
+def sign(reference: str, location: str) -> str:
+    """Sign a model of the registry with this process's secret; a sentence with its digest.
+
+    Raises InputError as `Models.sign`, and if there is no such model.
+    """
+    models, run = open_registry(location, "--storage").find(reference)
+    digest = models.sign(run)
+    return (
+        f"{run} of {models.name} is signed: its digest is {digest}, as it was registered. `uplift "
+        "score` with this key takes it."
+    )
+
+
 def _registered(registry: Registry, reference: str, output: Path) -> tuple[Models, str]:
     """A model of the registry; that of a finished run which isn't there is registered first."""
     try:

@@ -24,7 +24,7 @@ from flows.registry.records import (
     following,
     read_record,
 )
-from metalearners.bundle import Bundle, BundleError
+from metalearners.bundle import Bundle, BundleError, sign
 from metalearners.cache.folder_storage import FolderStorage
 from metalearners.cache.regular_files import MOST_BYTES, read_regular
 from metalearners.cache.storage import Storage
@@ -178,6 +178,17 @@ class Models:
             _check_same(path, entry)
             yield path.parent
 
+    def sign(self, run: str) -> str:
+        """Sign a model that was registered without the secret, or with another; its digest.
+
+        Raises InputError if there is no secret, or the model isn't the one that was registered.
+        """
+        with self.folder(run) as folder:
+            digest = sign_model(folder)
+            signed = read_regular(folder / MANIFEST, MOST_BYTES)
+        self._storage.write(f"{self._place(run)}/{MANIFEST}", signed)
+        return digest
+
     def _check(self, run: str) -> None:
         with self.folder(run) as folder:
             check_bundle(folder)
@@ -212,6 +223,19 @@ def check_bundle(folder: Path) -> None:
     """Raise an InputError unless the folder holds a model that can be loaded here."""
     try:
         Bundle.load(folder, signing_key())
+    except BundleError as error:
+        raise InputError(str(error)) from None
+
+
+def sign_model(model: Path) -> str:
+    """Sign a model with the environment's secret; the digest of what is signed.
+
+    Raises InputError if there is no secret, or the model is missing or damaged.
+    """
+    if not signing_key():
+        raise InputError(f"Expected a secret in {KEY_VARIABLE}; found none. Set it, and sign then.")
+    try:
+        return sign(model, signing_key())
     except BundleError as error:
         raise InputError(str(error)) from None
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from flows.config.data import DataConfig
 from flows.config.reading import parse
 from flows.errors import InputError
-from flows.fitting.cache import KEY_VARIABLE, signing_key
+from flows.fitting.cache import signing_key
 from flows.inputs.batches.columns import LABEL
 from flows.inputs.batches.source import RowBatch
 from flows.inputs.columns import known_propensity, read_strata
@@ -19,21 +19,11 @@ from flows.inputs.formats.text_files import Asked, Habits
 from flows.inputs.places import is_limited
 from flows.scoring.seen import Seen, unseen_strata
 from metalearners._typing import Floats
-from metalearners.bundle import Bundle, BundleError, sign
+from metalearners.bundle import Bundle
 from metalearners.cache.ownership import UntrustedWarning
 from metalearners.data.schema import DATE, Feature, Schema
 from metalearners.evaluation.design import ArmShares
 from metalearners.metalearner import PROPENSITY_MODEL
-
-
-def sign_model(model: Path) -> None:
-    """Sign a model with the environment's secret; an InputError if one is missing or damaged."""
-    if not signing_key():
-        raise InputError(f"Expected a secret in {KEY_VARIABLE}; found none. Set it, and sign then.")
-    try:
-        sign(model, signing_key())
-    except BundleError as error:
-        raise InputError(str(error)) from None
 
 
 @dataclass(frozen=True, eq=False)

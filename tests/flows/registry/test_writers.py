@@ -209,7 +209,9 @@ def test_aliases_are_those_of_a_stack_whatever_happens(bundle, models):
     assert len(known) > 10
 
 
-def test_a_model_that_cannot_be_loaded_never_becomes_champion(bundle, models, tmp_path):
+def test_a_model_that_cannot_be_loaded_never_becomes_champion(
+    bundle, models, tmp_path, monkeypatch
+):
     for run in ("one", "two", "three"):
         models.register(run, DATE, bundle, FOUND)
     models.promote("two", "by hand")
@@ -222,6 +224,12 @@ def test_a_model_that_cannot_be_loaded_never_becomes_champion(bundle, models, tm
         models.roll_back("by hand")
     with pytest.raises(InputError, match="as it was registered under shop; found another"):
         models.promote("three", "by hand")
+    monkeypatch.setenv("UPLIFT_CACHE_KEY", "secret")
+    with pytest.raises(InputError, match="damaged"):
+        models.sign("one")
+    with pytest.raises(InputError, match="as it was registered under shop; found another"):
+        models.sign("three")
+    monkeypatch.delenv("UPLIFT_CACHE_KEY")
     with pytest.raises(InputError, match="found none under shop"):
         models.promote("four", "by hand")
     assert aliases(models) == ("two", "three", ["one"])
@@ -232,7 +240,6 @@ def test_a_model_that_cannot_be_loaded_never_becomes_champion(bundle, models, tm
 
 
 def test_models_at_a_url_need_the_secret(bundle, tmp_path, monkeypatch):
-
     url = f"memory://{tmp_path.name}/registry"
     with pytest.raises(InputError, match=r"registry.storage.*UPLIFT_CACHE_KEY"):
         check_registry(RegistryConfig(storage=url))
@@ -241,3 +248,5 @@ def test_models_at_a_url_need_the_secret(bundle, tmp_path, monkeypatch):
     models.register("unsigned", DATE, bundle, FOUND)
     with pytest.raises(InputError, match="signed with this key; found no signature"):
         models.promote("unsigned", "by hand")
+    assert models.sign("unsigned") == models.entry("unsigned").digest
+    assert models.promote("unsigned", "by hand") is None  # it is champion, and can be loaded

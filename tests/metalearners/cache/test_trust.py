@@ -535,7 +535,7 @@ def test_a_key_that_isn_t_bytes_is_refused(bundle, tmp_path, key):
 
 def test_a_run_signs_its_model_and_an_older_one_can_be_signed(run, settings, monkeypatch):
     with umask(0):
-        plain = run(settings).folder
+        plain = run({**settings, "name": "shop"}).folder
     score = ["score", "--model", str(plain), "--input", "data.parquet", "--output", "s.parquet"]
     assert mode_of(plain) == 0o777
     assert mode_of(plain / "model") == 0o755
@@ -545,7 +545,15 @@ def test_a_run_signs_its_model_and_an_older_one_can_be_signed(run, settings, mon
     refused = CliRunner().invoke(app, score)
     assert refused.exit_code == 2
     assert "uplift runs sign" in refused.stderr
-    assert CliRunner().invoke(app, ["runs", "sign", str(plain)]).exit_code == 0
+    signed = CliRunner().invoke(app, ["runs", "sign", str(plain)])
+    assert signed.exit_code == 0
+    assert CliRunner().invoke(app, score).exit_code == 0
+
+    score[2] = "champion"  # the registry's copy was signed by nobody
+    assert "uplift models sign" in CliRunner().invoke(app, score).stderr
+    for_name = CliRunner().invoke(app, ["models", "sign", "champion"])
+    digest = json.loads((plain / "model" / "manifest.json").read_text())["digest"]
+    assert all(f"its digest is {digest}" in told.stdout for told in (signed, for_name))
     assert CliRunner().invoke(app, score).exit_code == 0
 
     score[2] = str(run(settings).folder)
