@@ -60,7 +60,7 @@ def uplift_score(
     input : str
         The rows: a file, a folder, a glob, a URL, or ``ADDRESS#TABLE`` of PostgreSQL or SQLite.
     output : str
-        A file in one of four formats, or ``ADDRESS#TABLE``.
+        A file in one of four formats, or ``ADDRESS#TABLE``. Only earlier scores are replaced.
     model : str
         ``NAME@champion``, ``NAME@challenger``, the alias alone where one name has models, or a run.
     sql : str

@@ -425,7 +425,9 @@ COMMANDS = {
     "uplift runs list": "--output",
     "uplift runs show": "name --output",
     "uplift runs sign": "name --output",
-    "uplift score": "--model --input --output --sql --date --timezone --strict --registry --quiet",
+    "uplift score": (
+        "--model --input --output --sql --date --timezone --strict --overwrite --registry --quiet"
+    ),
     "uplift serve": "--port",
     "uplift tune": "config --set --budget --output --json --quiet",
 }

@@ -233,6 +233,10 @@ def score(
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse levels and strata that the model hasn't seen.")
     ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace a file without scores, but never a table."),
+    ] = False,
     registry: Annotated[
         str, typer.Option(help="Folder or fsspec URL of NAME@champion.")
     ] = DEFAULT_REGISTRY,

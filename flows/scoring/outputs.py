@@ -1,7 +1,10 @@
 """Files of scores: what a batch of rows is as bytes, and how batches become one file."""
 
+import csv
+import io
 import json
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import pandas as pd
@@ -9,6 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet
 
 _ROWS = 1 << 16  # of a batch of Feather, as pandas writes it
+_MOST_HEAD = 1 << 22  # characters of a text that may be its first row
+_OF_SCORES = ("cate.", "percentile.", "outcome.")  # beginnings of columns behind the identity
 
 
 class Output(ABC):
@@ -35,6 +40,11 @@ class Output(ABC):
     def finish(self) -> None:  # noqa: B027 - most have nothing there
         """Write what stands behind all batches."""
 
+    @staticmethod
+    @abstractmethod
+    def names(path: Path) -> list[str]:
+        """Names of the columns of a finished file; any error where it has another format."""
+
 
 class Csv(Output):
     """Delimited text."""
@@ -43,6 +53,11 @@ class Csv(Output):
     def encode(frame: pd.DataFrame, id_type: pa.DataType, is_first: bool) -> bytes:
         """Lines, after one with the names of columns if they are the first."""
         return frame.to_csv(index=False, header=is_first).encode()
+
+    @staticmethod
+    def names(path: Path) -> list[str]:
+        """Those of its first row."""
+        return next(csv.reader(io.StringIO(_head(path), newline="")))
 
 
 class JsonLines(Output):
@@ -54,6 +69,16 @@ class JsonLines(Output):
         rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
         lines = (json.dumps(row, default=_as_text, separators=(",", ":")) for row in rows)
         return "".join(f"{line}\n" for line in lines).encode()
+
+    @staticmethod
+    def names(path: Path) -> list[str]:
+        """Those of its first row."""
+        return list(json.loads(_head(path).partition("\n")[0]).keys())
+
+
+def _head(path: Path) -> str:
+    with path.open(encoding="utf-8", newline="") as file:
+        return file.read(_MOST_HEAD)
 
 
 def _as_text(value: Any) -> str:
@@ -110,6 +135,11 @@ class Parquet(_Arrow):
     def _write(self, rows: pa.Table) -> None:
         self._writer.write_table(rows, row_group_size=len(rows))
 
+    @staticmethod
+    def names(path: Path) -> list[str]:
+        """As its footer has them."""
+        return list(pa.parquet.read_schema(path).names)
+
 
 class Feather(_Arrow):
     """Feather, Arrow's file format."""
@@ -121,6 +151,12 @@ class Feather(_Arrow):
     def _write(self, rows: pa.Table) -> None:
         self._writer.write_table(rows, max_chunksize=_ROWS)
 
+    @staticmethod
+    def names(path: Path) -> list[str]:
+        """As its footer has them."""
+        with pa.OSFile(str(path)) as file:
+            return list(pa.ipc.open_file(file).schema.names)
+
 
 OUTPUTS: dict[str, type[Output]] = {
     ".parquet": Parquet,
@@ -129,3 +165,12 @@ OUTPUTS: dict[str, type[Output]] = {
     ".jsonl": JsonLines,
 }
 """By the end of the file's name."""
+
+
+def holds_scores(path: Path) -> bool:
+    """Whether a file has the columns of scores and no others, in the format that its name says."""
+    try:
+        _, first, *others = OUTPUTS[path.suffix.lower()].names(path)
+    except Exception:  # each format has errors of its own
+        return False
+    return first.startswith("cate.") and all(name.startswith(_OF_SCORES) for name in others)

@@ -54,6 +54,7 @@ class ScoreConfig(Section):
     input: Annotated[Address, AfterValidator(check_source)] = Field(min_length=1)
     output: Annotated[Address, AfterValidator(_check_output)] = Field(min_length=1)
     strict: Flag = False
+    overwrite: Flag = False
     date: LogicalDate = None
     timezone: Annotated[str, AfterValidator(check_zone)] = "UTC"
     registry: Place = DEFAULT_REGISTRY
@@ -89,7 +90,7 @@ class ScoreConfig(Section):
         """Where the scores of a date go."""
         place = _at(self.output, window)
         if not is_database(place):
-            return FileTarget(Path(place))
+            return FileTarget(Path(place), self.overwrite)
         query = "" if self.sql is None else f", {self.sql}"
         return TableTarget(table_at(place), f"scores of {self.input}{query}")
 
@@ -99,7 +100,7 @@ def request_of(arguments: Mapping[str, Any]) -> ScoreConfig:
 
     Raises InputError with a line for each mistake.
     """
-    asked = {name: arguments[name] for name in ScoreConfig.model_fields}
+    asked = {name: arguments[name] for name in ScoreConfig.model_fields if name in arguments}
     return parse(ScoreConfig, asked, "score: ")
 
 

@@ -13,7 +13,7 @@ from flows.config.files import check_file
 from flows.dates.queries import DatabaseTable
 from flows.errors import InputError
 from flows.inputs.places import check_allowed, find_files
-from flows.scoring.outputs import OUTPUTS, Feather, Output
+from flows.scoring.outputs import OUTPUTS, Feather, Output, holds_scores
 from flows.scoring.tables import check_columns, check_table, write_table
 from flows.server.environment import STATE_FOLDER, state_folder
 
@@ -49,9 +49,18 @@ class Target(ABC):
 
 @dataclass(frozen=True)
 class FileTarget(Target):
-    """A file, whose name says its format."""
+    """A file, whose name says its format.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    overwrite : bool
+        Whether it may take the place of a file that has something else than scores.
+    """
 
     path: Path
+    overwrite: bool = False
 
     def __str__(self) -> str:
         return str(self.path)
@@ -67,6 +76,7 @@ class FileTarget(Target):
                 f"{self.path}."
             )
         _check_apart(self.path, source)
+        self._check_replaced()
 
     @property
     def kind(self) -> type[Output]:
@@ -79,8 +89,18 @@ class FileTarget(Target):
         return self.path
 
     def publish(self, unfinished: Path) -> None:
-        """Give the file its name, in place of an earlier one."""
+        """Give the file its name, in place of earlier scores."""
+        self._check_replaced()  # another process may have written it meanwhile
         os.replace(unfinished, self.path)
+
+    def _check_replaced(self) -> None:
+        """Refuse to replace what no scoring wrote, unless that is wanted."""
+        is_lost = self.path.exists() and self.path.stat().st_size > 0
+        if is_lost and not self.overwrite and not holds_scores(self.path):
+            raise InputError(
+                f"--output: expected a new file, or one with earlier scores; found {self.path} "
+                "with something else. Name another, or delete it. The command also has --overwrite."
+            )
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,52 @@ def test_batches_write_what_one_batch_writes(model, monkeypatch, ending):
     assert not list(Path().glob(".*"))
 
 
+def written(frame, ending):
+    """A file of others."""
+    path = Path(f"mine.{ending}")
+    writers = {"parquet": frame.to_parquet, "feather": frame.to_feather, "csv": frame.to_csv}
+    as_lines = partial(frame.to_json, orient="records", lines=True)
+    writers.get(ending, as_lines)(path, **({"index": False} if ending == "csv" else {}))
+    return path
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet", "feather"])
+def test_only_scores_are_replaced(model, scored, ending):
+    new_rows().to_csv("new.csv", index=False)
+    for _ in range(2):
+        assert score_file(model, "new.csv", Path(f"scores.{ending}")) == N
+    more = score_rows(model, "new.csv").assign(y=1.0)
+    others = {
+        "rows": new_rows(),
+        "more than scores": more,
+        "outcomes alone": pd.DataFrame({"id": ["a"], "outcome.b": [1.0]}),
+        "no learner": pd.DataFrame({"id": ["a"], "cate": [1.0]}),
+    }
+    scored.clear()
+    for name, frame in others.items():
+        path = written(frame, ending)
+        content = path.read_bytes()
+        with pytest.raises(InputError, match=rf"--output: .*found mine\.{ending} with something"):
+            score_file(model, "new.csv", path)
+        assert (name, path.read_bytes(), scored) == (name, content, [])
+    Path(f"mine.{ending}").write_bytes(b"\x80\n")
+    with pytest.raises(InputError, match="with something else"):
+        score_file(model, "new.csv", Path(f"mine.{ending}"))
+    Path(f"mine.{ending}").write_bytes(b"")  # of which nothing is lost
+    assert score_file(model, "new.csv", Path(f"mine.{ending}")) == N
+
+
+def test_a_file_that_appears_while_rows_are_scored_stays(model, monkeypatch):
+    new_rows().to_csv("new.csv", index=False)
+    add = files._add
+    monkeypatch.setattr(
+        files, "_add", lambda *batch: Path("scores.csv").write_text("mine\n") and add(*batch)
+    )
+    with pytest.raises(InputError, match=r"found scores\.csv with something else"):
+        score_file(model, "new.csv", Path("scores.csv"))
+    assert Path("scores.csv").read_text() == "mine\n"
+
+
 def test_a_deployment_takes_no_model_that_others_may_have_made(model, monkeypatch, tmp_path):
     copied = shutil.copytree(model, tmp_path / "model")
     copied.chmod(0o770)

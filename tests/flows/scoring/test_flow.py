@@ -40,6 +40,7 @@ def stored(model, api, monkeypatch):
     monkeypatch.setattr(files, "_MOST_ROWS", 25)
     (model.parent / "summary.json").write_text("{}")
     rows().drop(columns=["y", "w"]).to_csv("new.csv", index=False)
+    Path("mine.csv").write_text("name,cate\n")
     return str(model.parent)
 
 
@@ -110,6 +111,7 @@ WRONG = {
     "a query of files": {"sql": "SELECT 1"},
     "an unknown day": {"input": "sqlite:///shop.db", "sql": "SELECT :day"},
     "no partition": {"output": "{date:%d}.csv"},
+    "a file of others": {"output": "mine.csv"},
     "no such model": {"model": "none"},
     "no registry": {"model": "champion"},
 }
@@ -128,6 +130,17 @@ def test_wrong_parameters_are_refused_in_the_command_s_words(stored, wrong):
     assert (told.exit_code, told.stderr.strip()) == (2, f"uplift: {refused.value}")
     assert "pw@" not in told.stderr
     assert not list(Path().glob("*scores*"))
+
+
+def test_the_command_replaces_a_file_of_others_if_it_is_told_so(stored):
+    asked = ["score", "--input", "new.csv", "--output", "mine.csv", "--model", stored]
+    told = uplift(*asked)
+    assert (told.exit_code, "has --overwrite" in told.stderr) == (2, True)
+    assert Path("mine.csv").read_text() == "name,cate\n"
+    for command in ([*asked, "--overwrite"], asked):  # it has scores then
+        assert uplift(*command).exit_code == 0
+        assert len(pd.read_csv("mine.csv")) == N
+    assert uplift(*asked[:4], "new.csv", *asked[5:], "--overwrite").exit_code == 2  # its own rows
 
 
 OUTSIDE = [
