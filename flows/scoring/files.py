@@ -3,8 +3,10 @@
 import contextlib
 import os
 import warnings
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -34,6 +36,7 @@ _BATCH_BYTES = 32 << 20  # of a batch's values: memory holds several copies of s
 _BYTES_OF = {"number": 8}  # of a value; others are objects of Python
 _BYTES_OF_OBJECT = 64
 _MOST_ROWS = 1 << 18
+_AT_ONCE = 2  # batches: while the threads of one end, the other's keep all cores busy
 
 
 # Has a batch scored, by its number; of one that was kept before there is nothing to score.
@@ -257,28 +260,31 @@ class Scoring:
 def _write(scoring: Scoring, target: Target, parts: Parts, each: Each) -> Seen:
     """Write all rows to the unfinished file, from the parts that are there, and those missing.
 
-    While one batch is scored, the next is read and prepared, and the one before is written.
+    While some batches are scored, the next is read and prepared, and the one before is written.
     """
     seen = Seen()
+    writing: deque[Future[Seen]] = deque()
     parts.unfinished.unlink(missing_ok=True)  # that of a process that was killed
     with (
         open(parts.unfinished, "xb") as file,
-        ThreadPoolExecutor(1) as pool,
+        ThreadPoolExecutor(_AT_ONCE) as scorers,
+        ThreadPoolExecutor(1) as writer,
         _ahead(scoring.batches(parts)) as batches,
     ):
         output = target.kind(file)
-        writing: Future[Seen] | None = None
         is_checked = False
         for number, rows in batches:
             if rows is not None and not is_checked:
                 target.check_columns(partial(scoring.columns, rows))
                 is_checked = True
-            estimates = each(number, None if rows is None else partial(scoring.score, rows))
-            if writing is not None:
-                seen.add(writing.result(), scoring.source)
-            writing = pool.submit(_add, output, parts, number, rows, estimates)
-        if writing is not None:
-            seen.add(writing.result(), scoring.source)
+            score = None if rows is None else partial(scoring.score, rows)
+            # Prefect knows the run of a task by the context.
+            estimates = scorers.submit(copy_context().run, each, number, score)
+            writing.append(writer.submit(_add, output, parts, number, rows, estimates))
+            if len(writing) > _AT_ONCE:
+                seen.add(writing.popleft().result(), scoring.source)
+        for last in writing:
+            seen.add(last.result(), scoring.source)
         output.finish()
         file.flush()
         os.fsync(file.fileno())
@@ -290,9 +296,10 @@ def _add(
     parts: Parts,
     number: int,
     rows: Prepared | None,
-    estimates: pd.DataFrame | None,
+    scored: Future[pd.DataFrame | None],
 ) -> Seen:
     """Add a batch to the output: its part is made of estimates, or found where there are none."""
+    estimates = scored.result()
     if rows is None or estimates is None:
         part = parts.find(number)
     else:

@@ -128,9 +128,8 @@ class Parquet(_Arrow):
     """Parquet, with a group of rows for each batch."""
 
     def _open(self, schema: pa.Schema) -> Any:
-        # Estimates are all different, so that a dictionary of them would only take time.
-        repeated = [f.name for f in schema if not pa.types.is_floating(f.type)]
-        return pa.parquet.ParquetWriter(self.file, schema, use_dictionary=repeated)
+        # Identities and estimates are all different: a dictionary of them would only take time.
+        return pa.parquet.ParquetWriter(self.file, schema, use_dictionary=False)
 
     def _write(self, rows: pa.Table) -> None:
         self._writer.write_table(rows, row_group_size=len(rows))
