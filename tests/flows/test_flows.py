@@ -2,6 +2,7 @@
 
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import numpy as np
@@ -11,7 +12,10 @@ import yaml
 from lightgbm import LGBMClassifier, LGBMRegressor
 
 import metalearners
+from flows.fitting.cache import prune
 from flows.messages.outcome import outcome_lines
+from metalearners.cache.fit_cache import FitCache
+from metalearners.cache.places import open_storage
 from metalearners.registry import REGISTRY
 
 FIVE = ["SLearner", "TLearner", "XLearner", "RLearner", "DRLearner"]
@@ -150,6 +154,29 @@ def test_damaged_fits_are_found_and_fitted_again(run, settings, tmp_path, damage
     assert second.fits["executed"] == len(files[::3])
     pd.testing.assert_frame_equal(first.estimates, second.estimates, check_exact=True)
     assert run(settings).fits["executed"] == 0
+
+
+def test_runs_are_right_while_all_fits_are_pruned_again_and_again(run, settings, tmp_path):
+    first = run(settings)
+    over, deleted = threading.Event(), []
+
+    def keep_pruning():
+        while not over.is_set():
+            cache = FitCache(open_storage(str(tmp_path / ".uplift" / "cache")))
+            deleted.append(prune(cache, everything=True).fits)
+
+    with ThreadPoolExecutor(1) as threads:
+        pruning = threads.submit(keep_pruning)
+        try:
+            others = [run(settings) for _ in range(2)]
+        finally:
+            over.set()
+        pruning.result()
+
+    assert sum(deleted) > first.fits["unique"]  # some were deleted while runs had need of them
+    for other in others:
+        assert other.fits["executed"] > 0
+        pd.testing.assert_frame_equal(first.estimates, other.estimates, check_exact=True)
 
 
 def test_every_file_of_the_store_may_be_overwritten(run, settings, tmp_path):
