@@ -291,6 +291,7 @@ def test_a_run_that_the_schedule_made_moves_the_link_of_its_name_alone(served):
 RUN, MINE, TUNE = "uplift-run/uplift-run", "uplift-run/mine", "uplift-tune/uplift-tune"
 BACKFILL, PRUNE = "uplift-backfill/uplift-backfill", "cache-prune/cache-prune"
 SCORE = "uplift-score/uplift-score"
+SCORE = "uplift-score/uplift-score"
 OUTSIDE = "which this deployment is limited to"
 # What deployments are asked for, and what the page of the run says. More of it, in one process, is
 # in tests/flows/test_deployments.py.
@@ -379,10 +380,30 @@ def page():
         browser.close()
 
 
+def open_form(served, page, deployment, name):
+    page.goto(f"{served.address}/v2/deployments/deployment/{deployment['id']}/run")
+    page.get_by_label("Run Name").fill(name)
+
+
+def submit(served, page, name):
+    """Start the run of the open form, and wait until it has ended."""
+    page.get_by_role("button", name="Submit").click()
+    query = {"flow_runs": {"name": {"any_": [name]}}}
+    wait_for(lambda: served.post("flow_runs/filter", query).json(), 30)
+    (found,) = served.post("flow_runs/filter", query).json()
+    return served.wait(found["id"])
+
+
+def open_page(served, page, run):
+    """The page of a run that has ended well."""
+    assert run["state_type"] == "COMPLETED", run["state"]
+    page.goto(f"{served.address}/v2/runs/flow-run/{run['id']}")
+    page.get_by_text("Completed").first.wait_for()
+
+
 def start_from_the_form(served, page, name):
     """Fill the form of `uplift-run` as a person does, and start the run."""
-    page.goto(f"{served.address}/v2/deployments/deployment/{served.deployment()['id']}/run")
-    page.get_by_label("Run Name").fill(name)
+    open_form(served, page, served.deployment(), name)
     for title in ("Outcome model", "Propensity model", "Treatment model"):
         page.get_by_text(title).first.wait_for()
     assert page.get_by_text("Property is type").count() == 0
@@ -394,17 +415,13 @@ def start_from_the_form(served, page, name):
     part = page.locator("div.group").filter(has=page.get_by_text("clip (Optional)")).last
     part.get_by_role("tab", name="number").click()
     part.locator("input").fill("0.01")
-    page.get_by_role("button", name="Submit").click()
-    query = {"flow_runs": {"name": {"any_": [name]}}}
-    wait_for(lambda: served.post("flow_runs/filter", query).json(), 30)
-    (found,) = served.post("flow_runs/filter", query).json()
-    return served.wait(found["id"])
+    return submit(served, page, name)
 
 
-def test_a_person_changes_the_form_and_starts_two_runs(served, page):
+def test_a_person_starts_two_runs_and_scores_new_rows_from_the_forms(served, page):
     run = start_from_the_form(served, page, "from-the-form")
 
-    assert run["state_type"] == "COMPLETED", run["state"]
+    open_page(served, page, run)
     changes = ["folds.n_folds=3", "clip=0.01", "learners=[DRLearner, TLearner]"]
     changes.append("data.source=data/again.parquet")
     asked = load_config(REPOSITORY / "deployments/configs/rand_hie.yaml", changes)
@@ -412,8 +429,6 @@ def test_a_person_changes_the_form_and_starts_two_runs(served, page):
     assert sent.pop("refresh") is False
     assert parse_config(sent) == asked
     assert "n_folds: 3" in (served.ran(run).folder / "config.yaml").read_text()
-    page.goto(f"{served.address}/v2/runs/flow-run/{run['id']}")
-    page.get_by_text("Completed").first.wait_for()
     page.get_by_role("tab", name="Subflow Runs").click()
     page.get_by_text("DRLearner nuisance").first.wait_for()
     page.get_by_role("tab", name="Artifacts").click()
@@ -430,6 +445,23 @@ def test_a_person_changes_the_form_and_starts_two_runs(served, page):
     planned = served.ran(again).fits["planned"]
     wait_for(lambda: len(served.tasks(again)) == planned, 20)  # they arrive in batches
     assert {task["state_name"] for task in served.tasks(again)} == {"Cached"}
+
+    source = pd.read_parquet(served.folder / "data" / "again.parquet")
+    source.drop(columns=["mdvis", "plan"]).to_parquet(served.folder / "data" / "new.parquet")
+    open_form(served, page, served.deployment(SCORE), "score-from-the-form")
+    assert page.get_by_label("model (Optional)", exact=True).input_value() == "rand_hie@champion"
+    page.get_by_label("input", exact=True).fill("data/new.parquet")
+    page.get_by_label("output", exact=True).fill("scores/new.parquet")
+    open_page(served, page, submit(served, page, "score-from-the-form"))
+    page.get_by_role("tab", name="Artifacts").click()
+    page.get_by_text("Scores in scores/new.parquet").click()
+    for value in ("20,190", "data/new.parquet", "scores/new.parquet"):
+        page.get_by_role("cell", name=value, exact=True).wait_for()
+    champion = page.get_by_role("row", name="model").get_by_role("cell").last.inner_text()
+    estimates = Ran(served.folder / "runs" / champion).estimates
+    scores = pd.read_parquet(served.folder / "scores" / "new.parquet")
+    held_out, column = estimates["held_out"], "cate.DRLearner.95"
+    assert scores[column][held_out].equals(estimates[column][held_out])
 
 
 def test_the_page_of_a_failed_run_shows_what_to_do(served, page):
