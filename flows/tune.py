@@ -21,6 +21,7 @@ from flows.config.sections import (
     Config,
     EvaluationConfig,
     FoldsConfig,
+    JobName,
     Learners,
     LogicalDate,
     ModelsConfig,
@@ -56,7 +57,7 @@ def uplift_tune(
     evaluation: EvaluationConfig = EvaluationConfig(),
     output: Annotated[str, described("Folder of all runs")] = "runs",
     budget_seconds: Annotated[float, described("Seconds that measuring may take")] = 120.0,
-    name: Annotated[str, described("Name of the job that repeats")] = DEFAULT_NAME,
+    name: JobName = DEFAULT_NAME,
     share_bins: ShareBins = True,
     date: LogicalDate = "",  # as Prefect's API takes no null for a text
     schedule: SkipJsonSchema[ScheduleConfig | None] = None,

@@ -15,6 +15,7 @@ from flows.config.sections import (
     Config,
     EvaluationConfig,
     FoldsConfig,
+    JobName,
     Learners,
     LogicalDate,
     ModelsConfig,
@@ -48,7 +49,7 @@ def uplift_run(
     evaluation: EvaluationConfig = EvaluationConfig(),
     output: Annotated[str, described("Folder of all runs")] = "runs",
     refresh: Annotated[bool, described("Fit again what the cache has")] = False,
-    name: Annotated[str, described("Name of the job that repeats")] = DEFAULT_NAME,
+    name: JobName = DEFAULT_NAME,
     share_bins: ShareBins = True,
     date: LogicalDate = "",  # as Prefect's API takes no null for a text
     schedule: SkipJsonSchema[ScheduleConfig | None] = None,

@@ -29,7 +29,9 @@ class ReadConfig(Section):
     )
     missing: list[str] = Field([], description="Fields that are missing values, as empty ones are")
     types: dict[str, Literal["text", "number"]] = Field(
-        {}, description="text or number, by column whose type isn't to be sniffed"
+        {},
+        description="text or number, by column whose type isn't to be sniffed, such as "
+        '{"zip": "text"}',
     )
     dates: list[str] = Field(
         [], description="Columns of dates or times, also as 31.12.2024 or 12/31/2024"
@@ -99,7 +101,9 @@ class DataConfig(Section):
         "observational: they are estimated, and auto says whether the data look randomised",
     )
     propensity: KnownPropensity = Field(
-        None, description="Known probabilities: of the treated arm, by arm, or columns by arm"
+        None,
+        description="Known probabilities: of the treated arm; or by arm, as numbers or columns, "
+        'such as {"mail": 0.5}',
     )
     drawn: str | None = Field(
         None,

@@ -90,8 +90,12 @@ def _own(model: dict[str, Any]) -> dict[str, Any]:
 
 def _by_kind(learner: str, field: dict[str, Any]) -> dict[str, Any]:
     """A learner's own models: a field for each of its model kinds, in place of a map."""
-    model = _own(field["additionalProperties"])
-    models = {kind: {"title": kind, **model} for kind in REGISTRY[learner].kinds}
+    model, entry = _own(field["additionalProperties"]), REGISTRY[learner]
+    role_of = entry.load().role_of
+    models = {
+        kind: {"title": kind, "description": f"Default: the {role_of(kind)} model above", **model}
+        for kind in entry.kinds
+    }
     return {**field, "properties": models, "additionalProperties": False}
 
 

@@ -44,7 +44,9 @@ class ModelSpec(Section):
     """A base model: its class by import path, and its parameters."""
 
     estimator: str = Field(description="Import path, such as lightgbm.LGBMRegressor")
-    params: dict[str, Any] = Field({}, description="Arguments of the class")
+    params: dict[str, Any] = Field(
+        {}, description='Arguments of the class, such as {"n_estimators": 100}'
+    )
 
     @field_validator("params")
     @classmethod
@@ -254,6 +256,10 @@ ParallelismRule = Annotated[
 ]
 
 
+JobName = Annotated[
+    str,
+    described("Name of the job that repeats: its runs are compared, one of its models is champion"),
+]
 _OF_DATE = "Logical date of the run, such as 2026-11-01; empty: the scheduled time, or now"
 LogicalDate = Annotated[
     str | None,

@@ -52,16 +52,23 @@ def accepted(**parameters):
     return True
 
 
+def is_map(field):
+    """Whether the UI draws an editor of JSON: an object whose keys nothing limits."""
+    limits = {"properties", "anyOf", "maxProperties"}
+    return field.get("type") == "object" and not limits & field.keys()
+
+
 def test_no_field_of_the_form_is_null_or_without_a_name_and_words():
-    for definition in SCHEMA["definitions"].values():
-        for name, field in definition["properties"].items():
+    assert all(field["title"] == name for name, field in SCHEMA["properties"].items())
+    sections = [SCHEMA, *(part for part in parts(SCHEMA["definitions"]) if "properties" in part)]
+    assert len(sections) > len(REGISTRY)
+    for section in sections:
+        for field in map(resolved, section["properties"].values()):
             assert {"type": "null"} not in list(parts(field))
-            assert resolved(field)["title"]
-            assert resolved(field).get("description") or name.endswith("model")
-    for name, field in SCHEMA["properties"].items():
-        assert {"type": "null"} not in list(parts(field))
-        assert field["title"] == name
-        assert resolved(field)["description"]
+            assert field["title"]
+            assert field["description"]
+            if any(map(is_map, [field, *field.get("anyOf", [])])):
+                assert '{"' in field["description"]  # an example of what to write
 
 
 def test_every_choice_of_the_config_is_one_in_the_form():
