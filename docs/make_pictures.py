@@ -1,8 +1,8 @@
 """Makes the pictures of README and docs from a running `uplift serve`, the newest run and a shop.
 
-Usage: make serve, make run, ``.venv/bin/python -m benchmarks.shop --seeds 1 --folder shops``, in
-another terminal ``.venv/bin/python docs/make_pictures.py http://127.0.0.1:4200 shops/shop-0``.
-Needs Chromium.
+Usage: make serve, make run, a run of ``uplift-score`` in the UI,
+``.venv/bin/python -m benchmarks.shop --seeds 1 --folder shops``, in another terminal
+``.venv/bin/python docs/make_pictures.py http://127.0.0.1:4200 shops/shop-0``. Needs Chromium.
 """
 
 import shutil
@@ -27,6 +27,7 @@ def main(address: str, shop: str) -> None:
         page.set_viewport_size({"width": 1300, "height": 800})
         form(page, address)
         graph(page, address)
+        scores(page, address)
         browser.close()
 
 
@@ -55,17 +56,33 @@ def form(page: Page, address: str) -> None:
 
 def graph(page: Page, address: str) -> None:
     """The newest run, best one of five learners: its stages as sub-flows."""
+    _open_newest(page, address, "uplift-run")
+    page.get_by_text("Subflow Runs").first.wait_for()
+    page.wait_for_timeout(4000)  # the graph is drawn on a canvas: nothing to wait for
+    page.screenshot(path=PICTURES / "graph.png")
+
+
+def scores(page: Page, address: str) -> None:
+    """What the newest scoring says of its rows."""
+    _open_newest(page, address, "uplift-score")
+    page.get_by_role("tab", name="Artifacts").click()
+    page.get_by_text("Scores in ").click()
+    page.get_by_role("cell", name="model").wait_for()
+    page.wait_for_timeout(1000)
+    beside_menu = {"x": 256, "y": 0, "width": 1044, "height": 610}
+    page.screenshot(path=PICTURES / "scores.png", clip=beside_menu)
+
+
+def _open_newest(page: Page, address: str, flow: str) -> None:
+    """The page of the newest finished run of a flow."""
     query = {
         "sort": "START_TIME_DESC",
-        "flows": {"name": {"any_": ["uplift-run"]}},
+        "flows": {"name": {"any_": [flow]}},
         "flow_runs": {"state": {"type": {"any_": ["COMPLETED"]}}},
         "limit": 1,
     }
     (run,) = httpx.post(f"{address}/api/flow_runs/filter", json=query).json()
     page.goto(f"{address}/v2/runs/flow-run/{run['id']}")
-    page.get_by_text("Subflow Runs").first.wait_for()
-    page.wait_for_timeout(4000)  # the graph is drawn on a canvas: nothing to wait for
-    page.screenshot(path=PICTURES / "graph.png")
 
 
 def _box(height: int) -> dict[str, int]:
