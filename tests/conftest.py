@@ -39,6 +39,8 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> str:
     os.environ["PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS"] = "2"
     address = connect()
     wait_for(address)
+    import flows.uplift  # noqa: F401 - has Prefect use this server if it was imported before
+
     os.chdir(here)
     return address
 

@@ -20,9 +20,9 @@ ROWS = "rows"
 # A host may be empty: the driver's environment names it then. What else a driver takes from an
 # address, such as other hosts or files, is the environment's to say.
 _HOST = r"[\w.-]*(:\d{1,5})?"
-_DATABASE = re.compile(
-    rf"{POSTGRESQL}{_HOST}/[^\s/?#%=@:,]+|{SQLITE}[^\s?#\0][^?#\0]*|{DUCKDB}", re.ASCII
-)
+IN_POSTGRESQL = rf"{POSTGRESQL}{_HOST}/[^\s/?#%=@:,]+"
+"""Pattern of its databases' addresses."""
+_DATABASE = re.compile(rf"{IN_POSTGRESQL}|{SQLITE}[^\s?#\0][^?#\0]*|{DUCKDB}", re.ASCII)
 _DAYS = ("begin", "date")
 _TABLE = re.compile(r"(\w{1,63}\.)?\w{1,63}", re.ASCII)
 

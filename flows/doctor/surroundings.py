@@ -19,10 +19,17 @@ from flows.doctor.examination import Check, Places
 from flows.doctor.packages import needed_packages
 from flows.errors import TRACEBACK_VARIABLE, InputError
 from flows.fitting.cache import KEY_VARIABLE, signing_key
+from flows.inputs.databases.passwords import BLOCKS_VARIABLE
 from flows.inputs.models import IMPORT_ROOTS_VARIABLE
 from flows.inputs.places import DATA_ROOTS_VARIABLE
 
-VARIABLES = (KEY_VARIABLE, DATA_ROOTS_VARIABLE, IMPORT_ROOTS_VARIABLE, TRACEBACK_VARIABLE)
+VARIABLES = (
+    KEY_VARIABLE,
+    DATA_ROOTS_VARIABLE,
+    IMPORT_ROOTS_VARIABLE,
+    BLOCKS_VARIABLE,
+    TRACEBACK_VARIABLE,
+)
 _LEAST_KEY = 16  # bytes
 _OWN_PACKAGES = ("flows", "metalearners", "deployments")
 # Settings that lead Prefect to another server, database or folder.

@@ -18,6 +18,7 @@ import pyarrow as pa
 from flows.config.files import check_file
 from flows.dates.queries import DatabaseTable, quoted
 from flows.errors import InputError
+from flows.inputs.databases.passwords import password_of
 from flows.messages.limits import shown
 
 _WAIT = 15  # seconds for a connection, or for the lock of a file or a table
@@ -232,7 +233,8 @@ def _transaction(table: DatabaseTable, keep: bool = True) -> Iterator[_Database]
     if file is None:
         import psycopg
 
-        with psycopg.connect(table.url, connect_timeout=_WAIT) as connection:
+        password = password_of(table.url)
+        with psycopg.connect(table.url, connect_timeout=_WAIT, password=password) as connection:
             connection.execute(f"SET LOCAL lock_timeout = '{_WAIT}s'")
             yield _PostgreSql(connection)
             if not keep:

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -26,6 +26,9 @@ from flows.messages.output import say
 from flows.messages.secrets import without_secrets
 from flows.server.environment import server_environment, state_folder
 from metalearners.cache.file_locks import is_locked, open_lock, try_lock
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
 
 _START_SECONDS = 120.0
 _ANSWER_SECONDS = 10.0
@@ -80,6 +83,12 @@ def connect(port: int | None = None) -> str:
         others = os.environ.get(name)
         os.environ[name] = ",".join(filter(None, [others, "127.0.0.1", "localhost"]))
     return address
+
+
+def named_address() -> str | None:
+    """The address of the server that the user named; None if this process has one of its own."""
+    address = os.environ.get("PREFECT_API_URL")
+    return None if address in _own else address or None
 
 
 def use_server(folder: Path) -> int:
@@ -162,6 +171,15 @@ def ask(
         ) from None
     except httpx.HTTPError:
         return None
+
+
+def client_of(api: str) -> "SyncPrefectClient":
+    """A client for the server at an address, with the login of Prefect's settings."""
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_KEY
+
+    secrets = {"auth_string": PREFECT_API_AUTH_STRING.value(), "api_key": PREFECT_API_KEY.value()}
+    return SyncPrefectClient(api, **secrets)
 
 
 def ui_address(api: str) -> str:

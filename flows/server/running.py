@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from flows.messages.secrets import without_secrets
-from flows.server.connection import recorded_address, use_server
+from flows.server.connection import client_of, recorded_address, use_server
 from flows.server.environment import state_folder
 from flows.server.stopped import wake_if_told_to_end
 from metalearners.cache.file_locks import locking, open_lock
@@ -143,11 +143,7 @@ def _lock(path: Path, locks: contextlib.ExitStack) -> bool:
 
 def _end_runs(dead: list[Path], api: str) -> bool:
     """End dead runs; whether to look again."""
-    from prefect.client.orchestration import SyncPrefectClient
-    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_KEY
-
-    secrets = {"auth_string": PREFECT_API_AUTH_STRING.value(), "api_key": PREFECT_API_KEY.value()}
-    with SyncPrefectClient(api, **secrets) as client:
+    with client_of(api) as client:
         again = [_end_run(path, client) for path in dead]  # a list, so that each is ended
     return any(again)
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from flows.dates.queries import POSTGRESQL
 from flows.inputs.databases.database import AT_ONCE, Answer, Database, in_batches
+from flows.inputs.databases.passwords import password_of
 
 # By PostgreSQL's own names, as Parquet keeps them. Others, such as enumerations, are texts or
 # refused.
@@ -33,7 +34,7 @@ _MOST_DIGITS = 76  # of Arrow's decimals
 
 
 class PostgreSql(Database):
-    """PostgreSQL, by its libpq: users and passwords are those of the environment."""
+    """PostgreSQL, by its libpq: the environment says who logs in, and with which password."""
 
     @contextlib.contextmanager
     def _answer(self) -> Iterator[Answer]:
@@ -41,9 +42,8 @@ class PostgreSql(Database):
         from sqlalchemy import NullPool, create_engine, text
 
         address = self._query.url.replace(POSTGRESQL, "postgresql+psycopg://", 1)
-        engine = create_engine(
-            address, poolclass=NullPool, connect_args={"connect_timeout": _WAIT}
-        ).execution_options(
+        login = {"connect_timeout": _WAIT, "password": password_of(self._query.url)}
+        engine = create_engine(address, poolclass=NullPool, connect_args=login).execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True, stream_results=True
         )
         with (

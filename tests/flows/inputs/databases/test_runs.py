@@ -4,11 +4,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pandas as pd
 import pytest
 import yaml
 
-from tests.conftest import write_config
+from flows.dates.queries import Query
+from flows.errors import InputError
+from flows.inputs.source import open_source
+from tests.acceptance.test_processes import wait_for
+from tests.acceptance.test_run_page import log_lines, newest_run
+from tests.conftest import free_port, write_config
 from tests.postgresql import PASSWORD, USER
 
 SQL = "SELECT * FROM shop ORDER BY random()"
@@ -54,6 +60,11 @@ def uplift(*arguments):
     return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
 
 
+def contents(*folders):
+    """What is in each file."""
+    return {p: p.read_bytes() for folder in folders for p in folder.rglob("*") if p.is_file()}
+
+
 @pytest.mark.slow
 def test_nothing_that_a_run_leaves_or_says_has_the_password(shop, monkeypatch):
     for name in ("PREFECT_API_URL", "PREFECT_HOME"):
@@ -76,8 +87,76 @@ def test_nothing_that_a_run_leaves_or_says_has_the_password(shop, monkeypatch):
     )
 
     said = "".join(ran.stdout + ran.stderr for ran in (done, failed, refused, outside))
-    left = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    left = contents(Path())
     assert any(SQL.encode() in content for content in left.values())  # so that it would be found
     assert any(path.suffix == ".db" for path in left)  # Prefect's own
     assert not [path for path, content in left.items() if PASSWORD.encode() in content]
     assert PASSWORD not in said
+
+
+# -- passwords in blocks of Prefect's server ------------------------------------------------------
+
+
+def save(block, value):
+    """Save a Secret block on the server of the tests."""
+    from prefect.blocks.system import Secret  # Prefect is imported once the server has an address
+
+    Secret(value=value).save(block, overwrite=True)
+
+
+def as_named(api):
+    """The address of that server as a user may name it, and not as this process's own."""
+    return api.replace("127.0.0.1", "localhost")
+
+
+@pytest.mark.slow
+def test_a_block_gives_the_password_to_runs_and_scorings_and_nothing_keeps_it(
+    api, run, shop, postgresql, monkeypatch, tmp_path_factory
+):
+    settings, _ = shop
+    address, connection = postgresql
+    save("shop-reader", PASSWORD)
+    monkeypatch.delenv("PGPASSWORD")
+    monkeypatch.setenv("UPLIFT_PASSWORD_BLOCKS", f"{address}=shop-reader")
+    monkeypatch.setenv("PREFECT_API_URL", as_named(api))
+    run(settings)
+    tables = ("--input", f"{address}#shop", "--output", f"{address}#scores")
+    scored = uplift("score", "--model", "latest", *tables)
+    assert scored.returncode == 0, scored.stderr
+    assert connection.execute("SELECT count(*) FROM scores").fetchone() == (600,)
+    monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{free_port()}/api")
+    refused = uplift("run", write_config(settings))
+    assert refused.returncode == 2
+    assert "Expected the Secret block 'shop-reader' from the server at" in refused.stderr
+
+    own = newest_run(api)
+    wait_for(lambda: any("effect of" in line for line in log_lines(api, own)), 20)
+    assert SQL in str(httpx.get(f"{api}/flow_runs/{own}").json()["parameters"])
+    said = "".join(each.stdout + each.stderr for each in (scored, refused))
+    assert PASSWORD not in said
+    left = contents(Path(), tmp_path_factory.getbasetemp() / "server0")  # the server's own folder
+    assert any(b"shop-reader" in content for content in left.values())  # in the server's database
+    assert not [path for path, content in left.items() if PASSWORD.encode() in content]
+
+
+def test_a_block_that_gives_no_password_is_refused_in_one_message(api, postgresql, monkeypatch):
+    address, _ = postgresql
+    monkeypatch.delenv("PGPASSWORD")
+
+    def refusal(blocks):
+        monkeypatch.setenv("UPLIFT_PASSWORD_BLOCKS", blocks)
+        with pytest.raises(InputError) as refused:
+            open_source("", query=Query("SELECT 1 AS a", address))
+        assert PASSWORD not in str(refused.value)
+        return str(refused.value)
+
+    entry = f"{address}=nobodys"
+    assert "PREFECT_API_URL: expected the address" in refusal(entry)  # it has a server of its own
+    monkeypatch.setenv("PREFECT_API_URL", as_named(api))
+    assert "'nobodys' of the server at" in refusal(entry)
+    assert "found no such block" in refusal(entry)
+    save("nobodys", {"password": PASSWORD})
+    assert "found another value" in refusal(entry)
+    assert "no password supplied" in refusal(f"{address}s=nobodys")  # of another database
+    for other in (PASSWORD, f"{address}={PASSWORD}!", "postgresql://=nobodys"):
+        assert "found something else as number 2. Correct it." in refusal(f"{entry}, {other}")
