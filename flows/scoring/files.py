@@ -165,6 +165,8 @@ class Scoring:
         The columns that are read, each with what it is read as.
     identity : dict
         What the rows were when they were opened.
+    opened : callable
+        Opens the rows once more.
     """
 
     scorer: Scorer
@@ -172,6 +174,7 @@ class Scoring:
     source: str
     kinds: dict[str, str]
     identity: dict[str, dict[str, str]]
+    opened: Callable[[], Batches]
 
     @classmethod
     def open(cls, model: Path, new: NewRows, strict: bool, where: str = "--input") -> "Scoring":
@@ -181,9 +184,10 @@ class Scoring:
         except ValueError as error:
             raise InputError(f"{where}: {error}") from None
         scorer = Scorer.load(model, strict)
-        rows = new.open(scorer.asked, scorer.data.row_id)
+        opened = partial(new.open, scorer.asked, scorer.data.row_id)
+        rows = opened()
         kinds = scorer.kinds(rows.names, new.source)
-        return cls(scorer, rows, new.source, kinds, rows.identity)
+        return cls(scorer, rows, new.source, kinds, rows.identity, opened)
 
     @property
     def size(self) -> int:
@@ -248,6 +252,12 @@ class Scoring:
         with _refusing(self.source, rows.where):
             return self.scorer.columns(rows)
 
+    def identities(self) -> Iterator[pa.ChunkedArray]:
+        """What the column of the identity has, read once more while batches are."""
+        name = str(self.scorer.data.row_id)
+        for batch in self.opened().batches({name: self.kinds[name]}, _MOST_ROWS):
+            yield batch.columns[name].values
+
     def check_unchanged(self) -> None:
         """Refuse rows that changed since they were opened."""
         if self.rows.identity != self.identity:
@@ -275,7 +285,7 @@ def _write(scoring: Scoring, target: Target, parts: Parts, each: Each) -> Seen:
         is_checked = False
         for number, rows in batches:
             if rows is not None and not is_checked:
-                target.check_columns(partial(scoring.columns, rows))
+                target.check_columns(partial(scoring.columns, rows), scoring.identities)
                 is_checked = True
             score = None if rows is None else partial(scoring.score, rows)
             # Prefect knows the run of a task by the context.

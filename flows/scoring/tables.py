@@ -8,12 +8,13 @@ import contextlib
 import re
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date
 from typing import Any
 from uuid import uuid4
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from flows.config.files import check_file
 from flows.dates.queries import DatabaseTable, quoted
@@ -24,6 +25,8 @@ from flows.messages.limits import shown
 _WAIT = 15  # seconds for a connection, or for the lock of a file or a table
 _ROWS = 10_000  # that are values of Python at a time
 _MOST_BYTES = 63  # of a name in PostgreSQL, which would cut longer ones
+# Reads the first column of all rows, some at a time.
+Identities = Callable[[], Iterable[pa.ChunkedArray]]
 # Types that both databases know by these names, and that are read as the same ones again.
 _TYPES = {
     pa.bool_(): "BOOLEAN",
@@ -139,7 +142,9 @@ def check_table(table: DatabaseTable, mark: str) -> None:
         database.create(_staging(table), ['"row" BIGINT'], _comment(mark))
 
 
-def check_columns(table: DatabaseTable, mark: str, schema: pa.Schema) -> None:
+def check_columns(
+    table: DatabaseTable, mark: str, schema: pa.Schema, identities: Identities
+) -> None:
     """Prove that a table can have some columns; an InputError if it can't."""
     long = [name for name in schema.names if len(name.encode()) > _MOST_BYTES]
     if long and table.file is None:
@@ -149,6 +154,20 @@ def check_columns(table: DatabaseTable, mark: str, schema: pa.Schema) -> None:
         )
     with _trying(table) as database:
         _put(database, table, mark, _plain(schema, table), (), "WHERE 1 = 0")
+    _check_moments(schema.field(0), identities)
+
+
+def _check_moments(field: pa.Field, identities: Identities) -> None:
+    """Refuse times that a database would cut: it has millionths of a second."""
+    if not pa.types.is_timestamp(field.type) or field.type.unit != "ns":
+        return
+    for moments in identities():
+        finer = moments.filter(pc.not_equal(pc.nanosecond(moments), 0))
+        if len(finer):
+            raise InputError(
+                "--output: expected times in whole millionths of a second, as databases have them; "
+                f"found {finer[0]} in {shown(repr(field.name))}. Round them, or write a file."
+            )
 
 
 def write_table(table: DatabaseTable, mark: str, rows: pa.ipc.RecordBatchFileReader) -> None:

@@ -14,7 +14,7 @@ from flows.dates.queries import DatabaseTable
 from flows.errors import InputError
 from flows.inputs.places import check_allowed, find_files
 from flows.scoring.outputs import OUTPUTS, Feather, Output, holds_scores
-from flows.scoring.tables import check_columns, check_table, write_table
+from flows.scoring.tables import Identities, check_columns, check_table, write_table
 from flows.server.environment import STATE_FOLDER, state_folder
 
 _LOCAL = ("file://", "local://")  # URLs of files of this machine
@@ -29,8 +29,10 @@ class Target(ABC):
     def check(self, source: str) -> None:
         """Refuse a target to which the scores of a source can't be written."""
 
-    def check_columns(self, schema: Callable[[], pa.Schema]) -> None:  # noqa: B027 - files take any
-        """Refuse columns that the target can't have."""
+    def check_columns(  # noqa: B027 - files take any
+        self, schema: Callable[[], pa.Schema], identities: Identities
+    ) -> None:
+        """Refuse columns that the target can't have; identities are read only where they decide."""
 
     @property
     @abstractmethod
@@ -128,9 +130,9 @@ class TableTarget(Target):
             _check_is_free(self.table.file)
         check_table(self.table, self.mark)
 
-    def check_columns(self, schema: Callable[[], pa.Schema]) -> None:
+    def check_columns(self, schema: Callable[[], pa.Schema], identities: Identities) -> None:
         """Refuse columns that the database can't have, or not in place of earlier ones."""
-        check_columns(self.table, self.mark, schema())
+        check_columns(self.table, self.mark, schema(), identities)
 
     @property
     def kind(self) -> type[Output]:

@@ -289,3 +289,17 @@ def test_another_role_s_table_is_refused_before_a_row_is_scored(
     connection.execute("GRANT INSERT, DELETE ON scores TO reader")
     scoring(model, input="new.parquet", output=f"{url}#scores")
     connection.execute("DROP OWNED BY reader; DROP ROLE reader")
+
+
+def test_times_that_a_table_would_cut_are_refused_before_a_row_is_scored(model, database, scored):
+    moments = pd.Series(pd.date_range("2024-01-01", periods=N)).astype("datetime64[ns]")
+    rows().assign(id=moments).to_parquet("whole.parquet")
+    scoring(model, input="whole.parquet", output=f"{database.url}#whole")
+    assert list(rows_of(f"{database.url}#whole")["id"]) == list(moments)
+    moments[N - 1] += pd.Timedelta(1, "ns")
+    rows().assign(id=moments).to_parquet("finer.parquet")
+    scored.clear()
+    with pytest.raises(InputError, match=r"found 2024-04-29 00:00:00\.000000001 in 'id'"):
+        scoring(model, input="finer.parquet", output=f"{database.url}#finer")
+    assert not scored
+    assert database.names() == {"new", "whole"}
