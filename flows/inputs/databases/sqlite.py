@@ -21,6 +21,7 @@ _READS = {
     sqlite3.SQLITE_FUNCTION,
     sqlite3.SQLITE_RECURSIVE,
 }
+_HALF_WRITTEN = "SQLITE_READONLY_ROLLBACK"
 _DECIMAL = re.compile(r"\s*(?:DECIMAL|NUMERIC)\s*\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\)\s*")
 # By parts of a declared type, the first that fits, as SQLite itself reads them.
 _TYPES = {
@@ -78,7 +79,30 @@ class Sqlite(Database):
                 f"Expected a file of SQLite at {file}; found none. Relative paths start from "
                 f"{Path.cwd()}; an absolute one has four strokes, as sqlite:////data/shop.db."
             )
-        return sqlite3.connect(f"file:{quote(str(file.resolve()))}?mode=ro", uri=True)
+        _undo_half_written(file)
+        return _connection(file, "ro")
+
+    def _said(self, error: Exception) -> str:
+        """With what to do, where a reader can't undo what a killed writer left."""
+        said = super()._said(error)
+        if getattr(getattr(error, "orig", error), "sqlite_errorname", "") != _HALF_WRITTEN:
+            return said
+        return f"{said}, as its last writer was killed; who may write to the file must open it once"
+
+
+def _undo_half_written(file: Path) -> None:
+    """Have SQLite undo what a killed process left half written, which nobody can read before."""
+    if not Path(f"{file.resolve()}-journal").exists():
+        return
+    with (
+        contextlib.suppress(sqlite3.Error),  # told when the file is read
+        contextlib.closing(_connection(file, "rw")) as connection,
+    ):
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+
+
+def _connection(file: Path, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{quote(str(file.resolve()))}?mode={mode}", uri=True)
 
 
 def _only_reads(action: int, *_: str | None) -> int:

@@ -1,11 +1,14 @@
 """Scores from and to tables of databases: the bits of files, whole or not at all."""
 
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -303,3 +306,43 @@ def test_times_that_a_table_would_cut_are_refused_before_a_row_is_scored(model, 
         scoring(model, input="finer.parquet", output=f"{database.url}#finer")
     assert not scored
     assert database.names() == {"new", "whole"}
+
+
+WRITE = """
+import time
+import pyarrow as pa
+from flows.dates.queries import table_at
+from flows.scoring import tables
+
+def values(*arguments):
+    yield from plain(*arguments)
+    print("written", flush=True)
+    time.sleep(600)
+
+plain, tables._values = tables._values, values
+with pa.OSFile("rows.feather") as file:
+    tables.write_table(table_at("sqlite:///shop.db#scores"), "scores", pa.ipc.open_file(file))
+"""
+
+
+def test_a_killed_writer_of_sqlite_stops_no_reader(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    place = table_at("sqlite:///shop.db#scores")
+    for n in (1000, 200_000):  # SQLite writes what is more than its cache before the end
+        pa.feather.write_feather(pa.table({"id": range(n), "x": np.arange(n) / 7}), "rows.feather")
+        if n == 1000:
+            with pa.OSFile("rows.feather") as file:
+                tables.write_table(place, "scores", pa.ipc.open_file(file))
+    before = rows_of(str(place))
+    with subprocess.Popen([sys.executable, "-c", WRITE], stdout=subprocess.PIPE) as child:
+        assert child.stdout.readline() == b"written\n"
+        child.kill()
+
+    def count():
+        with closing(sqlite3.connect("file:shop.db?mode=ro", uri=True)) as connection:
+            return connection.execute("SELECT count(*) FROM scores").fetchone()
+
+    with pytest.raises(sqlite3.OperationalError, match="readonly"):
+        count()
+    pd.testing.assert_frame_equal(rows_of(str(place)), before)
+    assert count() == (1000,)
