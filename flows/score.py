@@ -39,7 +39,11 @@ def uplift_score(
         str, described("NAME@champion, champion where one name has models, or a run's name")
     ] = CHAMPION,
     sql: Annotated[
-        str, described("In place of a table: a query of the input's database, which may name :date")
+        str,
+        described(
+            "In place of a table: a query of the input's database, or of the rows of its files, "
+            "which may name :date"
+        ),
     ] = "",
     strict: Annotated[
         bool, described("Refuse levels and strata that the model hasn't seen")
@@ -64,7 +68,7 @@ def uplift_score(
     model : str
         ``NAME@champion``, ``NAME@challenger``, the alias alone where one name has models, or a run.
     sql : str
-        A query of the database that `input` names.
+        A query of the database that `input` names, or of its files, whose rows it calls ``rows``.
     strict : bool
         Whether levels and strata that the model hasn't seen are refused. Otherwise they count as
         missing.

@@ -221,7 +221,7 @@ def score(
     ],
     model: Annotated[str, typer.Option(help=WHICH_MODEL)] = "champion",
     sql: Annotated[
-        str | None, typer.Option(help="Query for the rows, of the database that --input names.")
+        str | None, typer.Option(help="Query of the database of --input, or of its files as rows.")
     ] = None,
     date: Annotated[
         str | None,

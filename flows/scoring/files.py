@@ -22,7 +22,7 @@ from flows.errors import InputError
 from flows.inputs.batches.queries import QueryBatches
 from flows.inputs.batches.source import Batches, RowBatch, open_batches
 from flows.inputs.formats.text_files import Asked
-from flows.inputs.source import IN_MEMORY
+from flows.inputs.source import IN_MEMORY, open_source
 from flows.messages.secrets import check_address
 from flows.scoring.model import Prepared, Scorer
 from flows.scoring.outputs import Output
@@ -67,7 +67,8 @@ class NewRows:
     def open(self, asked: Asked, row_id: str | None) -> Batches:
         """Read the names of their columns; the rows of a query come in the order of `row_id`."""
         if self.query is not None:
-            return QueryBatches(self.query, asked, self.window, row_id)
+            files = partial(open_source, self.source, asked)
+            return QueryBatches(self.query, asked, self.window, row_id, files)
         return open_batches(self.source, asked, self.frame)
 
 

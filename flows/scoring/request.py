@@ -15,7 +15,7 @@ from flows.config.sections import LogicalDate
 from flows.config.values import Address, Flag, Place
 from flows.dates.logical import check_zone, date_at, moment_of
 from flows.dates.partitions import Window, check_source, names_dates, partitions_of
-from flows.dates.queries import Query, check_database, check_query, is_database, table_at
+from flows.dates.queries import DUCKDB, Query, check_database, check_query, is_database, table_at
 from flows.messages.limits import shown
 from flows.registry.places import ALIASES
 from flows.scoring.chosen import opened_model
@@ -63,15 +63,13 @@ class ScoreConfig(Section):
     @classmethod
     def _of_one_kind(cls, value: str, others: ValidationInfo) -> str:
         place, asks = _at(value, _ANY_DAY), others.data.get("sql") is not None
-        if asks and not is_database(place):
+        if place.startswith(DUCKDB):
             raise ValueError(
-                "expected the address of a database beside sql, such as postgresql://host/shop or "
-                f"sqlite:///shop.db; found {shown(repr(value))}. Leave sql out for files."
+                "expected the files themselves, whose rows sql calls rows, as DuckDB is asked for "
+                f"them; found {shown(repr(value))}. Name the files."
             )
-        if asks:
-            check_database(place)
-        elif is_database(place) and "sql" in others.data:  # it was right
-            table_at(place)
+        if is_database(place) and "sql" in others.data:  # it was right
+            (check_database if asks else table_at)(place)
         return value
 
     def window(self, moment: datetime) -> Window:
@@ -83,7 +81,8 @@ class ScoreConfig(Section):
         """The rows of a date."""
         place = _at(self.input, window)
         if self.sql is not None:
-            return NewRows(place, Query(self.sql, place), window)
+            url = place if is_database(place) else DUCKDB
+            return NewRows(place, Query(self.sql, url), window)
         return NewRows(place, table_at(place).query) if is_database(place) else NewRows(place)
 
     def target(self, window: Window) -> Target:
@@ -96,7 +95,7 @@ class ScoreConfig(Section):
 
 
 def request_of(arguments: Mapping[str, Any]) -> ScoreConfig:
-    """What a command or a flow was asked, which may have other arguments too.
+    """What a command or a flow was asked: either may have other arguments, and lack some.
 
     Raises InputError with a line for each mistake.
     """

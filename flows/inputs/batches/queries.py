@@ -1,6 +1,6 @@
 """The rows of a query in batches, as the database sends them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from functools import partial, reduce
 
@@ -12,6 +12,7 @@ from flows.inputs.batches.source import Batches
 from flows.inputs.databases.database import Database
 from flows.inputs.databases.source import QuerySource, database_of
 from flows.inputs.formats.pieces import Piece
+from flows.inputs.formats.table import Source
 from flows.inputs.formats.text_files import Asked
 from flows.messages.progress import Steps
 
@@ -22,34 +23,41 @@ class QueryBatches(Batches, QuerySource):
     Parameters
     ----------
     query : Query
-        Of PostgreSQL or SQLite.
+        Of a database.
     asked : Asked
         How its columns are read.
     window : Window, optional
         The days that it may name.
     order : str, optional
         The column.
+    files : callable
+        The rows that DuckDB is asked for.
 
     Raises InputError if the process may not read there, or the query can't be answered.
     """
 
     def __init__(
-        self, query: Query, asked: Asked, window: Window | None, order: str | None
+        self,
+        query: Query,
+        asked: Asked,
+        window: Window | None,
+        order: str | None,
+        files: Callable[[], Source],
     ) -> None:
-        super().__init__(query, asked, database_of(query, window))
+        super().__init__(query, asked, database_of(query, window, files))
         self._query = query
-        self._window = window
         self._order = order if order in self.names else None
         self._stated: dict[str, pa.DataType] = {}
 
     @property
     def notes(self) -> list[str]:
-        """That rows have no order, where nothing tells them apart."""
+        """What the reader of files has to say, and that rows have no order."""
         if self._order is not None:
-            return []
+            return self._database.notes
         return [
+            *self._database.notes,
             "Rows are numbered as the database gives them, which may be another order each time. "
-            "Set data.row_id in the model's config, and select that column."
+            "Set data.row_id in the model's config, and select that column.",
         ]
 
     @property
@@ -88,7 +96,7 @@ class QueryBatches(Batches, QuerySource):
                 yield Piece(batch.num_rows, partial(_as_stated, batch, schema))
 
     def _asked_for(self, columns: Iterable[str], order: str | None) -> Database:
-        return database_of(self._query.of_columns(list(columns), order), self._window)
+        return self._database.asking(self._query.of_columns(list(columns), order))
 
 
 def _varies(found: pa.DataType, kind: str) -> bool:

@@ -4,11 +4,12 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from copy import copy
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from itertools import chain
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 
@@ -53,6 +54,13 @@ class Database(ABC):
     def __init__(self, query: Query, days: Mapping[str, date]) -> None:
         self._query = query
         self._days = days
+
+    def asking(self, query: Query) -> Self:
+        """The same database, which is asked another query that names the same days."""
+        other = copy(self)
+        other._query = query
+        vars(other).pop("names", None)  # those of this query
+        return other
 
     @cached_property
     def names(self) -> list[str]:

@@ -55,8 +55,8 @@ class DuckDb(Database):
             found = [statement.type.name for statement in connection.extract_statements(self._sql)]
             if found != ["SELECT"]:
                 raise InputError(
-                    f"data.sql: expected one SELECT; found {', '.join(found) or 'nothing'}. Leave "
-                    "one query."
+                    "Expected one SELECT as the query; found "
+                    f"{', '.join(found) or 'nothing'}. Leave one query."
                 )
             relation = connection.sql(self._sql, params=self._parameters)
             yield Answer(relation.columns, lambda columns: _batches(relation, columns))

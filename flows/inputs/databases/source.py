@@ -27,15 +27,16 @@ def open_query(
 
     Raises InputError if the process may not read there, or the query can't be answered.
     """
+    return QuerySource(query, asked, database_of(query, window, files))
+
+
+def database_of(query: Query, window: Window | None, files: Callable[[], Source]) -> Database:
+    """The database that is asked a query; errors as for `open_query`."""
+    days = query.days(window)
     if query.url == DUCKDB:
-        return QuerySource(query, asked, DuckDb(query, query.days(window), files()))
-    return QuerySource(query, asked, database_of(query, window))
-
-
-def database_of(query: Query, window: Window | None) -> Database:
-    """PostgreSQL or SQLite, which are asked a query; errors as for `open_query`."""
+        return DuckDb(query, days, files())
     check_allowed(query.url, query.asked_of)
-    return (Sqlite if query.url.startswith(SQLITE) else PostgreSql)(query, query.days(window))
+    return (Sqlite if query.url.startswith(SQLITE) else PostgreSql)(query, days)
 
 
 class QuerySource(Source):

@@ -222,7 +222,8 @@ def test_decimals_of_any_digits_are_labels_of_the_type_of_training(postgresql, m
         connection.execute("INSERT INTO new VALUES (%s)", [value])
     monkeypatch.setattr(server, "AT_ONCE", 1)
     query = Query("SELECT id FROM new", url)
-    batches = list(QueryBatches(query, Asked(), None, None).batches({"id": LABEL}, 1))
+    opened = QueryBatches(query, Asked(), None, None, pytest.fail)  # which are no files
+    batches = list(opened.batches({"id": LABEL}, 1))
     found = [batch.columns["id"].values for batch in batches]
     assert [values.type for values in found] == [pa.decimal256(41, 3)] * 3
     trained = open_source("", query=query).read(["id"], ["id"]).frame

@@ -112,6 +112,7 @@ WRONG = {
     "an unknown day": {"input": "sqlite:///shop.db", "sql": "SELECT :day"},
     "no partition": {"output": "{date:%d}.csv"},
     "a file of others": {"output": "mine.csv"},
+    "a database of DuckDB": {"input": "duckdb:///shop.duckdb#rows"},
     "no such model": {"model": "none"},
     "no registry": {"model": "champion"},
 }
@@ -146,6 +147,7 @@ def test_the_command_replaces_a_file_of_others_if_it_is_told_so(stored):
 OUTSIDE = [
     {"input": "../new.csv"},
     {"input": "in/link.csv"},
+    {"input": "../new.csv", "sql": "SELECT * FROM rows"},
     {"output": "scores.csv"},
     {"output": "sqlite:///scores.db#scores"},
     {"input": "sqlite:///shop.db#rows"},

@@ -346,3 +346,28 @@ def test_a_killed_writer_of_sqlite_stops_no_reader(tmp_path, monkeypatch):
         count()
     pd.testing.assert_frame_equal(rows_of(str(place)), before)
     assert count() == (1000,)
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv"])
+def test_duckdb_answers_a_query_of_files(model, tmp_path, monkeypatch, ending):
+    pytest.importorskip("duckdb")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(files, "_MOST_ROWS", 25)
+    frame = rows()[list(TYPES)]
+    frame.to_parquet("new.parquet")
+    score_file(model, "new.parquet", Path("wanted.csv"))
+    mixed = frame.sample(frac=1, random_state=0)
+    Path("in").mkdir()
+    if ending == "csv":
+        mixed.to_csv("in/2026-11-01.csv", index=False)
+    else:
+        mixed.to_parquet("in/2026-11-01.parquet")
+    asked = {
+        "input": f"in/{{date:%Y-%m-%d}}.{ending}",
+        "sql": "SELECT *, x * 2 AS more FROM rows WHERE CAST(:date AS date) = '2026-11-01'",
+    }
+    for output in ("scores.csv", "sqlite:///shop.db#scores"):
+        assert scoring(model, **asked, output=output).scored.seen.rows == N
+    assert Path("scores.csv").read_bytes() == Path("wanted.csv").read_bytes()
+    with pytest.raises(InputError, match="Expected one SELECT as the query; found DROP"):
+        scoring(model, **{**asked, "sql": "DROP TABLE rows"}, output="scores.csv")
