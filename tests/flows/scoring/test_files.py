@@ -2,13 +2,8 @@
 
 import io
 import os
-import random
 import shutil
-import signal
-import subprocess
-import sys
 import threading
-import time
 import warnings
 from dataclasses import replace
 from functools import partial
@@ -468,15 +463,6 @@ def test_a_second_scoring_to_the_same_file_is_refused(model):
     assert score_file(model, "new.csv", Path("scores.csv")) == N
 
 
-SCORE = """
-import sys
-from pathlib import Path
-from flows.scoring import files
-files._MOST_ROWS = 500
-files.score_file(Path(sys.argv[1]), "new.parquet", Path(sys.argv[2]))
-"""
-
-
 @pytest.mark.parametrize(
     "target",
     [
@@ -493,31 +479,3 @@ def test_nothing_is_written_into_the_folder_of_a_run(target):
         Path("run", file).touch()
     with pytest.raises(InputError, match=r"expected a file outside the folders of runs"):
         target.check("new.csv")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("ending", ["parquet", "csv"])
-def test_a_scoring_killed_ten_times_is_that_of_no_kill(model, ending):
-    frame = pd.concat([new_rows()] * 400, ignore_index=True)
-    frame.assign(x=np.random.default_rng(1).normal(size=len(frame))).to_parquet("new.parquet")
-    output, wanted = Path(f"scores.{ending}"), Path(f"wanted.{ending}")
-    begun = time.perf_counter()
-    subprocess.run([sys.executable, "-c", SCORE, str(model), str(wanted)], check=True)
-    most, drawn = time.perf_counter() - begun, random.Random(ending)
-    kills, parts, hidden = 0, [0], Path(f".{output.name}.parts")
-    while not output.exists() or hidden.exists():  # it may be killed before it has cleaned up
-        child = subprocess.Popen([sys.executable, "-c", SCORE, str(model), str(output)])
-        if kills < 10:
-            while kills < 1 and child.poll() is None and not list(hidden.glob("*.part")):
-                time.sleep(0.01)  # the first isn't killed before it has kept a batch
-            time.sleep(drawn.uniform(0, 0.1 * most if kills < 1 else most))
-            child.send_signal(signal.SIGKILL)
-            kills += 1
-        child.wait()
-        if not output.exists():
-            parts.append(len(list(hidden.glob("*.part"))))
-            assert parts[-1] >= parts[-2]
-
-    assert max(parts) > 0
-    assert output.read_bytes() == wanted.read_bytes()
-    assert not list(Path().glob(".*"))
