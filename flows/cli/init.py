@@ -19,6 +19,9 @@ _MOST_LABELS = 10
 _HOLDOUT = 0.2
 _WRITTEN = ("outcome", "treatment", "control", "positive", "row_id", "weight", "group")
 
+# No guess decides it: a date of signup would change the folds, and say nothing of when.
+_TIME = "  # time: {}    # if it says when a row was treated: folds then follow time\n"
+
 _TEMPLATE = """\
 # Written by `uplift init`: roles are guesses from names and values. Check each before a run.
 data:
@@ -37,7 +40,7 @@ data:
   propensity: {propensity}    # known probabilities: of the treated arm, or a map from arm to one
   # randomised: chance drew the arms, and their shares are the propensities.
   design: auto    # auto, randomised or observational
-learners: [DRLearner]    # also {learners}
+{time}learners: [DRLearner]    # also {learners}
 # Any estimator of scikit-learn's interface. These are the defaults for these rows and arms; null
 # chooses them anew at each run.
 models:
@@ -138,6 +141,7 @@ def _filled(source: str, roles: Roles) -> str:
         features=_features(roles),
         propensity=_yaml(propensity or None),
         read=f"\n  read: {{dates: {_yaml(roles.dates)}}}" if roles.dates else "",
+        time="" if roles.time is None else _TIME.format(_yaml(roles.time)),
         untold="" if roles.control_told else "a guess: no label tells it; ",
         unnamed="" if roles.outcome_named else "    # a guess: no name tells it",
         others=others and f"    # a guess; it may be {others}",

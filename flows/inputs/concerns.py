@@ -11,7 +11,9 @@ from flows.inputs.guesses.reasons import alone, treated_as_a_whole
 from flows.inputs.source import Table
 from flows.messages.limits import shown
 from metalearners._typing import Array, Floats
+from metalearners.data.dataset import Dataset
 from metalearners.evaluation.design import sample_ratio
+from metalearners.evaluation.means import effective_clusters
 
 _TINY = 0.01  # share of the rows
 
@@ -161,3 +163,23 @@ def before_first_fold(predicted: Array) -> list[str]:
         "precede them that a model could learn from, so they have no estimates, and take no part "
         "in treatment models and average effects."
     ]
+
+
+def few_groups(d: Dataset, arms: list[Any]) -> list[str]:
+    """A warning of arms whose clusters are too few, all rows and held-out ones apart."""
+    if d.groups is None:
+        return []
+    told = []
+    parts = [("", d.predicted), (" of held-out rows", d.held_out)]
+    for what, rows in parts:
+        if rows is None:
+            continue
+        weight = None if d.weight is None else d.weight[rows]
+        worth = effective_clusters(d.w[rows], d.groups[rows], weight)
+        few = [f"{arm} has {n:.3g}" for arm, n in zip(arms, worth, strict=True) if n < 40]
+        if few:
+            told.append(
+                f"Clustered standard errors{what} want 40 groups an arm or more, and groups of "
+                f"unequal size count as fewer, (sum n)^2 / sum n^2: {', '.join(few)}."
+            )
+    return told

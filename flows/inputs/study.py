@@ -31,7 +31,6 @@ from metalearners.data.dataset import Dataset
 from metalearners.data.folds import Splits, draw_holdout, forward_chaining, hold_out_last
 from metalearners.data.schema import Schema
 from metalearners.drlearner import DRLearner
-from metalearners.evaluation.means import effective_clusters
 from metalearners.metalearner import PROPENSITY_MODEL, MetaLearner
 
 
@@ -154,7 +153,7 @@ def _study_of(rows: Rows, dataset: Dataset, config: Config) -> Study:
     warnings = [
         *rows.warnings,
         *concerns.before_first_fold(dataset.predicted),
-        *_few_groups(dataset, rows.arms),
+        *concerns.few_groups(dataset, rows.arms),
         *_few_held_out(rows, dataset, judging),
         *_concerns([*learners.values(), reference], dataset),
     ]
@@ -181,8 +180,7 @@ def _draw_held_out(rows: Rows, config: Config) -> Array | None:
         binary = config.data.outcome_type == "binary"
         strata = rows.w * 2 + rows.y if binary else rows.w
         held_out = draw_holdout(strata, share, config.folds.seed, rows.groups)
-    judged = held_out if rows.weight is None else held_out & (rows.weight > 0)
-    _check_held_out(rows, judged)
+    _check_held_out(rows, held_out & _with_weight(rows))
     return held_out
 
 
@@ -202,15 +200,30 @@ def _chain(rows: Rows, held_out: Array | None, config: Config) -> Splits | None:
     train = np.ones(len(rows.w), bool) if held_out is None else ~held_out
     with _of_time():
         cv = _chained(rows.time, rows.groups, train, config)
-    for block, own in zip(("first", "second"), cv[0], strict=True):
-        absent = [arm for code, arm in enumerate(rows.arms) if not (rows.w[own] == code).any()]
-        if absent:
-            raise InputError(
-                f"data.time: expected rows of each arm in the first two of {len(cv) + 1} blocks of "
-                f"time, as later ones learn from them; found none of {absent} in the {block}. Use "
-                "fewer folds, leave that arm out, or begin with later rows."
-            )
+    first, second = (_mask(own, len(rows.w)) for own in cv[0])
+    classes = {"": first}
+    if config.data.outcome_type == "binary":  # outcome models learn each of them
+        classes = {f" of class {k}": first & (rows.y == k) for k in (0, 1)}
+    _check_block(rows, classes, f"first of {len(cv) + 1}", config)
+    _check_block(rows, {"": second}, f"second of {len(cv) + 1}", config)
     return cv
+
+
+def _check_block(rows: Rows, parts: dict[str, Array], block: str, config: Config) -> None:
+    """Refuse a block that models learn from alone, with less than shuffled folds would leave."""
+    least, what = config.folds.n_folds - 1, ""
+    few: list[str] = []
+    for part, own in parts.items():
+        what, counts = _counts_by_arm(rows, own & _with_weight(rows))
+        found = zip(rows.arms, counts, strict=True)
+        few += [f"{n}{part} in arm {arm!r}" for arm, n in found if n < least]
+    if few:
+        each_class = ", and of each class in it," if len(parts) > 1 else ""
+        raise InputError(
+            f"data.time: expected {least} {what} or more of each arm{each_class} in the {block} "
+            f"blocks of time, as models learn from it alone; found {', '.join(few)}. Use fewer "
+            "folds, leave that arm out, or begin with later rows."
+        )
 
 
 def _chained(time: Array, groups: Array | None, among: Array, config: Config) -> Splits:
@@ -254,7 +267,7 @@ def _dataset(rows: Rows, held_out: Array | None, cv: Splits | None, config: Conf
 
 def _check_weighted(rows: Rows, cv: Splits | None) -> None:
     """Refuse arms without a standard error, before anything is fitted."""
-    present = np.ones(len(rows.w), bool) if rows.weight is None else rows.weight > 0
+    present = _with_weight(rows)
     where = ""
     if cv is not None:  # the first block has no scores
         present[cv[0][0]] = False
@@ -266,6 +279,11 @@ def _check_weighted(rows: Rows, cv: Splits | None) -> None:
                 f"Expected two {what} or more of each arm with a weight above 0{where}, for a "
                 f"standard error; found {found} of {arm!r}. Leave that arm out."
             )
+
+
+def _with_weight(rows: Rows) -> Array:
+    """(n,) rows that models learn from: those with a weight above 0."""
+    return np.ones(len(rows.w), bool) if rows.weight is None else rows.weight > 0
 
 
 def _check_held_out(rows: Rows, held_out: Array) -> None:
@@ -288,26 +306,6 @@ def _counts_by_arm(rows: Rows, mask: Array) -> tuple[str, list[int]]:
     return "groups", [len(pd.unique(rows.groups[own])) for own in of_arms]
 
 
-def _few_groups(d: Dataset, arms: list[Any]) -> list[str]:
-    """Arms whose clusters are too few, all rows and held-out ones apart."""
-    if d.groups is None:
-        return []
-    told = []
-    parts = [("", d.predicted), (" of held-out rows", d.held_out)]
-    for what, rows in parts:
-        if rows is None:
-            continue
-        weight = None if d.weight is None else d.weight[rows]
-        worth = effective_clusters(d.w[rows], d.groups[rows], weight)
-        few = [f"{arm} has {n:.3g}" for arm, n in zip(arms, worth, strict=True) if n < 40]
-        if few:
-            told.append(
-                f"Clustered standard errors{what} want 40 groups an arm or more, and groups of "
-                f"unequal size count as fewer, (sum n)^2 / sum n^2: {', '.join(few)}."
-            )
-    return told
-
-
 _JUDGING_FOLDS = 4  # held-out groups of each arm and class, for each fold
 
 
@@ -315,21 +313,33 @@ def _judging(rows: Rows, d: Dataset, config: Config) -> Dataset | None:
     """The rows seen from the hold-out: those to fit on are the held-out ones."""
     if d.held_out is None:
         return None
-    cv = None
+    cv, n_folds = None, config.folds.n_folds
     try:
         if rows.time is not None:
             cv = _chained(rows.time, d.groups, d.held_out, config)
         turned = dataclasses.replace(d, held_out=~d.held_out, cv=cv)
     except ValueError:  # too few times, or none of an arm in the first of them
         return None
-    weighted = turned.train if d.weight is None else turned.train & (d.weight > 0)
-    strata = d.strata[weighted]
-    grouped = pd.Series(strata if d.groups is None else d.groups[weighted]).groupby(strata)
-    held = grouped.size() if d.groups is None else grouped.nunique()
-    enough = _JUDGING_FOLDS * config.folds.n_folds
-    if len(held) < len(np.unique(d.strata)) or held.min() < enough:
-        return None
-    return turned
+    learnt, parts = turned.train, n_folds
+    if cv is not None:  # the first fit has one block, where shuffled folds leave all but one
+        learnt, parts = _mask(cv[0][0], len(d)), n_folds - 1
+    enough = _fewest(d, learnt & _with_weight(rows)) >= _JUDGING_FOLDS * parts
+    return turned if enough else None
+
+
+def _fewest(d: Dataset, mask: Array) -> int:
+    """How many rows, or groups, the rarest arm or class of an arm has among some rows."""
+    strata = d.strata[mask]
+    units = pd.Series(strata if d.groups is None else d.groups[mask]).groupby(strata)
+    counts = units.size() if d.groups is None else units.nunique()
+    return 0 if len(counts) < len(np.unique(d.strata)) else int(counts.min())
+
+
+def _mask(positions: Array, n_rows: int) -> Array:
+    """(n,) whether a row is among these."""
+    found = np.zeros(n_rows, bool)
+    found[positions] = True
+    return found
 
 
 def _few_held_out(rows: Rows, d: Dataset, judging: Dataset | None) -> list[str]:

@@ -10,7 +10,7 @@ from flows.fitting.regressions import expected
 from flows.inputs.study import Study
 from flows.tuning.measure import Measured, measure
 from metalearners.data.dataset import Dataset
-from metalearners.data.folds import draw_holdout
+from metalearners.data.folds import draw_holdout, folds_among
 from metalearners.fits.plan import plan_stage
 from metalearners.fits.store import MemoryStore
 from metalearners.fits.unit import FitUnit
@@ -61,13 +61,17 @@ def _seconds_of_a_fit(probe: Sample, deadline: float) -> float:
 
 
 def on_rows(study: Study, rows: int) -> Sample:
-    """All fits of a study, on about so many of its rows: by arm and class as in all rows."""
+    """All fits of a study, on about so many of its rows: by arm and class as in all rows.
+
+    Folds in time are those of the study; others are drawn anew.
+    """
     d = study.dataset
     share = max(rows / len(d), _least_share(d, study.config.folds.n_folds))
     while share < _NEARLY_ALL:
         drawn = draw_holdout(d.strata, share, d.seed, d.groups).nonzero()[0]
         try:
-            return _all_fits(replace(study, dataset=d.part(drawn)), share)
+            part = replace(d.part(drawn), cv=None if d.cv is None else folds_among(d.cv, drawn))
+            return _all_fits(replace(study, dataset=part), share)
         except ValueError:  # groups are drawn whole, so that some arm or class has too few
             share *= 2
     return _all_fits(study, 1.0)
@@ -76,7 +80,8 @@ def on_rows(study: Study, rows: int) -> Sample:
 def _least_share(d: Dataset, n_folds: int) -> float:
     """Share of the rows that leaves some for each fold of each arm, and of each class in it."""
     members = np.arange(len(d)) if d.groups is None else d.groups
-    strata = pd.Series(members[d.train]).groupby(d.strata[d.train])
+    learnt = d.train if d.cv is None else d.cv[0][0]  # folds in time begin with the smallest
+    strata = pd.Series(members[learnt]).groupby(d.strata[learnt])
     return float(max(2 * n_folds / strata.nunique().min(), 100 * n_folds * d.n_variants / len(d)))
 
 

@@ -173,6 +173,29 @@ def hold_out_last(time: Any, share: float, groups: Any = None) -> Array:
     return np.asarray(point > np.abs(n_later[1:] - share * len(point)).argmin())
 
 
+def folds_among(cv: Splits, rows: Array) -> list[Split]:
+    """Folds of some of the rows alone, by their positions among these.
+
+    Parameters
+    ----------
+    cv : sequence of (Array, Array)
+        (train, test) row positions for each fold.
+    rows : Array
+        (m,) positions of the rows to keep, in order.
+
+    Examples
+    --------
+    >>> cv = forward_chaining([1, 1, 2, 3, 3], 2)
+    >>> [(train.tolist(), test.tolist()) for train, test in folds_among(cv, np.array([0, 2, 4]))]
+    [([0], [1]), ([0, 1], [2])]
+    """
+
+    def among(own: Array) -> Array:
+        return np.flatnonzero(np.isin(rows, own, assume_unique=True))
+
+    return [(among(train), among(test)) for train, test in cv]
+
+
 def _time_points(time: Any, groups: Any) -> Array:
     """(n,) whole numbers in the order of time; all times that one group spans are one."""
     check_same_rows(time=time, groups=groups)

@@ -152,14 +152,21 @@ class CheckedDeclaration(Declaration):
         return [kind for kind in self.unfitted if kind not in known]
 
     def _rows_of(self, kind: str, d: Dataset) -> int:
-        """Rows of the smallest fit of a kind, or more."""
+        """Rows of the smallest fit of a kind; of drawn folds, their mean."""
+        if d.cv is None:
+            n_folds = self.n_folds_of(kind)
+            left = 1.0 if n_folds == 1 else 1 - 1 / n_folds
+            return int(left * self._fewest_of(kind, d.w[d.train]))
+        own = d.covered if kind in self.TREATMENT_KINDS else d.train
+        learnt = [d.w[train[own[train]]] for train, _ in d.cv if own[train].any()]
+        return min(self._fewest_of(kind, w) for w in learnt or [d.w[own]])
+
+    def _fewest_of(self, kind: str, w: Array) -> int:
+        """Rows of the smallest of a kind's fits among rows of these arms."""
         arms = [self.arm_of(kind, i) for i in range(self.cardinality(kind))]
-        counts = np.bincount(d.w[d.train], minlength=self.n_variants)
+        counts = np.bincount(w, minlength=self.n_variants)
         control = counts[0] if self.is_pairwise(kind) else 0
-        fewest = min(counts.sum() if arm is None else counts[arm] + control for arm in arms)
-        n_folds = self.n_folds_of(kind)
-        # The mean over drawn folds; folds that the user passes may differ more.
-        return int(fewest if n_folds == 1 or d.cv is not None else fewest * (1 - 1 / n_folds))
+        return int(min(counts.sum() if arm is None else counts[arm] + control for arm in arms))
 
     def unkept(self) -> list[str]:
         """Sentences on the base models whose fits no store can keep, as no digest covers them."""

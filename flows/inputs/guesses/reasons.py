@@ -33,6 +33,7 @@ LEAST_ROWS = 50
 _DIGITS = 6  # of keys
 _TEXTS = 0.5  # distinct texts by row
 MOVED = 1e-3  # p-value of equal means in the arms, where more speaks for an outcome
+DATE = "a date"
 _MANY = 50  # distinct values of identities that repeat
 
 
@@ -137,7 +138,7 @@ def alone(name: str, column: pd.Series) -> str:
         "it has one value": n_values < 2,
         "amounts with a unit: write plain numbers": texts and _fits(column, _AMOUNT),
         f"dates: {fault}": bool(fault),
-        "a date": fault == ""
+        DATE: fault == ""
         or types.is_datetime64_any_dtype(column.dtype)
         or (texts and _is_date(column)),
         "it looks like another outcome": words.names_outcome(name),

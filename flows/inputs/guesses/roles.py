@@ -11,6 +11,7 @@ from flows.config.problems import nearest
 from flows.errors import InputError
 from flows.inputs.guesses import words
 from flows.inputs.guesses.reasons import (
+    DATE,
     LEAST_ROWS,
     MOVED,
     Design,
@@ -57,6 +58,7 @@ class Roles:
     features: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)  # why, by column
     dates: list[str] = field(default_factory=list)  # texts such as 24.12.2024
+    time: str | None = None  # the sole column of dates, which may say when rows were treated
     others: list[str] = field(default_factory=list)  # columns that may be the treatment as well
     outcome_named: bool = True  # whether its name says that it is one
     control_told: bool = True  # whether its label says that it is one
@@ -139,11 +141,13 @@ def _with_features(roles: Roles, table: Table, arms: pd.Series) -> Roles:
     groups = None if roles.group is None else frame[roles.group]
     design = Design(arms, y.where(outcome.notna()), groups, roles.propensity is not None)
     left_out = reasons(table, free, design)
+    times = [name for name, why in left_out.items() if why == DATE]
     return replace(
         roles,
         features=[name for name in free if name not in left_out],
         left_out=left_out,
         dates=[name for name in left_out if _has_written_dates(frame[name])],
+        time=times[0] if len(times) == 1 else None,
     )
 
 

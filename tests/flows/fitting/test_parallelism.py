@@ -42,6 +42,7 @@ from flows.tuning.measure import Measured
 from flows.tuning.sample import on_rows
 from flows.tuning.trials import busy_note, compare
 from metalearners.data.dataset import Dataset
+from metalearners.data.folds import draw_holdout
 from metalearners.fits.estimator_spec import EstimatorSpec
 from metalearners.fits.fit import fit_unit
 from metalearners.fits.plan import Regression, plan_stage
@@ -511,6 +512,25 @@ def test_tuning_on_a_part_of_the_rows_has_all_classes_in_all_folds(api, settings
     assert 500 / 20_000 < sample.share < 0.9
     full = [plan_stage(asked, study.dataset, MemoryStore()) for asked in expected_of(study)]
     assert len(sample.units) == sum(len(plan.units) for plan in full)
+
+
+def test_tuning_on_a_part_of_the_rows_keeps_folds_in_time(api, settings, frame):
+    """A fit that learns from later rows than it predicts would be one that no run makes."""
+    rows = frame.sample(20_000, replace=True, random_state=0).reset_index(drop=True)
+    day = np.random.default_rng(0).permutation(np.arange(20_000) // 40)
+    rows.assign(day=day).to_parquet("data.parquet")
+    settings["data"] |= {"features": ["a", "b"], "time": "day"}
+    study = load(parse_config(settings))
+    sample = on_rows(study, 1000)
+    drawn = draw_holdout(study.dataset.strata, sample.share, study.dataset.seed).nonzero()[0]
+    sizes, asked = set(), [unit for unit in sample.units if unit.test is not None]
+
+    assert 1000 / 20_000 <= sample.share < 0.9
+    for unit in asked:
+        train = np.unpackbits(sample.store.get(unit.train), count=len(drawn)).nonzero()[0]
+        assert day[drawn[train]].max() < day[drawn[sample.store.get(unit.test)]].min()
+        sizes.add(len(train))
+    assert len(sizes) > 4  # sizes of fits grow from fold to fold
 
 
 def expected_of(study):

@@ -284,7 +284,10 @@ def test_the_outcome_is_the_column_whose_name_says_so_and_that_all_arms_have(
     assert (data.row_id, data.group) == ("household", None)
     assert data.read.dates == ["signup"]
     assert ("a guess: no name tells it" in told(roles)) is not OUTCOMES[name]
-    assert ("# a guess: no name" in Path("uplift.yaml").read_text()) is not OUTCOMES[name]
+    text = Path("uplift.yaml").read_text()
+    assert ("# a guess: no name" in text) is not OUTCOMES[name]
+    Path("timed.yaml").write_text(text.replace("  # time: signup ", "  time: signup "))
+    assert (data.time, load_config(Path("timed.yaml")).data.time) == (None, "signup")
     features = [*data.features, "signup"]  # a line to take in, as it is read as dates already
     (tmp_path / "uplift.yaml").unlink()
     frame = load_study(config_of(data, features)).features

@@ -54,13 +54,14 @@ def rows_of(mask, n):
 
 
 @pytest.mark.parametrize("design", ["auto", "randomised"])
-@pytest.mark.parametrize("holdout", [0, 0.25])
+@pytest.mark.parametrize("holdout", [0, 0.4])
 @pytest.mark.parametrize("grouped", [False, True])
 def test_every_planned_fit_predicts_rows_later_than_all_that_it_learns_from(
     load, holdout, design, grouped
 ):
     groups = {"g": DAY // 3 * 10 + np.arange(N) % 2}  # each has rows of three days
     sections = {"learners": FIVE, "evaluation": {"holdout": holdout, "bootstrap": 0}}
+    sections["folds"] = {"n_folds": 3}
     data = {"group": "g"} if grouped else {}
     study = load(groups, sections=sections, design=design, **data)
     store = MemoryStore()
@@ -70,7 +71,7 @@ def test_every_planned_fit_predicts_rows_later_than_all_that_it_learns_from(
         plans.append(plan_stage(ask_judging(study), study.judging, store))
 
     units = [unit for plan in plans for unit in plan.units if unit.test is not None]
-    assert len(units) > 20
+    assert len(units) >= 20
     for unit in units:
         learnt, predicted = rows_of(store.get(unit.train), N), store.get(unit.test)
         assert DAY[learnt].max() < DAY[predicted].min()
@@ -123,18 +124,31 @@ def test_texts_rows_of_a_query_and_partitions_are_ordered_by_their_times(load, s
         pd.testing.assert_series_equal(blocks_of(loading.load(parse_config(chosen))), first)
 
 
-def test_a_hold_out_of_few_times_is_judged_by_models_of_the_rows_before_it(load):
-    study = load({"day": DAY // 12})
+@pytest.mark.parametrize(
+    ("day", "n_folds", "enough"),
+    [
+        (DAY, 2, True),
+        (DAY, 5, False),  # of 152 rows, some 13 of each arm in the first of 6 blocks
+        (DAY // 12, 2, True),
+        (DAY // 12, 5, False),  # fewer times than blocks
+    ],
+)
+def test_a_hold_out_that_is_too_small_to_learn_from_is_judged_by_models_of_the_rows_before_it(
+    load, day, n_folds, enough
+):
+    study = load({"day": day}, sections={"folds": {"n_folds": n_folds}})
+    told = any("hold-out has too few rows or times" in one for one in study.warnings)
 
-    assert study.judging is None
-    assert any("hold-out has too few rows or times" in told for told in study.warnings)
-    np.testing.assert_array_equal(study.judged, DAY // 12 >= 9)
+    assert (study.judging is not None, told) == (enough, not enough)
+    if not enough:
+        np.testing.assert_array_equal(study.judged, ~study.dataset.train)
 
 
 # What is refused
 
 
 EARLY = DAY < 20
+RARE = np.flatnonzero(DAY == 3)[0]  # of the day's four rows
 REFUSED = {
     "a missing time": ({"day": np.where(DAY == 3, np.nan, DAY)}, "day'; 4 of 600 have none"),
     "one time": ({"day": 7}, "data.time: expected 2 different times or more.*found 1"),
@@ -143,11 +157,16 @@ REFUSED = {
     "true and false": ({"day": DAY > 70}, "numbers in 'day'; found boolean"),
     "an arm that begins late": (
         {"w": np.where(EARLY, 0, np.arange(N) % 2)},
-        r"data.time: expected rows of each arm .* found none of \[1\] in the first. Use fewer",
+        "data.time: expected 4 rows or more of each arm in the first of 6 blocks of time, as "
+        "models learn from it alone; found 0 in arm 1. Use fewer folds",
     ),
     "an arm that pauses": (
         {"w": np.where((DAY > 15) & (DAY < 40), 0, np.arange(N) % 2)},
-        r"found none of \[1\] in the second",
+        "in the second of 6 blocks .* found 0 in arm 1",
+    ),
+    "an arm of three rows in the first block": (
+        {"w": np.where(DAY < 24, np.isin(DAY, 3) & (np.arange(N) > RARE), np.arange(N) % 2)},
+        "expected 4 rows or more .* in the first of 6 blocks .* found 3 in arm 1",
     ),
 }
 
@@ -167,17 +186,17 @@ def test_groups_that_span_all_blocks_are_refused(load):
 def test_a_class_that_begins_late_is_refused_by_its_name(load, settings):
     settings["models"]["outcome"]["estimator"] = "lightgbm.LGBMClassifier"
     bought = np.where(EARLY, 0, np.arange(N) // 2 % 2)
-    with pytest.raises(InputError, match="of class 1 in arm 0"):
+    with pytest.raises(InputError, match=r"each class in it, .* found 0 of class 1 in arm 0"):
         load({"y": bought}, outcome_type="binary")
 
 
 def test_an_arm_without_two_rows_that_are_averaged_is_refused(load):
-    treated = np.where(DAY < 30, np.arange(N) % 2, 0)
-    second = np.flatnonzero((DAY >= 30) & (DAY < 45))[:1]
+    treated = np.where(DAY < 50, np.arange(N) % 2, 0)
+    second = np.flatnonzero((DAY >= 50) & (DAY < 100))[:1]
     treated[second] = 1
     without = {"evaluation": {"holdout": 0, "bootstrap": 0}}
     with pytest.raises(InputError, match=r"two rows .* after the first block of time.* found 1"):
-        load({"w": treated}, sections=without | {"folds": {"n_folds": 4}})
+        load({"w": treated}, sections=without | {"folds": {"n_folds": 2}})
 
 
 # Results

@@ -34,6 +34,7 @@ from xgboost.callback import EarlyStopping
 from flows.config.parameters import check_params
 from flows.errors import InputError
 from metalearners import SLearner, TLearner
+from metalearners.data.folds import forward_chaining
 from metalearners.store import DirectoryStore
 
 N = 120
@@ -204,9 +205,11 @@ def test_a_nested_model_that_stops_early_needs_a_set(unfitted):
         fit(lambda: model, {})
 
 
-def test_an_objective_of_the_user_s_needs_rows_for_two_leaves(unfitted):
-    with pytest.raises(ValueError, match=r"Expected 60 rows or more .* found 30"):
-        fit(LGBMRegressor, {"objective": lambda y, p: (p - y, y**0), "min_child_samples": 30})
+@pytest.mark.parametrize(("cv", "found"), [(None, 30), (forward_chaining(range(N), 2), 20)])
+def test_an_objective_of_the_user_s_needs_rows_for_two_leaves_in_each_fit(unfitted, cv, found):
+    params = {"objective": lambda y, p: (p - y, y**0), "min_child_samples": 30}
+    with pytest.raises(ValueError, match=rf"Expected 60 rows or more .* found {found}\."):
+        fit(LGBMRegressor, params, cv=cv)
 
 
 # Texts that hold parameters
