@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from flows.config.data import DataConfig
@@ -36,6 +37,7 @@ from metalearners._typing import Array, Floats, Ref
 from metalearners.data.schema import as_days, is_date
 from metalearners.digests.matrices import matrix_digest
 from metalearners.evaluation.design import ArmShares
+from metalearners.evaluation.recurring.policies import drawn_shares
 
 _OF_ARMS = ("data.treatment", "data.control", "data.arms")
 _OF_OUTCOME = ("data.outcome_type", "data.positive")
@@ -64,6 +66,21 @@ class Rows:
     habits: Habits  # how the source writes numbers and dates
     left_out: dict[str, int]  # rows by label of the arms that take no part
     warnings: list[str]  # what a reader should know
+
+    def chances(self, among: Array) -> Floats | None:
+        """(m, K) probabilities with which chance drew the arms of some rows; None if unknown.
+
+        Those of a row whose arm nobody drew are missing. A declared experiment has the shares of
+        the arms among these rows.
+
+        Raises ValueError if a stratum has no row of an arm.
+        """
+        drawn = self.drawn if self.shares is None else np.ones(len(self.w), bool)
+        if drawn is None or not drawn[among].any():
+            return None if self.propensity is None else self.propensity[self.used][among]
+        strata = None if self.strata is None else self.strata.to_numpy()[among]
+        weight = None if self.weight is None else self.weight[among]
+        return drawn_shares(self.w[among], len(self.arms), drawn[among], strata, weight)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from metalearners.bundle import Bundle
 from metalearners.data.estimate_columns import arm_name
 from metalearners.data.schema import DATE, Schema
 from metalearners.evaluation.recurring.looks import Look, compare_policies
-from metalearners.evaluation.recurring.policies import drawn_shares, policy_arms
+from metalearners.evaluation.recurring.policies import policy_arms
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +114,7 @@ class Evidence:
         """A look at some rows, given the arms that two policies give them."""
         d = self.study.dataset
         try:
-            propensity = self._drawn(rows)
+            propensity = self.study.chances(rows)
         except ValueError as error:  # a stratum has no row of an arm
             return Look(0, 0.0, None, f"{error}", waits=True)
         look = compare_policies(
@@ -128,17 +128,6 @@ class Evidence:
             groups=None if d.groups is None else d.groups[rows],
         )
         return replace(look, doubt=self._in_labels(look.doubt))
-
-    def _drawn(self, rows: Array) -> Floats | None:
-        """(m, K) probabilities with which chance drew the arms, as far as the config says so."""
-        d, strata, drawn = self.study.dataset, self.study.strata, self.study.drawn
-        if self.study.shares is not None:
-            drawn = np.ones(len(rows), bool)
-        if drawn is None or not drawn[rows].any():
-            return None if d.propensity is None else d.propensity[rows]
-        own = None if strata is None else strata.to_numpy()[rows]
-        weight = None if d.weight is None else d.weight[rows]
-        return drawn_shares(d.w[rows], d.n_variants, drawn[rows], own, weight)
 
     def _in_days(self, schema: Schema) -> Schema:
         """A model's schema for features of the study, whose dates are days already."""

@@ -58,14 +58,15 @@ def realised(found: Mapping[str, Any]) -> Table | None:
         return None
     scale = typical(row["actual"]["std_error"] for row in rows)
     return Table(
-        f"Effects that the model of {found['since']} predicts for these rows on average, and their "
-        "average effects, with 95 % intervals",
-        ["Learner", "Arm", "Predicted", "Average effect"],
+        f"Effects that the model of {found['since']} predicts for new rows on average, and their "
+        "average effects, with 95 % intervals. p is that of a model that is right on average",
+        ["Learner", "Arm", "Predicted", "Average effect", "Difference", "p"],
         [
             [
                 row["learner"],
                 arm_name(row["arm"]),
-                *(_with_interval(row[key], scale) for key in ("predicted", "actual")),
+                *(_with_interval(row[key], scale) for key in ("predicted", "actual", "difference")),
+                p_value(row["p_value"]),
             ]
             for row in rows
         ],

@@ -105,7 +105,7 @@ def make(
         with whole_folder(run, latest=not study.failed) as folder:
             with run.stage("report"):
                 found = {**found_by(study, results), **watched.summary()}
-                found["realised"] = watched.realised(study, found["ate"])
+                found["realised"] = watched.realised(study, results.outcomes)
                 found["events"] = events_so_far(run, study, found, earlier, watched, moment)
                 sections = write_files(folder, run, study, results, chosen, found)
                 profile = watched.profile.with_effects(study, results.estimates)

@@ -10,8 +10,9 @@ from flows.errors import InputError
 from flows.inputs.study import Study
 from flows.messages.limits import shown
 from flows.watching.arms import Shares, compare_arms
-from flows.watching.effects import EffectDrift, compare_effects, realised_effects
+from flows.watching.effects import EffectDrift, compare_effects, new_rows, realised_effects
 from flows.watching.profile import Profile, read_profile, sample
+from metalearners._typing import Array, Floats
 from metalearners.evaluation.recurring.changes import chance_unseen
 from metalearners.evaluation.recurring.drift import DRIFT, Drift, Reference
 
@@ -42,7 +43,7 @@ class Change:
         return f"{self.kind}{of}: {before} before, {after} now"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Watched:
     """A run's rows beside those of the last run of its name.
 
@@ -60,6 +61,8 @@ class Watched:
         Why there are none; empty where there are, or no last run is there.
     arms : Shares, optional
         The shares of the arms beside the expected ones; None where nothing says these.
+    new : (n,) array of bool, optional
+        Rows that the last run didn't have; None if there is none to compare with.
     """
 
     profile: Profile
@@ -69,6 +72,7 @@ class Watched:
     effects: tuple[EffectDrift, ...] = ()
     effects_absent: str = ""
     arms: Shares | None = None
+    new: Array | None = None
 
     @property
     def warnings(self) -> list[str]:
@@ -96,9 +100,14 @@ class Watched:
         drift = {"features": features, "effects": effects, "effects_absent": self.effects_absent}
         return {"since": self.since, "changes": changes, "drift": drift}
 
-    def realised(self, study: Study, ate: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Effects that were predicted for the rows, beside their average effects."""
-        return realised_effects(study, self.effects, self.effects_absent, ate)
+    def realised(self, study: Study, outcomes: Floats) -> dict[str, Any]:
+        """What the last run's model predicts for new rows, beside their average effects.
+
+        `outcomes` are (n, K) expected ones, of models that weren't fitted on the row.
+        """
+        if self.new is None or not self.effects:
+            return {"effects": [], "absent": self.effects_absent}
+        return realised_effects(study, outcomes, self.new, self.effects)
 
 
 def watch(study: Study, past: Sequence[Mapping[str, Any]], key: bytes = b"") -> Watched:
@@ -131,8 +140,9 @@ def watch(study: Study, past: Sequence[Mapping[str, Any]], key: bytes = b"") -> 
             f"found changes: {'; '.join(refused)}. Correct the data, or say warn."
         )
     drifts = tuple(_drifts(study, before, profile))
-    effects = compare_effects(study, past[0], before, key)
-    return Watched(profile, since, changes, drifts, *effects, arms)
+    new = new_rows(study, past[0])
+    effects = compare_effects(study, past[0], before, new, key)
+    return Watched(profile, since, changes, drifts, *effects, arms, new)
 
 
 def _is_mismatch(run: Mapping[str, Any]) -> bool:

@@ -1,8 +1,8 @@
 """What the last run's model estimates for new rows: drift of its effects, and how right it was.
 
 A model that is fitted again estimates other effects whether or not anything has changed. So one
-model, the last run's, estimates both samples: the rows that it held out, and the rows of this run.
-Neither shaped it.
+model, the last run's, estimates both samples: the rows that it held out, and the rows of this run
+that are new. Neither shaped it.
 """
 
 import dataclasses
@@ -25,26 +25,40 @@ from metalearners._typing import Array, Floats
 from metalearners.bundle import Bundle
 from metalearners.data.estimate_columns import arm_name
 from metalearners.data.schema import DATE, Schema
-from metalearners.evaluation.means import Estimate, mean_with_error
+from metalearners.evaluation.average_effects import aipw_scores
 from metalearners.evaluation.recurring.drift import Drift, Reference
+from metalearners.evaluation.recurring.realised import realised
 
 _MOST_ROWS = 2_000  # which five learners estimate in less than a tenth of a second
 _FIGURES = ("estimate", "std_error", "ci_low", "ci_high")
 _NOT_IDENTIFIED = (
     "not identified, as nothing says with which probabilities the arms were drawn: declare "
-    "data.design or data.propensity"
+    "data.design, data.propensity or data.drawn"
 )
 _BY_DAY = "{date:%Y-%m-%d}"  # as queries name their days
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EffectDrift:
-    """How far a learner's estimates for an arm have moved, and their mean over the new rows."""
+    """How far a learner's estimates for an arm have moved.
+
+    Parameters
+    ----------
+    learner, arm
+        Whose estimates, and of which effect.
+    drift : Drift
+        How far they have moved.
+    rows : (m,) array of int
+        Positions of the new rows that were estimated.
+    estimates : (m,) array
+        What the last run's model estimates for them.
+    """
 
     learner: str
     arm: Any
     drift: Drift
-    mean: Estimate
+    rows: Array
+    estimates: Floats
 
     def summary(self) -> dict[str, Any]:
         """What `summary.json` says of it."""
@@ -53,40 +67,53 @@ class EffectDrift:
 
 
 def realised_effects(
-    study: Study, effects: Sequence[EffectDrift], absent: str, ate: Sequence[Mapping[str, Any]]
+    study: Study, outcomes: Floats, new: Array, effects: Sequence[EffectDrift]
 ) -> dict[str, Any]:
     """What was predicted for new rows on average, beside their effects; for `summary.json`.
 
     Parameters
     ----------
     study : Study
-        This run's rows, all of which are new.
+        This run's n rows.
+    outcomes : (n, K) array
+        Expected outcomes, of models that weren't fitted on the row.
+    new : (n,) array of bool
+        Rows that the last run didn't have.
     effects : sequence of EffectDrift
-        What the last run's model estimates for them.
-    absent : str
-        Why there are none.
-    ate : sequence of mapping
-        Average effects on these rows, as in `summary.json`.
+        What the last run's model estimates for some of them.
     """
-    data = study.config.data
-    if data.propensity is None and data.design != "randomised":
-        return {"effects": [], "absent": _NOT_IDENTIFIED}
-    actual = {arm_name(row["arm"]): row for row in ate}
-    rows = [
-        {
-            "learner": one.learner,
-            "arm": one.arm,
-            "predicted": {key: getattr(one.mean, key) for key in _FIGURES},
-            "actual": {key: actual[arm_name(one.arm)][key] for key in _FIGURES},
-        }
-        for one in effects
-        if arm_name(one.arm) in actual
-    ]
-    return {"effects": rows, "absent": absent}
+    d = study.dataset
+    rows = np.flatnonzero(new & d.predicted)
+    try:
+        chances = study.chances(rows)
+        if chances is None:
+            return {"effects": [], "absent": _NOT_IDENTIFIED}
+        known = np.isfinite(chances).all(axis=1)  # where chance drew the arm
+        rows, chances = rows[known], chances[known]
+        scores = aipw_scores(d.y[rows], d.w[rows], outcomes[rows], chances)
+        compared = [_beside(study, rows, scores, one) for one in effects]
+    except ValueError as error:  # too few rows of an arm, or that the model estimated
+        return {"effects": [], "absent": str(error)}
+    return {"effects": compared, "absent": ""}
+
+
+def _beside(study: Study, rows: Array, scores: Floats, one: EffectDrift) -> dict[str, Any]:
+    """A learner's estimates for an arm beside the average effect on some rows."""
+    d, k = study.dataset, [arm_name(arm) for arm in study.arms].index(arm_name(one.arm))
+    predicted = np.full(len(d), np.nan)
+    predicted[one.rows] = one.estimates
+    gains = scores[:, k] - scores[:, 0]
+    found = realised(gains, predicted[rows], d.w[rows], *beside(study, rows))
+    figures = {
+        name: {key: getattr(estimate, key) for key in _FIGURES}
+        for name, estimate in vars(found).items()
+        if name != "p_value"
+    }
+    return {"learner": one.learner, "arm": one.arm, **figures, "p_value": found.p_value}
 
 
 def compare_effects(
-    study: Study, last: Mapping[str, Any], before: Profile, key: bytes
+    study: Study, last: Mapping[str, Any], before: Profile, new: Array, key: bytes
 ) -> tuple[tuple[EffectDrift, ...], str]:
     """Drift of the effects that the last run's model estimates, or why it isn't known.
 
@@ -98,38 +125,41 @@ def compare_effects(
         The last run's summary.
     before : Profile
         The last run's.
+    new : (n,) array of bool
+        Rows that the last run didn't have: `new_rows`.
     key : bytes
         The secret by which its model is verified.
     """
     folder = Path(study.config.output) / str(last["run_name"])
     if not before.effects:
         return (), f"{folder.name} has no estimates of held-out rows"
-    if shares_rows(study, last):
-        return (), f"{folder.name} has rows of this run, on which its model was fitted"
+    rows = np.flatnonzero(new & study.dataset.predicted)  # those of averages
+    if not len(rows):
+        return (), f"{folder.name} has the rows of this run, on which its model was fitted"
     try:
-        return _compared(study, folder, before, key), ""
+        return _compared(study, folder, before, draw(rows, _MOST_ROWS), key), ""
     except Exception as error:  # of any base model, which may need what isn't here
         problem = without_secrets(str(error)) or type(error).__name__
         return (), f"the model of {folder.name} can't estimate these rows: {shown(problem)}"
 
 
-def _compared(study: Study, folder: Path, before: Profile, key: bytes) -> tuple[EffectDrift, ...]:
-    drawn = draw(np.flatnonzero(study.dataset.predicted), _MOST_ROWS)  # those of averages
+def _compared(
+    study: Study, folder: Path, before: Profile, drawn: Array, key: bytes
+) -> tuple[EffectDrift, ...]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of other versions and other users, as scoring has
         bundle = Bundle.load(folder / "model", key)
         estimates = in_single(_estimates(bundle, study, drawn))
     reference = Reference.from_json(before.effects)
     threshold = study.config.watch.drift
-    about = beside(study, drawn)
-    found = reference.compare(estimates, *about, threshold=threshold)
+    found = reference.compare(estimates, *beside(study, drawn), threshold=threshold)
     told = {
         f"cate.{name}.{arm_name(arm)}": (name, arm)
         for name in bundle.learners
         for arm in bundle.arms[1:]
     }
     return tuple(
-        EffectDrift(*told[one.column], one, mean_with_error(estimates[one.column], *about))
+        EffectDrift(*told[one.column], one, drawn, estimates[one.column].to_numpy(float))
         for one in found
     )
 
@@ -160,18 +190,29 @@ def _propensity(bundle: Bundle, known: Floats | None, rows: Array) -> Floats | N
     return known[rows] if designed and known is not None else None
 
 
-def shares_rows(study: Study, last: Mapping[str, Any]) -> bool:
-    """Whether the rows are those of the last run, or windows of dates overlap.
+def new_rows(study: Study, last: Mapping[str, Any]) -> Array:
+    """(n,) rows that the last run didn't have, as far as dates tell it.
 
-    Of a source without dates nobody knows: rows are then taken as new unless all are the same.
+    Of a source without dates nobody knows: rows are then taken as new unless all are the same. Of
+    a query whose window overlaps that of the last run, none is known to be new.
     """
+    config, every = study.config, np.ones(len(study.y), bool)
+    before = last.get("data", {})
+    if before.get("digest") == study.digest:
+        return ~every
+    if config.window is None or not config.data.names_dates or not _overlaps(study, last):
+        return every
+    if study.begins is None or before.get("until") is None:
+        return ~every
+    return np.asarray(study.begins[study.used] >= np.datetime64(before["until"]))
+
+
+def _overlaps(study: Study, last: Mapping[str, Any]) -> bool:
+    """Whether the run's window has the partition of the last run's date."""
     config = study.config
-    if last.get("data", {}).get("digest") == study.digest:
-        return True
-    if config.window is None or not config.data.names_dates:
-        return False
     if not config.data.reads_from:  # all rows up to the date
         return True
+    assert config.window is not None  # as the source names dates
     moment = moment_of(last["logical_date"], config.timezone).replace(tzinfo=None)
     source = config.data.source or ""
     return is_within(source if names_dates(source) else _BY_DAY, moment, config.window)

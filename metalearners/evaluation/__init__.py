@@ -21,6 +21,7 @@ _PLACES = {
     "Figure": "recurring.changes",
     "Look": "recurring.looks",
     "Looks": "recurring.looks",
+    "Realised": "recurring.realised",
     "Reference": "recurring.drift",
     "alpha_of_challenger": "recurring.looks",
     "chance_unseen": "recurring.changes",
@@ -28,6 +29,7 @@ _PLACES = {
     "drawn_shares": "recurring.policies",
     "fall": "recurring.changes",
     "policy_arms": "recurring.policies",
+    "realised": "recurring.realised",
 }
 __all__ = [*_PLACES]  # noqa: PLE0604 - they are strings
 

@@ -15,7 +15,6 @@ from flows.errors import InputError
 from flows.inputs.study import load_study
 from flows.launch.backfill import backfill
 from flows.watching.changes import changes_between, watch
-from flows.watching.effects import shares_rows
 from flows.watching.profile import FILE, Profile, read_profile
 from metalearners.bundle import Bundle
 from tests.conftest import small_settings
@@ -187,11 +186,16 @@ def fitted(tmp_path_factory):
     return study, profile, folder
 
 
-def effects_of(frame, fitted, **summary):
-    """Drift of the effects for rows, as the next run finds it."""
+def last_run(fitted, **summary):
+    """Summary of a run in whose folder is the fitted model."""
     past = finished(fitted[1], f"run-{next(NUMBERS)}", **summary)
     shutil.copytree(fitted[2], Path("runs") / past["run_name"] / "model")
-    found = watch(study_of(frame), [past]).summary()["drift"]
+    return past
+
+
+def effects_of(frame, fitted, **summary):
+    """Drift of the effects for rows, as the next run finds it."""
+    found = watch(study_of(frame), [last_run(fitted, **summary)]).summary()["drift"]
     return found["effects"], found["effects_absent"]
 
 
@@ -215,7 +219,7 @@ def test_effects_that_cant_be_compared_say_why(fitted):
     assert absent == ""
     rows = shop()
     _, absent = effects_of(rows, fitted, data={"digest": study_of(rows).digest})
-    assert "has rows of this run" in absent
+    assert "has the rows of this run" in absent
     _, absent = effects_of(rows.drop(columns="age"), fitted)
     assert "can't estimate these rows: Expected the features" in absent
     past = finished(fitted[1], "no-model")
@@ -224,32 +228,68 @@ def test_effects_that_cant_be_compared_say_why(fitted):
     assert "no estimates of held-out rows" in watch(study_of(rows), [none]).effects_absent
 
 
-def test_predictions_stand_beside_average_effects_where_chance_drew_the_arms(fitted):
-    past = finished(fitted[1], f"run-{next(NUMBERS)}")
-    shutil.copytree(fitted[2], Path("runs") / past["run_name"] / "model")
-    ate = [{"arm": 1, "estimate": 0.9, "std_error": 0.1, "ci_low": 0.7, "ci_high": 1.1}]
+def outcomes_of(frame):
+    """What was expected of rows by those who know the shop."""
+    alone = frame["age"].fillna(40).to_numpy() / 10
+    return np.column_stack([alone, alone + 1])
 
-    drawn = study_of(shop(6000), {"propensity": 0.5})
-    found = watch(drawn, [past]).realised(drawn, ate)
+
+def test_predictions_stand_beside_average_effects_where_chance_drew_the_arms(fitted):
+    past = last_run(fitted)
+
+    def realised(frame, **data):
+        study = study_of(frame, data)
+        return watch(study, [past]).realised(study, outcomes_of(frame))
+
+    frame = shop(6000)
+    found = realised(frame, propensity=0.5)
     (row,) = found["effects"]
     assert (row["learner"], row["arm"], found["absent"]) == ("DRLearner", 1, "")
-    assert row["actual"] == {key: value for key, value in ate[0].items() if key != "arm"}
-    assert row["predicted"]["estimate"] == pytest.approx(1, abs=0.2)  # the true effect
-    assert row["predicted"]["ci_low"] < row["predicted"]["estimate"] < row["predicted"]["ci_high"]
-    auto = study_of(shop(6000))
-    assert "not identified" in watch(auto, [past]).realised(auto, ate)["absent"]
+    for name in ("predicted", "actual"):
+        assert row[name]["estimate"] == pytest.approx(1, abs=0.2)  # the true effect
+        assert row[name]["ci_low"] < row[name]["estimate"] < row[name]["ci_high"]
+    apart = row["actual"]["estimate"] - row["predicted"]["estimate"]
+    assert row["difference"]["estimate"] == pytest.approx(apart)
+    assert row["p_value"] > 1e-3
+    (ended,) = realised(frame.assign(y=frame["y"] - 0.5 * frame["w"]), propensity=0.5)["effects"]
+    assert ended["p_value"] < 1e-3
+    assert "not identified" in realised(frame)["absent"]
 
 
-@pytest.mark.parametrize(("last", "shares"), [("1 month", False), ("2 months", True)])
-def test_windows_that_overlap_share_rows(last, shares):
+def test_rows_that_chance_treated_alone_say_what_was_realised(fitted):
+    past, frame = last_run(fitted), shop(6000)
+    coin = np.arange(6000) % 2 == 0
+    chosen = np.where(coin, frame["w"], frame["age"] > 45)  # who buys more is treated
+    frame = frame.assign(y=frame["y"] + chosen - frame["w"], w=chosen.astype(int), coin=coin)
+    study = study_of(frame, {"drawn": "coin"})
+    found = watch(study, [past]).realised(study, outcomes_of(frame) * 0)
+
+    (row,) = found["effects"]
+    raw = frame[coin].groupby("w")["y"].mean()
+    assert row["actual"]["estimate"] == pytest.approx(raw[1] - raw[0])
+    assert row["p_value"] > 1e-3
+
+
+@pytest.mark.parametrize(("last", "shared"), [("1 month", 0), ("2 months", 500)])
+def test_of_windows_that_overlap_only_new_rows_are_compared(fitted, last, shared):
     months = {"source": "{date:%Y-%m}.csv", "last": last}
     for month in ("2026-01", "2026-02"):
         shop(500).to_csv(f"{month}.csv", index=False)
     config = small_settings() | {"date": "2026-02-15"}
     config["data"] |= months
     study = load_study(parse_config(config))
-    assert shares_rows(study, {"logical_date": "2026-01-31T00:00:00+00:00"}) == shares
-    assert not shares_rows(study, {"logical_date": "2025-12-31T00:00:00+00:00"})
+    january = last_run(
+        fitted, logical_date="2026-01-31T00:00:00+00:00", data={"until": "2026-02-01T00:00:00"}
+    )
+
+    watched = watch(study, [january])
+    assert watched.new.sum() == len(study.y) - shared == 500
+    np.testing.assert_array_equal(watched.effects[0].rows, watched.new.nonzero()[0])
+    assert watched.new[shared:].all()  # the last month's
+    old = last_run(fitted, logical_date="2025-12-31T00:00:00+00:00")
+    assert watch(study, [old]).new.all()
+    unknown = last_run(fitted, logical_date="2026-01-31T00:00:00+00:00")
+    assert watch(study, [unknown]).new.any() == (not shared)
 
 
 def shop_in(month):
@@ -306,3 +346,4 @@ def test_a_year_tells_each_thing_that_happens_once_and_nothing_else():
     ended = summaries[6]["realised"]["effects"][0]
     assert ended["predicted"]["estimate"] == pytest.approx(2, abs=0.3)
     assert ended["actual"]["estimate"] == pytest.approx(0, abs=0.3)
+    assert ended["p_value"] < 1e-3

@@ -11,7 +11,6 @@ from flows.watching.arms import Shares
 from flows.watching.changes import Change, Watched
 from flows.watching.effects import EffectDrift
 from flows.watching.profile import Profile
-from metalearners.evaluation.means import Estimate
 from metalearners.evaluation.recurring.drift import Drift
 
 NOBODY = Profile(rows=1, columns={}, arms={}, distributions={})
@@ -114,7 +113,7 @@ def drift(column, psi, p_value, status="drift"):
 
 def test_drift_counts_all_columns_together():
     moved = drift("cate.DRLearner.long", 0.4, 1e-9)
-    of_effect = EffectDrift("DRLearner", "long", moved, Estimate(1.0, 0.1, 0.8, 1.2, 99.0))
+    of_effect = EffectDrift("DRLearner", "long", moved, np.arange(1), np.ones(1))
     watched = Watched(NOBODY, "before", drifts=(drift("age", 0.31, 1e-8),), effects=(of_effect,))
     (event,) = course([point()], watched)[0]
     assert event.event == "drift"
