@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, time
 from typing import Literal
 
 import pandas as pd
@@ -116,6 +116,16 @@ def begins_of(source: str, window: Window) -> dict[str, pd.Timestamp]:
                 f"{source}. Use a shorter window, or larger partitions."
             )
     return {_name_of(source, one): one.start_time for one in reversed(periods)}
+
+
+def begin_of(source: str, window: Window) -> datetime:
+    """The beginning of a window's first partition; of its first day where the source has no dates.
+
+    Raises InputError as `begins_of` does.
+    """
+    if not names_dates(source):
+        return datetime.combine(days_of(window)[0], time())
+    return min(begins_of(source, window).values()).to_pydatetime()
 
 
 def end_of(source: str, window: Window) -> datetime:

@@ -22,6 +22,7 @@ from metalearners.evaluation.recurring.looks import Looks, alpha_of_challenger
 _OLD = "It has had its four months: the new model takes its place."
 _BEHIND = "Its lead is less than a standard error: the new model takes its place."
 _ALIKE = "It gives nearly all rows the champion's arms: the new model takes its place."
+_REPEATED = " {:,} new rows don't count, as their groups came before and keep their arms."
 _MONTHS = 4  # of a challenger that leads: with monthly runs as many looks, and newer models wait
 _FEW = 0.001  # of the rows: if no more get other arms, two policies are one
 
@@ -122,14 +123,17 @@ class Better:
         looks, looked = self._earlier(last, contest)
         with _about_challenger():
             fitted = self._until(contest.challenger)
-        rows = self.evidence.since(max(fitted, self._until(contest.champion), *looked))
+        ends = fitted, self._until(contest.champion)
+        moment = max(*ends, *looked)
+        new = self.evidence.since(moment)
+        rows = self.evidence.independent(new, min(ends), moment)
         with _about_challenger():
-            new = self._policy(contest.challenger, rows)
-        old = self._policy(contest.champion, rows)
-        looks = looks.after(self.date, self.evidence.compare(rows, old, new))
-        alike = looks.mean is None and np.mean(old != new) <= _FEW
+            challenger = self._policy(contest.challenger, rows)
+        champion = self._policy(contest.champion, rows)
+        looks = looks.after(self.date, self.evidence.compare(rows, champion, challenger))
+        alike = looks.mean is None and np.mean(champion != challenger) <= _FEW
         over = _ALIKE if alike else "" if looks.leads else _BEHIND
-        return self._verdict(contest, looks), over
+        return self._verdict(contest, looks, int(new.sum() - rows.sum())), over
 
     def _earlier(self, last: Event, contest: Contest) -> tuple[Looks, list[datetime]]:
         """The looks of a contest so far; and the ends of the rows that its challenger has spent.
@@ -148,15 +152,16 @@ class Better:
             ends += [] if seen.look.waits else [datetime.fromisoformat(seen.until)]
         return looks, ends
 
-    def _verdict(self, contest: Contest, looks: Looks) -> Verdict:
+    def _verdict(self, contest: Contest, looks: Looks, repeated: int) -> Verdict:
         until = self.evidence.study.config.until
         assert until is not None  # as rows have dates
         both = {"champion": contest.champion, "challenger": contest.challenger}
         taken, found = looks.looks[self.date], looks.difference
         is_better = f"is {'' if looks.promotes else 'not known to be '}better than"
+        why = taken.doubt or f"{contest.challenger} {is_better} {contest.champion}."
         return Verdict(
             "promoted" if looks.promotes else "kept",
-            taken.doubt or f"{contest.challenger} {is_better} {contest.champion}.",
+            why + (_REPEATED.format(repeated) if repeated else ""),
             look=Seen(date=self.date, until=until.isoformat(), look=taken, **both),
             difference=None if found is None else Difference(**plain(found)),
         )

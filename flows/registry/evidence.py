@@ -2,15 +2,18 @@
 
 import re
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 import pandas as pd
 from pandas.util import hash_pandas_object
 
+from flows.dates.partitions import Window, begin_of
 from flows.errors import Faults, InputError
 from flows.inputs.columns import read_outcome, read_row_ids
+from flows.inputs.formats.text_files import Asked
 from flows.inputs.rows import read_columns
+from flows.inputs.source import open_source
 from flows.inputs.study import Study
 from flows.messages.limits import shown
 from metalearners._typing import Array, Floats
@@ -18,7 +21,10 @@ from metalearners.bundle import Bundle
 from metalearners.data.estimate_columns import arm_name
 from metalearners.data.schema import DATE, Schema
 from metalearners.evaluation.recurring.looks import Look, compare_policies
-from metalearners.evaluation.recurring.policies import policy_arms
+from metalearners.evaluation.recurring.policies import keep_arms, policy_arms
+
+_TICK = timedelta(microseconds=1)
+_EVER = "9999 years"  # as far back as dates go
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +55,47 @@ class Evidence:
         if not rows.any():
             raise InputError(f"No rows are new: none are of {moment:%Y-%m-%d} or later.")
         return np.asarray(rows)
+
+    def independent(self, rows: Array, first_end: datetime, moment: datetime) -> Array:
+        """(n,) those rows whose groups didn't come before, if groups keep their arms; else all.
+
+        Earlier rows are those before a moment, back to the beginning of the window that ended at
+        `first_end`. The source is asked for their groups again: no registry names any.
+
+        Raises InputError if it can't be, or no rows are left.
+        """
+        groups, chances = self.study.groups, self._chances(rows)
+        if groups is None or chances is None:
+            return rows
+        w, before = self._groups_between(first_end, moment)
+        again = keep_arms(self.study.w[rows], _names(groups[rows]), chances, w, before)
+        left = rows.copy()
+        left[rows] = ~again
+        if not left.any():
+            raise InputError("No rows are new: all groups came before, and keep their arms.")
+        return left
+
+    def _chances(self, rows: Array) -> Floats | None:
+        try:
+            return self.study.chances(rows)
+        except ValueError:  # a stratum has no row of an arm: the look says so
+            return None
+
+    def _groups_between(self, first_end: datetime, moment: datetime) -> tuple[Array, Array]:
+        """Arm codes and groups of the rows before a moment, as far back as a model was fitted."""
+        data, window = self.study.config.data, self.study.config.window
+        assert window is not None  # as rows have dates
+        assert data.group is not None
+        first = replace(window, date=first_end - _TICK)
+        since = begin_of(data.source or "", first)
+        asked = Window(moment - _TICK, _EVER, "warn", since)
+        read = Asked(**data.read.model_dump())
+        source = open_source(data.place, read, window=asked, query=data.query)
+        table = source.read([data.treatment, data.group], data.labels).frame
+        arms = pd.Index(list(map(arm_name, self.study.arms)))
+        w = arms.get_indexer(pd.Index(_names(table[data.treatment].to_numpy())))
+        used = (w >= 0) & table[data.group].notna().to_numpy()
+        return w[used], _names(table[data.group].to_numpy()[used])
 
     def check_dated(self) -> None:
         """Raise an InputError if no row is known to be new."""
@@ -142,6 +189,12 @@ class Evidence:
     def _in_labels(self, text: str) -> str:
         arms = self.study.arms
         return re.sub(r"\barm (\d+)\b", lambda found: f"arm {arms[int(found[1])]!r}", text)
+
+
+def _names(labels: Array) -> Array:
+    """(n,) labels as texts, whatever type they were read as."""
+    codes, found = pd.factorize(labels, use_na_sentinel=False)
+    return np.array(list(map(arm_name, found)), dtype=object)[codes]
 
 
 def _hashes(features: pd.DataFrame, row_ids: pd.Series, y: Array) -> Array:

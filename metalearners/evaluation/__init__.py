@@ -28,6 +28,7 @@ _PLACES = {
     "compare_policies": "recurring.looks",
     "drawn_shares": "recurring.policies",
     "fall": "recurring.changes",
+    "keep_arms": "recurring.policies",
     "policy_arms": "recurring.policies",
     "realised": "recurring.realised",
 }

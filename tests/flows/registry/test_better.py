@@ -234,6 +234,33 @@ def test_rows_that_chance_treated_count_among_those_of_a_policy(shop, models):
         evidence(shop, "2026-01", drawn="drawn")
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_groups_that_come_again_with_their_arms_count_once(shop, models, kept):
+    """Nothing of the registry names them: the source is asked for the groups of earlier months."""
+    rng = np.random.default_rng(2)
+    for month in months(3):
+        rows = pd.read_csv(f"{month}.csv")
+        again = rows.index < 100
+        if kept:
+            rows["w"] = np.where(again, rows.index % 2, rows["w"])
+            rows["y"] = 2 * rows["a"] * rows["w"] + rng.normal(size=ROWS)
+        rows["household"] = np.where(again, rows.index.astype(str), rows["id"])
+        rows.to_csv(f"{month}.csv", index=False)
+    rows.to_csv("2026-04.csv", index=False)
+    grouped = {"group": "household", "last": None}
+    for month, effect in zip(months(3), ("-a", "a", "a"), strict=True):
+        event = register(models, shop, month, model(effect), **grouped)
+
+    assert event.decision == "promoted"
+    assert event.look.look.rows == (ROWS - 100 if kept else ROWS)
+    assert event.why.endswith("keep their arms.") == kept
+    if kept:
+        assert "100 new rows don't count" in event.why
+        last = register(models, shop, "2026-04", model("b"), **grouped)
+        assert last.why.startswith("No look was taken. No rows are new: all groups came before")
+        assert (last.decision, last.challenger) == ("kept", "run-2026-03")
+
+
 def run_names(n):
     return [f"run-{month}" for month in months(n)]
 
@@ -352,6 +379,14 @@ def test_rows_of_a_query_are_new_if_it_gives_them_for_new_days_alone(shop, model
     new = found.since(march)
     assert found.study.row_ids[new].str[:7].unique().tolist() == ["2026-03"]
     assert (len(new), new.sum()) == (3 * ROWS, ROWS)
+    for w, kept in (("w", False), ("substr(id, 9) % 2 w", True)):
+        homes = query | {"sql": f"select id, a, b, {w}, y, substr(id, 9) home from visits where "
+                         f"{days}", "group": "home"}  # fmt: skip
+        found = evidence(shop, "2026-03", **homes)
+        with (
+            pytest.raises(InputError, match="all groups came") if kept else contextlib.nullcontext()
+        ):
+            assert found.independent(new, march, march).sum() == ROWS
     for month, effect in zip(months(3), ("-a", "a", "a"), strict=True):
         event = register(models, shop, month, model(effect, since="c"), **query)
     assert event.why  # the models have a feature that the query lacks
