@@ -29,7 +29,7 @@ from metalearners.evaluation.average_effects import aipw_scores
 from metalearners.evaluation.recurring.drift import Drift, Reference
 from metalearners.evaluation.recurring.realised import realised
 
-_MOST_ROWS = 2_000  # which five learners estimate in less than a tenth of a second
+_MOST_ROWS = 2_000  # which five learners estimate in a fifth of a second of one core, loaded too
 _FIGURES = ("estimate", "std_error", "ci_low", "ci_high")
 _NOT_IDENTIFIED = (
     "not identified, as nothing says with which probabilities the arms were drawn: declare "
