@@ -415,6 +415,7 @@ COMMANDS = {
     "uplift history": "config --output --html --json",
     "uplift init": "data --output",
     "uplift models": "",
+    "uplift models export": "model --storage --to",
     "uplift models list": "--storage --json",
     "uplift models promote": "model --storage --output --why",
     "uplift models rollback": "name --storage --why",

@@ -12,7 +12,7 @@ from flows.messages.output import show
 
 models_app = typer.Typer(
     no_args_is_help=True,
-    help="List, show and sign registered models, and change which one is champion.",
+    help="List, show, sign and export registered models, and change the champion.",
 )
 
 Storage = Annotated[str, typer.Option("--storage", help="Folder or fsspec URL of the registry.")]
@@ -53,6 +53,27 @@ def models_show(
             print(json.dumps(found, indent=2))
         else:
             model_shown(found)
+
+
+@models_app.command("export")
+def models_export(
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to", help="Address of MLflow, such as http://host:5000, without credentials."
+        ),
+    ],
+    model: Annotated[
+        str,
+        typer.Argument(metavar="[NAME|RUN]", help="A name, whose champion goes, or a run."),
+    ] = "champion",
+    storage: Storage = DEFAULT_REGISTRY,
+) -> None:
+    """Send a model to MLflow's registry, unless it is there, and set the aliases there."""
+    with exit_status():
+        from flows.launch.export import export
+
+        show(export(model, to, storage))
 
 
 @models_app.command("promote")

@@ -8,7 +8,7 @@ from flows.config.names import is_name
 from flows.dates.logical import moment_of
 from flows.errors import InputError
 from flows.messages.limits import shown
-from flows.registry.models import Models, Verdict, check_bundle
+from flows.registry.models import Models, Verdict, load_bundle
 from flows.registry.places import Registry, made_registry, open_registry, split
 from flows.registry.records import Event
 from flows.report.past_runs import read_summary
@@ -114,7 +114,7 @@ def _register(registry: Registry, folder: Path) -> tuple[Models, str]:
         )
     models = registry.of(name)
     if (name, run) not in registry.runs():
-        check_bundle(folder / "model")
+        load_bundle(folder / "model")
         date = summary.get("logical_date") or summary["started"]
         models.register(run, date, folder / "model", summary, _beside)
     return models, run

@@ -191,7 +191,7 @@ class Models:
 
     def _check(self, run: str) -> None:
         with self.folder(run) as folder:
-            check_bundle(folder)
+            load_bundle(folder)
 
     def _copy(self, run: str, date: str, model: Path, found: Mapping[str, Any]) -> None:
         entry = entry_of(run, self.name, date, found, _manifest(model / MANIFEST))
@@ -212,17 +212,23 @@ class Models:
 
 def check_secret(storage: Storage, where: str) -> None:
     """Refuse models at a URL without a secret: nobody knows who may write there."""
-    if not isinstance(storage, FolderStorage) and not signing_key():
+    if not isinstance(storage, FolderStorage):
+        need_secret(where, storage.location, ", or name a folder")
+
+
+def need_secret(where: str, place: str, otherwise: str = "") -> None:
+    """Raise an InputError where there is no secret that proves who made the models at a place."""
+    if not signing_key():
         raise InputError(
             f"{where}: expected a secret in {KEY_VARIABLE}, as models run as code and nobody knows "
-            f"who may write to {storage.location}; found none. Set it, or name a folder."
+            f"who may write to {place}; found none. Set it{otherwise}."
         )
 
 
-def check_bundle(folder: Path) -> None:
-    """Raise an InputError unless the folder holds a model that can be loaded here."""
+def load_bundle(folder: Path) -> Bundle:
+    """The model in a folder; an InputError unless it can be loaded here."""
     try:
-        Bundle.load(folder, signing_key())
+        return Bundle.load(folder, signing_key())
     except BundleError as error:
         raise InputError(str(error)) from None
 

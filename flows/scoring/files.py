@@ -114,7 +114,7 @@ def score_batches(
     """
     target.check(rows.source)
     with _refusing(rows.source):
-        scoring = Scoring.open(model, rows, strict)
+        scoring = Scoring.open(Scorer.load(model, strict), rows)
         made_of = {**scoring.made_of, "as": target.kind.__name__}
         with parts_beside(target.beside, made_of, target) as parts:
             seen = _write(scoring, target, parts, each)
@@ -124,16 +124,18 @@ def score_batches(
 
 
 def score_rows(
-    model: Path, rows: Any, strict: bool = False, where: str = "--input"
+    model: Path | Scorer, rows: Any, strict: bool = False, where: str = "--input"
 ) -> pd.DataFrame:
     """The estimates for the rows of a source, or of a data frame in memory, as `score_file`.
 
-    Those for a pandas data frame have its index. Messages about the source begin with `where`.
+    Those for a pandas data frame have its index. Messages about the source begin with `where`. A
+    model that was loaded before is as strict as it was loaded.
     """
     is_place = isinstance(rows, (str, Path))
     new = NewRows(str(rows)) if is_place else NewRows(IN_MEMORY, frame=rows)
     with _refusing(new.source):
-        scoring = Scoring.open(model, new, strict, where)
+        scorer = model if isinstance(model, Scorer) else Scorer.load(model, strict)
+        scoring = Scoring.open(scorer, new, where)
         seen, found = Seen(), []
         with _ahead(scoring.batches()) as batches:
             for _, batch in batches:
@@ -178,13 +180,12 @@ class Scoring:
     opened: Callable[[], Batches]
 
     @classmethod
-    def open(cls, model: Path, new: NewRows, strict: bool, where: str = "--input") -> "Scoring":
-        """Read a model, and the names of the columns of the rows; errors as for `score_batches`."""
+    def open(cls, scorer: Scorer, new: NewRows, where: str = "--input") -> "Scoring":
+        """Read the names of the columns of the rows; errors as for `score_batches`."""
         try:
             check_address(new.source)
         except ValueError as error:
             raise InputError(f"{where}: {error}") from None
-        scorer = Scorer.load(model, strict)
         opened = partial(new.open, scorer.asked, scorer.data.row_id)
         rows = opened()
         kinds = scorer.kinds(rows.names, new.source)
