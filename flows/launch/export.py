@@ -28,8 +28,13 @@ if TYPE_CHECKING:
 _RUN = "uplift.run"  # the tag of a version that names the run whose model it is
 _FOLDER = "model"
 _NO_SIGN_OF_NAMES = re.compile(r"[^\w.\- ]")  # MLflow has folders where "/" stands
-# MLflow reports its use to its makers, and asks an absent server for four minutes.
-_DEFAULTS = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3"}
+# By default MLflow reports its use to its makers, prints on standard output, and asks an absent
+# server for four minutes.
+_DEFAULTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+}
 
 
 def export(reference: str, address: str, location: str) -> str:

@@ -15,6 +15,8 @@ from metalearners.evaluation.design import ArmShares
 
 KEY = "sixteen letters, or more"
 STORE = "sqlite:///mlflow.db"
+ARMS = '["no mail", "5 % off/free"]'
+ARM = "5 _25_ off_2f_free"  # in names of metrics, where MLflow takes neither % nor /
 
 
 def uplift(*arguments):
@@ -41,7 +43,8 @@ def test_a_name_s_models_are_versions_with_aliases_that_score_as_here(
 ):
     monkeypatch.setenv("UPLIFT_CACHE_KEY", KEY)
     settings |= {"name": "shop", "learners": ["DRLearner", "XLearner"]}
-    settings["data"]["design"] = "randomised"
+    settings["data"] |= {"design": "randomised", "control": "no mail"}
+    frame.assign(w=frame["w"].map({0: "no mail", 1: "5 % off/free"})).to_parquet("data.parquet")
     first, second = run(settings), run({**settings, "folds": {"seed": 1}})
     runs = [ran.folder.name for ran in (first, second)]
     client = mlflow.MlflowClient()
@@ -62,14 +65,14 @@ def test_a_name_s_models_are_versions_with_aliases_that_score_as_here(
     told = {name.removeprefix("uplift."): value for name, value in version.tags.items()}
     bundle = Bundle.load(first.folder / "model", KEY.encode())
     date = first.summary["logical_date"]
-    expected = {"run": runs[0], "logical_date": date, "outcome": "y", "arms": "[0, 1]"}
+    expected = {"run": runs[0], "logical_date": date, "outcome": "y", "arms": ARMS}
     assert told == {**expected, "digest": bundle.digest}
     (ate,) = first.summary["ate"]
-    figures = {"ate.1": ate["estimate"], "ate.1.std_error": ate["std_error"]}
+    figures = {f"ate.{ARM}": ate["estimate"], f"ate.{ARM}.std_error": ate["std_error"]}
     for learner, own in first.summary["learners"].items():
         (judged,) = own["evaluation"]["arms"]
-        figures[f"qini.{learner}.1"] = judged["qini"]
-        figures[f"qini.{learner}.1.std_error"] = judged["qini_std_error"]
+        figures[f"qini.{learner}.{ARM}"] = judged["qini"]
+        figures[f"qini.{learner}.{ARM}.std_error"] = judged["qini_std_error"]
     begun = client.get_run(version.run_id)
     assert (begun.data.metrics, begun.info.status) == (figures, "FINISHED")
     assert len(client.search_runs([begun.info.experiment_id])) == 1
