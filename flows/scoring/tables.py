@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from flows.config.files import check_file
 from flows.dates.queries import DatabaseTable, quoted
 from flows.errors import InputError
+from flows.inputs.databases.database import said
 from flows.inputs.databases.passwords import password_of
 from flows.messages.limits import shown
 
@@ -183,7 +184,7 @@ def write_table(table: DatabaseTable, mark: str, rows: pa.ipc.RecordBatchFileRea
     except InputError:
         raise
     except Exception as error:
-        raise OSError(f"{table} isn't written: the database says: {_said(error)}") from None
+        raise OSError(f"{table} isn't written: the database says: {said(error)}") from None
 
 
 def _put(
@@ -230,7 +231,7 @@ def _trying(table: DatabaseTable) -> Iterator[_Database]:
     except Exception as error:  # each driver has errors of its own
         raise InputError(
             f"--output: expected a database in which {table} can be created or replaced; it says: "
-            f"{_said(error)}. Check what the environment says of the connection, or name another."
+            f"{said(error)}. Check what the environment says of the connection, or name another."
         ) from None
 
 
@@ -320,10 +321,3 @@ def _values(rows: pa.ipc.RecordBatchFileReader, schema: pa.Schema) -> Iterator[t
 
 def _for_sqlite(value: Any) -> Any:
     return str(value) if isinstance(value, date) else value
-
-
-def _said(error: Exception) -> str:
-    """What a database says of an error."""
-    diagnosis = getattr(error, "diag", None)
-    said = getattr(diagnosis, "message_primary", None) or str(error)
-    return shown(" ".join(said.split()).rstrip("."), 300)

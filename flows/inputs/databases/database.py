@@ -18,6 +18,7 @@ from flows.errors import InputError, UnreadableError
 from flows.inputs.formats.frames import UNREADABLE, check_plain
 from flows.messages.limits import shown
 
+_HALF_WRITTEN = "SQLITE_READONLY_ROLLBACK"  # by SQLite's own name
 AT_ONCE = 10_000
 """Rows of a batch."""
 
@@ -85,10 +86,6 @@ class Database(ABC):
     def _answer(self) -> AbstractContextManager[Answer]:
         """Ask, and stop the query in the end."""
 
-    def _said(self, error: Exception) -> str:
-        """What the database says of an error."""
-        return str(getattr(error, "orig", None) or error)
-
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
         """Turn what a database raises into a refusal."""
@@ -102,12 +99,22 @@ class Database(ABC):
                 f"uplift-flows[{self._extra}]."
             ) from None
         except Exception as error:  # each driver has errors of its own
-            said = shown(" ".join(self._said(error).split()).rstrip("."), 300)
             raise UnreadableError(
                 f"Expected the rows of one query that only reads, from {self._query.url}; the "
-                f"database says: {said}. Check the query, and what the environment says of the "
-                "connection."
+                f"database says: {said(error)}. Check the query, and what the environment says of "
+                "the connection."
             ) from None
+
+
+def said(error: Exception) -> str:
+    """What a database says of an error, in one line."""
+    own = getattr(error, "orig", None) or error  # SQLAlchemy's has the whole statement too
+    # All that PostgreSQL says has a line with the name of a cursor.
+    first = getattr(getattr(own, "diag", None), "message_primary", None)
+    told = shown(" ".join((first or str(own)).split()).rstrip("."), 300)
+    if getattr(own, "sqlite_errorname", "") != _HALF_WRITTEN:
+        return told
+    return f"{told}, as its last writer was killed; who may write to the file must open it once"
 
 
 def in_batches(

@@ -63,11 +63,6 @@ class PostgreSql(Database):
                 ),
             )
 
-    def _said(self, error: Exception) -> str:
-        """Without the line, which has the name of a cursor."""
-        diagnosis = getattr(getattr(error, "orig", None), "diag", None)
-        return getattr(diagnosis, "message_primary", None) or super()._said(error)
-
 
 def _type(column: Any, known: Any) -> pa.DataType | None:
     """The type of a column; None for numbers of any digits, whose rows say how many they have."""

@@ -21,7 +21,6 @@ _READS = {
     sqlite3.SQLITE_FUNCTION,
     sqlite3.SQLITE_RECURSIVE,
 }
-_HALF_WRITTEN = "SQLITE_READONLY_ROLLBACK"
 _DECIMAL = re.compile(r"\s*(?:DECIMAL|NUMERIC)\s*\(\s*(\d+)\s*(?:,\s*(\d+)\s*)?\)\s*")
 # By parts of a declared type, the first that fits, as SQLite itself reads them.
 _TYPES = {
@@ -81,13 +80,6 @@ class Sqlite(Database):
             )
         _undo_half_written(file)
         return _connection(file, "ro")
-
-    def _said(self, error: Exception) -> str:
-        """With what to do, where a reader can't undo what a killed writer left."""
-        said = super()._said(error)
-        if getattr(getattr(error, "orig", error), "sqlite_errorname", "") != _HALF_WRITTEN:
-            return said
-        return f"{said}, as its last writer was killed; who may write to the file must open it once"
 
 
 def _undo_half_written(file: Path) -> None:
