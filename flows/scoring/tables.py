@@ -19,11 +19,10 @@ import pyarrow.compute as pc
 from flows.config.files import check_file
 from flows.dates.queries import DatabaseTable, quoted
 from flows.errors import InputError
-from flows.inputs.databases.database import said
+from flows.inputs.databases.database import WAIT, said
 from flows.inputs.databases.passwords import password_of
 from flows.messages.limits import shown
 
-_WAIT = 15  # seconds for a connection, or for the lock of a file or a table
 _ROWS = 10_000  # that are values of Python at a time
 _MOST_BYTES = 63  # of a name in PostgreSQL, which would cut longer ones
 # Reads the first column of all rows, some at a time.
@@ -254,14 +253,14 @@ def _transaction(table: DatabaseTable, keep: bool = True) -> Iterator[_Database]
         import psycopg
 
         password = password_of(table.url)
-        with psycopg.connect(table.url, connect_timeout=_WAIT, password=password) as connection:
-            connection.execute(f"SET LOCAL lock_timeout = '{_WAIT}s'")
+        with psycopg.connect(table.url, connect_timeout=WAIT, password=password) as connection:
+            connection.execute(f"SET LOCAL lock_timeout = '{WAIT}s'")
             yield _PostgreSql(connection)
             if not keep:
                 connection.rollback()
         return
     made = file if keep or file.exists() else ":memory:"  # the file is made with the table
-    with contextlib.closing(sqlite3.connect(made, _WAIT, isolation_level=None)) as connection:
+    with contextlib.closing(sqlite3.connect(made, WAIT, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield _Sqlite(connection)
         connection.execute("COMMIT" if keep else "ROLLBACK")  # which an error's end does too

@@ -21,6 +21,8 @@ from flows.messages.limits import shown
 _HALF_WRITTEN = "SQLITE_READONLY_ROLLBACK"  # by SQLite's own name
 AT_ONCE = 10_000
 """Rows of a batch."""
+WAIT = 15
+"""Seconds for a connection, or for the lock of a file or a table."""
 
 
 @dataclass(frozen=True)

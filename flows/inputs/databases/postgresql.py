@@ -10,7 +10,7 @@ from uuid import UUID
 import pyarrow as pa
 
 from flows.dates.queries import POSTGRESQL
-from flows.inputs.databases.database import AT_ONCE, Answer, Database, in_batches
+from flows.inputs.databases.database import AT_ONCE, WAIT, Answer, Database, in_batches
 from flows.inputs.databases.passwords import password_of
 
 # By PostgreSQL's own names, as Parquet keeps them. Others, such as enumerations, are texts or
@@ -29,7 +29,6 @@ _TYPES = {
     "interval": pa.duration("us"),
     "bytea": pa.binary(),
 }
-_WAIT = 15  # seconds for a connection
 _MOST_DIGITS = 76  # of Arrow's decimals
 
 
@@ -42,7 +41,7 @@ class PostgreSql(Database):
         from sqlalchemy import NullPool, create_engine, text
 
         address = self._query.url.replace(POSTGRESQL, "postgresql+psycopg://", 1)
-        login = {"connect_timeout": _WAIT, "password": password_of(self._query.url)}
+        login = {"connect_timeout": WAIT, "password": password_of(self._query.url)}
         engine = create_engine(address, poolclass=NullPool, connect_args=login).execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True, stream_results=True
         )
