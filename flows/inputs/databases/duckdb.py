@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from flows.dates.queries import ROWS, Query
+from flows.dates.queries import ROWS, Query, quoted
 from flows.errors import InputError
 from flows.inputs.databases.database import AT_ONCE, Answer, Database
 from flows.inputs.formats.table import Source
@@ -79,7 +79,6 @@ class DuckDb(Database):
 
 
 def _batches(relation: Any, columns: Sequence[str]) -> Iterable[pa.RecordBatch]:
-    quoted = ", ".join('"' + name.replace('"', '""') + '"' for name in columns)
-    reader = relation.project(quoted).to_arrow_reader(AT_ONCE)
+    reader = relation.project(", ".join(map(quoted, columns))).to_arrow_reader(AT_ONCE)
     yield pa.RecordBatch.from_pylist([], reader.schema)
     yield from reader
