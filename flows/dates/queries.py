@@ -101,8 +101,7 @@ class DatabaseTable:
     @property
     def file(self) -> Path | None:
         """The file of SQLite that it lies in; None in PostgreSQL."""
-        is_file = self.url.startswith(SQLITE)
-        return Path(self.url.removeprefix(SQLITE)) if is_file else None
+        return sqlite_file(self.url)
 
     @property
     def query(self) -> Query:
@@ -113,6 +112,11 @@ class DatabaseTable:
 def quoted(name: str) -> str:
     """The name of a column or a table in a statement."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file that an address of SQLite names; None for any other place."""
+    return Path(url.removeprefix(SQLITE)) if url.startswith(SQLITE) else None
 
 
 def is_database(place: str) -> bool:

@@ -14,7 +14,7 @@ from fsspec import AbstractFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from flows.dates.partitions import Window, begins_of, names_dates
-from flows.dates.queries import SQLITE
+from flows.dates.queries import sqlite_file
 from flows.errors import InputError
 from flows.messages.limits import shown
 
@@ -107,11 +107,11 @@ def check_allowed(place: str, source: str | None = None) -> None:
         If the place lies outside.
     """
     roots = _ROOT.findall(os.environ.get(DATA_ROOTS_VARIABLE, ""))
-    if roots and not (_is_inside(place.removeprefix(SQLITE), roots) or _is_of_own(place, source)):
+    lies = str(sqlite_file(place) or place)
+    if roots and not (_is_inside(lies, roots) or _is_of_own(place, source)):
         raise InputError(
             f"Expected a place inside {', '.join(roots)}, which this deployment is limited to; "
-            f"found {place.removeprefix(SQLITE)!r}. Whoever runs it can add to "
-            f"{DATA_ROOTS_VARIABLE}."
+            f"found {lies!r}. Whoever runs it can add to {DATA_ROOTS_VARIABLE}."
         )
 
 

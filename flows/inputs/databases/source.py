@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flows.dates.partitions import Window
-from flows.dates.queries import DUCKDB, SQLITE, Query
+from flows.dates.queries import DUCKDB, Query, sqlite_file
 from flows.inputs.databases.database import Database
 from flows.inputs.databases.duckdb import DuckDb
 from flows.inputs.databases.postgresql import PostgreSql
@@ -36,7 +36,7 @@ def database_of(query: Query, window: Window | None, files: Callable[[], Source]
     if query.url == DUCKDB:
         return DuckDb(query, days, files())
     check_allowed(query.url, query.asked_of)
-    return (Sqlite if query.url.startswith(SQLITE) else PostgreSql)(query, days)
+    return (Sqlite if sqlite_file(query.url) else PostgreSql)(query, days)
 
 
 class QuerySource(Source):

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
-from flows.dates.queries import SQLITE
+from flows.dates.queries import sqlite_file
 from flows.errors import InputError
 from flows.inputs.databases.database import AT_ONCE, Answer, Database, in_batches
 
@@ -72,7 +72,8 @@ class Sqlite(Database):
             )
 
     def _open(self) -> sqlite3.Connection:
-        file = Path(self._query.url.removeprefix(SQLITE))
+        file = sqlite_file(self._query.url)
+        assert file is not None  # else PostgreSQL is asked
         if not file.is_file():
             raise InputError(
                 f"Expected a file of SQLite at {file}; found none. Relative paths start from "
