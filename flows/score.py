@@ -5,11 +5,11 @@ from typing import Annotated
 from prefect import flow
 
 from flows.config.form import described
-from flows.config.names import DEFAULT_REGISTRY
+from flows.config.names import CHAMPION, DEFAULT_REGISTRY
 from flows.config.sections import LogicalDate
 from flows.runs.recurring import scheduled_time
 from flows.scoring.page import in_task, score_page
-from flows.scoring.request import CHAMPION, request_of, score
+from flows.scoring.request import request_of, score
 from flows.server import prefect_patches
 from flows.server.cancellation import interruptible
 from flows.server.running import tracked

@@ -14,7 +14,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from flows.config.data import DataConfig
 from flows.config.form import described
-from flows.config.names import DEFAULT_NAME
+from flows.config.names import DEFAULT_NAME, DEFAULT_OUTPUT
 from flows.config.reading import config_among
 from flows.config.sections import (
     CacheConfig,
@@ -55,7 +55,7 @@ def uplift_tune(
     parallelism: ParallelismRule = "auto",
     cache: CacheConfig = CacheConfig(),
     evaluation: EvaluationConfig = EvaluationConfig(),
-    output: Annotated[str, described("Folder of all runs")] = "runs",
+    output: Annotated[str, described("Folder of all runs")] = DEFAULT_OUTPUT,
     budget_seconds: Annotated[float, described("Seconds that measuring may take")] = 120.0,
     name: JobName = DEFAULT_NAME,
     share_bins: ShareBins = True,

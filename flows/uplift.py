@@ -8,7 +8,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from flows.config.data import DataConfig
 from flows.config.form import described
-from flows.config.names import DEFAULT_NAME
+from flows.config.names import DEFAULT_NAME, DEFAULT_OUTPUT
 from flows.config.reading import config_among
 from flows.config.sections import (
     CacheConfig,
@@ -47,7 +47,7 @@ def uplift_run(
     parallelism: ParallelismRule = "auto",
     cache: CacheConfig = CacheConfig(),
     evaluation: EvaluationConfig = EvaluationConfig(),
-    output: Annotated[str, described("Folder of all runs")] = "runs",
+    output: Annotated[str, described("Folder of all runs")] = DEFAULT_OUTPUT,
     refresh: Annotated[bool, described("Fit again what the cache has")] = False,
     name: JobName = DEFAULT_NAME,
     share_bins: ShareBins = True,

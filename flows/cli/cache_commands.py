@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from flows.cli.exits import exit_status
-from flows.cli.options import DEFAULT_CACHE, CachePlace
+from flows.cli.options import CachePlace
+from flows.config.names import DEFAULT_CACHE
 
 cache_app = typer.Typer(no_args_is_help=True, help="List, verify and prune the kept fits.")
 

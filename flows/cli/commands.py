@@ -16,8 +16,6 @@ from flows.cli.exits import end, exit_status
 from flows.cli.models_commands import models_app
 from flows.cli.options import (
     DATE,
-    DEFAULT_CACHE,
-    DEFAULT_OUTPUT,
     WHICH_MODEL,
     CachePlace,
     Changes,
@@ -28,7 +26,7 @@ from flows.cli.options import (
 )
 from flows.cli.runs_commands import runs_app
 from flows.config.files import check_file, read_json, write_json
-from flows.config.names import DEFAULT_REGISTRY, LATEST
+from flows.config.names import CHAMPION, DEFAULT_CACHE, DEFAULT_OUTPUT, DEFAULT_REGISTRY, LATEST
 from flows.launch.display import progress_display
 from flows.messages import progress
 from flows.messages.outcome import cache_warning, outcome_lines, registry_warning
@@ -219,7 +217,7 @@ def score(
         str,
         typer.Option(help="A .parquet, .csv, .feather or .jsonl file, or DATABASE-URL#TABLE."),
     ],
-    model: Annotated[str, typer.Option(help=WHICH_MODEL)] = "champion",
+    model: Annotated[str, typer.Option(help=WHICH_MODEL)] = CHAMPION,
     sql: Annotated[
         str | None, typer.Option(help="Query of the database of --input, or of its files as rows.")
     ] = None,

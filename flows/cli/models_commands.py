@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from flows.cli.exits import exit_status
-from flows.config.names import DEFAULT_REGISTRY
+from flows.config.names import DEFAULT_OUTPUT, DEFAULT_REGISTRY
 from flows.messages.output import show
 
 models_app = typer.Typer(
@@ -85,7 +85,7 @@ def models_promote(
     storage: Storage = DEFAULT_REGISTRY,
     output: Annotated[
         Path, typer.Option(help="Folder of all runs: one that isn't registered yet is first.")
-    ] = Path("runs"),
+    ] = Path(DEFAULT_OUTPUT),
 ) -> None:
     """Make a model the champion of its name. The champion before stays, for a rollback."""
     with exit_status():

@@ -6,9 +6,6 @@ from typing import Annotated
 
 import typer
 
-DEFAULT_OUTPUT = "runs"
-DEFAULT_CACHE = ".uplift/cache"
-
 ConfigFile = Annotated[Path, typer.Argument(help="A config, or a finished run's config.yaml.")]
 Changes = Annotated[
     list[str] | None,

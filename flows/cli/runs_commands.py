@@ -6,7 +6,8 @@ from pathlib import Path
 import typer
 
 from flows.cli.exits import exit_status
-from flows.cli.options import DEFAULT_OUTPUT, RunName, RunsFolder
+from flows.cli.options import RunName, RunsFolder
+from flows.config.names import DEFAULT_OUTPUT
 from flows.runs.records import find_run, find_summary, list_runs
 
 runs_app = typer.Typer(no_args_is_help=True, help="List and show past runs, and sign their models.")

@@ -1,4 +1,4 @@
-"""A config's name: it names the job that repeats, a link to its latest run, and its models."""
+"""Names: of a config, which its runs and its models have, and what is meant where none is said."""
 
 import hashlib
 import re
@@ -7,7 +7,10 @@ import unicodedata
 from flows.messages.limits import shown
 
 DEFAULT_NAME = "uplift"  # of a config that is no file
+DEFAULT_OUTPUT = "runs"
+DEFAULT_CACHE = ".uplift/cache"
 DEFAULT_REGISTRY = ".uplift/registry"
+CHAMPION = "champion"  # the alias of the model that scores
 LATEST = "latest"  # means the latest run of all
 _MOST_LETTERS = 64
 _NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,{_MOST_LETTERS - 1}}}")

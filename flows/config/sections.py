@@ -19,7 +19,13 @@ from pydantic.json_schema import SkipJsonSchema
 
 from flows.config.data import DataConfig
 from flows.config.form import AUTO, Section, described, distinct, only
-from flows.config.names import DEFAULT_NAME, DEFAULT_REGISTRY, check_name
+from flows.config.names import (
+    DEFAULT_CACHE,
+    DEFAULT_NAME,
+    DEFAULT_OUTPUT,
+    DEFAULT_REGISTRY,
+    check_name,
+)
 from flows.config.values import (
     Address,
     ClipRule,
@@ -157,7 +163,7 @@ class CacheConfig(Section):
     """Where the cache keeps fits for later runs."""
 
     enabled: Flag = Field(True, description="Whether fits are kept, and used again")
-    storage: Place = Field(".uplift/cache", description="Folder or fsspec URL of the fits")
+    storage: Place = Field(DEFAULT_CACHE, description="Folder or fsspec URL of the fits")
     max_age_days: Number | None = Field(
         None, gt=0, description="Older fits are not used; empty for any age"
     )
@@ -166,7 +172,7 @@ class CacheConfig(Section):
 class PruneConfig(Section):
     """Which of the kept fits are deleted."""
 
-    storage: Place = Field(".uplift/cache", description="Folder or fsspec URL of the fits")
+    storage: Place = Field(DEFAULT_CACHE, description="Folder or fsspec URL of the fits")
     older_than_days: Number = Field(90.0, ge=0, description="Delete fits older than so many days")
     damaged: Flag = Field(False, description="Delete fits that runs can't use, too")
     everything: Flag = Field(False, description="Delete all fits")
@@ -285,7 +291,7 @@ class Config(Section):
     registry: RegistryConfig = RegistryConfig()
     watch: WatchConfig = WatchConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
-    output: Folder = "runs"
+    output: Folder = DEFAULT_OUTPUT
     date: LogicalDate = None
     schedule: SkipJsonSchema[ScheduleConfig | None] = None
 

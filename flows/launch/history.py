@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Column, Table
 
-from flows.config.names import is_name
+from flows.config.names import DEFAULT_OUTPUT, is_name
 from flows.config.reading import load_config
 from flows.errors import InputError
 from flows.launch.display import add_row, cell
@@ -37,7 +37,7 @@ def find_history(config: Path, output: str | None) -> History:
     if config.is_file() or not is_name(str(config)):
         loaded = load_config(config, output=output)
         return history(loaded.name, Path(loaded.output))
-    folder = Path(output or "runs")
+    folder = Path(output or DEFAULT_OUTPUT)
     found = history(str(config), folder)
     if not found.points and not found.failed:
         raise InputError(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from flows.config.names import DEFAULT_OUTPUT, LATEST
 from flows.config.reading import load_config
 from flows.config.sections import Config
 from flows.errors import InputError
@@ -145,7 +146,7 @@ def _effects(summary: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("arm")
 
 
-def load(run: str | Path = "latest", output: str | Path = "runs") -> RunResult:
+def load(run: str | Path = LATEST, output: str | Path = DEFAULT_OUTPUT) -> RunResult:
     """An earlier run.
 
     Parameters

@@ -4,7 +4,7 @@ import re
 import warnings
 from dataclasses import dataclass
 
-from flows.config.names import is_name
+from flows.config.names import CHAMPION, is_name
 from flows.config.reading import parse
 from flows.config.sections import RegistryConfig
 from flows.errors import InputError
@@ -26,7 +26,7 @@ from metalearners.cache.ownership import (
 )
 from metalearners.cache.storage import Storage
 
-ALIASES = ("champion", "challenger")
+ALIASES = (CHAMPION, "challenger")
 _ENTRY = re.compile(rf"([^/]+)/models/([^/]+)/{re.escape(ENTRY)}")
 _MOST_SHOWN = 5
 _FIRST = "run a config first: the first model of its name becomes champion"

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from flows.config.form import Section
-from flows.config.names import DEFAULT_REGISTRY
+from flows.config.names import CHAMPION, DEFAULT_OUTPUT, DEFAULT_REGISTRY
 from flows.config.reading import parse
 from flows.config.sections import LogicalDate
 from flows.config.values import Address, Flag, Place
@@ -17,13 +17,11 @@ from flows.dates.logical import check_zone, date_at, moment_of
 from flows.dates.partitions import Window, check_source, names_dates, partitions_of
 from flows.dates.queries import DUCKDB, Query, check_database, check_query, is_database, table_at
 from flows.messages.limits import shown
-from flows.registry.places import ALIASES
 from flows.scoring.chosen import opened_model
 from flows.scoring.files import Each, NewRows, Scored, at_once, score_batches
 from flows.scoring.targets import FileTarget, TableTarget, Target
 
-CHAMPION = ALIASES[0]
-_RUNS = Path("runs")
+_RUNS = Path(DEFAULT_OUTPUT)
 _ANY_DAY = Window(datetime(2000, 1, 1))
 
 
