@@ -28,14 +28,8 @@ def register_run(
 
     Parameters
     ----------
-    run : str
-        The run's name.
-    date : str
-        Its logical date.
-    model : Path
-        The folder of its bundle.
-    found : mapping
-        Its results as in `summary.json`.
+    run, date, model, found
+        The model, as of `Models.register`.
     evidence : Evidence
         Its rows, which a rule compares models on.
     is_old : bool
