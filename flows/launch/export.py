@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from flows.errors import InputError
 from flows.messages.secrets import check_address, without_secrets
 from flows.registry.models import Models, load_bundle, need_secret
-from flows.registry.places import ALIASES, Registry, open_registry
 from flows.registry.records import Entry
+from flows.registry.registry import ALIASES, Registry, open_registry
 from flows.scoring import pyfunc
 from metalearners.bundle import Bundle, versions
 from metalearners.data.estimate_columns import arm_name

@@ -9,8 +9,8 @@ from flows.dates.logical import moment_of
 from flows.errors import InputError
 from flows.messages.limits import shown
 from flows.registry.models import Models, Verdict, load_bundle
-from flows.registry.places import Registry, made_registry, open_registry, split
 from flows.registry.records import Event
+from flows.registry.registry import Registry, made_registry, open_registry, split
 from flows.report.past_runs import read_summary
 from flows.runs.records import find_run
 

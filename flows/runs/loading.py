@@ -20,7 +20,7 @@ from flows.fitting.cluster import check_cluster
 from flows.fitting.parallelism import cut_down
 from flows.inputs.places import check_allowed
 from flows.inputs.study import Study, load_study
-from flows.registry.places import check_registry
+from flows.registry.registry import check_registry
 
 if TYPE_CHECKING:
     from prefect import Flow  # which reads its settings when it is imported: not yet

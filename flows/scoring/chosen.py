@@ -6,7 +6,7 @@ from pathlib import Path
 
 from flows.config.names import DEFAULT_REGISTRY
 from flows.inputs.places import check_allowed
-from flows.registry.places import open_registry, split
+from flows.registry.registry import open_registry, split
 from flows.runs.records import find_run
 
 

@@ -18,7 +18,7 @@ from sklearn.linear_model import LinearRegression
 from flows.config.sections import RegistryConfig
 from flows.errors import InputError
 from flows.registry.models import Models, Verdict
-from flows.registry.places import check_registry, made_registry
+from flows.registry.registry import check_registry, made_registry
 from metalearners import TLearner
 from metalearners.bundle import Bundle
 from metalearners.cache.folder_storage import FolderStorage
