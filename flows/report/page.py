@@ -8,7 +8,7 @@ from flows.inputs.study import Study
 from flows.messages.progress import Steps
 from flows.report import data_sections, effect_sections, html, plots
 from flows.report.elements import Table, arm_labels, legend, number, who
-from flows.report.results import NO_HOLDOUT, ArmResult, Results
+from flows.report.evaluation import NO_HOLDOUT, ArmResult, Results
 from metalearners.data.estimate_columns import arm_name
 from metalearners.evaluation.findings import claims_ranking
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from flows.inputs.study import Study
-from flows.report.results import NO_HOLDOUT, LearnerResult, Results
+from flows.report.evaluation import NO_HOLDOUT, LearnerResult, Results
 from metalearners.base_models.binning import own_bins
 from metalearners.data.estimate_columns import arm_name
 from metalearners.evaluation.means import Estimate

@@ -17,12 +17,12 @@ from flows.messages.outcome import registry_warning
 from flows.messages.secrets import without_secrets
 from flows.registry.evidence import Evidence
 from flows.registry.registering import register_run
+from flows.report.evaluation import Results
 from flows.report.history.events import events_of, failed, late, promoted
 from flows.report.history.page import render as render_history
 from flows.report.history.page import sections_of as sections_of_history
 from flows.report.history.points import history_of
 from flows.report.page import render, sections_of
-from flows.report.results import Results
 from flows.report.summary import summary_of
 from flows.runs.records import Run, peak_rss_bytes
 from flows.runs.recurring import history

@@ -19,7 +19,7 @@ from flows.messages import progress
 from flows.messages.outcome import cache_warning, outcome_lines, registry_warning
 from flows.messages.secrets import without_secrets
 from flows.report.digest import effect_rows, history_pictures, pictures
-from flows.report.results import evaluate
+from flows.report.evaluation import evaluate
 from flows.runs.announcing import announce, failure_announced
 from flows.runs.artifacts import run_page
 from flows.runs.course import fit_learners

@@ -9,7 +9,7 @@ from scipy import stats
 
 from flows.messages.outcome import outcome_lines
 from flows.report import page as report
-from flows.report.results import ArmResult
+from flows.report.evaluation import ArmResult
 from metalearners.evaluation.findings import claims_effect, claims_ranking, ranking_p_values
 from metalearners.evaluation.means import Estimate, mean_with_error, simultaneous_intervals
 from metalearners.evaluation.ranking import gain_curve

@@ -1,4 +1,4 @@
-"""The results of a run in numbers, which its summary and its report read."""
+"""The evaluation of a run: its results in numbers, which its summary and its report read."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
