@@ -7,7 +7,7 @@ from typing import Literal
 from joblib import cpu_count
 
 from flows.config.sections import ParallelismConfig
-from flows.fitting import cluster
+from flows.fitting import dask_cluster
 from metalearners._typing import Name
 from metalearners.cache.storage import Storage
 from metalearners.data.dataset import Dataset
@@ -54,13 +54,13 @@ class Parallelism:
         if self.runner in ("serial", "thread"):
             return InProcess(self.workers, self.base_model_threads)
         shared = None if self.address is None else shared
-        inputs = SharedInputs(cluster.shared_inputs_in(shared, handle))
+        inputs = SharedInputs(dask_cluster.shared_inputs_in(shared, handle))
         threads, limit = self.base_model_threads, self.time_limit
         if self.runner == "process":
             return Processes(self.workers, threads, inputs, limit)
         if self.address is None:
-            return cluster.on_this_machine(self.workers, threads, inputs, limit)
-        return cluster.on_cluster(self.address, threads, inputs, limit, self.at_most)
+            return dask_cluster.on_this_machine(self.workers, threads, inputs, limit)
+        return dask_cluster.on_cluster(self.address, threads, inputs, limit, self.at_most)
 
 
 def choose(
@@ -113,7 +113,7 @@ def as_asked(asked: ParallelismConfig, cores: int) -> Parallelism:
         if too_many:
             reason = f"The config asks for {too_many}, cut down to {_cores(cores)}."
     elif workers is None:  # they are other machines' cores
-        workers = cluster.slots(asked.address)
+        workers = dask_cluster.slots(asked.address)
         reason = "The threads of the cluster's workers when the run began."
     return Parallelism(
         asked.runner,

@@ -16,7 +16,7 @@ from flows.config.sections import Config
 from flows.config.sound_parts import sound_parts
 from flows.errors import Faults, InputError
 from flows.fitting.cache import check_cache
-from flows.fitting.cluster import check_cluster
+from flows.fitting.dask_cluster import check_cluster
 from flows.fitting.parallelism import cut_down
 from flows.inputs.places import check_allowed
 from flows.inputs.study import Study, load_study

@@ -19,7 +19,7 @@ from sklearn.dummy import DummyRegressor
 
 from flows.config.reading import parse_config
 from flows.errors import InputError
-from flows.fitting.cluster import check_cluster
+from flows.fitting.dask_cluster import check_cluster
 from metalearners.base_models.rows import as_mask
 from metalearners.cache.folder_storage import FolderStorage
 from metalearners.fits.estimator_spec import EstimatorSpec
