@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from sklearn.base import is_classifier, is_regressor
 
-from flows.config.parameters import check_params, check_values, is_spec
+from flows.config.hyperparameters import check_params, check_values, is_spec
 from flows.config.problems import nearest
 from flows.config.reading import parse
 from flows.config.sections import Config, ModelSpec

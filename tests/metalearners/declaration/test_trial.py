@@ -31,7 +31,7 @@ from sklearn.svm import NuSVC
 from xgboost import XGBClassifier, XGBRegressor
 from xgboost.callback import EarlyStopping
 
-from flows.config.parameters import check_params
+from flows.config.hyperparameters import check_params
 from flows.errors import InputError
 from metalearners import SLearner, TLearner
 from metalearners.data.folds import forward_chaining

@@ -1,4 +1,4 @@
-"""Checks of base models' parameters: which names and values a config may give them."""
+"""Checks of base models' hyperparameters: which names and values a config may give them."""
 
 import inspect
 import re
