@@ -3,7 +3,7 @@
 from typing import Any
 
 from flows.inputs.study import Study
-from flows.report.evaluation import NO_HOLDOUT, LearnerResult, Results
+from flows.report.evaluation import NO_HOLDOUT, ArmResult, LearnerResult, Results
 from metalearners.base_models.binning import own_bins
 from metalearners.data.estimate_columns import arm_name
 from metalearners.evaluation.means import Estimate
@@ -11,34 +11,10 @@ from metalearners.evaluation.means import Estimate
 
 def summary_of(study: Study, results: Results) -> dict[str, Any]:
     """The results of a run as plain values, for `summary.json`."""
-    d = study.dataset
     return {
-        "data": {
-            **study.config.data.told,
-            "outcome": study.config.data.outcome,
-            "until": None if (until := study.config.until) is None else until.isoformat(),
-            "rows": len(d),
-            "rows_by_arm": {arm_name(a): int((d.w == k).sum()) for k, a in enumerate(study.arms)},
-            "rows_left_out": study.left_out,
-            "rows_held_out": int((~d.train).sum()),
-            "share_held_out": float((~d.train).mean()),
-            "rows_before_first_fold": int((~d.predicted).sum()),
-            "features": study.schema.names,
-            "arms": study.arms,
-            "digest": study.digest,
-        },
+        "data": _data_summary(study),
         "ate": [{"arm": arm.label, **_plain(arm.ate)} for arm in results.arms],
-        "ate_joint": [
-            {
-                "arm": arm.label,
-                "ci_low": arm.joint[0],
-                "ci_high": arm.joint[1],
-                "degrees": arm.ate.degrees,
-                "claimed": arm.claimed,
-                "doubt": arm.doubt,
-            }
-            for arm in results.arms
-        ],
+        "ate_joint": [_joint(arm) for arm in results.arms],
         "difference_in_means": [
             {"arm": arm.label, **_plain(arm.difference)} for arm in results.arms
         ],
@@ -57,6 +33,36 @@ def summary_of(study: Study, results: Results) -> dict[str, Any]:
         **({"own_bins": _own_bins(study)} if study.config.share_bins else {}),
         "warnings": study.warnings,
         "caveats": results.caveats,
+    }
+
+
+def _data_summary(study: Study) -> dict[str, Any]:
+    d, config = study.dataset, study.config
+    return {
+        **config.data.told,
+        "outcome": config.data.outcome,
+        "until": None if (until := config.until) is None else until.isoformat(),
+        "rows": len(d),
+        "rows_by_arm": {arm_name(a): int((d.w == k).sum()) for k, a in enumerate(study.arms)},
+        "rows_left_out": study.left_out,
+        "rows_held_out": int((~d.train).sum()),
+        "share_held_out": float((~d.train).mean()),
+        "rows_before_first_fold": int((~d.predicted).sum()),
+        "features": study.schema.names,
+        "arms": study.arms,
+        "digest": study.digest,
+    }
+
+
+def _joint(arm: ArmResult) -> dict[str, Any]:
+    """An arm's interval that holds for all arms at once."""
+    return {
+        "arm": arm.label,
+        "ci_low": arm.joint[0],
+        "ci_high": arm.joint[1],
+        "degrees": arm.ate.degrees,
+        "claimed": arm.claimed,
+        "doubt": arm.doubt,
     }
 
 
