@@ -69,14 +69,14 @@ def dates(names: list[str]) -> list[str]:
     return [f"Dates are features as days since 1970-01-01, in UTC: {', '.join(names)}."]
 
 
-def declared(data: DataConfig, propensity: Floats | None, codes: Array) -> Floats | None:
+def declared(data: DataConfig, propensity: Floats | None, used: Array) -> Floats | None:
     """(n, K) probabilities of a design; None where nothing says them.
 
     A randomised design whose shares aren't declared may have any, so equal ones are for comparison.
     """
     if data.weight is not None or propensity is None or data.strata is not None:
         return None  # the rows' arms may then have other shares by design
-    own = propensity[codes >= 0]
+    own = propensity[used]
     return own if data.propensity is not None else np.full_like(own, 1 / own.shape[1])
 
 

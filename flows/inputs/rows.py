@@ -3,7 +3,7 @@
 import contextlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -173,24 +173,19 @@ def rows_of(columns: Columns, data: DataConfig, faults: Faults) -> Rows | None:
         return None
     used = codes >= 0
     own, w = (table, codes) if used.all() else (table[used], codes[used])
-    y = faults.judge("data.outcome", lambda: read_outcome(own[data.outcome], data), _OF_OUTCOME)
-    weight = faults.judge("data.weight", lambda: read_weight(own, w, arms, data))
-    groups = faults.judge("data.group", lambda: read_groups(own, data))
-    strata = faults.judge("data.strata", lambda: read_strata(own, data))
-    drawn = faults.judge("data.drawn", lambda: read_drawn(own, data))
-    time = faults.judge("data.time", lambda: read_time(own, data))
+    facts = _facts(own, w, arms, data, faults)
     known = partial(known_propensity, table, data, arms, left_out)
     propensity = faults.judge("data.propensity", known, _OF_ARMS)
     if not faults.knows(*ROLES, *_OF_ARMS, *_OF_OUTCOME, "data.design") or columns.X.empty:
         return None
     shares = None
     if data.design == "randomised":
-        share = partial(_shares, data, arms, w, strata, weight)
+        share = partial(_shares, data, arms, w, facts["strata"], facts["weight"])
         shares = faults.judge("data.strata", share)
         if shares is None:
             return None
         propensity = shares.of(len(table), read_strata(table, data))
-    return Rows(
+    rows = Rows(
         arms=arms,
         features=columns.X,
         dates=columns.dates,
@@ -199,27 +194,43 @@ def rows_of(columns: Columns, data: DataConfig, faults: Faults) -> Rows | None:
         begins=columns.begins,
         propensity=propensity,
         shares=shares,
-        strata=strata,
-        drawn=drawn,
-        y=y,  # type: ignore[arg-type]  # None is a fault, after which there are no rows
         w=w,
-        weight=weight,
-        groups=groups,
-        time=time,
+        **facts,
         digest=_digest(columns, data),
         habits=columns.habits,
         left_out=left_out,
-        warnings=[
-            *columns.warnings,
-            *concerns.repeated_ids(table, data),
-            *concerns.constants(columns.X),
-            *concerns.many_levels(columns.X),
-            *concerns.treated_together(columns.X, data, used, w),
-            *concerns.strata_beside(data, list(columns.X)),
-            *concerns.mismatch(data, arms, w, concerns.declared(data, propensity, codes), groups),
-            *concerns.tiny_arms(data, arms, w),
-        ],
+        warnings=columns.warnings,
     )
+    return replace(rows, warnings=[*rows.warnings, *_concerns(rows, table, data)])
+
+
+def _facts(
+    own: pd.DataFrame, w: Array, arms: list[Any], data: DataConfig, faults: Faults
+) -> dict[str, Any]:
+    """What the columns say of the rows whose arm takes part; None for what is at fault."""
+    judge = faults.judge
+    return {
+        "y": judge("data.outcome", lambda: read_outcome(own[data.outcome], data), _OF_OUTCOME),
+        "weight": judge("data.weight", lambda: read_weight(own, w, arms, data)),
+        "groups": judge("data.group", lambda: read_groups(own, data)),
+        "strata": judge("data.strata", lambda: read_strata(own, data)),
+        "drawn": judge("data.drawn", lambda: read_drawn(own, data)),
+        "time": judge("data.time", lambda: read_time(own, data)),
+    }
+
+
+def _concerns(rows: Rows, table: pd.DataFrame, data: DataConfig) -> list[str]:
+    X, arms, used, w = rows.features, rows.arms, rows.used, rows.w
+    design = concerns.declared(data, rows.propensity, used)
+    return [
+        *concerns.repeated_ids(table, data),
+        *concerns.constants(X),
+        *concerns.many_levels(X),
+        *concerns.treated_together(X, data, used, w),
+        *concerns.strata_beside(data, list(X)),
+        *concerns.mismatch(data, arms, w, design, rows.groups),
+        *concerns.tiny_arms(data, arms, w),
+    ]
 
 
 def _shares(
