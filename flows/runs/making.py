@@ -34,9 +34,10 @@ from flows.runs.files import (
     write_history,
 )
 from flows.runs.loading import Prepared, load
-from flows.runs.records import interrupted, recorded, whole_folder
+from flows.runs.records import Run, interrupted, recorded, whole_folder
 from flows.runs.recurring import alone, due, earlier_runs, scheduled_time
 from flows.server.cancellation import interruptible
+from flows.watching.changes import Watched
 from flows.watching.changes import watch as watch_rows
 from flows.watching.profile import FILE
 
@@ -88,12 +89,7 @@ def make(
         workspace(config.cache, refresh, f"the run {name}") as place,
     ):
         with run.stage("load") as stage:
-            study = load(config) if prepared is None else prepared.study
-            earlier, run.old = earlier_runs(run)
-            watched = watch_rows(study, earlier, signing_key())
-            study.warnings.extend(watched.warnings)
-            for line in watched.warnings:
-                progress.tell(f"Warning: {line}")
+            study, earlier, watched = _watched(config, run, prepared)
             stage["seconds"] = run.earlier = 0.0 if prepared is None else prepared.seconds
         chosen = _chosen(study)
         with place.working(chosen):
@@ -119,13 +115,32 @@ def make(
         page.show_results(effect_rows(study, results, sections), pictures(study, sections))
         if past:
             page.show_history(history_pictures(past["effects"]["panels"]))
-    for warning in (cache_warning(summary["cache"]), registry_warning(summary.get("model", {}))):
-        if warning:
-            get_run_logger().warning(warning)
-    get_run_logger().info("\n".join(outcome_lines(summary)))
+    _log(summary)
     if study.failed:
         raise LearnersFailedError(study.failed, run.folder, summary)
     return str(run.folder)
+
+
+def _watched(
+    config: Config, run: Run, prepared: Prepared | None
+) -> tuple[Study, list[dict[str, Any]], Watched]:
+    """A run's study, the summaries of earlier runs, and what differs from them."""
+    study = load(config) if prepared is None else prepared.study
+    earlier, run.old = earlier_runs(run)
+    watched = watch_rows(study, earlier, signing_key())
+    study.warnings.extend(watched.warnings)
+    for line in watched.warnings:
+        progress.tell(f"Warning: {line}")
+    return study, earlier, watched
+
+
+def _log(summary: dict[str, Any]) -> None:
+    """Say in the log how a run ended."""
+    logger = get_run_logger()
+    for warning in (cache_warning(summary["cache"]), registry_warning(summary.get("model", {}))):
+        if warning:
+            logger.warning(warning)
+    logger.info("\n".join(outcome_lines(summary)))
 
 
 def _chosen(study: Study) -> Parallelism:
