@@ -48,6 +48,11 @@ def without_secrets(text: str) -> str:
     return _ADDRESS.sub(_shown, text)
 
 
+def problem_of(error: BaseException) -> str:
+    """What an error says, without secrets; the name of its class where it says nothing."""
+    return without_secrets(str(error)) or type(error).__name__
+
+
 def _shown(found: re.Match[str]) -> str:
     scheme, slashes, rest = found.groups()
     clean = _without_pairs(_without_user(scheme.lower(), rest))

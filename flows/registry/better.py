@@ -11,7 +11,7 @@ import pandas as pd
 from flows.dates.logical import moment_of
 from flows.errors import InputError
 from flows.fitting.cache import signing_key
-from flows.messages.secrets import without_secrets
+from flows.messages.secrets import problem_of
 from flows.registry.evidence import Evidence
 from flows.registry.models import Models, Verdict
 from flows.registry.records import Contest, Difference, Event, Seen, plain
@@ -69,7 +69,7 @@ class Better:
         except _UnusableError as error:
             return self._next(last, Verdict("kept", str(error)))
         except Exception as error:  # whatever it is, champion and challenger stay
-            verdict = Verdict("kept", f"No look was taken. {_told(error)}")
+            verdict = Verdict("kept", f"No look was taken. {problem_of(error)}")
         if contest not in last.contests:
             last = last.model_copy(update={"contests": [*last.contests, contest]})
         if verdict.decision == "promoted":
@@ -187,7 +187,7 @@ class Better:
                 error, FileNotFoundError
             ):
                 raise  # the next run may not meet it
-            raise InputError(f"{run} can't be compared: {_told(error)}") from error
+            raise InputError(f"{run} can't be compared: {problem_of(error)}") from error
 
 
 @contextlib.contextmanager
@@ -196,10 +196,6 @@ def _about_challenger() -> Iterator[None]:
         yield
     except InputError as error:
         raise _UnusableError(str(error)) from error
-
-
-def _told(error: Exception) -> str:
-    return without_secrets(str(error)) or type(error).__name__
 
 
 def _after(contest: Contest, months: int) -> datetime:

@@ -6,7 +6,7 @@ from typing import Any
 
 from flows.config.sections import Config
 from flows.fitting.cache import open_place
-from flows.messages.secrets import without_secrets
+from flows.messages.secrets import problem_of
 from flows.registry.better import Better
 from flows.registry.evidence import Evidence
 from flows.registry.models import Models, Verdict, by_hand
@@ -48,9 +48,8 @@ def register_run(
         judge = _refuse_old if is_old else _judge(config, models, run, date, evidence)
         event = models.register(run, date, model, found, judge)
     except Exception as error:  # of any package that reaches the place; the run is whole
-        problem = without_secrets(str(error)) or type(error).__name__
         unknown = dict.fromkeys(("alias", *_TOLD))
-        return {**told, **unknown, "problem": problem}
+        return {**told, **unknown, "problem": problem_of(error)}
     plain = event.model_dump(mode="json", include={*_TOLD})
     return {**told, "alias": event.alias_of(run), **plain, "problem": None}
 

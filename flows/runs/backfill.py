@@ -15,7 +15,7 @@ from flows.dates.logical import check_date, moment_of
 from flows.dates.partitions import check_length, names_dates, offset, partition_at, step_of
 from flows.errors import InputError
 from flows.messages.limits import shown
-from flows.messages.secrets import without_secrets
+from flows.messages.secrets import problem_of
 from flows.runs.records import interrupted
 from flows.runs.recurring import alone, finished
 
@@ -132,7 +132,7 @@ def _made(config: Config, date: str, make: Callable[[Config], Path]) -> Dated:
     except Exception as error:
         if interrupted(error):
             raise
-        return Dated(date, error=without_secrets(str(error)) or type(error).__name__)
+        return Dated(date, error=problem_of(error))
 
 
 def _checked(name: str, check: Callable[[Any], object], text: Any) -> str:

@@ -14,7 +14,7 @@ from flows.fitting.parallelism import Parallelism
 from flows.fitting.workspace import Workspace
 from flows.inputs.study import Study
 from flows.messages.outcome import registry_warning
-from flows.messages.secrets import without_secrets
+from flows.messages.secrets import problem_of
 from flows.registry.evidence import Evidence
 from flows.registry.registering import register_run
 from flows.report.evaluation import Results
@@ -67,7 +67,7 @@ def write_history(folder: Path, run: Run, summary: dict[str, Any]) -> dict[str, 
         sections = sections_of_history(found)
         (folder / "history.html").write_text(render_history(sections), encoding="utf-8")
     except Exception as error:  # the files of earlier runs are anyone's: no reason to lose this one
-        get_run_logger().warning("The run has no history.html: %s", without_secrets(str(error)))
+        get_run_logger().warning("The run has no history.html: %s", problem_of(error))
         return None
     return sections
 

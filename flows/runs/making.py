@@ -17,7 +17,7 @@ from flows.fitting.workspace import workspace
 from flows.inputs.study import Study
 from flows.messages import progress
 from flows.messages.outcome import cache_warning, outcome_lines, registry_warning
-from flows.messages.secrets import without_secrets
+from flows.messages.secrets import problem_of
 from flows.report.digest import effect_rows, history_pictures, pictures
 from flows.report.evaluation import evaluate
 from flows.runs.announcing import announce, failure_announced
@@ -67,7 +67,7 @@ def _make_missed(config: Config, refresh: bool, moment: datetime) -> None:
     except Exception as error:
         if interrupted(error):
             raise
-        about = without_secrets(str(error))
+        about = problem_of(error)
         get_run_logger().error("The run of the missed date %s failed: %s", moment, about)
 
 

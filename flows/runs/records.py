@@ -20,7 +20,7 @@ from flows.dates.logical import date_at, moment_of
 from flows.errors import InputError
 from flows.messages import progress
 from flows.messages.limits import shown
-from flows.messages.secrets import without_secrets
+from flows.messages.secrets import problem_of
 from flows.server import interruption
 from metalearners.cache.file_locks import is_locked
 
@@ -144,7 +144,7 @@ def _run(config: "Config", prefect_name: str, scheduled: datetime, example: bool
 
 def failure(run: Run, error: BaseException) -> dict[str, Any]:
     """The record of a run that failed."""
-    message = without_secrets(str(error)) or type(error).__name__
+    message = problem_of(error)
     events = [failed_event(run.name, type(error).__name__)]
     if interrupted(error):
         message, events = INTERRUPTED, []

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
-from flows.messages.secrets import without_secrets
+from flows.messages.secrets import problem_of, without_secrets
 from flows.server.connection import client_of, recorded_address, use_server
 from flows.server.environment import state_folder
 from flows.server.stopped import wake_if_told_to_end
@@ -93,7 +93,7 @@ def mark_crashed(folder: Path, api: str) -> bool:
             dead = [path for path in free if _read(path)[0] == name]
             return bool(dead) and _end_runs(dead, api)
     except Exception as error:
-        _warn_once(f"Dead runs couldn't be marked as crashed: {without_secrets(str(error))}")
+        _warn_once(f"Dead runs couldn't be marked as crashed: {problem_of(error)}")
         return False
 
 

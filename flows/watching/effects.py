@@ -19,7 +19,7 @@ from flows.dates.logical import moment_of
 from flows.dates.partitions import is_within, names_dates
 from flows.inputs.study import Study
 from flows.messages.limits import shown
-from flows.messages.secrets import without_secrets
+from flows.messages.secrets import problem_of
 from flows.watching.profile import Profile, beside, draw, in_single
 from metalearners._typing import Array, Floats
 from metalearners.bundle import Bundle
@@ -139,8 +139,8 @@ def compare_effects(
     try:
         return _compared(study, folder, before, draw(rows, _MOST_ROWS), key), ""
     except Exception as error:  # of any base model, which may need what isn't here
-        problem = without_secrets(str(error)) or type(error).__name__
-        return (), f"the model of {folder.name} can't estimate these rows: {shown(problem)}"
+        problem = shown(problem_of(error))
+        return (), f"the model of {folder.name} can't estimate these rows: {problem}"
 
 
 def _compared(
