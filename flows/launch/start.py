@@ -218,6 +218,23 @@ def serve_deployments(port: int, configs: Sequence[Path] = (), schedules: bool =
     environment.prepare()
     limit_to_working_folder()
     _check_served(named)
+    api = _only_server(port)
+    from prefect import serve
+
+    from deployments.uplift import deployments
+
+    prefect_patches.apply("serve")
+    served = deployments(named, schedules)
+    own = [each for each in served if each.name in named]
+    allow_own_sources({str(each.apply()): named[each.name].data.asked_of for each in own})
+    # The user's come first: the bundled example's data may not lie in this folder.
+    told = sorted(served, key=lambda each: each.name not in named)
+    _say_served(api, [each.full_name for each in told])
+    serve(*served, limit=1, print_starting_message=False)
+
+
+def _only_server(port: int) -> str:
+    """The address of the server at a port, once no other process of the folder serves one."""
     # Two would end badly: the first to end pauses the deployments of both.
     if not try_lock(open_lock(state_folder() / "serve.lock")):  # until the process ends
         raise InputError(
@@ -232,24 +249,19 @@ def serve_deployments(port: int, configs: Sequence[Path] = (), schedules: bool =
         )
     wait_for(api)
     mark_crashed(state_folder(), api)
-    from prefect import serve
+    return api
 
-    from deployments.uplift import deployments
 
-    prefect_patches.apply("serve")
-    served = deployments(named, schedules)
-    own = [each for each in served if each.name in named]
-    allow_own_sources({str(each.apply()): named[each.name].data.asked_of for each in own})
+def _say_served(api: str, names: Sequence[str]) -> None:
+    """Say how the UI is reached, and how a run of each deployment is started."""
     print(f"UI: {ui_address(api)}  (state in {state_folder()}; Ctrl-C ends it)")
     beside = Path(sys.executable).with_name("prefect")
     found = shutil.which("prefect") is not None or not beside.exists()
     prefect = "prefect" if found else shlex.quote(str(beside))
     print("Start a run in the UI, or with one of these commands:")
-    # The user's come first: the bundled example's data may not lie in this folder.
-    for each in sorted(served, key=lambda each: each.name not in named):
-        print(f"  PREFECT_API_URL={api} {prefect} deployment run {each.full_name}")
+    for name in names:
+        print(f"  PREFECT_API_URL={api} {prefect} deployment run {name}")
     sys.stdout.flush()
-    serve(*served, limit=1, print_starting_message=False)
 
 
 def _check_served(named: Mapping[str, Config]) -> None:
