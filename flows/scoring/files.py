@@ -36,7 +36,7 @@ _BATCH_BYTES = 32 << 20  # of a batch's values: memory holds several copies of s
 _BYTES_OF = {"number": 8}  # of a value; others are objects of Python
 _BYTES_OF_OBJECT = 64
 _MOST_ROWS = 1 << 18
-_AT_ONCE = 2  # batches: while the threads of one end, the other's keep all cores busy
+_AT_ONCE = 2  # batches, with half of the cores each: the threads of one wait for its last alone
 
 
 # Has a batch scored, by its number; of one that was kept before there is nothing to score.
@@ -115,6 +115,7 @@ def score_batches(
     target.check(rows.source)
     with _refusing(rows.source):
         scoring = Scoring.open(Scorer.load(model, strict), rows)
+        scoring.scorer.bundle.share_cores(_AT_ONCE)
         made_of = {**scoring.made_of, "as": target.kind.__name__}
         with parts_beside(target.beside, made_of, target) as parts:
             seen = _write(scoring, target, parts, each)

@@ -389,6 +389,8 @@ def test_stored_models_predict_with_all_cores_and_the_same_bits(tmp_path):
     models = loaded.learners["TLearner"].overall_models()["variant_outcome_model"]
     assert [model.n_jobs for model in models] == [cpu_count()] * 3
     pd.testing.assert_frame_equal(loaded.predict(X), made.predict(X), check_exact=True)
+    loaded.share_cores(calls=cpu_count())
+    assert [model.n_jobs for model in models] == [1] * 3
 
 
 def test_a_percentile_counts_equal_estimates_half():
