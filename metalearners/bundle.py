@@ -225,16 +225,11 @@ class Bundle:
                 f"Expected the packages that the model in {folder} was made with, "
                 f"{manifest['about'].get('versions')}; it can't be loaded here: {error}."
             ) from error
-        _warn_of_versions(manifest["about"].get("versions", {}), folder)
-        made = cls(learners, manifest["arms"], schema, manifest["about"], _digest(manifest))
-        made.share_cores(calls=1)
-        return made
-
-    def share_cores(self, calls: int) -> None:
-        """Have all cores used where `predict` is called so many times at once, in threads."""
-        for learner in self.learners.values():
+        for learner in learners.values():
             if isinstance(learner, MetaLearner):  # unless a forged bundle holds anything else
-                use_all_cores(learner.overall_models(), calls)
+                use_all_cores(learner.overall_models())
+        _warn_of_versions(manifest["about"].get("versions", {}), folder)
+        return cls(learners, manifest["arms"], schema, manifest["about"], _digest(manifest))
 
 
 def _plain(label: Any) -> Any:

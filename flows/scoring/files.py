@@ -115,7 +115,7 @@ def score_batches(
     target.check(rows.source)
     with _refusing(rows.source):
         scoring = Scoring.open(Scorer.load(model, strict), rows)
-        scoring.scorer.bundle.share_cores(_AT_ONCE)
+        scoring.scorer.share_cores(_AT_ONCE)
         made_of = {**scoring.made_of, "as": target.kind.__name__}
         with parts_beside(target.beside, made_of, target) as parts:
             seen = _write(scoring, target, parts, each)

@@ -24,6 +24,7 @@ from metalearners.cache.ownership import UntrustedWarning
 from metalearners.data.schema import DATE, Feature, Schema
 from metalearners.evaluation.design import ArmShares
 from metalearners.metalearner import PROPENSITY_MODEL
+from metalearners.workers.serving import use_all_cores
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +87,11 @@ class Scorer:
         where = "Expected the model of a run: "
         data = parse(DataConfig, bundle.about["config"]["data"], where, "data.")
         return cls(bundle, bundle.schema, data, strict)
+
+    def share_cores(self, calls: int) -> None:
+        """Have all cores used where `score` is called so many times at once, in threads."""
+        for learner in self.bundle.learners.values():
+            use_all_cores(learner.overall_models(), calls)
 
     @property
     def asked(self) -> Asked:

@@ -25,6 +25,7 @@ from metalearners.bundle import (
 from metalearners.cache.regular_files import write_whole
 from metalearners.data.estimate_columns import percentile
 from metalearners.data.schema import Feature, Schema, SchemaError
+from metalearners.workers.serving import use_all_cores
 from tests.simulate import LEARNERS, draw, three_outcomes, three_propensities, tree_learner
 
 
@@ -389,7 +390,7 @@ def test_stored_models_predict_with_all_cores_and_the_same_bits(tmp_path):
     models = loaded.learners["TLearner"].overall_models()["variant_outcome_model"]
     assert [model.n_jobs for model in models] == [cpu_count()] * 3
     pd.testing.assert_frame_equal(loaded.predict(X), made.predict(X), check_exact=True)
-    loaded.share_cores(calls=cpu_count())
+    use_all_cores({"variant_outcome_model": models}, calls=cpu_count())
     assert [model.n_jobs for model in models] == [1] * 3
 
 
