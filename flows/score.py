@@ -48,6 +48,9 @@ def uplift_score(
     strict: Annotated[
         bool, described("Refuse levels and strata that the model hasn't seen")
     ] = False,
+    recommend: Annotated[
+        bool, described("Add the arm to give: of the highest effect, or the control")
+    ] = False,
     date: LogicalDate = "",  # as Prefect's API takes no null for a text
     timezone: Annotated[str, described("Time zone of dates, such as Europe/Berlin")] = "UTC",
     registry: Annotated[
@@ -72,6 +75,9 @@ def uplift_score(
     strict : bool
         Whether levels and strata that the model hasn't seen are refused. Otherwise they count as
         missing.
+    recommend : bool
+        Whether ``treat.<learner>`` says which arm the learner would give: the one of the highest
+        effect, or the control where no effect is above 0.
     date : str, optional
         Logical date, which the names of `input` and `output` may hold: by default the scheduled
         time.

@@ -231,6 +231,9 @@ def score(
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse levels and strata that the model hasn't seen.")
     ] = False,
+    recommend: Annotated[
+        bool, typer.Option("--recommend", help="Add the arm to give, by each learner.")
+    ] = False,
     overwrite: Annotated[
         bool,
         typer.Option("--overwrite", help="Replace a file without scores, but never a table."),

@@ -77,7 +77,7 @@ class RunResult:
         """The run's model, which is code: load only what you or people you trust have run."""
         return Bundle.load(self.folder / "model", signing_key())
 
-    def score(self, rows: Any, strict: bool = False) -> pd.DataFrame:
+    def score(self, rows: Any, strict: bool = False, recommend: bool = False) -> pd.DataFrame:
         """Estimated effects for new rows, as `uplift score` writes them.
 
         Parameters
@@ -87,6 +87,9 @@ class RunResult:
         strict : bool
             Whether levels of features that the model hasn't seen are refused; they count as
             missing otherwise.
+        recommend : bool
+            Whether ``treat.<learner>`` says which arm a learner would give: the one of the highest
+            effect, or the control where no effect is above 0.
 
         Returns
         -------
@@ -99,7 +102,7 @@ class RunResult:
             If the model is damaged, or the rows are none or don't fit it.
         """
         check_rows(rows, "score")
-        return score_rows(self.folder / "model", rows, strict, where="score")
+        return score_rows(self.folder / "model", rows, strict, "score", recommend)
 
     def __repr__(self) -> str:
         folder = self.folder

@@ -101,20 +101,26 @@ def at_once(number: int, score: Callable[[], pd.DataFrame] | None) -> pd.DataFra
 
 
 def score_batches(
-    model: Path, rows: NewRows, target: Target, strict: bool = False, each: Each = at_once
+    model: Path,
+    rows: NewRows,
+    target: Target,
+    strict: bool = False,
+    each: Each = at_once,
+    recommend: bool = False,
 ) -> Scored:
     """Write the estimates for rows to a target, which has them whole or not at all.
 
     Batches that were scored by a process that was killed are found again: the same call goes on
     from there. Levels of features that the model hasn't seen count as missing, and rows of such
-    strata get the arms' shares over all rows; if strict, both are refused.
+    strata get the arms' shares over all rows; if strict, both are refused. If asked to recommend,
+    the arm that each learner would give follows its estimates.
 
     Raises InputError if the model is damaged, the rows don't fit it, the target can't be written,
     or another process writes it.
     """
     target.check(rows.source)
     with _refusing(rows.source):
-        scoring = Scoring.open(Scorer.load(model, strict), rows)
+        scoring = Scoring.open(Scorer.load(model, strict, recommend), rows)
         scoring.scorer.share_cores(_AT_ONCE)
         made_of = {**scoring.made_of, "as": target.kind.__name__}
         with parts_beside(target.beside, made_of, target) as parts:
@@ -125,17 +131,21 @@ def score_batches(
 
 
 def score_rows(
-    model: Path | Scorer, rows: Any, strict: bool = False, where: str = "--input"
+    model: Path | Scorer,
+    rows: Any,
+    strict: bool = False,
+    where: str = "--input",
+    recommend: bool = False,
 ) -> pd.DataFrame:
     """The estimates for the rows of a source, or of a data frame in memory, as `score_file`.
 
     Those for a pandas data frame have its index. Messages about the source begin with `where`. A
-    model that was loaded before is as strict as it was loaded.
+    model that was loaded before is as strict as it was loaded, and recommends if it was asked then.
     """
     is_place = isinstance(rows, (str, Path))
     new = NewRows(str(rows)) if is_place else NewRows(IN_MEMORY, frame=rows)
     with _refusing(new.source):
-        scorer = model if isinstance(model, Scorer) else Scorer.load(model, strict)
+        scorer = model if isinstance(model, Scorer) else Scorer.load(model, strict, recommend)
         scoring = Scoring.open(scorer, new, where)
         seen, found = Seen(), []
         with _ahead(scoring.batches()) as batches:
@@ -209,6 +219,7 @@ class Scoring:
             "kinds": self.kinds,
             "size": self.size,
             "strict": self.scorer.strict,
+            "recommend": self.scorer.recommend,
             "versions": {**versions(), **{n: version(n) for n in ("pyarrow", "uplift-flows")}},
         }
 

@@ -2,9 +2,10 @@
 
 import warnings
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -17,12 +18,15 @@ from flows.inputs.batches.source import RowBatch
 from flows.inputs.columns import known_propensity, read_strata
 from flows.inputs.formats.text_files import Asked, Habits
 from flows.inputs.places import is_limited
+from flows.scoring.outputs import schema_of
 from flows.scoring.seen import Seen, unseen_strata
-from metalearners._typing import Floats
+from metalearners._typing import Array, Floats
 from metalearners.bundle import Bundle
 from metalearners.cache.ownership import UntrustedWarning
+from metalearners.data.estimate_columns import arm_name
 from metalearners.data.schema import DATE, Feature, Schema
 from metalearners.evaluation.design import ArmShares
+from metalearners.evaluation.recurring.policies import policy_arms
 from metalearners.metalearner import PROPENSITY_MODEL
 from metalearners.workers.serving import use_all_cores
 
@@ -67,17 +71,19 @@ class Scorer:
         Its features.
     data : DataConfig
         The config's section.
-    strict : bool
-        Whether levels and strata that the model hasn't seen are refused.
+    strict, recommend : bool
+        Whether levels and strata that the model hasn't seen are refused; whether the arm to give
+        follows the estimates.
     """
 
     bundle: Bundle
     schema: Schema
     data: DataConfig
     strict: bool
+    recommend: bool = False
 
     @classmethod
-    def load(cls, model: Path, strict: bool) -> "Scorer":
+    def load(cls, model: Path, strict: bool, recommend: bool = False) -> "Scorer":
         """Read a stored model; an InputError or BundleError if it can't score rows."""
         bundle = _load(model)
         if bundle.schema is None or "config" not in bundle.about:
@@ -86,7 +92,7 @@ class Scorer:
             )
         where = "Expected the model of a run: "
         data = parse(DataConfig, bundle.about["config"]["data"], where, "data.")
-        return cls(bundle, bundle.schema, data, strict)
+        return cls(bundle, bundle.schema, data, strict, recommend)
 
     def share_cores(self, calls: int) -> None:
         """Have all cores used where `score` is called so many times at once, in threads."""
@@ -152,19 +158,38 @@ class Scorer:
 
     def score(self, rows: "Prepared") -> pd.DataFrame:
         """The estimates for rows, after their identity; a ValueError of a learner that can't."""
+        return self._estimates(rows)
+
+    def _estimates(self, rows: "Prepared") -> pd.DataFrame:
         estimates = self.bundle.predict(
             rows.features, rows.propensity, details=True, conformed=True
         )
+        if self.recommend:
+            estimates = estimates.assign(**self._recommended(estimates))
         estimates.insert(0, str(rows.identity.name), rows.identity)
         return estimates
 
     def columns(self, rows: "Prepared") -> pa.Schema:
         """The columns of the estimates for rows, by those for the first row."""
-        propensity = None if rows.propensity is None else rows.propensity[:1]
-        first = rows.features.iloc[:1]
-        estimates = self.bundle.predict(first, propensity, details=True, conformed=True)
-        others = pa.Schema.from_pandas(estimates, preserve_index=False)
-        return others.remove_metadata().insert(0, pa.field(str(rows.identity.name), rows.id_type))
+        first = replace(
+            rows,
+            features=rows.features.iloc[:1],
+            propensity=None if rows.propensity is None else rows.propensity[:1],
+            identity=rows.identity.iloc[:1],
+        )
+        return schema_of(self._estimates(first), rows.id_type)
+
+    def _recommended(self, estimates: pd.DataFrame) -> dict[str, Array]:
+        """(n,) names of the arms that each learner would give; missing where an effect is."""
+        arms = np.array(list(map(arm_name, self.bundle.arms)), dtype=object)
+        found = {}
+        for name in self.bundle.learners:
+            of_learner = [column for column in estimates if column.startswith(f"cate.{name}.")]
+            effects = estimates[of_learner].to_numpy()
+            known = np.isfinite(effects).all(axis=1)
+            found[f"treat.{name}"] = given = np.full(len(effects), None, dtype=object)
+            given[known] = arms[policy_arms(effects[known])]
+        return found
 
     def _propensity(self, frame: pd.DataFrame) -> tuple[Floats | None, int]:
         """(n, K) known probabilities of the arms, and the number of rows of unseen strata.

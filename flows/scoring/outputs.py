@@ -13,7 +13,8 @@ import pyarrow.parquet
 
 _ROWS = 1 << 16  # of a batch of Feather, as pandas writes it
 _MOST_HEAD = 1 << 22  # characters of a text that may be its first row
-_OF_SCORES = ("cate.", "percentile.", "outcome.")  # beginnings of columns behind the identity
+_ARMS = "treat."  # beginning of the columns with names of arms
+_OF_SCORES = ("cate.", "percentile.", "outcome.", _ARMS)  # of all columns behind the identity
 
 
 class Output(ABC):
@@ -44,6 +45,16 @@ class Output(ABC):
     @abstractmethod
     def names(path: Path) -> list[str]:
         """Names of the columns of a finished file; any error where it has another format."""
+
+
+def schema_of(frame: pd.DataFrame, id_type: pa.DataType) -> pa.Schema:
+    """The types of scores, which every batch has: of the identity, of numbers, of names of arms."""
+    first, *others = frame.columns
+    types = {
+        name: pa.string() if name.startswith(_ARMS) else pa.from_numpy_dtype(frame[name].dtype)
+        for name in others
+    }
+    return pa.schema({first: id_type, **types})
 
 
 class Csv(Output):
@@ -93,11 +104,8 @@ class _Arrow(Output):
 
     @staticmethod
     def encode(frame: pd.DataFrame, id_type: pa.DataType, is_first: bool) -> bytes:
-        """A stream with the types of columns, which are those of every batch."""
-        first, *others = frame.columns
-        types = {name: pa.from_numpy_dtype(frame[name].dtype) for name in others}
-        schema = pa.schema({first: id_type, **types})
-        table = pa.Table.from_pandas(frame, schema, preserve_index=False)
+        """A stream with the types of columns."""
+        table = pa.Table.from_pandas(frame, schema_of(frame, id_type), preserve_index=False)
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, table.schema) as stream:
             stream.write_table(table)
@@ -129,7 +137,8 @@ class Parquet(_Arrow):
 
     def _open(self, schema: pa.Schema) -> Any:
         # Identities and estimates are all different: a dictionary of them would only take time.
-        return pa.parquet.ParquetWriter(self.file, schema, use_dictionary=False)
+        arms = [field.name for field in schema if field.name.startswith(_ARMS)]
+        return pa.parquet.ParquetWriter(self.file, schema, use_dictionary=arms)
 
     def _write(self, rows: pa.Table) -> None:
         self._writer.write_table(rows, row_group_size=len(rows))

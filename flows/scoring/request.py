@@ -52,6 +52,7 @@ class ScoreConfig(Section):
     input: Annotated[Address, AfterValidator(check_source)] = Field(min_length=1)
     output: Annotated[Address, AfterValidator(_check_output)] = Field(min_length=1)
     strict: Flag = False
+    recommend: Flag = False
     overwrite: Flag = False
     date: LogicalDate = None
     timezone: Annotated[str, AfterValidator(check_zone)] = "UTC"
@@ -132,5 +133,5 @@ def score(asked: ScoreConfig, moment: datetime, each: Each = at_once) -> Report:
     window = asked.window(moment)
     rows, target = asked.rows(window), asked.target(window)
     with opened_model(asked.model, _RUNS, asked.registry) as (name, folder):
-        scored = score_batches(folder, rows, target, asked.strict, each)
+        scored = score_batches(folder, rows, target, asked.strict, each, asked.recommend)
     return Report(name, rows.source, str(target), window.date, scored)

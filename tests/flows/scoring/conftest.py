@@ -19,7 +19,7 @@ def rows(n: int = N) -> pd.DataFrame:
     rng = np.random.default_rng(0)
     return pd.DataFrame(
         {
-            "y": rng.normal(size=n),
+            "y": rng.normal(size=n) - 0.3 * (np.arange(n) % 2),  # about half are better off with b
             "w": ["a", "b"] * (n // 2),
             "x": np.where(rng.uniform(size=n) < 0.1, np.nan, rng.normal(size=n)),
             "site": rng.choice(["u", "v"], n),

@@ -6,6 +6,7 @@ import sys
 from contextlib import closing
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,7 @@ def wanted(model, database):
 def scoring(model, **asked):
     (model.parent / "summary.json").write_text("{}")
     plain = {"sql": None, "strict": False, "date": None, "timezone": "UTC", "registry": "none"}
+    plain["recommend"] = False
     return score(request_of({**plain, "model": str(model.parent), **asked}), DAY)
 
 
@@ -110,6 +112,26 @@ def test_from_and_to_a_table_are_the_bits_of_files(model, database, wanted):
     scoring(model, input="new.parquet", output="sqlite:///fresh/scores_{date:%Y}.db#s_{date:%m}")
     found = rows_of("sqlite:///fresh/scores_2026.db#s_11")
     pd.testing.assert_frame_equal(found, wanted, check_exact=True)
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet", "feather"])
+def test_recommended_arms_are_those_of_the_highest_effects(model, database, wanted, ending):
+    for output in (f"scores.{ending}", f"{database.url}#scores"):
+        for _ in range(2):  # the second replaces the first
+            scoring(model, input="new.parquet", output=output, recommend=True)
+    readers = {"csv": pd.read_csv, "jsonl": partial(pd.read_json, lines=True)}
+    read = {"parquet": pd.read_parquet, "feather": pd.read_feather}.get(ending)
+    found = read(f"scores.{ending}") if read else readers[ending](f"scores.{ending}", dtype="str")
+    given = set()
+    for scores in (found, rows_of(f"{database.url}#scores")):
+        assert list(scores) == [*wanted, "treat.TLearner", "treat.XLearner"]
+        for name in ("TLearner", "XLearner"):
+            best = np.where(wanted[f"cate.{name}.b"] > 0, "b", "a")
+            assert scores[f"treat.{name}"].tolist() == best.tolist()
+            given |= {*best}
+    assert given == {"a", "b"}
+    if read:
+        pd.testing.assert_frame_equal(found[list(wanted)], wanted, check_exact=True)
 
 
 def test_a_query_may_name_the_date_and_compute_columns(model, database, wanted):
