@@ -64,6 +64,13 @@ class NewRows:
     window: Window | None = None
     frame: Any = None
 
+    def check(self, where: str) -> None:
+        """Refuse an address with secrets, before anything is read; `where` begins the message."""
+        try:
+            check_address(self.source)
+        except ValueError as error:
+            raise InputError(f"{where}: {error}") from None
+
     def open(self, asked: Asked, row_id: str | None) -> Batches:
         """Read the names of their columns; the rows of a query come in the order of `row_id`."""
         if self.query is not None:
@@ -118,6 +125,7 @@ def score_batches(
     Raises InputError if the model is damaged, the rows don't fit it, the target can't be written,
     or another process writes it.
     """
+    rows.check("--input")
     target.check(rows.source)
     with _refusing(rows.source):
         scoring = Scoring.open(Scorer.load(model, strict, recommend), rows)
@@ -144,9 +152,10 @@ def score_rows(
     """
     is_place = isinstance(rows, (str, Path))
     new = NewRows(str(rows)) if is_place else NewRows(IN_MEMORY, frame=rows)
+    new.check(where)
     with _refusing(new.source):
         scorer = model if isinstance(model, Scorer) else Scorer.load(model, strict, recommend)
-        scoring = Scoring.open(scorer, new, where)
+        scoring = Scoring.open(scorer, new)
         seen, found = Seen(), []
         with _ahead(scoring.batches()) as batches:
             for _, batch in batches:
@@ -191,12 +200,8 @@ class Scoring:
     opened: Callable[[], Batches]
 
     @classmethod
-    def open(cls, scorer: Scorer, new: NewRows, where: str = "--input") -> "Scoring":
+    def open(cls, scorer: Scorer, new: NewRows) -> "Scoring":
         """Read the names of the columns of the rows; errors as for `score_batches`."""
-        try:
-            check_address(new.source)
-        except ValueError as error:
-            raise InputError(f"{where}: {error}") from None
         opened = partial(new.open, scorer.asked, scorer.data.row_id)
         rows = opened()
         kinds = scorer.kinds(rows.names, new.source)

@@ -367,7 +367,8 @@ class Flaky(AbstractFileSystem):
 fsspec.register_implementation("flaky", Flaky, clobber=True)
 
 
-@pytest.mark.parametrize(("kind", "n_again"), [("read", 3), ("info", 0)])
+# Of five batches, the third may have been read when the server goes away.
+@pytest.mark.parametrize(("kind", "n_again"), [("read", {2, 3}), ("info", {0})])
 def test_a_failed_read_costs_no_finished_batch(model, monkeypatch, scored, in_fives, kind, n_again):
     monkeypatch.setattr("flows.inputs.formats.json_lines._BLOCK_BYTES", 600)
     new_rows().to_json("new.jsonl", orient="records", lines=True)
@@ -386,7 +387,7 @@ def test_a_failed_read_costs_no_finished_batch(model, monkeypatch, scored, in_fi
     scored.clear()
     monkeypatch.setattr(Flaky, "away_for", "")
     score_file(model, "flaky://new.jsonl", Path("scores.csv"))
-    assert len(scored) == n_again
+    assert len(scored) in n_again
     assert Path("scores.csv").read_bytes() == Path("wanted.csv").read_bytes()
     assert not HIDDEN.exists()
 
