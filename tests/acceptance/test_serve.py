@@ -70,6 +70,11 @@ class Served:
         query = {"flow_runs": {"id": {"any_": ids}}}
         return self.post("task_runs/filter", query).json()
 
+    def wait_for_cached(self, run, planned):
+        """Until each fit of a run is there as Cached: tasks and their states come in batches."""
+        expected = ["Cached"] * planned
+        wait_for(lambda: [task["state_name"] for task in self.tasks(run)] == expected, 30)
+
     def errors(self, run):
         query = {"logs": {"flow_run_id": {"any_": [run["id"]]}, "level": {"ge_": 40}}}
         wait_for(lambda: self.post("logs/filter", query).json(), 20)
@@ -240,12 +245,7 @@ def test_triggered_run_completes_and_a_second_one_is_cached(served):
     ran, again = served.ran(first), served.ran(second)
     assert ran.fits["executed"] == ran.fits["unique"]
     assert again.fits["reused"] == again.fits["unique"]
-    deadline = time.monotonic() + 15  # task runs reach the server in batches
-    while len(served.tasks(second)) < again.fits["planned"] and time.monotonic() < deadline:
-        time.sleep(0.5)
-    tasks = served.tasks(second)
-    assert len(tasks) == again.fits["planned"]
-    assert {task["state_name"] for task in tasks} == {"Cached"}
+    served.wait_for_cached(second, again.fits["planned"])
 
 
 def test_the_champion_scores_the_example_s_rows_from_its_deployment(served):
@@ -443,8 +443,7 @@ def test_a_person_starts_two_runs_and_scores_new_rows_from_the_forms(served, pag
     again = start_from_the_form(served, page, "from-the-form-again")
     assert served.ran(again).fits["executed"] == 0
     planned = served.ran(again).fits["planned"]
-    wait_for(lambda: len(served.tasks(again)) == planned, 20)  # they arrive in batches
-    assert {task["state_name"] for task in served.tasks(again)} == {"Cached"}
+    served.wait_for_cached(again, planned)
 
     source = pd.read_parquet(served.folder / "data" / "again.parquet")
     source.drop(columns=["mdvis", "plan"]).to_parquet(served.folder / "data" / "new.parquet")

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -465,13 +466,13 @@ def _flow_run(api, ran):
 
 
 def _tasks(api, stages, expected):
-    import time
-
-    deadline = time.monotonic() + 15  # task runs reach the server in batches
+    """Tasks of the stages, once the server has them all and knows how each ended."""
+    ids = [stage["id"] for stage in stages]
+    deadline = time.monotonic() + 30  # tasks and their states reach the server in batches
     while True:
-        ids = [stage["id"] for stage in stages]
         tasks = _post(api, "task_runs", {"flow_runs": {"id": {"any_": ids}}})
-        if len(tasks) == expected or time.monotonic() > deadline:
+        ended = [task for task in tasks if task["state_type"] == "COMPLETED"]
+        if len(ended) == expected or time.monotonic() > deadline:
             return tasks
         time.sleep(0.2)
 
