@@ -41,7 +41,7 @@ from flows.runs.recurring import scheduled_time
 from flows.server.cancellation import interruptible
 from flows.server.running import tracked
 from flows.tuning.trials import name_of, tune
-from metalearners.cache.regular_files import write_whole
+from metalearners.files.regular_files import write_whole
 
 
 @tracked

@@ -1,23 +1,17 @@
 """A folder with what scoring needs of fitted learners: no data, no fold models."""
 
-import hmac
-import json
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from metalearners._typing import Floats, Matrix
-from metalearners.cache.ownership import UntrustedError, UntrustedWarning, check_makers
-from metalearners.cache.regular_files import MOST_BYTES, OddFileError, read_regular, write_whole
-from metalearners.cache.signing import check_key, keyed_digest
 from metalearners.data.containers import check_matrix, column_names
 from metalearners.data.estimate_columns import (
     arm_name,
@@ -27,17 +21,22 @@ from metalearners.data.estimate_columns import (
 )
 from metalearners.data.schema import Schema
 from metalearners.declaration.predictions import Predictions
+from metalearners.files.manifests import (
+    MANIFEST,
+    BundleError,
+    check_bundle_makers,
+    damaged,
+    digest_of,
+    read_manifest,
+    sign,
+    verified,
+    write_files,
+)
+from metalearners.files.signing import check_key
 from metalearners.metalearner import MetaLearner
 from metalearners.workers.serving import use_all_cores
 
-_MANIFEST = "manifest.json"
-_FORMAT = 2  # 1: before modules moved, as pickles hold their names
-_MODE = 0o644  # only the owner may write: files are code
-_MOST_MANIFEST_BYTES = 256 << 20
-
-
-class BundleError(ValueError):
-    """A stored model that can't be used."""
+__all__ = ["Bundle", "BundleError", "VersionWarning", "sign", "versions"]
 
 
 @dataclass(frozen=True)
@@ -174,23 +173,13 @@ class Bundle:
         signing_key : bytes
             A secret; `load` with the same secret knows that this bundle is yours.
         """
-        check_key(signing_key)
-        folder, digests, sizes = Path(folder), {}, {}
-        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        features = None if self.schema is None else self.schema.to_json()
+        facts = {"arms": self.arms, "features": features, "about": dict(self.about)}
+        write_files(Path(folder), self._files(), facts, signing_key)
+
+    def _files(self) -> Iterator[tuple[str, bytes]]:
         for name, learner in self.learners.items():
-            content = pickle.dumps(learner.served(), protocol=5)
-            write_whole(folder / f"{name}.pickle", content, mode=_MODE)
-            digests[f"{name}.pickle"] = sha256(content).hexdigest()
-            sizes[f"{name}.pickle"] = len(content)
-        manifest = {
-            "format_version": _FORMAT,
-            "arms": self.arms,
-            "features": None if self.schema is None else self.schema.to_json(),
-            "files": digests,
-            "sizes": sizes,
-            "about": dict(self.about),
-        }
-        _write_manifest(folder, manifest, signing_key)
+            yield f"{name}.pickle", pickle.dumps(learner.served(), protocol=5)
 
     @classmethod
     def load(cls, folder: str | Path, signing_key: bytes = b"") -> "Bundle":
@@ -212,12 +201,12 @@ class Bundle:
         """
         check_key(signing_key)
         folder = Path(folder)
-        manifest = _manifest(folder / _MANIFEST, signing_key)
-        schema = _schema(manifest, folder / _MANIFEST)
+        manifest = read_manifest(folder / MANIFEST, signing_key)
+        schema = _schema(manifest, folder / MANIFEST)
         files = {file: folder / Path(file).name for file in manifest["files"]}
         if not signing_key:
-            _check_makers(folder, [folder / _MANIFEST, *files.values()])
-        contents = {path.stem: _verified(path, file, manifest) for file, path in files.items()}
+            check_bundle_makers(folder, [folder / MANIFEST, *files.values()])
+        contents = {path.stem: verified(path, file, manifest) for file, path in files.items()}
         try:
             learners = {name: pickle.loads(content) for name, content in contents.items()}
         except Exception as error:  # a class or a package is missing, or has another version
@@ -229,7 +218,7 @@ class Bundle:
             if isinstance(learner, MetaLearner):  # unless a forged bundle holds anything else
                 use_all_cores(learner.overall_models())
         _warn_of_versions(manifest["about"].get("versions", {}), folder)
-        return cls(learners, manifest["arms"], schema, manifest["about"], _digest(manifest))
+        return cls(learners, manifest["arms"], schema, manifest["about"], digest_of(manifest))
 
 
 def _plain(label: Any) -> Any:
@@ -282,93 +271,12 @@ def _warn_of_versions(made_with: Mapping[str, str], folder: Path) -> None:
         )
 
 
-def sign(folder: str | Path, signing_key: bytes) -> str:
-    """Sign a bundle, whoever signed it before, and return its digest; nothing is unpickled.
-
-    Raises
-    ------
-    BundleError
-        If the folder holds no whole bundle.
-    """
-    check_key(signing_key)
-    folder = Path(folder)
-    manifest = _manifest(folder / _MANIFEST)
-    for file in manifest["files"]:
-        _verified(folder / Path(file).name, file, manifest)
-    _write_manifest(folder, manifest, signing_key)
-    return _digest(manifest)
-
-
-def _write_manifest(folder: Path, manifest: Mapping[str, Any], signing_key: bytes) -> None:
-    signed = {"signature": _signature(manifest, signing_key)} if signing_key else {}
-    whole = {"digest": _digest(manifest), **signed, **manifest}
-    write_whole(folder / _MANIFEST, json.dumps(whole, indent=2).encode(), mode=_MODE)
-
-
-def _signature(manifest: Mapping[str, Any], signing_key: bytes) -> str:
-    """A manifest's signature, which nobody can make without the key."""
-    return keyed_digest(signing_key, "bundle", json.dumps(manifest).encode()).hex()
-
-
-def _check_makers(folder: Path, files: list[Path]) -> None:
-    present = [path for path in files if path.exists()]
-    try:
-        warning = check_makers(folder, present)
-    except UntrustedError as error:
-        raise BundleError(str(error)) from None
-    if warning:
-        warnings.warn(warning, UntrustedWarning, stacklevel=3)
-
-
-def _manifest(path: Path, signing_key: bytes = b"") -> dict[str, Any]:
-    try:
-        manifest = json.loads(read_regular(path, _MOST_MANIFEST_BYTES))
-        found, digest = manifest["format_version"], manifest.pop("digest", None)
-        signature = str(manifest.pop("signature", ""))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BundleError(
-            f"Expected a stored model in {path.parent}; found none that can be read "
-            f"({type(error).__name__}: {error}). Name a finished run."
-        ) from error
-    if found != _FORMAT:
-        raise BundleError(
-            f"Expected a model of format {_FORMAT}; found {found}. "
-            "Score it with the version it was made with, or run again."
-        )
-    if digest != _digest(manifest) or not _is_whole(manifest):
-        raise BundleError(_damaged(path))
-    expected = _signature(manifest, signing_key).encode()
-    if signing_key and not hmac.compare_digest(expected, signature.encode(errors="replace")):
-        raise BundleError(
-            f"Expected the model in {path.parent} to be signed with this key; found "
-            f"{'another signature' if signature else 'no signature'}. A model is code: unless you "
-            "know who made it, run again; if you do, sign it (`uplift runs sign`, `uplift models "
-            "sign`, or metalearners.bundle.sign)."
-        )
-    return cast(dict[str, Any], manifest)
-
-
-def _is_whole(manifest: Mapping[str, Any]) -> bool:
-    """Whether a manifest has the parts that are read; a digest doesn't prove that."""
-    about, sizes = manifest.get("about"), manifest.get("sizes", {})  # older ones have no sizes
-    if not isinstance(about, dict) or not isinstance(manifest.get("arms"), list):
-        return False
-    dicts = (about.get("versions", {}), manifest.get("files"), sizes)
-    return all(isinstance(each, dict) for each in dicts) and all(
-        isinstance(size, int) for size in sizes.values()
-    )
-
-
 def _schema(manifest: Mapping[str, Any], path: Path) -> Schema | None:
     features = manifest.get("features")
     try:
         return None if features is None else Schema.from_json(features)
     except (TypeError, LookupError, AttributeError):
-        raise BundleError(_damaged(path)) from None
-
-
-def _digest(manifest: Mapping[str, Any]) -> str:
-    return sha256(json.dumps(manifest).encode()).hexdigest()
+        raise BundleError(damaged(path)) from None
 
 
 def _class_name(learner: MetaLearner) -> str:
@@ -376,25 +284,3 @@ def _class_name(learner: MetaLearner) -> str:
     classes = learner.classes_
     plain = classes is None or classes.tolist() == [0, 1]
     return "" if plain else arm_name(_plain(classes[-1]))  # type: ignore[index]
-
-
-def _verified(path: Path, file: str, manifest: Mapping[str, Any]) -> bytes:
-    most = manifest.get("sizes", {}).get(file, MOST_BYTES)
-    try:
-        content = read_regular(path, most)
-    except OddFileError as error:
-        raise BundleError(f"{_damaged(path)} ({error.strerror})") from error
-    except OSError as error:
-        raise BundleError(
-            f"Expected the file {path} of a stored model; {error.strerror}."
-        ) from error
-    if sha256(content).hexdigest() != manifest["files"][file]:
-        raise BundleError(_damaged(path))
-    return content
-
-
-def _damaged(path: Path) -> str:
-    return (
-        f"Expected {path} as it was written; found other content. The model is damaged: restore "
-        "the folder or run again."
-    )

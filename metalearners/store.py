@@ -7,9 +7,9 @@ from pathlib import Path
 from metalearners._typing import Ref
 from metalearners.cache.fit_cache import FitCache
 from metalearners.cache.folder_storage import FolderStorage
-from metalearners.cache.ownership import UntrustedWarning, check_makers, reachable_folders
 from metalearners.cache.places import open_storage
 from metalearners.digests.names import is_kept
+from metalearners.files.ownership import UntrustedWarning, check_makers, reachable_folders
 from metalearners.fits.store import MemoryStore, Store, obtain
 from metalearners.fits.unit import Fit
 

@@ -22,7 +22,7 @@ from metalearners.fits import unit
 # From the ground up; "top" is what outsiders import.
 ORDER = {
     "metalearners": (
-        *("_typing", "base_models", "digests", "data", "fits", "cache", "evaluation"),
+        *("_typing", "files", "base_models", "digests", "data", "fits", "cache", "evaluation"),
         *("declaration", "workers", "top"),
     ),
     "flows": (

@@ -33,7 +33,7 @@ from flows.messages.outcome import cache_warning, outcome_lines, registry_warnin
 from flows.messages.output import make_lossy, say, show
 from flows.runs.records import link_of
 from flows.server import environment, interruption
-from metalearners.cache.regular_files import write_whole
+from metalearners.files.regular_files import write_whole
 
 app = typer.Typer(
     name="uplift",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.errors import InputError
-from metalearners.cache.regular_files import read_regular, write_whole
+from metalearners.files.regular_files import read_regular, write_whole
 
 _ROOM = 1 << 20  # bytes that a database or a report needs to grow
 _MOST_JSON_BYTES = 256 << 20

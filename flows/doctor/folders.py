@@ -19,9 +19,9 @@ from flows.inputs.places import check_allowed
 from flows.messages.secrets import without_secrets
 from flows.server.database import find_problem, prefect_knows
 from flows.server.environment import STATE_FOLDER, check_state_folder
-from metalearners.cache.file_locks import is_locked
-from metalearners.cache.ownership import UntrustedError, check_makers
-from metalearners.cache.regular_files import TEMPORARY
+from metalearners.files.file_locks import is_locked
+from metalearners.files.ownership import UntrustedError, check_makers
+from metalearners.files.regular_files import TEMPORARY
 
 _DATABASE = Path(STATE_FOLDER, "prefect", "prefect.db")
 _ELSEWHERE = ("PREFECT_API_DATABASE_CONNECTION_URL", "PREFECT_SERVER_DATABASE_CONNECTION_URL")

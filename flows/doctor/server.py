@@ -15,7 +15,7 @@ from flows.doctor.packages import prefect_versions
 from flows.errors import InputError
 from flows.server.connection import ask, check_answers, recorded_address
 from flows.server.environment import STATE_FOLDER
-from metalearners.cache.file_locks import is_locked
+from metalearners.files.file_locks import is_locked
 
 _SECONDS = 2.0  # for each step of an answer
 _CLOUD = "https://api.prefect.cloud"

@@ -20,12 +20,12 @@ from flows.errors import InputError
 from flows.inputs.places import check_allowed
 from flows.server.environment import STATE_FOLDER, check_state_folder
 from metalearners._typing import Ref
-from metalearners.cache.file_locks import locking
 from metalearners.cache.fit_cache import Entry, FitCache
 from metalearners.cache.layout import CLAIMS, INPUTS
-from metalearners.cache.ownership import UntrustedError, UntrustedWarning, make_private
 from metalearners.cache.places import exists, open_storage
 from metalearners.cache.storage import Storage
+from metalearners.files.file_locks import locking
+from metalearners.files.ownership import UntrustedError, UntrustedWarning, make_private
 from metalearners.fits.store import Store
 from metalearners.store import CachedStore, check_cache_makers
 

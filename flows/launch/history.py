@@ -24,7 +24,7 @@ from flows.report.history.points import (
     ranking_of,
 )
 from flows.runs.recurring import history
-from metalearners.cache.regular_files import write_whole
+from metalearners.files.regular_files import write_whole
 
 _GAP = 2  # spaces between columns
 

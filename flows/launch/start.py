@@ -26,7 +26,7 @@ from flows.server import environment, interruption, prefect_patches
 from flows.server.connection import answers, connect, ui_address, wait_for
 from flows.server.environment import STATE_FOLDER, state_folder
 from flows.server.running import mark_crashed, mark_crashed_soon
-from metalearners.cache.file_locks import open_lock, try_lock
+from metalearners.files.file_locks import open_lock, try_lock
 
 _RECORDING_SECONDS = 2.0  # task runs reach the server in batches, one a second
 

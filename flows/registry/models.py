@@ -26,8 +26,8 @@ from flows.registry.records import (
 )
 from metalearners.bundle import Bundle, BundleError, sign
 from metalearners.cache.folder_storage import FolderStorage
-from metalearners.cache.regular_files import MOST_BYTES, read_regular
 from metalearners.cache.storage import Storage
+from metalearners.files.regular_files import MOST_BYTES, read_regular
 
 ENTRY = "entry.json"
 

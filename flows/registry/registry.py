@@ -18,13 +18,13 @@ from flows.fitting.cache import (
 from flows.messages.limits import shown
 from flows.registry.models import ENTRY, Models, check_secret
 from metalearners.cache.folder_storage import FolderStorage
-from metalearners.cache.ownership import (
+from metalearners.cache.storage import Storage
+from metalearners.files.ownership import (
     UntrustedError,
     UntrustedWarning,
     check_makers,
     reachable_folders,
 )
-from metalearners.cache.storage import Storage
 
 ALIASES = (CHAMPION, "challenger")
 _ENTRY = re.compile(rf"([^/]+)/models/([^/]+)/{re.escape(ENTRY)}")

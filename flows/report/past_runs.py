@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
 from flows.dates.logical import moment_of
 from flows.messages.limits import shown
-from metalearners.cache.regular_files import read_regular
+from metalearners.files.regular_files import read_regular
 
 _MOST_BYTES = 1 << 26
 _LARGEST = 1e150  # so that pictures can reckon with it

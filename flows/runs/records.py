@@ -22,7 +22,7 @@ from flows.messages import progress
 from flows.messages.limits import shown
 from flows.messages.secrets import problem_of
 from flows.server import interruption
-from metalearners.cache.file_locks import is_locked
+from metalearners.files.file_locks import is_locked
 
 if TYPE_CHECKING:
     from flows.config.sections import Config

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from flows.config.sections import Config, ScheduleConfig
 from flows.dates.logical import moment_of
 from flows.runs.records import DIED, INTERRUPTED, Run, list_runs, records, summaries
-from metalearners.cache.file_locks import lock_when_free, open_lock, try_lock
+from metalearners.files.file_locks import lock_when_free, open_lock, try_lock
 
 if TYPE_CHECKING:
     from flows.report.history.points import History

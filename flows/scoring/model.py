@@ -22,11 +22,11 @@ from flows.scoring.outputs import schema_of
 from flows.scoring.seen import Seen, unseen_strata
 from metalearners._typing import Array, Floats
 from metalearners.bundle import Bundle
-from metalearners.cache.ownership import UntrustedWarning
 from metalearners.data.estimate_columns import arm_name
 from metalearners.data.schema import DATE, Feature, Schema
 from metalearners.evaluation.design import ArmShares
 from metalearners.evaluation.recurring.policies import policy_arms
+from metalearners.files.ownership import UntrustedWarning
 from metalearners.metalearner import PROPENSITY_MODEL
 from metalearners.workers.serving import use_all_cores
 

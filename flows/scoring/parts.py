@@ -13,8 +13,8 @@ from typing import Any
 
 from flows.errors import InputError, UnreadableError
 from flows.scoring.seen import Seen
-from metalearners.cache.file_locks import locking
-from metalearners.cache.regular_files import MOST_BYTES, TEMPORARY, read_regular, write_whole
+from metalearners.files.file_locks import locking
+from metalearners.files.regular_files import MOST_BYTES, TEMPORARY, read_regular, write_whole
 
 _FORMAT = 3
 _PART = re.compile(rf"\d+\.part|\.\d+\.part\.[0-9a-f]+{re.escape(TEMPORARY)}")

@@ -25,7 +25,7 @@ from flows.messages import progress
 from flows.messages.output import say
 from flows.messages.secrets import without_secrets
 from flows.server.environment import server_environment, state_folder
-from metalearners.cache.file_locks import is_locked, open_lock, try_lock
+from metalearners.files.file_locks import is_locked, open_lock, try_lock
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient

@@ -15,8 +15,8 @@ from typing import Any
 from flows.server import prefect_patches
 from flows.server.database import prefect_knows, prepare_database
 from flows.server.environment import prepare
-from metalearners.cache.file_locks import open_lock, try_lock
-from metalearners.cache.regular_files import write_whole
+from metalearners.files.file_locks import open_lock, try_lock
+from metalearners.files.regular_files import write_whole
 
 _POLL_SECONDS = 1.0
 _HOSTS = ("127.0.0.1", "localhost", "[::1]")

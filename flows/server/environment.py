@@ -14,7 +14,7 @@ from pathlib import Path
 from flows.errors import InputError
 from flows.messages.limits import is_text
 from flows.server import prefect_patches
-from metalearners.cache.ownership import foreign_owner, make_private
+from metalearners.files.ownership import foreign_owner, make_private
 
 STATE_FOLDER = ".uplift"
 

@@ -18,7 +18,7 @@ from flows.messages.secrets import problem_of, without_secrets
 from flows.server.connection import client_of, recorded_address, use_server
 from flows.server.environment import state_folder
 from flows.server.stopped import wake_if_told_to_end
-from metalearners.cache.file_locks import locking, open_lock
+from metalearners.files.file_locks import locking, open_lock
 
 if TYPE_CHECKING:
     from prefect import Flow

@@ -11,10 +11,10 @@ from pydantic import BaseModel, Field, ValidationError
 from flows.errors import InputError
 from flows.inputs.study import Study
 from metalearners._typing import Array
-from metalearners.cache.regular_files import read_regular
 from metalearners.data.estimate_columns import arm_name
 from metalearners.data.schema import DATE, Feature
 from metalearners.evaluation import Reference
+from metalearners.files.regular_files import read_regular
 
 FILE = "profile.json"
 _MOST_BYTES = 1 << 28

@@ -22,9 +22,9 @@ from metalearners._typing import Array, Ref
 from metalearners.cache import layout
 from metalearners.cache.claims import Claimant
 from metalearners.cache.layout import fit_name
-from metalearners.cache.regular_files import MOST_BYTES, OddFileError
-from metalearners.cache.signing import DIGEST_BYTES, check_key, keyed_digest
 from metalearners.cache.storage import Item, Storage
+from metalearners.files.regular_files import MOST_BYTES, OddFileError
+from metalearners.files.signing import DIGEST_BYTES, check_key, keyed_digest
 from metalearners.fits.unit import Fit
 
 _MAGIC = b"uplift\x00\x02"

@@ -8,17 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from metalearners.cache.claims import Claimant, Holder, Silence, beating
-from metalearners.cache.file_locks import is_at, lock_when_free, try_lock
 from metalearners.cache.layout import CLAIMS, OWN_CLAIM
-from metalearners.cache.ownership import make_private
-from metalearners.cache.regular_files import (
+from metalearners.cache.storage import ANYBODY, Item, is_left_over
+from metalearners.files.file_locks import is_at, lock_when_free, try_lock
+from metalearners.files.ownership import make_private
+from metalearners.files.regular_files import (
     MOST_BYTES,
     create_whole,
     open_regular,
     read_regular,
     write_whole,
 )
-from metalearners.cache.storage import ANYBODY, Item, is_left_over
 
 # A network's file system may tell a file's time of change a minute late.
 _SILENT_SECONDS = 90.0

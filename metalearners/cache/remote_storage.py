@@ -14,8 +14,8 @@ from uuid import uuid4
 
 from metalearners.cache.claims import Claimant, Holder, Silence, beating
 from metalearners.cache.layout import CLAIMS, OWN_CLAIM
-from metalearners.cache.regular_files import MOST_BYTES, TEMPORARY, OddFileError
 from metalearners.cache.storage import ANYBODY, Item, is_left_over
+from metalearners.files.regular_files import MOST_BYTES, TEMPORARY, OddFileError
 
 # They show an object once it is whole. Elsewhere a file gets a temporary name, then its own.
 _OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "memory"}

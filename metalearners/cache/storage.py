@@ -9,7 +9,7 @@ from typing import Protocol
 
 from metalearners.cache.claims import Claimant
 from metalearners.cache.layout import OWN_TEMPORARY
-from metalearners.cache.regular_files import MOST_BYTES
+from metalearners.files.regular_files import MOST_BYTES
 
 ANYBODY = Claimant()
 _WRITING_SECONDS = 3600.0  # nobody writes to a temporary file for longer

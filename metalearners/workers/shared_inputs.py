@@ -18,9 +18,9 @@ import numpy as np
 from metalearners._typing import Ref
 from metalearners.cache.folder_storage import FolderStorage
 from metalearners.cache.places import open_storage
-from metalearners.cache.regular_files import open_regular
 from metalearners.cache.storage import Storage
 from metalearners.data.containers import is_matrix
+from metalearners.files.regular_files import open_regular
 from metalearners.fits.fit import fit_unit
 from metalearners.fits.store import MemoryStore, Store
 from metalearners.fits.unit import Fit, FitUnit

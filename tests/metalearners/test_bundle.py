@@ -22,9 +22,9 @@ from metalearners.bundle import (
     estimate_columns,
     versions,
 )
-from metalearners.cache.regular_files import write_whole
 from metalearners.data.estimate_columns import percentile
 from metalearners.data.schema import Feature, Schema, SchemaError
+from metalearners.files.regular_files import write_whole
 from metalearners.workers.serving import use_all_cores
 from tests.simulate import LEARNERS, draw, three_outcomes, three_propensities, tree_learner
 
@@ -249,7 +249,8 @@ def test_files_outside_the_folder_are_never_read(folder, tmp_path):
 def test_the_manifest_comes_last(bundle, tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(
-        "metalearners.bundle.write_whole", lambda path, content, mode: written.append(path.name)
+        "metalearners.files.manifests.write_whole",
+        lambda path, content, mode: written.append(path.name),
     )
     bundle.save(tmp_path)
 

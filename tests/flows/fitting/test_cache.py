@@ -34,8 +34,8 @@ from metalearners.cache.fit_cache import FitCache
 from metalearners.cache.folder_storage import FolderStorage
 from metalearners.cache.layout import inputs_claim, inputs_place
 from metalearners.cache.places import open_storage
-from metalearners.cache.regular_files import OddFileError
 from metalearners.cache.remote_storage import RemoteStorage
+from metalearners.files.regular_files import OddFileError
 from metalearners.fits.store import obtain
 from metalearners.fits.unit import Fit
 from metalearners.store import CachedStore
@@ -250,7 +250,7 @@ def test_where_there_are_no_locks_claims_leave_nothing(tmp_path, monkeypatch):
         raise OSError(errno.ENOLCK, "No locks available")
 
     storage = FolderStorage(tmp_path)
-    monkeypatch.setattr("metalearners.cache.file_locks.fcntl.flock", flock)
+    monkeypatch.setattr("metalearners.files.file_locks.fcntl.flock", flock)
     before = len(os.listdir("/proc/self/fd"))
     for key in KEYS:
         with storage.claim(key):
@@ -600,7 +600,7 @@ import numpy as np
 from metalearners.cache.fit_cache import FitCache
 from pathlib import Path
 from metalearners.cache.places import open_storage
-from metalearners.cache.regular_files import write_whole
+from metalearners.files.regular_files import write_whole
 from metalearners.fits.unit import Fit
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))

@@ -25,7 +25,7 @@ from flows.scoring.model import Scorer
 from flows.scoring.parts import parts_beside
 from flows.scoring.targets import FileTarget, TableTarget
 from metalearners.bundle import Bundle
-from metalearners.cache.ownership import UntrustedWarning
+from metalearners.files.ownership import UntrustedWarning
 from tests.flows.scoring.conftest import N, rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:(day|at). its dates are read")

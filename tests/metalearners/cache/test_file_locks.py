@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from metalearners.cache.file_locks import is_at, is_locked, lock_when_free, locking, try_lock
+from metalearners.files.file_locks import is_at, is_locked, lock_when_free, locking, try_lock
 
 
 @pytest.fixture(params=["file", "folder"])

@@ -13,7 +13,7 @@ import pytest
 from sklearn.linear_model import LinearRegression
 
 import metalearners.fits.store
-from metalearners.cache.regular_files import write_whole
+from metalearners.files.regular_files import write_whole
 from metalearners.fits.store import MemoryStore
 from metalearners.fits.unit import Fit
 from metalearners.store import DirectoryStore

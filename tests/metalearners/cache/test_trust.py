@@ -26,13 +26,13 @@ from metalearners import TLearner
 from metalearners.bundle import Bundle, BundleError, sign
 from metalearners.cache.fit_cache import FitCache
 from metalearners.cache.folder_storage import FolderStorage
-from metalearners.cache.ownership import (
+from metalearners.files.ownership import (
     UntrustedError,
     UntrustedWarning,
     check_makers,
     make_private,
 )
-from metalearners.cache.regular_files import OddFileError, read_regular
+from metalearners.files.regular_files import OddFileError, read_regular
 from metalearners.fits.store import MemoryStore
 from metalearners.fits.unit import Fit
 from metalearners.store import DirectoryStore

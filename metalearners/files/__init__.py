@@ -1,0 +1,1 @@
+"""Files that others may have written: who may, whether they are whole, who holds them."""
