@@ -1,6 +1,6 @@
 """Intervals for CATE estimates, from refits on half-samples."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Unpack
 
@@ -9,10 +9,11 @@ from scipy import stats
 from sklearn.base import clone
 
 from metalearners._typing import Floats, Matrix
+from metalearners.data.dataset import Dataset
 from metalearners.data.folds import draw_half
 from metalearners.evaluation.means import check_level
 from metalearners.fits.store import MemoryStore
-from metalearners.metalearner import MetaLearner, Rows
+from metalearners.metalearner import Job, MetaLearner, Rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,16 +98,45 @@ def cate_intervals(
     whole = clone(learner)
     job = whole.job(X, y, w, fit_params, False, (n_jobs,), **rows)
     estimate = whole.run(job).predict(X_new, is_oos=True, propensity=propensity_new)
-    squares = np.zeros_like(estimate)
-    d = job.d
-    for draw in range(draws):
-        half = draw_half(d.strata, d.seed + draw, d.groups)
+
+    def again(draw: int) -> Floats:
         # Draws share no fits or pseudo-outcomes: a store for each frees them.
-        store = MemoryStore() if rows.get("store") is None else job.store
-        part = replace(job, d=replace(d, held_out=~half, seed=d.seed + draw), store=store)
-        fitted = clone(learner).run(part)
-        again = fitted.predict(X_new, is_oos=True, propensity=propensity_new)
-        squares += (again - estimate) ** 2
+        own = job if rows.get("store") is not None else replace(job, store=MemoryStore())
+        fitted = refitted(learner, own, draw)
+        return fitted.predict(X_new, is_oos=True, propensity=propensity_new)
+
+    return intervals_of(estimate, map(again, range(draws)), level)
+
+
+def refitted(learner: MetaLearner, job: Job, draw: int) -> MetaLearner:
+    """A copy of the learner, fitted for new rows alone on half of the training rows of a job.
+
+    The half is drawn balanced in the arms (for classes, arms x classes), of the groups where
+    there are groups, and the folds are drawn anew.
+
+    Raises
+    ------
+    ValueError
+        If half of the rows are too few for the folds.
+    """
+    half = half_sample(job.d, draw)
+    return clone(learner).run(replace(job, d=half, for_new_rows=True)).served()
+
+
+def half_sample(d: Dataset, draw: int) -> Dataset:
+    """The data set with only a half of its training rows to fit on."""
+    groups = None if d.groups is None else d.groups[d.train]
+    held_out = np.ones(len(d), dtype=bool)
+    held_out[d.train] = ~draw_half(d.strata[d.train], d.seed + draw, groups)
+    return replace(d, held_out=held_out, seed=d.seed + draw)
+
+
+def intervals_of(estimate: Floats, again: Iterable[Floats], level: float) -> Intervals:
+    """Intervals around estimates, from those of refits on half-samples; see `cate_intervals`."""
+    squares, draws = np.zeros_like(estimate), 0
+    for other in again:
+        squares += (other - estimate) ** 2
+        draws += 1
     error = np.sqrt(squares / draws)
     half_width = float(stats.norm.ppf((1 + level) / 2)) * error
     return Intervals(estimate, error, estimate - half_width, estimate + half_width)

@@ -100,6 +100,7 @@ class Job:
     fit_params: Mapping[str, Any]
     store: Store
     execute: Executor
+    for_new_rows: bool = False  # whether only what estimates of new rows need is fitted and kept
 
 
 class MetaLearner(Explainable, CheckedDeclaration):
@@ -462,7 +463,11 @@ class MetaLearner(Explainable, CheckedDeclaration):
         check_weight(weight)
         if weight is None:
             weight = r.weight
-        return replace(r, weight=weight, fit_params=params, serve=True, keep=True)
+        r = replace(r, weight=weight, fit_params=params)
+        if not job.for_new_rows:
+            return replace(r, serve=True, keep=True)
+        is_last = kind in (self.TREATMENT_KINDS or self.NUISANCE_KINDS)
+        return replace(r, n_folds=0, serve=True) if is_last else r
 
     def concerns(self, d: Dataset, with_arguments: bool = False) -> list[str]:
         """Sentences on what single precision does to these rows; see `precision`."""

@@ -1,1 +1,1 @@
-"""Where fits outlive a process: storage, claims, and fits that are verified before they are read."""
+"""Where fits outlive a process: storage, claims, verification before they are read."""

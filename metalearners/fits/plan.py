@@ -30,7 +30,8 @@ class Regression:
 
     estimator: EstimatorSpec
     target: Array  # (n,) values to learn; only those of `rows` count
-    n_folds: int  # with 1, the model of all rows predicts these rows too
+    # With 1, the model of all rows predicts these rows too; with 0 it is there for new rows alone.
+    n_folds: int
     rows: Array | None = None  # (n,) mask of the rows to learn from; None for every training row
     weight: Array | None = None  # (n,) weights of the rows in the fit
     arm: Array | None = None  # (n,) treatment as a feature; predictions then are made at every arm
@@ -103,7 +104,8 @@ def _ask(name: Name, r: Regression, d: Dataset, store: Store) -> Asked:
     label = r.label or " ".join(name)
     base = _base(r, rows, d, store)
     # With one fold there is no cross-fitting: the model of all rows predicts them.
-    splits: Splits = () if r.n_folds == 1 and d.cv is None else d.splits(r.n_folds)
+    alone = r.n_folds == 0 or (r.n_folds == 1 and d.cv is None)
+    splits: Splits = () if alone else d.splits(r.n_folds)
     folds, tests = [], []
     for k, (train, test) in enumerate(splits, start=1):
         own = train[rows[train]]
@@ -112,7 +114,7 @@ def _ask(name: Name, r: Regression, d: Dataset, store: Store) -> Asked:
         unit = replace(base, train=store.put(as_mask(own, len(d))), test=store.put(test))
         folds.append(_seeded(replace(unit, keep=r.keep), d, f"{label} fold {k}/{len(splits)}"))
         tests.append(test)
-    others = np.flatnonzero(~d.train) if folds else np.arange(len(d))
+    others = np.flatnonzero(~d.train) if folds else np.arange(len(d) if r.n_folds else 0)
     overall = None
     if r.serve or not folds:
         predicted = store.put(others) if len(others) else None

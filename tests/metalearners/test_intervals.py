@@ -244,7 +244,7 @@ def test_halves_that_are_too_small_for_the_folds_are_refused():
     w = np.arange(100) % 2
     w[w == 1] = np.arange(50) < 8
     with pytest.raises(ValueError, match="at least 5 rows of each arm for 5 folds; found 4"):
-        cate_intervals(linear_learner(TLearner), NEW.X, s.X, s.y, w, draws=2)
+        cate_intervals(linear_learner(XLearner), NEW.X, s.X, s.y, w, draws=2)
 
 
 # Halves
