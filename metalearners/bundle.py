@@ -2,9 +2,10 @@
 
 import pickle
 import warnings
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from metalearners.data.estimate_columns import (
 )
 from metalearners.data.schema import Schema
 from metalearners.declaration.predictions import Predictions
+from metalearners.evaluation.means import check_level
 from metalearners.files.manifests import (
     MANIFEST,
     BundleError,
@@ -33,10 +35,13 @@ from metalearners.files.manifests import (
     write_files,
 )
 from metalearners.files.signing import check_key
+from metalearners.intervals import intervals_of
 from metalearners.metalearner import MetaLearner
 from metalearners.workers.serving import use_all_cores
 
 __all__ = ["Bundle", "BundleError", "VersionWarning", "sign", "versions"]
+
+_REFITS = ".refits.pickle"  # how the names of files with refits end
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,9 @@ class Bundle:
         what percentiles go by.
     digest : str
         Of a loaded bundle as it is stored, whoever signed it.
+    refits : dict of lists of MetaLearner
+        By the name of a learner, the same learner fitted again on half-samples (see
+        `metalearners.intervals.refitted`), for intervals.
     """
 
     learners: Mapping[str, MetaLearner]
@@ -64,6 +72,7 @@ class Bundle:
     schema: Schema | None
     about: Mapping[str, Any]
     digest: str = ""
+    refits: Mapping[str, Sequence[MetaLearner]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "arms", [_plain(label) for label in self.arms])
@@ -74,7 +83,7 @@ class Bundle:
             )
 
     @classmethod
-    def of(cls, learner: MetaLearner, X: Matrix) -> "Bundle":
+    def of(cls, learner: MetaLearner, X: Matrix, refits: Sequence[MetaLearner] = ()) -> "Bundle":
         """A bundle of one fitted learner, by the name of its class.
 
         Parameters
@@ -82,6 +91,8 @@ class Bundle:
         X : array or data frame of shape (n, p)
             Features that it was fitted on. New rows must have the types and category levels of a
             pandas data frame with names; lost ones are restored.
+        refits : list of MetaLearner
+            The learner fitted again on half-samples, as by `metalearners.intervals.refits`.
 
         Raises
         ------
@@ -93,7 +104,8 @@ class Bundle:
         arms = list(range(learner.n_variants)) if learner.arms is None else list(learner.arms)
         named = isinstance(X, pd.DataFrame) and all(isinstance(c, str) for c in X.columns)
         schema = Schema.of(X) if named else None
-        return cls({type(learner).__name__: learner}, arms, schema, {"versions": versions()})
+        name, about = type(learner).__name__, {"versions": versions()}
+        return cls({name: learner}, arms, schema, about, refits={name: refits} if refits else {})
 
     def predict(
         self,
@@ -102,6 +114,7 @@ class Bundle:
         unseen_missing: bool = False,
         details: bool = False,
         conformed: bool = False,
+        level: float | None = None,
     ) -> pd.DataFrame:
         """CATE estimates of new rows, a column ``cate.<learner>.<arm>`` for each treatment arm.
 
@@ -113,6 +126,10 @@ class Bundle:
         quantiles. ``outcome.<learner>.<arm>`` is the expected outcome under each arm, the control
         too, of learners that predict by models of the outcome.
 
+        With a level, ``low.<learner>.<arm>`` and ``high.<learner>.<arm>`` are the ends of pointwise
+        intervals for the effects. For what they don't cover see
+        `metalearners.intervals.cate_intervals`.
+
         Parameters
         ----------
         X : matrix of n rows
@@ -123,30 +140,50 @@ class Bundle:
             Whether unseen levels count as missing, with a warning, or are refused.
         details, conformed : bool
             Whether percentiles and outcomes follow; whether X comes from the schema's `conform`.
+        level : float, optional
+            Of the intervals, such as .95.
 
         Raises
         ------
         SchemaError
             If the rows lack a feature, or it has values that the model doesn't know.
+        BundleError
+            If intervals are asked of a model without refits.
         """
+        if level is not None:
+            self.check_intervals(level)
         schema = None if conformed else self.schema
         features = X if schema is None else schema.conform(X, unseen_missing)
         columns: dict[str, Floats] = {}
         more: dict[str, Floats] = {}
         for name, learner in self.learners.items():
             made = learner.predictions(features, propensity)
-            estimates = learner.cate(made, made)
-            if (n := estimates.shape[2]) > 2:
-                raise BundleError(
-                    "Expected effects on one number, or on the second of two classes; "
-                    f"{name} has {n} classes. Call its own predict."
-                )
-            effects, on_class = estimates[:, :, -1], _class_name(learner)
+            effects, on_class = _effects(name, learner, made), _class_name(learner)
             own = estimate_columns(name, self.arms, effects, on_class)
             columns |= own
+            if level is not None:
+                again = (
+                    _effects(name, one, one.predictions(features, propensity))
+                    for one in self.refits[name]
+                )
+                found = intervals_of(effects, again, level)
+                for end in ("low", "high"):
+                    ends = getattr(found, end)
+                    more |= named_columns(end, name, self.arms[1:], ends, on_class)
             if details:
                 more |= self._percentiles(own) | self._outcomes(name, made)
         return pd.DataFrame({**columns, **more}, index=getattr(X, "index", None))
+
+    def check_intervals(self, level: float) -> None:
+        """Refuse a level of intervals out of range, or where a learner has no refits."""
+        check_level(level)
+        without = sorted(set(self.learners) - {name for name, own in self.refits.items() if own})
+        if without:
+            raise BundleError(
+                f"Expected a model with refits, of which intervals are made; found none of "
+                f"{', '.join(without)}. Set intervals.draws in the config, such as 50, and run "
+                "again; in the library, pass refits to Bundle.of, and load with refits."
+            )
 
     def _percentiles(self, estimates: Mapping[str, Floats]) -> dict[str, Floats]:
         known = self.about.get("quantiles", {})
@@ -174,15 +211,23 @@ class Bundle:
             A secret; `load` with the same secret knows that this bundle is yours.
         """
         features = None if self.schema is None else self.schema.to_json()
-        facts = {"arms": self.arms, "features": features, "about": dict(self.about)}
+        facts = {
+            "format_version": 3 if self.refits else 2,
+            "arms": self.arms,
+            "features": features,
+            "about": dict(self.about),
+        }
         write_files(Path(folder), self._files(), facts, signing_key)
 
     def _files(self) -> Iterator[tuple[str, bytes]]:
         for name, learner in self.learners.items():
             yield f"{name}.pickle", pickle.dumps(learner.served(), protocol=5)
+        for name, refits in self.refits.items():
+            served = [one.served() for one in refits]
+            yield f"{name}{_REFITS}", pickle.dumps(served, protocol=5)
 
     @classmethod
-    def load(cls, folder: str | Path, signing_key: bytes = b"") -> "Bundle":
+    def load(cls, folder: str | Path, signing_key: bytes = b"", refits: bool = False) -> "Bundle":
         """Read a bundle; each file is verified against the manifest before it is unpickled.
 
         A bundle is code: its maker can have any code run by whoever loads it.
@@ -193,6 +238,8 @@ class Bundle:
             A secret; a bundle that was saved without it is refused. Without a secret, the files'
             permissions decide: a bundle is refused if any user of this machine may write to it,
             and an `UntrustedWarning` says so if some others may.
+        refits : bool
+            Whether to read the refits too, as intervals need them.
 
         Raises
         ------
@@ -206,19 +253,28 @@ class Bundle:
         files = {file: folder / Path(file).name for file in manifest["files"]}
         if not signing_key:
             check_bundle_makers(folder, [folder / MANIFEST, *files.values()])
-        contents = {path.stem: verified(path, file, manifest) for file, path in files.items()}
+        wanted = [file for file in files if refits or not file.endswith(_REFITS)]
+        contents = {file: verified(files[file], file, manifest) for file in wanted}
         try:
-            learners = {name: pickle.loads(content) for name, content in contents.items()}
+            loaded = {file: pickle.loads(content) for file, content in contents.items()}
         except Exception as error:  # a class or a package is missing, or has another version
             raise BundleError(
                 f"Expected the packages that the model in {folder} was made with, "
                 f"{manifest['about'].get('versions')}; it can't be loaded here: {error}."
             ) from error
-        for learner in learners.values():
-            if isinstance(learner, MetaLearner):  # unless a forged bundle holds anything else
-                use_all_cores(learner.overall_models())
         _warn_of_versions(manifest["about"].get("versions", {}), folder)
-        return cls(learners, manifest["arms"], schema, manifest["about"], digest_of(manifest))
+        learners = {Path(f).stem: made for f, made in loaded.items() if not f.endswith(_REFITS)}
+        again = {f.removesuffix(_REFITS): made for f, made in loaded.items() if f.endswith(_REFITS)}
+        about, digest = manifest["about"], digest_of(manifest)
+        bundle = cls(learners, manifest["arms"], schema, about, digest, again)
+        bundle.use_all_cores()
+        return bundle
+
+    def use_all_cores(self, calls: int = 1) -> None:
+        """Have all cores used where `predict` is called so many times at once, in threads."""
+        for learner in chain(self.learners.values(), *self.refits.values()):
+            if isinstance(learner, MetaLearner):  # unless a forged bundle holds anything else
+                use_all_cores(learner.overall_models(), calls)
 
 
 def _plain(label: Any) -> Any:
@@ -277,6 +333,17 @@ def _schema(manifest: Mapping[str, Any], path: Path) -> Schema | None:
         return None if features is None else Schema.from_json(features)
     except (TypeError, LookupError, AttributeError):
         raise BundleError(damaged(path)) from None
+
+
+def _effects(name: str, learner: MetaLearner, made: Predictions) -> Floats:
+    """(n, K-1) estimates of a learner, of its predictions for new rows."""
+    estimates = learner.cate(made, made)
+    if (n := estimates.shape[2]) > 2:
+        raise BundleError(
+            "Expected effects on one number, or on the second of two classes; "
+            f"{name} has {n} classes. Call its own predict."
+        )
+    return estimates[:, :, -1]
 
 
 def _class_name(learner: MetaLearner) -> str:

@@ -108,6 +108,27 @@ def cate_intervals(
     return intervals_of(estimate, map(again, range(draws)), level)
 
 
+def refits(
+    learner: MetaLearner,
+    X: Matrix,
+    y: Any,
+    w: Any,
+    *,
+    draws: int = 100,
+    n_jobs: int | None = None,
+    fit_params: Mapping[str, Any] | None = None,
+    **rows: Unpack[Rows],
+) -> list[MetaLearner]:
+    """The learner fitted again on half-samples, for new rows alone, as a stored model keeps them.
+
+    `metalearners.bundle.Bundle.of` takes them. Parameters and errors as for `cate_intervals`, whose
+    intervals those of the bundle are.
+    """
+    _check(learner, draws)
+    job = clone(learner).job(X, y, w, fit_params, False, (n_jobs,), **rows)
+    return [refitted(learner, job, draw) for draw in range(draws)]
+
+
 def refitted(learner: MetaLearner, job: Job, draw: int) -> MetaLearner:
     """A copy of the learner, fitted for new rows alone on half of the training rows of a job.
 

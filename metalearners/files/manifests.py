@@ -13,7 +13,8 @@ from metalearners.files.regular_files import MOST_BYTES, OddFileError, read_regu
 from metalearners.files.signing import check_key, keyed_digest
 
 MANIFEST = "manifest.json"
-_FORMAT = 2  # 1: before modules moved, as pickles hold their names
+# 1: before modules moved, as pickles hold their names; 3: with refits, which 2 takes for learners.
+_FORMATS = (2, 3)
 _MODE = 0o644  # only the owner may write: files are code
 _MOST_MANIFEST_BYTES = 256 << 20
 
@@ -55,7 +56,7 @@ def write_files(
     for name, content in contents:
         write_whole(folder / name, content, mode=_MODE)
         digests[name], sizes[name] = sha256(content).hexdigest(), len(content)
-    manifest = {"format_version": _FORMAT, **facts, "files": digests, "sizes": sizes}
+    manifest = {**facts, "files": digests, "sizes": sizes}
     _write_manifest(folder, manifest, signing_key)
 
 
@@ -92,9 +93,9 @@ def read_manifest(path: Path, signing_key: bytes = b"") -> dict[str, Any]:
             f"Expected a stored model in {path.parent}; found none that can be read "
             f"({type(error).__name__}: {error}). Name a finished run."
         ) from error
-    if found != _FORMAT:
+    if found not in _FORMATS:
         raise BundleError(
-            f"Expected a model of format {_FORMAT}; found {found}. "
+            f"Expected a model of format {_FORMATS[0]} or {_FORMATS[1]}; found {found}. "
             "Score it with the version it was made with, or run again."
         )
     if digest != digest_of(manifest) or not _is_whole(manifest):
