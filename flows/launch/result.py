@@ -20,7 +20,7 @@ from flows.messages.outcome import outcome_lines
 from flows.messages.output import plain
 from flows.report.past_runs import read_summary
 from flows.runs.records import find_run
-from flows.scoring import score_rows
+from flows.scoring import Options, score_rows
 from metalearners.bundle import Bundle
 
 
@@ -102,7 +102,8 @@ class RunResult:
             If the model is damaged, or the rows are none or don't fit it.
         """
         check_rows(rows, "score")
-        return score_rows(self.folder / "model", rows, strict, "score", recommend)
+        options = Options(strict, recommend)
+        return score_rows(self.folder / "model", rows, options, "score")
 
     def __repr__(self) -> str:
         folder = self.folder

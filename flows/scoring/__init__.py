@@ -2,5 +2,6 @@
 
 from flows.registry.models import sign_model
 from flows.scoring.files import score_file, score_rows
+from flows.scoring.model import Options
 
-__all__ = ["score_file", "score_rows", "sign_model"]
+__all__ = ["Options", "score_file", "score_rows", "sign_model"]

@@ -24,7 +24,7 @@ from flows.inputs.batches.source import Batches, RowBatch, open_batches
 from flows.inputs.formats.text_files import Asked
 from flows.inputs.source import IN_MEMORY, open_source
 from flows.messages.secrets import check_address
-from flows.scoring.model import Prepared, Scorer
+from flows.scoring.model import Options, Prepared, Scorer
 from flows.scoring.outputs import Output
 from flows.scoring.parts import Part, Parts, parts_beside
 from flows.scoring.seen import Seen
@@ -36,6 +36,7 @@ _BATCH_BYTES = 32 << 20  # of a batch's values: memory holds several copies of s
 _BYTES_OF = {"number": 8}  # of a value; others are objects of Python
 _BYTES_OF_OBJECT = 64
 _MOST_ROWS = 1 << 18
+_PLAIN = Options()
 _AT_ONCE = 2  # batches, with half of the cores each: the threads of one wait for its last alone
 
 
@@ -97,7 +98,7 @@ def score_file(model: Path, source: str, output: Path, strict: bool = False) -> 
 
     Raises InputError as `score_batches`.
     """
-    scored = score_batches(model, NewRows(source), FileTarget(output), strict)
+    scored = score_batches(model, NewRows(source), FileTarget(output), Options(strict))
     _warn(scored.told)
     return scored.seen.rows
 
@@ -111,9 +112,8 @@ def score_batches(
     model: Path,
     rows: NewRows,
     target: Target,
-    strict: bool = False,
+    options: Options = _PLAIN,
     each: Each = at_once,
-    recommend: bool = False,
 ) -> Scored:
     """Write the estimates for rows to a target, which has them whole or not at all.
 
@@ -128,7 +128,7 @@ def score_batches(
     rows.check("--input")
     target.check(rows.source)
     with _refusing(rows.source):
-        scoring = Scoring.open(Scorer.load(model, strict, recommend), rows)
+        scoring = Scoring.open(Scorer.load(model, options), rows)
         scoring.scorer.share_cores(_AT_ONCE)
         made_of = {**scoring.made_of, "as": target.kind.__name__}
         with parts_beside(target.beside, made_of, target) as parts:
@@ -141,20 +141,19 @@ def score_batches(
 def score_rows(
     model: Path | Scorer,
     rows: Any,
-    strict: bool = False,
+    options: Options = _PLAIN,
     where: str = "--input",
-    recommend: bool = False,
 ) -> pd.DataFrame:
     """The estimates for the rows of a source, or of a data frame in memory, as `score_file`.
 
-    Those for a pandas data frame have its index. Messages about the source begin with `where`. A
-    model that was loaded before is as strict as it was loaded, and recommends if it was asked then.
+    Those for a pandas data frame have its index. Messages about the source begin with `where`. Of a
+    model that was loaded before, what was asked then is.
     """
     is_place = isinstance(rows, (str, Path))
     new = NewRows(str(rows)) if is_place else NewRows(IN_MEMORY, frame=rows)
     new.check(where)
     with _refusing(new.source):
-        scorer = model if isinstance(model, Scorer) else Scorer.load(model, strict, recommend)
+        scorer = model if isinstance(model, Scorer) else Scorer.load(model, options)
         scoring = Scoring.open(scorer, new)
         seen, found = Seen(), []
         with _ahead(scoring.batches()) as batches:
@@ -223,8 +222,7 @@ class Scoring:
             "rows": self.identity,
             "kinds": self.kinds,
             "size": self.size,
-            "strict": self.scorer.strict,
-            "recommend": self.scorer.recommend,
+            **vars(self.scorer.options),
             "versions": {**versions(), **{n: version(n) for n in ("pyarrow", "uplift-flows")}},
         }
 

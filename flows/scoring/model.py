@@ -28,7 +28,6 @@ from metalearners.evaluation.design import ArmShares
 from metalearners.evaluation.recurring.policies import policy_arms
 from metalearners.files.ownership import UntrustedWarning
 from metalearners.metalearner import PROPENSITY_MODEL
-from metalearners.workers.serving import use_all_cores
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +59,22 @@ class Prepared:
 
 
 @dataclass(frozen=True)
+class Options:
+    """What is asked of a scoring beside estimates.
+
+    Parameters
+    ----------
+    strict : bool
+        Whether levels and strata that the model hasn't seen are refused.
+    recommend : bool
+        Whether the arm to give follows the estimates.
+    """
+
+    strict: bool = False
+    recommend: bool = False
+
+
+@dataclass(frozen=True)
 class Scorer:
     """A model of a run, and what its config says of the rows.
 
@@ -71,19 +86,17 @@ class Scorer:
         Its features.
     data : DataConfig
         The config's section.
-    strict, recommend : bool
-        Whether levels and strata that the model hasn't seen are refused; whether the arm to give
-        follows the estimates.
+    options : Options
+        What is asked of it.
     """
 
     bundle: Bundle
     schema: Schema
     data: DataConfig
-    strict: bool
-    recommend: bool = False
+    options: Options
 
     @classmethod
-    def load(cls, model: Path, strict: bool, recommend: bool = False) -> "Scorer":
+    def load(cls, model: Path, options: Options) -> "Scorer":
         """Read a stored model; an InputError or BundleError if it can't score rows."""
         bundle = _load(model)
         if bundle.schema is None or "config" not in bundle.about:
@@ -92,12 +105,11 @@ class Scorer:
             )
         where = "Expected the model of a run: "
         data = parse(DataConfig, bundle.about["config"]["data"], where, "data.")
-        return cls(bundle, bundle.schema, data, strict, recommend)
+        return cls(bundle, bundle.schema, data, options)
 
     def share_cores(self, calls: int) -> None:
         """Have all cores used where `score` is called so many times at once, in threads."""
-        for learner in self.bundle.learners.values():
-            use_all_cores(learner.overall_models(), calls)
+        self.bundle.use_all_cores(calls)
 
     @property
     def asked(self) -> Asked:
@@ -147,7 +159,7 @@ class Scorer:
         """
         frame = batch.frame(self.data.labels, source)
         propensity, strata = self._propensity(frame) if self._is_designed else (None, 0)
-        features, levels = self.schema.match(frame, unseen_missing=not self.strict)
+        features, levels = self.schema.match(frame, unseen_missing=not self.options.strict)
         identity = pd.Series(range(batch.begin, batch.begin + batch.rows), name="row")
         id_type = pa.int64()
         if self.data.row_id in batch.columns:
@@ -164,7 +176,7 @@ class Scorer:
         estimates = self.bundle.predict(
             rows.features, rows.propensity, details=True, conformed=True
         )
-        if self.recommend:
+        if self.options.recommend:
             estimates = estimates.assign(**self._recommended(estimates))
         estimates.insert(0, str(rows.identity.name), rows.identity)
         return estimates
@@ -201,7 +213,7 @@ class Scorer:
         shares = ArmShares.from_json(self.bundle.about["shares"])
         strata = read_strata(frame, self.data)
         unseen = 0 if strata is None else int((~strata.isin(list(shares.by_stratum))).sum())
-        if unseen and self.strict:
+        if unseen and self.options.strict:
             raise InputError(
                 f"Expected strata that the model has seen; {unseen_strata(unseen, len(frame))}. "
                 "Leave them out, or score without strict: they get the arms' shares over all rows "

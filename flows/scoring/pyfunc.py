@@ -8,7 +8,7 @@ import pandas as pd
 from flows.inputs.formats.frames import FRAME, is_frame, no_rows
 from flows.registry.models import need_secret
 from flows.scoring.files import score_rows
-from flows.scoring.model import Scorer
+from flows.scoring.model import Options, Scorer
 
 
 class ScoringModel:
@@ -33,4 +33,4 @@ def _load_pyfunc(path: str) -> ScoringModel:
     Raises InputError or BundleError unless the environment's secret has signed it.
     """
     need_secret("The model of uplift-flows", "MLflow's store")
-    return ScoringModel(Scorer.load(Path(path), strict=False))
+    return ScoringModel(Scorer.load(Path(path), Options()))

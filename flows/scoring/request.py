@@ -19,6 +19,7 @@ from flows.dates.queries import DUCKDB, Query, check_database, check_query, is_d
 from flows.messages.limits import shown
 from flows.scoring.chosen import opened_model
 from flows.scoring.files import Each, NewRows, Scored, at_once, score_batches
+from flows.scoring.model import Options
 from flows.scoring.targets import FileTarget, TableTarget, Target
 
 _RUNS = Path(DEFAULT_OUTPUT)
@@ -70,6 +71,11 @@ class ScoreConfig(Section):
         if is_database(place) and "sql" in others.data:  # it was right
             (check_database if asks else table_at)(place)
         return value
+
+    @property
+    def options(self) -> Options:
+        """What is asked beside estimates."""
+        return Options(self.strict, self.recommend)
 
     def window(self, moment: datetime) -> Window:
         """The date that names and queries mean, of a scoring at a moment."""
@@ -133,5 +139,5 @@ def score(asked: ScoreConfig, moment: datetime, each: Each = at_once) -> Report:
     window = asked.window(moment)
     rows, target = asked.rows(window), asked.target(window)
     with opened_model(asked.model, _RUNS, asked.registry) as (name, folder):
-        scored = score_batches(folder, rows, target, asked.strict, each, asked.recommend)
+        scored = score_batches(folder, rows, target, asked.options, each)
     return Report(name, rows.source, str(target), window.date, scored)
