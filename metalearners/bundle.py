@@ -181,7 +181,7 @@ class Bundle:
         if without:
             raise BundleError(
                 f"Expected a model with refits, of which intervals are made; found none of "
-                f"{', '.join(without)}. Set intervals.draws in the config, such as 50, and run "
+                f"{', '.join(without)}. Set evaluation.refits in the config, such as 50, and run "
                 "again; in the library, pass refits to Bundle.of, and load with refits."
             )
 

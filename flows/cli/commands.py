@@ -234,6 +234,9 @@ def score(
     recommend: Annotated[
         bool, typer.Option("--recommend", help="Add the arm to give, by each learner.")
     ] = False,
+    intervals: Annotated[
+        float, typer.Option(help="Level of intervals for the effects, such as 0.95.")
+    ] = 0,
     overwrite: Annotated[
         bool,
         typer.Option("--overwrite", help="Replace a file without scores, but never a table."),

@@ -191,6 +191,22 @@ class EvaluationConfig(Section):
     bootstrap: Whole = Field(
         200, ge=0, le=100_000, description="Half-samples for errors of curves; 0 for none"
     )
+    refits: Whole = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="Half-samples on which each learner is fitted again, for intervals of effects "
+        "when rows are scored; 0 for none, else 2 or more",
+    )
+
+    @field_validator("refits")
+    @classmethod
+    def _enough(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError(
+                "expected 0 or 2 and more; found 1. One refit shows no spread: try 50."
+            )
+        return value
 
 
 class PromotionConfig(Section):

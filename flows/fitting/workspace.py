@@ -98,6 +98,14 @@ class Workspace:
         """Have a unit's fit in the store."""
         obtain(self.units[key], self.store, self._fit)
 
+    def obtain_all(self, units: Sequence[FitUnit], store: Store) -> None:
+        """Have the fits of units in a store, one after another, unless stages are to end."""
+        self.units.update((unit.key, unit) for unit in units)
+        for unit in units:
+            if self._ended is not None:
+                raise self._ended
+            obtain(unit, store, self._fit)
+
     def _fit(self, unit: FitUnit, store: Store) -> Fit:
         self.attempts.append(unit.key)
         fit = self.workers.fit(unit, store)

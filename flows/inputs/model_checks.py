@@ -10,7 +10,9 @@ import pandas as pd
 from flows.errors import InputError
 from metalearners.base_models.capabilities import takes_missing
 from metalearners.base_models.weights import weight_argument
+from metalearners.data.dataset import Dataset
 from metalearners.fits.devices import check_device
+from metalearners.intervals import half_sample
 from metalearners.metalearner import MetaLearner
 
 # What LightGBM takes in no name of a feature.
@@ -38,6 +40,16 @@ def check_model(who: str, kind: str, learner: MetaLearner, X: pd.DataFrame, weig
         raise InputError(
             f"Expected a base model whose fit takes sample_weight; {model} doesn't. Name another."
         )
+
+
+def check_halves(learner: MetaLearner, d: Dataset) -> None:
+    """Refuse rows of which half are too few to fit the learner on."""
+    try:
+        learner.check(half_sample(d, 0))
+    except ValueError as error:
+        raise InputError(
+            f"evaluation.refits: on half of the rows: {error} Set refits to 0 for no intervals."
+        ) from None
 
 
 def check_device_of(place: str, kind: str, learner: MetaLearner) -> None:

@@ -14,7 +14,7 @@ from flows.config.sections import Config
 from flows.errors import Faults, InputError
 from flows.inputs import concerns
 from flows.inputs.encoders import with_encoders
-from flows.inputs.model_checks import check_device_of, check_model, check_names
+from flows.inputs.model_checks import check_device_of, check_halves, check_model, check_names
 from flows.inputs.models import (
     REFERENCE,
     learners_of,
@@ -138,6 +138,8 @@ def _judged(rows: Rows, config: Config, faults: Faults) -> Study | None:
 def _check_learner(study: Study, learner: MetaLearner) -> None:
     with in_labels(study.config.data, study.arms):
         learner.check(study.dataset)
+        if study.config.evaluation.refits and learner is not study.reference:
+            check_halves(learner, study.dataset)
 
 
 def _all_learners(study: Study) -> list[tuple[str, MetaLearner]]:

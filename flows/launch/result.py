@@ -77,7 +77,9 @@ class RunResult:
         """The run's model, which is code: load only what you or people you trust have run."""
         return Bundle.load(self.folder / "model", signing_key())
 
-    def score(self, rows: Any, strict: bool = False, recommend: bool = False) -> pd.DataFrame:
+    def score(
+        self, rows: Any, strict: bool = False, recommend: bool = False, intervals: float = 0
+    ) -> pd.DataFrame:
         """Estimated effects for new rows, as `uplift score` writes them.
 
         Parameters
@@ -90,6 +92,9 @@ class RunResult:
         recommend : bool
             Whether ``treat.<learner>`` says which arm a learner would give: the one of the highest
             effect, or the control where no effect is above 0.
+        intervals : float
+            Level of pointwise intervals for the effects, ``low.<learner>.<arm>`` to
+            ``high.<learner>.<arm>``; 0 for none. The run needs ``evaluation.refits``.
 
         Returns
         -------
@@ -102,7 +107,7 @@ class RunResult:
             If the model is damaged, or the rows are none or don't fit it.
         """
         check_rows(rows, "score")
-        options = Options(strict, recommend)
+        options = Options(strict, recommend, intervals)
         return score_rows(self.folder / "model", rows, options, "score")
 
     def __repr__(self) -> str:

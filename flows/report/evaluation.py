@@ -30,7 +30,7 @@ from metalearners.evaluation.overlap import MOST_CLIPPED, Clip, Overlap, overlap
 from metalearners.evaluation.ranking import Gain, Group, calibration, gain_curve
 from metalearners.evaluation.ties import rounding
 from metalearners.fits.crossfit import CrossFit
-from metalearners.metalearner import PROPENSITY_MODEL, VARIANT_OUTCOME_MODEL
+from metalearners.metalearner import PROPENSITY_MODEL, VARIANT_OUTCOME_MODEL, MetaLearner
 from metalearners.workers.threads import side_by_side
 
 _SURPRISE = 0.01  # probability of a warning where chance drew the arms
@@ -95,7 +95,11 @@ class Results:
 
 
 def evaluate(
-    study: Study, fitted: dict[Name, CrossFit], versions: dict[str, str], spread: Parallelism
+    study: Study,
+    fitted: dict[Name, CrossFit],
+    versions: dict[str, str],
+    spread: Parallelism,
+    refits: dict[str, list[MetaLearner]],
 ) -> Results:
     """The results of a study's fits.
 
@@ -109,6 +113,8 @@ def evaluate(
     spread : Parallelism
         How many parts of it run at a time, such as the judging of one learner, and with how many
         threads each.
+    refits : dict
+        By the name of a learner, its refits on half-samples, for the bundle.
     """
     d = study.dataset
     steps = Steps("evaluate", 3 + len(study.learners) * d.n_variants)
@@ -123,7 +129,7 @@ def evaluate(
         *(partial(judge, name) for name in study.learners),  # first, as they may take longest
         partial(_averages, study, scores, shared, steps),
         partial(balance, d.X, d.w, d.n_variants, d.weight, d.groups),
-        partial(_bundle, study, versions),
+        partial(_bundle, study, versions, refits),
     ]
     *judged, averages, balanced, bundle = side_by_side(_call, parts, *spread.on_this_machine)
     steps.count()
@@ -182,7 +188,7 @@ def _columns_of(name: str, fitted: dict[Name, CrossFit]) -> dict[Name, Array]:
     return {key[1:]: fits.column for key, fits in fitted.items() if key[0] == name}
 
 
-def _bundle(study: Study, versions: dict[str, str]) -> Bundle:
+def _bundle(study: Study, versions: dict[str, str], refits: dict[str, list[MetaLearner]]) -> Bundle:
     config = study.config.model_dump(mode="json")
     about: dict[str, Any] = {"versions": versions, "data": study.digest, "config": config}
     about["habits"] = study.habits.to_json()
@@ -195,7 +201,7 @@ def _bundle(study: Study, versions: dict[str, str]) -> Bundle:
             name, study.arms, learner.in_sample_[:, :, -1]
         ).items()
     }
-    return Bundle(study.learners, study.arms, study.schema, about)
+    return Bundle(study.learners, study.arms, study.schema, about, refits=refits)
 
 
 def _judging_scores(study: Study, scores: Floats, fitted: dict[Name, CrossFit]) -> Floats:

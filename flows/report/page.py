@@ -26,6 +26,7 @@ _STAGES = {
     "load": "Loading the data",
     "nuisance": "Nuisance models",
     "treatment": "Treatment models",
+    "refits": "Refits on half-samples",
     "evaluate": "Evaluation",
 }
 

@@ -19,7 +19,7 @@ from prefect.artifacts import (
 from prefect.client.schemas.actions import ArtifactUpdate
 
 from flows.messages.progress import describe, listening
-from flows.runs.records import COUNTS, Run
+from flows.runs.records import COUNTS, REFITS, Run
 
 _EVERY_SECONDS = 2.0  # an update costs the server some 15 ms
 _FITTING = ("nuisance", "treatment")
@@ -113,6 +113,8 @@ class _RunPage(Page):
             self._show(0, f"{stage} models")
 
     def advance(self, stage: str, done: int, total: int) -> None:
+        if stage == REFITS:
+            super().advance(stage, done, total)
         if stage not in _FITTING or not total:
             return
         self._shares[stage] = done / total
@@ -123,9 +125,9 @@ class _RunPage(Page):
 
     def end(self, stage: str, seconds: float, executed: int, reused: int) -> None:
         super().end(stage, seconds, executed, reused)
-        if stage == _FITTING[-1]:
+        if stage in (_FITTING[-1], REFITS):
             self._show(100, "all fits are done")
-        if stage in _FITTING:
+        if stage in (*_FITTING, REFITS):
             self.show_stages()
 
     def show_stages(self) -> None:

@@ -12,8 +12,9 @@ from flows.errors import LearnersFailedError
 from flows.fitting.cache import signing_key
 from flows.fitting.parallelism import Parallelism, choose, work_of
 from flows.fitting.profiles import Profile, find_profile
+from flows.fitting.refits import Refits
 from flows.fitting.regressions import expected
-from flows.fitting.workspace import workspace
+from flows.fitting.workspace import Workspace, workspace
 from flows.inputs.study import Study
 from flows.messages import progress
 from flows.messages.outcome import cache_warning, outcome_lines, registry_warning
@@ -34,12 +35,14 @@ from flows.runs.files import (
     write_history,
 )
 from flows.runs.loading import Prepared, load
-from flows.runs.records import Run, interrupted, recorded, whole_folder
+from flows.runs.records import REFITS, Run, interrupted, recorded, whole_folder
 from flows.runs.recurring import alone, due, earlier_runs, scheduled_time
+from flows.runs.stages import Counts, run_refits
 from flows.server.cancellation import interruptible
 from flows.watching.changes import Watched
 from flows.watching.changes import watch as watch_rows
 from flows.watching.profile import FILE
+from metalearners.metalearner import MetaLearner
 
 EXAMPLE = "example"  # tag of the bundled example's deployment
 _BY_SCHEDULE = "auto-scheduled"  # Prefect adds this tag where a schedule makes a run
@@ -95,8 +98,9 @@ def make(
         with place.working(chosen):
             fitted = fit_learners(study, place, run)
             study = fitted.study
+            refits = _refits(study, place, run)
             with run.stage("evaluate") as stage:
-                results = evaluate(study, fitted.fits, versions(), chosen)
+                results = evaluate(study, fitted.fits, versions(), chosen, refits)
                 stage |= vars(fitted.judging)
         with whole_folder(run, latest=not study.failed) as folder:
             with run.stage("report"):
@@ -119,6 +123,16 @@ def make(
     if study.failed:
         raise LearnersFailedError(study.failed, run.folder, summary)
     return str(run.folder)
+
+
+def _refits(study: Study, place: Workspace, run: Run) -> dict[str, list[MetaLearner]]:
+    """Each learner fitted again on half-samples; empty where the config asks for none."""
+    refits = Refits(study, place)
+    if refits.draws:
+        with run.stage(REFITS) as stage:
+            run_refits(refits)
+            stage |= vars(Counts.of_refits(refits))
+    return refits.of_learners()
 
 
 def _watched(

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 BY_NAME = "by-name"  # folder of the links to configs' latest runs
+REFITS = "refits"  # the stage of learners fitted again on half-samples
 COUNTS = ("planned", "unique", "executed", "reused", "retried")
 INTERRUPTED = "interrupted"
 DIED = "its process died without reporting an error"
@@ -75,8 +76,9 @@ class Run:
 
     @property
     def fits(self) -> dict[str, int]:
-        """Counts of fits, summed over all stages."""
-        return {count: sum(stage[count] for stage in self.stages) for count in COUNTS}
+        """Counts of fits, summed over all stages but that of refits."""
+        stages = [stage for stage in self.stages if stage["name"] != REFITS]
+        return {count: sum(stage[count] for stage in stages) for count in COUNTS}
 
     def facts(self) -> dict[str, Any]:
         """What `summary.json` says of the run itself."""

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect import Flow, flow
-from prefect.futures import PrefectFuture
+from prefect.futures import PrefectFuture, as_completed
 
 from flows.errors import FitError
+from flows.fitting.refits import Refits
 from flows.fitting.result_storage import FitStorage
 from flows.fitting.workspace import Workspace, find_workspace
 from flows.messages import progress
-from flows.runs.tasks import fit
+from flows.runs.records import REFITS
+from flows.runs.tasks import fit, refit
 from flows.server.prefect_patches.prompt_task_runner import PromptTaskRunner
 from metalearners._typing import Name, Ref
 from metalearners.fits.crossfit import CrossFit
@@ -38,11 +40,21 @@ class Counts:
     def of(cls, plans: Sequence[Plan], place: Workspace) -> "Counts":
         """The counts of plans that were executed in a workspace."""
         keys = {unit.key for plan in plans for unit in plan.units}
+        held = {key for key in keys if place.store.holds(key)}
+        return cls._of(sum(plan.planned for plan in plans), keys, held, place)
+
+    @classmethod
+    def of_refits(cls, refits: Refits) -> "Counts":
+        """The counts of refits that have all succeeded."""
+        keys = {unit.key for unit in refits.units}
+        return cls._of(len(refits.units), keys, keys, refits.place)
+
+    @classmethod
+    def _of(cls, planned: int, keys: set[Ref], held: set[Ref], place: Workspace) -> "Counts":
         attempts = [key for key in place.attempts if key in keys]
         executed = keys & set(place.fitted)
         # Found before, or while waiting for their turn or for another try.
-        reused = sum(place.store.holds(key) for key in keys - executed)
-        planned = sum(plan.planned for plan in plans)
+        reused = len(held - executed)
         retried = len(attempts) - len(set(attempts))
         return cls(planned, len(keys), len(executed), reused, retried)
 
@@ -84,6 +96,27 @@ def run_stage(whose: str, kind: str, plan: Plan, place: Workspace) -> dict[Name,
             stage_flow(whose, kind, place, started)(handle, place.handle)
 
     return run_plan(plan, place.store, execute)
+
+
+def run_refits(refits: Refits) -> None:
+    """Run the refits of a study as a sub-flow, each draw a task of it."""
+    place = refits.place
+
+    def stage() -> None:
+        place.tally.expect(REFITS, refits.draws)
+        labels = list(map(refits.label, range(refits.draws)))
+        tasks = [refit.submit(draw, label, refits.fit) for draw, label in enumerate(labels)]
+        for task in as_completed(tasks):
+            _raise_failure(labels[tasks.index(task)], task)
+            place.tally.count(REFITS)
+
+    runner = PromptTaskRunner(place.pool)
+    made = flow(name="uplift-stage", flow_run_name=REFITS, task_runner=runner)  # type: ignore[arg-type]
+    try:
+        made(stage)()
+    except BaseException as error:
+        place.end_stages(error)
+        raise
 
 
 def _fit_units(kind: str, handle: Ref, workspace: str) -> None:
@@ -141,18 +174,24 @@ class _Tasks:
                 return
 
     def _check(self, key: Ref, future: PrefectFuture[Ref]) -> None:
-        label = self._units[key].label
-        future.wait()  # it is over, and takes its state from there
-        state = future.state
-        if state.is_completed():
-            return
         try:
-            future.result()
-        except Exception as error:
-            failed = FitError(f"{label} failed: {type(error).__name__}: {error}")
+            _raise_failure(self._units[key].label, future)
+        except FitError as failed:
             with contextlib.suppress(Exception):  # what ended the stage is what its reader wants
-                if isinstance(self._place.workers, InProcess):
+                if failed.__cause__ is not None and isinstance(self._place.workers, InProcess):
                     told = str(failed).rstrip(".")
                     progress.tell(f"{told}. Waiting for fits under way: they are kept.")
-            raise failed from error
-        raise FitError(f"{label} ended in state {state.name}.")
+            raise
+
+
+def _raise_failure(label: str, future: PrefectFuture[Any]) -> None:
+    """Raise a FitError if a task, which is over, has failed."""
+    future.wait()  # it takes its state from there
+    state = future.state
+    if state.is_completed():
+        return
+    try:
+        future.result()
+    except Exception as error:
+        raise FitError(f"{label} failed: {type(error).__name__}: {error}") from error
+    raise FitError(f"{label} ended in state {state.name}.")

@@ -68,10 +68,18 @@ class Options:
         Whether levels and strata that the model hasn't seen are refused.
     recommend : bool
         Whether the arm to give follows the estimates.
+    intervals : float
+        Level of the intervals that follow them; 0 for none.
     """
 
     strict: bool = False
     recommend: bool = False
+    intervals: float = 0
+
+    @property
+    def level(self) -> float | None:
+        """Level of the intervals, if there are to be any."""
+        return self.intervals or None
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,7 @@ class Scorer:
     @classmethod
     def load(cls, model: Path, options: Options) -> "Scorer":
         """Read a stored model; an InputError or BundleError if it can't score rows."""
-        bundle = _load(model)
+        bundle = _load(model, options)
         if bundle.schema is None or "config" not in bundle.about:
             raise InputError(
                 "Expected the model of a run, which knows its features; found another."
@@ -174,7 +182,11 @@ class Scorer:
 
     def _estimates(self, rows: "Prepared") -> pd.DataFrame:
         estimates = self.bundle.predict(
-            rows.features, rows.propensity, details=True, conformed=True
+            rows.features,
+            rows.propensity,
+            details=True,
+            conformed=True,
+            level=self.options.level,
         )
         if self.options.recommend:
             estimates = estimates.assign(**self._recommended(estimates))
@@ -222,15 +234,18 @@ class Scorer:
         return shares.of(len(frame), strata), unseen
 
 
-def _load(model: Path) -> Bundle:
+def _load(model: Path, options: Options) -> Bundle:
     """A bundle, which runs as code: not one that others may have made, if others name it."""
     with warnings.catch_warnings():
         if is_limited():
             warnings.simplefilter("error", UntrustedWarning)
         try:
-            return Bundle.load(model, signing_key())
+            bundle = Bundle.load(model, signing_key(), refits=options.level is not None)
         except UntrustedWarning as untrusted:
             raise InputError(f"{untrusted}") from None
+    if options.level is not None:
+        bundle.check_intervals(options.level)
+    return bundle
 
 
 def _kind_of(feature: Feature) -> str:

@@ -14,7 +14,14 @@ import pyarrow.parquet
 _ROWS = 1 << 16  # of a batch of Feather, as pandas writes it
 _MOST_HEAD = 1 << 22  # characters of a text that may be its first row
 _ARMS = "treat."  # beginning of the columns with names of arms
-_OF_SCORES = ("cate.", "percentile.", "outcome.", _ARMS)  # of all columns behind the identity
+_OF_SCORES = (
+    "cate.",
+    "low.",
+    "high.",
+    "percentile.",
+    "outcome.",
+    _ARMS,
+)  # of all columns behind the identity
 
 
 class Output(ABC):

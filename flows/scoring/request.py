@@ -12,7 +12,7 @@ from flows.config.form import Section
 from flows.config.names import CHAMPION, DEFAULT_OUTPUT, DEFAULT_REGISTRY
 from flows.config.reading import parse
 from flows.config.sections import LogicalDate
-from flows.config.values import Address, Flag, Place
+from flows.config.values import Address, Flag, Number, Place
 from flows.dates.logical import check_zone, date_at, moment_of
 from flows.dates.partitions import Window, check_source, names_dates, partitions_of
 from flows.dates.queries import DUCKDB, Query, check_database, check_query, is_database, table_at
@@ -54,6 +54,7 @@ class ScoreConfig(Section):
     output: Annotated[Address, AfterValidator(_check_output)] = Field(min_length=1)
     strict: Flag = False
     recommend: Flag = False
+    intervals: Number = Field(0, ge=0, lt=1)
     overwrite: Flag = False
     date: LogicalDate = None
     timezone: Annotated[str, AfterValidator(check_zone)] = "UTC"
@@ -75,7 +76,7 @@ class ScoreConfig(Section):
     @property
     def options(self) -> Options:
         """What is asked beside estimates."""
-        return Options(self.strict, self.recommend)
+        return Options(self.strict, self.recommend, self.intervals)
 
     def window(self, moment: datetime) -> Window:
         """The date that names and queries mean, of a scoring at a moment."""

@@ -1,8 +1,9 @@
 """Stores: they keep values under the digest of their content, and fits under their unit's key."""
 
+import copy
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -80,6 +81,12 @@ class MemoryStore:
         part = MemoryStore()
         part._inputs = {ref: self.get(ref) for ref in refs}
         return part
+
+    def apart(self) -> Self:
+        """A store that knows these inputs, and whose own inputs and fits are freed with it."""
+        made = copy.copy(self)
+        made._inputs, made._names, made._fits = dict(self._inputs), dict(self._names), {}
+        return made
 
     def forget_fits(self) -> None:
         """Forget the fits in memory, but keep the inputs."""
