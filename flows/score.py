@@ -51,14 +51,14 @@ def uplift_score(
     recommend: Annotated[
         bool, described("Add the arm to give: of the highest effect, or the control")
     ] = False,
-    intervals: Annotated[
-        float, described("Level of intervals for the effects, such as 0.95; 0 for none")
-    ] = 0,
     date: LogicalDate = "",  # as Prefect's API takes no null for a text
     timezone: Annotated[str, described("Time zone of dates, such as Europe/Berlin")] = "UTC",
     registry: Annotated[
         str, described("Folder or fsspec URL of the registry of models")
     ] = DEFAULT_REGISTRY,
+    intervals: Annotated[
+        float, described("Level of intervals for the effects, such as 0.95; 0 for none")
+    ] = 0.0,
 ) -> str:
     """Estimate the effects for new rows with a stored model: each batch of rows is a task.
 
@@ -81,9 +81,6 @@ def uplift_score(
     recommend : bool
         Whether ``treat.<learner>`` says which arm the learner would give: the one of the highest
         effect, or the control where no effect is above 0.
-    intervals : float
-        Level of pointwise intervals, ``low.<learner>.<arm>`` to ``high.<learner>.<arm>``: above 0
-        and below 1, or 0 for none. The run needs ``evaluation.refits``.
     date : str, optional
         Logical date, which the names of `input` and `output` may hold: by default the scheduled
         time.
@@ -91,6 +88,9 @@ def uplift_score(
         Time zone of dates.
     registry : str
         Where the registry of models is.
+    intervals : float
+        Level of pointwise intervals, ``low.<learner>.<arm>`` to ``high.<learner>.<arm>``: above 0
+        and below 1, or 0 for none. The run needs ``evaluation.refits``.
 
     Returns
     -------

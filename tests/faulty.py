@@ -258,3 +258,16 @@ class WaitsToBeTold(Tells):
                 return LinearRegression.fit(self, X, y, sample_weight)
             time.sleep(0.1)
         raise ValueError("nobody told it")
+
+
+class FitsOnManyRows(LinearRegression):
+    """Refuses fewer rows than it was told of."""
+
+    def __init__(self, least: int = 0, *, fit_intercept: bool = True) -> None:
+        super().__init__(fit_intercept=fit_intercept)
+        self.least = least
+
+    def fit(self, X, y, sample_weight=None):
+        if len(X) < self.least:
+            raise ValueError(f"{len(X)} rows are too few")
+        return super().fit(X, y, sample_weight)

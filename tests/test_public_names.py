@@ -28,7 +28,7 @@ NAMES = {
         "RunResult.effects": "",
         "RunResult.estimates": "",
         "RunResult.report": "",
-        "RunResult.score": "rows strict recommend",
+        "RunResult.score": "rows strict recommend intervals",
         "RunResult.summary": "",
         "cache_prune": "storage older_than_days damaged everything",
         "load": "run output",
@@ -41,7 +41,9 @@ NAMES = {
         "uplift_run": (
             "data learners models clip folds parallelism cache evaluation output refresh name"
         ),
-        "uplift_score": "input output model sql strict recommend date timezone registry",
+        "uplift_score": (
+            "input output model sql strict recommend date timezone registry intervals"
+        ),
         "uplift_tune": (
             "data learners models clip folds parallelism cache evaluation output budget_seconds "
             "name"
@@ -427,8 +429,8 @@ COMMANDS = {
     "uplift runs show": "name --output",
     "uplift runs sign": "name --output",
     "uplift score": (
-        "--model --input --output --sql --date --timezone --strict --recommend --overwrite "
-        "--registry --quiet"
+        "--model --input --output --sql --date --timezone --strict --recommend --intervals "
+        "--overwrite --registry --quiet"
     ),
     "uplift serve": "--port",
     "uplift tune": "config --set --budget --output --json --quiet",

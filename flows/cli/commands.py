@@ -236,7 +236,7 @@ def score(
     ] = False,
     intervals: Annotated[
         float, typer.Option(help="Level of intervals for the effects, such as 0.95.")
-    ] = 0,
+    ] = 0.0,
     overwrite: Annotated[
         bool,
         typer.Option("--overwrite", help="Replace a file without scores, but never a table."),

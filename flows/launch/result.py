@@ -78,7 +78,7 @@ class RunResult:
         return Bundle.load(self.folder / "model", signing_key())
 
     def score(
-        self, rows: Any, strict: bool = False, recommend: bool = False, intervals: float = 0
+        self, rows: Any, strict: bool = False, recommend: bool = False, intervals: float = 0.0
     ) -> pd.DataFrame:
         """Estimated effects for new rows, as `uplift score` writes them.
 

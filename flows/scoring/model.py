@@ -74,7 +74,7 @@ class Options:
 
     strict: bool = False
     recommend: bool = False
-    intervals: float = 0
+    intervals: float = 0.0
 
     @property
     def level(self) -> float | None:

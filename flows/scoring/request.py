@@ -54,7 +54,7 @@ class ScoreConfig(Section):
     output: Annotated[Address, AfterValidator(_check_output)] = Field(min_length=1)
     strict: Flag = False
     recommend: Flag = False
-    intervals: Number = Field(0, ge=0, lt=1)
+    intervals: Number = Field(0.0, ge=0, lt=1)
     overwrite: Flag = False
     date: LogicalDate = None
     timezone: Annotated[str, AfterValidator(check_zone)] = "UTC"

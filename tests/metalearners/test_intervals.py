@@ -1,15 +1,19 @@
 """Intervals of CATE estimates: against errors in closed form, and what halves are made of."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from joblib import Parallel, delayed
+from sklearn.base import clone
 
 from metalearners import DRLearner, SLearner, TLearner, XLearner
+from metalearners.bundle import Bundle, BundleError
 from metalearners.data.folds import draw_half
 from metalearners.fits.store import MemoryStore
-from metalearners.intervals import cate_intervals
+from metalearners.intervals import cate_intervals, half_sample, refits, refitted
 from tests.simulate import (
     LEARNERS,
     draw,
@@ -211,6 +215,40 @@ def test_the_learner_stays_as_it_was():
     cate_intervals(unfitted, NEW.X, s.X, s.y, s.w, draws=2)
     with pytest.raises(ValueError, match="call fit first"):
         unfitted.predict(NEW.X, True)
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_a_refit_is_the_learner_on_a_half_with_fewer_fits(learner):
+    s, stores = draw(200), [MemoryStore(), MemoryStore()]
+    made = tree_learner(learner, n_folds=2)
+    job = clone(made).job(s.X, s.y, s.w, None, False, (None,))
+    lean = refitted(made, replace(job, store=stores[0]), 3)
+    whole = clone(made).run(replace(job, d=half_sample(job.d, 3), store=stores[1]))
+
+    np.testing.assert_array_equal(lean.predict(NEW.X, True), whole.predict(NEW.X, True))
+    served = sum(made.cardinality(kind) for kind in made.SERVED)
+    in_folds = 2 * len(made.nuisances(job.d)) if made.TREATMENT_KINDS else 0
+    assert len(stores[0]._fits) == served + in_folds < len(stores[1]._fits)
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_a_bundle_with_refits_gives_these_intervals(learner, tmp_path):
+    s = draw(200)
+    made = tree_learner(learner, n_folds=2)
+    wanted = cate_intervals(made, NEW.X, s.X, s.y, s.w, draws=3, level=0.8)
+    again = refits(made, s.X, s.y, s.w, draws=3)
+    Bundle.of(made.fit(s.X, s.y, s.w), s.X, again).save(tmp_path)
+    stored = Bundle.load(tmp_path, refits=True)
+
+    found = stored.predict(NEW.X, level=0.8)
+    for end in ("low", "high"):
+        own = found[f"{end}.{learner.__name__}.1"]
+        np.testing.assert_array_equal(own, getattr(wanted, end)[:, 0, 0])
+    assert not [c for c in stored.predict(NEW.X) if c.startswith(("low", "high"))]
+    with pytest.raises(BundleError, match="Expected a model with refits"):
+        Bundle.load(tmp_path).predict(NEW.X, level=0.8)
+    with pytest.raises(ValueError, match="level between 0 and 1"):
+        stored.predict(NEW.X, level=95)
 
 
 def test_a_store_keeps_what_it_had_and_gives_it_back():

@@ -195,7 +195,8 @@ def test_the_deployment_scores_the_example_s_rows_with_its_champion(run, setting
     validate(deployment.parameters, schema, raise_on_error=True)
     for name, field in schema["properties"].items():
         assert (field["title"], bool(field["description"])) == (name, True)
-        assert field["type"] == ("boolean" if name in ("strict", "recommend") else "string")
+        kinds = {"strict": "boolean", "recommend": "boolean", "intervals": "number"}
+        assert field["type"] == kinds.get(name, "string")
     with pytest.raises(InputError, match=r"found nothing at \.uplift/registry.*run a config first"):
         uplift_score(**deployment.parameters)
     Path("data").mkdir()

@@ -1,0 +1,204 @@
+"""Refits of a run: the library's, by the run's workers and cache, and the intervals they give."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import flows
+from flows.cli.commands import app
+from flows.config.reading import parse_config
+from flows.errors import FitError, InputError
+from flows.inputs.study import load_study
+from metalearners.bundle import Bundle
+from metalearners.intervals import cate_intervals
+from tests.flows.test_flows import FIVE
+
+DRAWS = 3
+
+
+@pytest.fixture
+def five(settings):
+    """Settings of five learners that are fitted again on three halves."""
+    settings["evaluation"] |= {"refits": DRAWS}
+    return {**settings, "learners": FIVE}
+
+
+def ends(frame, name):
+    """(n, 2) lower and upper ends of a learner's intervals."""
+    return frame[[f"low.{name}.1", f"high.{name}.1"]].to_numpy()
+
+
+@pytest.mark.parametrize("runner", ["thread", "process"])
+def test_intervals_are_the_library_s_whoever_fits(run, five, runner):
+    five["evaluation"]["holdout"] = 0.0
+    five["parallelism"] = {"runner": runner, "workers": 2}
+    ran = run(five)
+    found = flows.load(ran.folder).score("data.parquet", intervals=0.9)
+
+    study = load_study(parse_config(five))
+    d = study.dataset
+    for name, learner in study.learners.items():
+        wanted = cate_intervals(learner, d.X, d.X, d.y, d.w, draws=DRAWS, level=0.9)
+        np.testing.assert_array_equal(found[f"cate.{name}.1"], wanted.estimate[:, 0, 0])
+        own = np.column_stack([wanted.low[:, 0, 0], wanted.high[:, 0, 0]])
+        np.testing.assert_array_equal(ends(found, name), own)
+        assert (wanted.std_error > 0).any()
+
+
+def test_a_second_run_reuses_the_refits_and_more_draws_add_their_own(run, five):
+    first, second = run(five), run(five)
+    five["evaluation"]["refits"] = DRAWS + 1
+    third = run(five)
+    counts = [ran.stages["refits"] for ran in (first, second, third)]
+
+    assert counts[0]["executed"] == counts[0]["unique"] < counts[0]["planned"]
+    assert counts[1]["executed"] == 0
+    assert counts[1]["reused"] == counts[0]["unique"] == 3 * counts[2]["executed"]
+    found = [flows.load(ran.folder).score("data.parquet", intervals=0.9) for ran in (first, second)]
+    pd.testing.assert_frame_equal(*found, check_exact=True)
+
+
+def test_a_run_counts_its_own_fits_alone_and_estimates_the_same(run, five):
+    ran = run(five)
+    five["evaluation"]["refits"] = 0
+    plain = run(five)
+
+    assert "refits" not in plain.stages
+    assert plain.fits["unique"] == plain.fits["reused"] == ran.fits["executed"]
+    pd.testing.assert_frame_equal(plain.estimates, ran.estimates, check_exact=True)
+    files = {path.name for path in (plain.folder / "model").iterdir()}
+    refits = {f"{name}.refits.pickle" for name in FIVE}
+    assert {path.name for path in (ran.folder / "model").iterdir()} == files | refits
+
+
+def test_held_out_rows_have_no_part_in_refits(run, five):
+    """Other outcomes of the held-out rows leave every refit as it was."""
+    rows = pd.read_parquet("data.parquet")
+    before = run(five)
+    held_out = before.estimates["held_out"].to_numpy()
+    rows.loc[held_out, "y"] += 7.0
+    rows.to_parquet("data.parquet")
+    after = run(five)
+
+    assert after.stages["refits"]["executed"] == 0
+
+
+DESIGNS = {
+    "groups": {"group": "g"},
+    "weights": {"weight": "v"},
+    "time": {"time": "t"},
+    "known probabilities": {"propensity": 0.5},
+    "classes": {"outcome": "bought", "outcome_type": "binary"},
+    "three arms": {"treatment": "arm", "control": "a"},
+}
+
+
+@pytest.mark.parametrize("design", DESIGNS)
+def test_every_design_has_intervals(run, five, design):
+    rows = pd.read_parquet("data.parquet")
+    n = len(rows)
+    rng = np.random.default_rng(0)
+    rows = rows.assign(
+        g=np.arange(n) // 3,
+        v=rng.uniform(0.5, 2, n),
+        t=np.arange(n) // 20,
+        bought=(rows["y"] > rows["y"].median()).astype(int),
+        arm=rng.choice(["a", "b", "c"], n),
+    )
+    rows.to_parquet("data.parquet")
+    five["data"] |= {"features": ["a", "b"], **DESIGNS[design]}
+    five["folds"] = {"n_folds": 2}
+    if design == "classes":
+        five["models"]["outcome"]["estimator"] = "lightgbm.LGBMClassifier"
+    found = flows.load(run(five).folder).score(rows, intervals=0.8)
+
+    for name in FIVE:
+        for cate in [column for column in found if column.startswith(f"cate.{name}.")]:
+            low, high = (found[cate.replace("cate", end, 1)] for end in ("low", "high"))
+            assert (low <= found[cate]).all()
+            assert (found[cate] <= high).all()
+            assert (low < high).any() or name == "SLearner"  # which may never split by the arm
+
+
+# Refusals
+
+
+def test_half_of_too_few_rows_is_refused_before_work(run, five):
+    rows = pd.read_parquet("data.parquet")
+    first = rows[rows["w"] == 1].index[14:]
+    rows.drop(index=first).to_parquet("data.parquet")
+    five["evaluation"]["holdout"] = 0.0
+    five["folds"] = {"n_folds": 10}
+    with pytest.raises(InputError, match=r"evaluation\.refits: on half of the rows: .* found 7"):
+        run(five)
+    five["evaluation"]["refits"] = 0
+    run(five)
+
+
+@pytest.mark.parametrize("refits", [-1, 1, 2.5, 1001, True, "3"])
+def test_a_number_of_refits_that_shows_no_spread_is_refused(run, five, refits):
+    five["evaluation"]["refits"] = refits
+    with pytest.raises(InputError, match=r"evaluation\.refits: "):
+        run(five)
+
+
+def test_a_refit_that_fails_ends_the_run_and_says_which(run, five, monkeypatch, api):
+    monkeypatch.setenv("UPLIFT_IMPORT_ROOTS", "tests,lightgbm,sklearn")
+    n = len(pd.read_parquet("data.parquet"))
+    model = {"estimator": "tests.faulty.FitsOnManyRows", "params": {"least": int(0.5 * n)}}
+    five |= {"learners": ["SLearner"]}
+    five["models"]["SLearner"] = {"base_model": model}
+    with pytest.raises(
+        FitError, match=r"half-sample \d/3 failed: ValueError: \d+ rows are too few"
+    ):
+        run(five)
+    (record,) = Path("runs/.records").glob("*.json")
+    told = json.loads(record.read_text())
+    assert [stage["name"] for stage in told["stages"]] == ["load", "nuisance", "treatment"]
+
+
+WRONG = {"1": "less than 1", "-0.5": "greater than or equal to 0", "nan": "nan"}
+
+
+def test_intervals_that_cannot_be_given_are_refused(run, five):
+    uplift = CliRunner().invoke
+    five["evaluation"]["refits"] = 0
+    plain = run(five)
+    asked = ["score", "--input", "data.parquet", "--output", "s.parquet", "--intervals"]
+    refused = uplift(app, [*asked, "0.9", "--model", str(plain.folder)])
+    assert refused.exit_code == 2
+    assert "Set evaluation.refits in the config" in " ".join(refused.output.split())
+    for level, why in WRONG.items():
+        refused = uplift(app, [*asked, level, "--model", str(plain.folder)])
+        assert refused.exit_code == 2
+        assert why in refused.output
+    assert not Path("s.parquet").exists()
+
+
+def test_the_champion_s_refits_are_registered_with_it(run, five):
+    five["registry"] = {"enabled": True}
+    run({**five, "name": "shop"})
+    asked = ["score", "--input", "data.parquet", "--model", "shop@champion", "--output"]
+    outputs = {level: f"{level}.parquet" for level in ("0.5", "0.9", "0")}
+    for level, output in outputs.items():
+        said = CliRunner().invoke(app, [*asked, output, "--intervals", level])
+        assert said.exit_code == 0, said.output
+        CliRunner().invoke(app, [*asked, "again.parquet", "--intervals", level])  # it replaces
+        assert Path("again.parquet").read_bytes() == Path(output).read_bytes()
+
+    half, most, none = map(pd.read_parquet, outputs.values())
+    widths = [np.ptp(ends(scores, "DRLearner"), axis=1) for scores in (half, most)]
+    normal = 0.6744897502, 1.6448536270
+    np.testing.assert_allclose(widths[1] / widths[0], normal[1] / normal[0])
+    assert not [column for column in none if column.startswith(("low", "high"))]
+
+
+def test_a_bundle_is_read_without_refits_unless_asked(run, five):
+    folder = run(five).folder / "model"
+    refits = Bundle.load(folder, refits=True).refits
+    assert Bundle.load(folder).refits == {}
+    assert {name: len(own) for name, own in refits.items()} == dict.fromkeys(FIVE, DRAWS)
