@@ -13,8 +13,10 @@ from packaging.version import InvalidVersion, Version
 from flows.doctor.examination import Check, NotCheckedError, Places
 from flows.doctor.packages import prefect_versions
 from flows.errors import InputError
+from flows.inputs.databases.passwords import password_blocks
 from flows.server.connection import ask, check_answers, recorded_address
 from flows.server.environment import STATE_FOLDER
+from flows.server.secret_blocks import secret_in
 from metalearners.files.file_locks import is_locked
 
 _SECONDS = 2.0  # for each step of an answer
@@ -116,8 +118,18 @@ def _check_clock(places: Places) -> str:
     return "it agrees with the server's"
 
 
+def _check_passwords(places: Places) -> str:
+    blocks = password_blocks()
+    for block in dict.fromkeys(blocks.values()):
+        secret_in(block)  # which refuses one that isn't there
+    if not blocks:
+        return "none of a database is in a block"
+    return f"those of {len(blocks)} database(s) are in blocks of the server"
+
+
 CHECKS = (
     Check("server", _check_server),
     Check("server version", _check_version, ("server", "Prefect")),
     Check("clock", _check_clock, ("server",)),
+    Check("passwords", _check_passwords, ("server",)),
 )

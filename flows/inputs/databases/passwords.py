@@ -19,12 +19,15 @@ def password_of(url: str) -> str | None:
 
     Raises InputError if the environment names blocks in another way, and as `secret_in`.
     """
-    block = _blocks().get(url)
+    block = password_blocks().get(url)
     return None if block is None else secret_in(block)
 
 
-def _blocks() -> dict[str, str]:
-    """Names of blocks by addresses of databases."""
+def password_blocks() -> dict[str, str]:
+    """Names of blocks by addresses of databases, as the environment has them.
+
+    Raises InputError if it has them in another way.
+    """
     entries = os.environ.get(BLOCKS_VARIABLE, "").split(",")
     found = [_ENTRY.fullmatch(entry.strip()) for entry in entries if entry.strip()]
     if None in found:  # it isn't shown, as it may be a password

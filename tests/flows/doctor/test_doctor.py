@@ -166,6 +166,14 @@ FAULTS = {
         lambda patient: patient.set("UPLIFT_CACHE_KEY", "hunter2"),
         *("signing key", "at least 16 bytes", "token_hex"),
     ),
+    "a password's block is named in another way": (
+        lambda patient: patient.set("UPLIFT_PASSWORD_BLOCKS", "postgresql://h/shop=hunter2, x"),
+        *("passwords", "found something else as number 2"),
+    ),
+    "no server is named that has a password's block": (
+        lambda patient: patient.set("UPLIFT_PASSWORD_BLOCKS", "postgresql://h/shop=of-shop"),
+        *("passwords", "PREFECT_API_URL: expected the address"),
+    ),
     "the disk is nearly full": (
         lambda patient: patient.mount("runs", "size=10m"),
         *("disk", "runs; found 0.0 GB"),

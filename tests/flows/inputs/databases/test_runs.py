@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from flows.dates.queries import Query
+from flows.doctor.examination import Places
+from flows.doctor.server import CHECKS
 from flows.errors import InputError
 from flows.inputs.source import open_source
 from tests.acceptance.test_processes import wait_for
@@ -155,6 +157,12 @@ def test_a_block_that_gives_no_password_is_refused_in_one_message(api, postgresq
     monkeypatch.setenv("PREFECT_API_URL", as_named(api))
     assert "'nobodys' of the server at" in refusal(entry)
     assert "found no such block" in refusal(entry)
+    (doctor,) = [check for check in CHECKS if check.name == "passwords"]
+    with pytest.raises(InputError, match="found no such block"):
+        doctor.look(Places("cache", Path("runs")))
+    save("somebodys", PASSWORD)
+    monkeypatch.setenv("UPLIFT_PASSWORD_BLOCKS", f"{address}=somebodys")
+    assert doctor.look(Places("cache", Path("runs"))).startswith("those of 1 database(s)")
     save("nobodys", {"password": PASSWORD})
     assert "found another value" in refusal(entry)
     assert "no password supplied" in refusal(f"{address}s=nobodys")  # of another database
