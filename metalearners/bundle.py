@@ -1,8 +1,9 @@
 """A folder with what scoring needs of fitted learners: no data, no fold models."""
 
 import pickle
+import reprlib
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from itertools import chain
@@ -72,7 +73,7 @@ class Bundle:
     schema: Schema | None
     about: Mapping[str, Any]
     digest: str = ""
-    refits: Mapping[str, Sequence[MetaLearner]] = field(default_factory=dict)
+    refits: Mapping[str, list[MetaLearner]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "arms", [_plain(label) for label in self.arms])
@@ -81,9 +82,13 @@ class Bundle:
                 "Expected arms whose labels are written differently, as they name columns; "
                 f"found {self.arms}. Use other labels."
             )
+        for name, refits in self.refits.items():
+            _check_refits(refits, self.learners.get(name))
 
     @classmethod
-    def of(cls, learner: MetaLearner, X: Matrix, refits: Sequence[MetaLearner] = ()) -> "Bundle":
+    def of(
+        cls, learner: MetaLearner, X: Matrix, refits: list[MetaLearner] | None = None
+    ) -> "Bundle":
         """A bundle of one fitted learner, by the name of its class.
 
         Parameters
@@ -91,7 +96,7 @@ class Bundle:
         X : array or data frame of shape (n, p)
             Features that it was fitted on. New rows must have the types and category levels of a
             pandas data frame with names; lost ones are restored.
-        refits : list of MetaLearner
+        refits : list of MetaLearner, optional
             The learner fitted again on half-samples, as by `metalearners.intervals.refits`.
 
         Raises
@@ -105,7 +110,8 @@ class Bundle:
         named = isinstance(X, pd.DataFrame) and all(isinstance(c, str) for c in X.columns)
         schema = Schema.of(X) if named else None
         name, about = type(learner).__name__, {"versions": versions()}
-        return cls({name: learner}, arms, schema, about, refits={name: refits} if refits else {})
+        again = {} if refits is None else {name: refits}
+        return cls({name: learner}, arms, schema, about, refits=again)
 
     def predict(
         self,
@@ -177,7 +183,7 @@ class Bundle:
     def check_intervals(self, level: float) -> None:
         """Refuse a level of intervals out of range, or where a learner has no refits."""
         check_level(level)
-        without = sorted(set(self.learners) - {name for name, own in self.refits.items() if own})
+        without = sorted(set(self.learners) - set(self.refits))
         if without:
             raise BundleError(
                 f"Expected a model with refits, of which intervals are made; found none of "
@@ -299,6 +305,21 @@ def _check_fitted(learner: Any, X: Matrix) -> None:
         raise ValueError(
             f"Expected the features fitted on, {expected}; found {names or X.shape[1]}. Pass the X "
             "given to fit."
+        )
+
+
+def _check_refits(refits: Any, learner: Any) -> None:
+    """Refuse refits that aren't those of a learner, or show no spread."""
+
+    def is_refit(one: Any) -> bool:
+        same = type(one) is type(learner) and isinstance(one, MetaLearner)
+        return same and one.n_variants == learner.n_variants and one.__sklearn_is_fitted__()
+
+    if not isinstance(refits, list) or len(refits) < 2 or not all(map(is_refit, refits)):
+        raise BundleError(
+            f"Expected refits as a list of two or more, each a fitted {type(learner).__name__} of "
+            f"the same arms; found {reprlib.repr(refits)}. Pass what metalearners.intervals.refits "
+            "gives."
         )
 
 

@@ -159,7 +159,7 @@ def intervals_of(estimate: Floats, again: Iterable[Floats], level: float) -> Int
         squares += (other - estimate) ** 2
         draws += 1
     error = np.sqrt(squares / draws)
-    half_width = float(stats.norm.ppf((1 + level) / 2)) * error
+    half_width = float(-stats.norm.ppf((1 - level) / 2)) * error
     return Intervals(estimate, error, estimate - half_width, estimate + half_width)
 
 

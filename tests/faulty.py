@@ -271,3 +271,16 @@ class FitsOnManyRows(LinearRegression):
         if len(X) < self.least:
             raise ValueError(f"{len(X)} rows are too few")
         return super().fit(X, y, sample_weight)
+
+
+class FailsOnceOnFewRows(FailsOnce):
+    """Raises once in all, on fewer rows than it was told of."""
+
+    def __init__(self, marker: str = "", least: int = 0, *, fit_intercept: bool = True) -> None:
+        super().__init__(marker, fit_intercept=fit_intercept)
+        self.least = least
+
+    def fit(self, X, y, sample_weight=None):
+        if len(X) < self.least:
+            return super().fit(X, y, sample_weight)
+        return LinearRegression.fit(self, X, y, sample_weight)

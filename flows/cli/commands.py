@@ -235,7 +235,7 @@ def score(
         bool, typer.Option("--recommend", help="Add the arm to give, by each learner.")
     ] = False,
     intervals: Annotated[
-        float, typer.Option(help="Level of intervals for the effects, such as 0.95.")
+        float, typer.Option(help="Level of intervals for effects, as 0.95; needs refits.")
     ] = 0.0,
     overwrite: Annotated[
         bool,

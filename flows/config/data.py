@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, field_serializer, field_validator, model_validator
 
 from flows.config.form import MARK, Section, distinct
+from flows.config.names import OF_SCORES
 from flows.config.values import Address, Encoding, KnownPropensity, ShownLabel
 from flows.dates.partitions import check_length, check_source, names_dates
 from flows.dates.queries import DUCKDB, Query, check_database, check_query, days_named
@@ -188,7 +189,7 @@ class DataConfig(Section):
     @field_validator("row_id")
     @classmethod
     def _own_name(cls, value: str | None) -> str | None:
-        if value is not None and (value == "held_out" or value.startswith("cate.")):
+        if value is not None and (value == "held_out" or value.startswith(OF_SCORES)):
             raise ValueError(f"the estimates have a column {value!r} of their own: rename yours.")
         return value
 

@@ -17,8 +17,8 @@ class Refits:
 
     study: Study
     place: Workspace
-    learners: dict[int, dict[str, MetaLearner]] = field(default_factory=dict)  # by draw, and name
-    units: list[FitUnit] = field(default_factory=list)  # of all draws, before equal ones are merged
+    _learners: dict[int, dict[str, MetaLearner]] = field(default_factory=dict)  # by draw, and name
+    _units: dict[int, list[FitUnit]] = field(default_factory=dict)  # by draw
 
     @property
     def draws(self) -> int:
@@ -27,16 +27,26 @@ class Refits:
 
     def fit(self, draw: int) -> None:
         """Fit all learners on a half-sample; what the fits read is freed at the end."""
+        self._units[draw] = []  # in place of those of a try before
 
         def execute(units: Sequence[FitUnit], store: Store) -> None:
             own = [replace(unit, label=f"{self.label(draw)} {unit.label}") for unit in units]
-            self.units.extend(own)
+            self._units[draw].extend(own)
             self.place.obtain_all(own, store)
 
-        job = Job(self.study.dataset, {}, self.place.store.apart(), execute)
-        self.learners[draw] = {
-            name: refitted(learner, job, draw) for name, learner in self.study.learners.items()
-        }
+        store = self.place.store.apart()
+        job = Job(self.study.dataset, {}, store, execute)
+        try:
+            self._learners[draw] = {
+                name: refitted(learner, job, draw) for name, learner in self.study.learners.items()
+            }
+        finally:
+            self.place.workers.forget(store.beyond(self.place.store))
+
+    @property
+    def units(self) -> list[FitUnit]:
+        """Those of all draws, before equal ones are merged."""
+        return [unit for own in self._units.values() for unit in own]
 
     def label(self, draw: int) -> str:
         """What a draw is called."""
@@ -44,5 +54,5 @@ class Refits:
 
     def of_learners(self) -> dict[str, list[MetaLearner]]:
         """The refits by learner, in the order of the draws."""
-        ordered = [self.learners[draw] for draw in range(self.draws)]
-        return {name: [one[name] for one in ordered] for name in self.study.learners if ordered}
+        ordered = [self._learners[draw] for draw in range(self.draws)]
+        return {name: [one[name] for one in ordered] for name in self.study.learners}

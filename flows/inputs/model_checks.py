@@ -42,10 +42,13 @@ def check_model(who: str, kind: str, learner: MetaLearner, X: pd.DataFrame, weig
         )
 
 
-def check_halves(learner: MetaLearner, d: Dataset) -> None:
-    """Refuse rows of which half are too few to fit the learner on."""
+def check_halves(learner: MetaLearner, d: Dataset, draws: int) -> None:
+    """Refuse rows of which half are too few to fit the learner on, whichever half is drawn."""
+    # Without groups, halves of odd numbers differ by one row: every other is the smaller.
+    differing = draws if d.groups is not None else min(draws, 2)
     try:
-        learner.check(half_sample(d, 0))
+        for draw in range(differing):
+            learner.check(half_sample(d, draw))
     except ValueError as error:
         raise InputError(
             f"evaluation.refits: on half of the rows: {error} Set refits to 0 for no intervals."

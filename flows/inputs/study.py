@@ -138,8 +138,8 @@ def _judged(rows: Rows, config: Config, faults: Faults) -> Study | None:
 def _check_learner(study: Study, learner: MetaLearner) -> None:
     with in_labels(study.config.data, study.arms):
         learner.check(study.dataset)
-        if study.config.evaluation.refits and learner is not study.reference:
-            check_halves(learner, study.dataset)
+        if learner is not study.reference:
+            check_halves(learner, study.dataset, study.config.evaluation.refits)
 
 
 def _all_learners(study: Study) -> list[tuple[str, MetaLearner]]:

@@ -8,7 +8,7 @@ from prefect.states import Completed
 
 from flows.config.files import write_json
 from flows.config.sections import Config
-from flows.errors import LearnersFailedError
+from flows.errors import FitError, LearnersFailedError
 from flows.fitting.cache import signing_key
 from flows.fitting.parallelism import Parallelism, choose, work_of
 from flows.fitting.profiles import Profile, find_profile
@@ -18,7 +18,7 @@ from flows.fitting.workspace import Workspace, workspace
 from flows.inputs.study import Study
 from flows.messages import progress
 from flows.messages.outcome import cache_warning, outcome_lines, registry_warning
-from flows.messages.secrets import problem_of
+from flows.messages.secrets import problem_of, without_secrets
 from flows.report.digest import effect_rows, history_pictures, pictures
 from flows.report.evaluation import evaluate
 from flows.runs.announcing import announce, failure_announced
@@ -126,12 +126,18 @@ def make(
 
 
 def _refits(study: Study, place: Workspace, run: Run) -> dict[str, list[MetaLearner]]:
-    """Each learner fitted again on half-samples; empty where the config asks for none."""
+    """Each learner fitted again on half-samples; none where none are asked for, or one fails."""
     refits = Refits(study, place)
-    if refits.draws:
+    if not refits.draws:
+        return {}
+    try:
         with run.stage(REFITS) as stage:
             run_refits(refits)
             stage |= vars(Counts.of_refits(refits))
+    except FitError as failed:
+        about = without_secrets(str(failed)).rstrip(".")
+        study.warnings.append(f"The model has no refits, for intervals of effects: {about}.")
+        return {}
     return refits.of_learners()
 
 
@@ -162,4 +168,5 @@ def _chosen(study: Study) -> Parallelism:
     known = find_profile(study) if asked == "auto" else Profile()
     if known.problem:
         study.warnings.append(known.problem)
-    return choose(asked, work_of(study.dataset, expected(study)), known.best)
+    work = work_of(study.dataset, expected(study)).with_refits(study.config.evaluation.refits)
+    return choose(asked, work, known.best)

@@ -56,5 +56,5 @@ def fit(key: Ref, label: str, workspace: str) -> Ref:
 
 @task(task_run_name="{label}", cache_policy=NO_CACHE, **_RETRIED)
 def refit(draw: int, label: str, fit_all: Callable[[int], None]) -> None:
-    """Fit all learners on a half-sample: at another try, the fits that succeeded are found."""
+    """Fit all learners on a half-sample: at another try, a cache has the fits that succeeded."""
     fit_all(draw)

@@ -76,6 +76,13 @@ class Options:
     recommend: bool = False
     intervals: float = 0.0
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.intervals < 1:
+            raise InputError(
+                f"intervals: expected a level below 1, or 0 for none; found {self.intervals}. Say "
+                "0.95 for 95 %."
+            )
+
     @property
     def level(self) -> float | None:
         """Level of the intervals, if there are to be any."""

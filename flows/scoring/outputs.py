@@ -11,17 +11,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
+from flows.config.names import OF_SCORES
+
 _ROWS = 1 << 16  # of a batch of Feather, as pandas writes it
 _MOST_HEAD = 1 << 22  # characters of a text that may be its first row
 _ARMS = "treat."  # beginning of the columns with names of arms
-_OF_SCORES = (
-    "cate.",
-    "low.",
-    "high.",
-    "percentile.",
-    "outcome.",
-    _ARMS,
-)  # of all columns behind the identity
 
 
 class Output(ABC):
@@ -188,4 +182,4 @@ def holds_scores(path: Path) -> bool:
         _, first, *others = OUTPUTS[path.suffix.lower()].names(path)
     except Exception:  # each format has errors of its own
         return False
-    return first.startswith("cate.") and all(name.startswith(_OF_SCORES) for name in others)
+    return first.startswith("cate.") and all(name.startswith(OF_SCORES) for name in others)

@@ -45,6 +45,9 @@ Sql = Annotated[
 ]
 
 
+Level = Annotated[Number, BeforeValidator(lambda level: 0.0 if level in (None, "") else level)]
+
+
 class ScoreConfig(Section):
     """What is scored, by which model, and where the scores go."""
 
@@ -54,7 +57,7 @@ class ScoreConfig(Section):
     output: Annotated[Address, AfterValidator(_check_output)] = Field(min_length=1)
     strict: Flag = False
     recommend: Flag = False
-    intervals: Number = Field(0.0, ge=0, lt=1)
+    intervals: Level = Field(0.0, ge=0, lt=1)
     overwrite: Flag = False
     date: LogicalDate = None
     timezone: Annotated[str, AfterValidator(check_zone)] = "UTC"

@@ -14,6 +14,7 @@ import logging
 import platform
 import re
 import sys
+import threading
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -36,6 +37,8 @@ from metalearners.digests.walk import WALK, Walk, walked, without_digest
 
 # Parameters that say how a base model runs, not what it learns.
 _NOT_IDENTITY = THREADS | {"verbose", "verbosity"}
+# Python before 3.12 can't parse in two threads at once: one gets a SystemError (issue 106905).
+_parsing = threading.Lock()
 
 
 def digest(value: Any) -> Ref:
@@ -321,7 +324,8 @@ def code_version(code: Any) -> str:
         return version_of(package) if package else platform.python_version()
     try:
         editable = module.partition(".")[0] in distributions()
-        return combine("source", [inspect.getsource(sys.modules[module] if editable else code)])
+        with _parsing:
+            return combine("source", [inspect.getsource(sys.modules[module] if editable else code)])
     except (KeyError, OSError, TypeError):  # typed into an interpreter
         members = vars(code).copy() if isinstance(code, type) else {"": code}
         functions = {k: m for k, m in members.items() if isinstance(m, FunctionType)}

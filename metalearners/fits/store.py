@@ -88,6 +88,10 @@ class MemoryStore:
         made._inputs, made._names, made._fits = dict(self._inputs), dict(self._names), {}
         return made
 
+    def beyond(self, other: "MemoryStore") -> set[Ref]:
+        """Names of the inputs that another store doesn't have."""
+        return self._inputs.keys() - other._inputs.keys()
+
     def forget_fits(self) -> None:
         """Forget the fits in memory, but keep the inputs."""
         self._fits.clear()

@@ -10,7 +10,7 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from metalearners.fits.devices import on_device
@@ -54,6 +54,11 @@ class Work:
     def batches(self) -> list[Batch]:
         """Those of all stages."""
         return [batch for stage in self.stages for batch in stage]
+
+    def with_refits(self, draws: int) -> "Work":
+        """The same, and a stage with all fits again for each of some halves of the rows."""
+        again = [replace(b, fits=b.fits * draws, rows=b.rows // 2) for b in self.batches]
+        return replace(self, stages=[*self.stages, again]) if draws else self
 
     @property
     def most(self) -> int:

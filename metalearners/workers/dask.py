@@ -10,7 +10,7 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -116,6 +116,10 @@ class DaskWorkers:
             return self._result(future)
         finally:
             self._begun.pop(future.key, None)
+
+    def forget(self, refs: Iterable[Ref]) -> None:
+        """Free inputs that no fit reads any more."""
+        self.inputs.forget(refs)
 
     def close(self) -> None:
         """Leave the cluster, or end one of this process's own, and delete the inputs."""

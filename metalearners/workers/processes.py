@@ -7,12 +7,14 @@ import queue
 import signal
 import threading
 import time
+from collections.abc import Iterable
 from concurrent.futures import BrokenExecutor, wait
 
 import psutil
 from loky.backend import get_context
 from loky.process_executor import BrokenProcessPool, ProcessPoolExecutor, TerminatedWorkerError
 
+from metalearners._typing import Ref
 from metalearners.fits.store import Store
 from metalearners.fits.unit import Fit, FitUnit
 from metalearners.workers.protocol import TimeLimitExceeded, WorkerLost
@@ -68,6 +70,10 @@ class Processes:
             raise
         finally:
             self._idle.put(process)
+
+    def forget(self, refs: Iterable[Ref]) -> None:
+        """Free inputs that no fit reads any more."""
+        self.inputs.forget(refs)
 
     def close(self) -> None:
         """End the processes, and delete their inputs."""

@@ -1,7 +1,9 @@
 """What fits units: in threads, in processes, or on a cluster."""
 
+from collections.abc import Iterable
 from typing import Protocol
 
+from metalearners._typing import Ref
 from metalearners.fits.store import Store
 from metalearners.fits.unit import Fit, FitUnit
 
@@ -29,6 +31,9 @@ class Workers(Protocol):
         TimeLimitExceeded
             If it took longer than its limit.
         """
+
+    def forget(self, refs: Iterable[Ref]) -> None:
+        """Free inputs that no fit reads any more."""
 
     def close(self) -> None:
         """End all processes and threads that were started."""

@@ -6,7 +6,7 @@ import os
 import platform
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +26,7 @@ from metalearners.fits.store import MemoryStore, Store
 from metalearners.fits.unit import Fit, FitUnit
 
 _INLINE_BYTES = 1 << 16  # smaller inputs are sent with the unit
+_MOST_MAPPED = 64  # inputs of a run that a worker keeps: a deleted file takes room while mapped
 _opening = threading.Lock()
 
 
@@ -60,6 +61,15 @@ class SharedInputs:
         inline = {ref: self._small[ref] for ref in unit.inputs if ref in self._small}
         files = {ref: self._files[ref] for ref in unit.inputs if ref in self._files}
         return Shipment(unit, inline, files, self.storage.location)
+
+    def forget(self, refs: Iterable[Ref]) -> None:
+        """Delete inputs that no unit reads any more."""
+        with self._lock:
+            for ref in refs:
+                self._small.pop(ref, None)
+                if self._files.pop(ref, None) is not None:
+                    with contextlib.suppress(OSError):
+                        self.storage.remove(ref)
 
     def clear(self) -> None:
         """Delete the files, for good; workers that have mapped them keep what they have."""
@@ -132,9 +142,13 @@ class _Place:
     def get(self, ref: Ref, digest: str) -> Any:
         """An input, mapped into memory."""
         with self._lock:
-            if ref not in self._values:
-                self._values[ref] = self._read(ref, digest)
-            return self._values[ref]
+            value = self._values.pop(ref, None)
+            if value is None:
+                value = self._read(ref, digest)
+            self._values[ref] = value  # the latest last
+            if len(self._values) > _MOST_MAPPED:
+                del self._values[next(iter(self._values))]
+            return value
 
     def _read(self, ref: Ref, digest: str) -> Any:
         # A copy of a remote file is deleted as soon as it is mapped: so a killed worker leaves

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from threadpoolctl import ThreadpoolController
 
+from metalearners._typing import Ref
 from metalearners.base_models.training import limited_openmp
 from metalearners.fits.fit import fit_unit
 from metalearners.fits.store import Store
@@ -28,6 +29,9 @@ class InProcess:
     def fit(self, unit: FitUnit, store: Store) -> Fit:
         """The fit of a unit."""
         return fit_unit(unit, store, self.threads)
+
+    def forget(self, refs: Iterable[Ref]) -> None:
+        """Nothing: the store has the inputs."""
 
     def close(self) -> None:
         """Nothing."""

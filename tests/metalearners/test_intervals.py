@@ -251,6 +251,28 @@ def test_a_bundle_with_refits_gives_these_intervals(learner, tmp_path):
         stored.predict(NEW.X, level=95)
 
 
+@pytest.mark.parametrize("wrong", ["another learner's", "one", "none", "others", "other arms'"])
+def test_refits_that_are_not_the_learner_s_are_refused(wrong):
+    s, arms = draw(200), draw(200, three_outcomes, three_propensities)
+    made = linear_learner(TLearner, n_folds=2).fit(s.X, s.y, s.w)
+    own = refits(made, s.X, s.y, s.w, draws=2)
+    found = {
+        "another learner's": refits(linear_learner(SLearner), s.X, s.y, s.w, draws=2),
+        "one": own[:1],
+        "none": [],
+        "others": (one for one in own),
+        "other arms'": refits(linear_t(n_variants=3), arms.X, arms.y, arms.w, draws=2),
+    }[wrong]
+    with pytest.raises(BundleError, match="Expected refits as a list of two or more"):
+        Bundle.of(made, s.X, found)
+
+
+def test_intervals_of_a_level_near_1_are_finite():
+    s = draw(200)
+    found = cate_intervals(linear_t(), NEW.X, s.X, s.y, s.w, draws=2, level=np.nextafter(1, 0))
+    assert np.isfinite(found.high).all()
+
+
 def test_a_store_keeps_what_it_had_and_gives_it_back():
     s, store = draw(300), MemoryStore()
     made = linear_learner(TLearner, n_folds=2).fit(s.X, s.y, s.w, store=store)

@@ -1,6 +1,5 @@
 """Refits of a run: the library's, by the run's workers and cache, and the intervals they give."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,13 @@ from typer.testing import CliRunner
 import flows
 from flows.cli.commands import app
 from flows.config.reading import parse_config
-from flows.errors import FitError, InputError
+from flows.errors import InputError
+from flows.fitting.parallelism import as_asked
+from flows.fitting.refits import Refits
+from flows.fitting.workspace import workspace
 from flows.inputs.study import load_study
 from metalearners.bundle import Bundle
-from metalearners.intervals import cate_intervals
+from metalearners.intervals import cate_intervals, half_sample
 from tests.flows.test_flows import FIVE
 
 DRAWS = 3
@@ -127,16 +129,42 @@ def test_every_design_has_intervals(run, five, design):
 # Refusals
 
 
-def test_half_of_too_few_rows_is_refused_before_work(run, five):
+@pytest.mark.parametrize("seed", [0, 1])
+def test_half_of_too_few_rows_is_refused_before_work_whichever_is_smaller(run, five, seed):
+    """Of 13 rows of an arm, every other draw has 6."""
     rows = pd.read_parquet("data.parquet")
-    first = rows[rows["w"] == 1].index[14:]
-    rows.drop(index=first).to_parquet("data.parquet")
+    most = rows[rows["w"] == 1].index[13:]
+    rows.drop(index=most).to_parquet("data.parquet")
     five["evaluation"]["holdout"] = 0.0
-    five["folds"] = {"n_folds": 10}
-    with pytest.raises(InputError, match=r"evaluation\.refits: on half of the rows: .* found 7"):
+    five["folds"] = {"n_folds": 7, "seed": seed}
+    with pytest.raises(InputError, match=r"evaluation\.refits: on half of the rows: .* found 6"):
         run(five)
     five["evaluation"]["refits"] = 0
     run(five)
+
+
+def test_halves_of_groups_are_checked_one_by_one(five):
+    """Few groups have treated rows, and control rows too: chance says how many a half has."""
+    rows, rng = pd.read_parquet("data.parquet"), np.random.default_rng(0)
+    rows = pd.concat([rows[rows["w"] == 1][:24], rows[rows["w"] == 0]])
+    rows["g"] = np.where(rows["w"] == 1, rng.integers(0, 14, 324), rng.integers(0, 60, 324))
+    rows.to_parquet("data.parquet")
+    five["data"] |= {"group": "g", "features": ["a", "b"]}
+    five["evaluation"] |= {"holdout": 0.0, "refits": 40}
+    five["folds"] = {"n_folds": 4}
+    with pytest.raises(InputError, match=r"evaluation\.refits: on half of the rows"):
+        load_study(parse_config(five))
+    d = load_study(parse_config({**five, "evaluation": {"holdout": 0.0}})).dataset
+    assert [fits_on(half_sample(d, draw)) for draw in (0, 1)] == [True, True]
+
+
+def fits_on(half):
+    """Whether a half has the rows for its folds."""
+    try:
+        half.splits(4)
+    except ValueError:
+        return False
+    return True
 
 
 @pytest.mark.parametrize("refits", [-1, 1, 2.5, 1001, True, "3"])
@@ -146,19 +174,54 @@ def test_a_number_of_refits_that_shows_no_spread_is_refused(run, five, refits):
         run(five)
 
 
-def test_a_refit_that_fails_ends_the_run_and_says_which(run, five, monkeypatch, api):
+def test_a_refit_that_fails_costs_the_refits_alone(run, five, monkeypatch):
     monkeypatch.setenv("UPLIFT_IMPORT_ROOTS", "tests,lightgbm,sklearn")
     n = len(pd.read_parquet("data.parquet"))
     model = {"estimator": "tests.faulty.FitsOnManyRows", "params": {"least": int(0.5 * n)}}
-    five |= {"learners": ["SLearner"]}
+    five |= {"learners": ["SLearner", "TLearner"]}
     five["models"]["SLearner"] = {"base_model": model}
-    with pytest.raises(
-        FitError, match=r"half-sample \d/3 failed: ValueError: \d+ rows are too few"
+    ran = run(five)
+
+    (told,) = [line for line in ran.summary["warnings"] if "no refits" in line]
+    assert "half-sample" in told
+    assert "rows are too few" in told
+    assert ran.summary["status"] == "done"
+    assert "refits" not in ran.stages
+    with pytest.raises(InputError, match="Expected a model with refits"):
+        flows.load(ran.folder).score("data.parquet", intervals=0.9)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_refit_is_tried_again_and_counted_once(run, five, monkeypatch, tmp_path, enabled):
+    monkeypatch.setenv("UPLIFT_IMPORT_ROOTS", "tests,lightgbm,sklearn")
+    plain = run({**five, "learners": ["TLearner", "DRLearner"]}).stages["refits"]
+    params = {"marker": str(tmp_path / "once"), "least": 300}
+    once = {"estimator": "tests.faulty.FailsOnceOnFewRows", "params": params}
+    five |= {"learners": ["TLearner", "DRLearner"], "cache": {"enabled": enabled}}
+    five["models"]["DRLearner"] = {"treatment_model": once}
+    refits = run(five).stages["refits"]
+
+    assert (tmp_path / "once").exists()
+    assert refits["planned"] == plain["planned"]
+    assert refits["unique"] == plain["unique"] == refits["executed"] + refits["reused"]
+    # The cache has the others from the run before, and those of the first try.
+    assert refits["executed"] == (DRAWS if enabled else refits["unique"])
+    assert (refits["retried"] == 1) if enabled else (refits["retried"] > 1)
+
+
+def test_what_halves_read_is_freed_where_processes_fit(five):
+    five |= {"parallelism": {"runner": "process", "workers": 2}, "learners": ["DRLearner"]}
+    study = load_study(parse_config(five))
+    with (
+        workspace(study.config.cache) as place,
+        place.working(as_asked(study.config.parallelism, 2)),
     ):
-        run(five)
-    (record,) = Path("runs/.records").glob("*.json")
-    told = json.loads(record.read_text())
-    assert [stage["name"] for stage in told["stages"]] == ["load", "nuisance", "treatment"]
+        refits = Refits(study, place)
+        for draw in range(2):
+            refits.fit(draw)
+            inputs = place.workers.inputs
+            assert not {*inputs._small, *inputs._files}
+            assert not list(inputs.storage.folder.iterdir())
 
 
 WRONG = {"1": "less than 1", "-0.5": "greater than or equal to 0", "nan": "nan"}
