@@ -14,7 +14,6 @@ import logging
 import platform
 import re
 import sys
-import threading
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -37,8 +36,7 @@ from metalearners.digests.walk import WALK, Walk, walked, without_digest
 
 # Parameters that say how a base model runs, not what it learns.
 _NOT_IDENTITY = THREADS | {"verbose", "verbosity"}
-# Python before 3.12 can't parse in two threads at once: one gets a SystemError (issue 106905).
-_parsing = threading.Lock()
+_TRIES = 10  # at a source
 
 
 def digest(value: Any) -> Ref:
@@ -324,9 +322,20 @@ def code_version(code: Any) -> str:
         return version_of(package) if package else platform.python_version()
     try:
         editable = module.partition(".")[0] in distributions()
-        with _parsing:
-            return combine("source", [inspect.getsource(sys.modules[module] if editable else code)])
+        return combine("source", [_source(sys.modules[module] if editable else code)])
     except (KeyError, OSError, TypeError):  # typed into an interpreter
         members = vars(code).copy() if isinstance(code, type) else {"": code}
         functions = {k: m for k, m in members.items() if isinstance(m, FunctionType)}
         return combine("bytecode", [f"{k} {_bytecode(f.__code__)}" for k, f in functions.items()])
+
+
+def _source(code: Any) -> str:
+    """The source of a module, class or function.
+
+    To find that of a class, Python parses its file. Before 3.12, that may raise a SystemError
+    where another thread parses meanwhile (python/cpython issue 106905): then it is tried again.
+    """
+    for _ in range(_TRIES - 1):
+        with suppress(SystemError):
+            return inspect.getsource(code)
+    return inspect.getsource(code)

@@ -557,7 +557,7 @@ OTHERS = {
     "intervals level NaN": (intervals(level=np.nan), "found nan"),
     "intervals new rows": (intervals(new=[1]), "found builtins.list"),
     "intervals y": (intervals(y=Y[1:]), r"found \(119,\)"),
-    "intervals folds": (intervals(made(TLearner, n_folds=40)), "at least 40 rows of each arm"),
+    "intervals folds": (intervals(made(XLearner, n_folds=40)), "at least 40 rows of each arm"),
     "bundle nowhere": (lambda: Bundle.load(Path("/nowhere")), "Name a finished run"),
     "bundle feature": (lambda: bundle(named=True).predict(F[["a"]]), "not found: .*Add or"),
     "bundle text": (lambda: bundle(named=True).predict(F.assign(a="x")), "Convert the column"),
