@@ -31,6 +31,13 @@ def count(name: str, value: Any, least: int = 1, most: int | None = None) -> int
     return int(value)
 
 
+def one_of(name: str, value: Any, allowed: tuple[str, ...]) -> str:
+    """An argument that must be one of some texts."""
+    if value not in allowed:
+        raise ValueError(f"Expected {name} as one of {', '.join(allowed)}; found {value!r}.")
+    return str(value)
+
+
 def number(value: Any, allowed: pd.Interval, expected: str, remedy: str) -> float:
     """An argument that must be a finite number in an interval.
 

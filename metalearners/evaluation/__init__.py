@@ -22,6 +22,7 @@ _PLACES = {
     "Look": "recurring.looks",
     "Looks": "recurring.looks",
     "Realised": "recurring.realised",
+    "Rate": "judging.rate",
     "Reference": "recurring.drift",
     "alpha_of_challenger": "recurring.looks",
     "chance_unseen": "recurring.changes",
@@ -30,6 +31,7 @@ _PLACES = {
     "fall": "recurring.changes",
     "keep_arms": "recurring.policies",
     "policy_arms": "recurring.policies",
+    "rate": "judging.rate",
     "realised": "recurring.realised",
 }
 __all__ = [*_PLACES]  # noqa: PLE0604 - they are strings

@@ -1,0 +1,1 @@
+"""How well estimates order and predict effects, on rows that no fit has seen."""

@@ -1,0 +1,173 @@
+"""Rank-weighted average treatment effects: how much more rows of high priority gain."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from metalearners._typing import Array, Floats
+from metalearners.data.arguments import one_of
+from metalearners.evaluation.means import Estimate, mean_with_error, same_rows
+from metalearners.evaluation.ties import tied
+
+AUTOC = "autoc"
+QINI = "qini"
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A rank-weighted average treatment effect, 0 where the ranking is as good as chance.
+
+    Parameters
+    ----------
+    estimate : Estimate
+        Per row of the population, in units of the outcome.
+    p_value : float
+        Two-sided, of the hypothesis that it is 0; 1 where all rows are tied.
+    p_greater : float
+        One-sided, of the hypothesis that it is 0 or less.
+    """
+
+    estimate: Estimate
+    p_value: float
+    p_greater: float
+
+
+def rate(
+    priority: Floats,
+    scores: Floats,
+    weight: Floats | None = None,
+    groups: Array | None = None,
+    *,
+    kind: str = AUTOC,
+    arms: Array | None = None,
+    level: float = 0.95,
+    tolerance: float | None = None,
+) -> Rate:
+    r"""Rank-weighted average treatment effect (RATE) of a priority, with its standard error.
+
+    With the mean effect of the share q of highest priority above that of all rows,
+    :math:`TOC(q) = E[\Gamma \mid \text{top } q] - E[\Gamma]`,
+
+    .. math:: AUTOC = \int_0^1 TOC(q) \, dq, \quad QINI = \int_0^1 q \, TOC(q) \, dq,
+
+    as means over the rows' own shares. AUTOC suits effects that few rows have, QINI those that
+    many have. Tied rows share their mean. The error comes from the influence function,
+
+    .. math:: \psi_i = \big(a(u_i) - \bar a\big) (\Gamma_i - \bar\Gamma)
+        + \frac1n \sum_{j: u_j \ge u_i} a'(u_j) (\Gamma_j - \bar\Gamma)
+
+    with the row's rank u from 0 (the top) to 1, a(u) = -log u for AUTOC and 1 - u for QINI. The
+    second term is for the estimated ranks; ties have the same from totals of their groups. The
+    priority is taken as given: fit it on other rows.
+
+    Parameters
+    ----------
+    priority : (n,) array
+        What rows are ranked by, highest first, such as CATE estimates.
+    scores : (n,) array
+        Doubly robust scores of the effect.
+    weight, groups, level, arms
+        As for `mean_with_error`.
+    kind : str
+        ``autoc`` or ``qini``.
+    tolerance : float, optional
+        Priorities closer than this are ties; by default the `rounding` of the priorities.
+
+    Raises
+    ------
+    ValueError
+        As for `mean_with_error`, or if `kind` is another.
+
+    References
+    ----------
+    Yadlowsky, Fleming, Shah, Brunskill and Wager (2025), "Evaluating treatment prioritization
+    rules via rank-weighted average treatment effects", JASA 120(549).
+    """
+    one_of("kind", kind, (AUTOC, QINI))
+    (priority, scores), w, groups = same_rows(weight, groups, priority=priority, scores=scores)
+    ranking = Ranking.of(priority, w, tolerance)
+    influences = ranking.influences(scores, kind)
+    found = mean_with_error(influences, w, groups, level, arms=arms)
+    if found.std_error == 0:
+        return Rate(found, 1.0, 1.0)
+    z = found.estimate / found.std_error
+    two_sided = 2 * float(stats.t.sf(abs(z), found.degrees))
+    return Rate(found, two_sided, float(stats.t.sf(z, found.degrees)))
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Rows by priority: groups of tied rows, the highest first, and their shares.
+
+    Parameters
+    ----------
+    member : (n,) array of int
+        Each row's group.
+    rows : (G,) array of int
+        Numbers of rows with any weight.
+    weight : (n,) array
+        Weights, which sum to 1.
+    share : (G,) array
+        Sums of weights.
+    end : (G,) array
+        Shares of the rows down to each group: 1 for the last.
+    """
+
+    member: Array
+    rows: Array
+    weight: Floats
+    share: Floats
+    end: Floats
+
+    @classmethod
+    def of(cls, priority: Floats, weight: Floats, tolerance: float | None) -> "Ranking":
+        """The ranking of rows; those without weight are in no group of their own."""
+        some = weight > 0
+        value = tied(priority[some], tolerance)
+        member = np.zeros(len(priority), dtype=np.int64)
+        member[some] = value.max() - value
+        own = weight / weight.sum()
+        share = np.bincount(member, own)
+        end = np.cumsum(share)
+        return cls(member, np.bincount(member[some]), own, np.asarray(share), end / end[-1])
+
+    def means(self, scores: Floats) -> Floats:
+        """(G,) mean scores."""
+        return np.bincount(self.member, self.weight * scores) / self.share
+
+    def influences(self, scores: Floats, kind: str) -> Floats:
+        """(n,) influences of rows on a RATE, whose weighted mean it is."""
+        if len(self.share) == 1:  # no ranking: exactly 0, where sums would leave rounding
+            return np.zeros(len(scores))
+        centred = scores - self.weight @ scores
+        by_group = self.means(centred)
+        factor = self._factors(kind)
+        at_end = 1 - self.end if kind == QINI else -np.log(self.end)
+        falls = by_group[1:] * np.diff(at_end)
+        below = np.append(np.cumsum(falls[::-1])[::-1], 0.0)  # of the groups behind each
+        of_rank = by_group * (at_end - self._inside(kind)) + below
+        mean = float(self.share @ factor)
+        found = (factor[self.member] - mean) * centred + of_rank[self.member]
+        estimate = float(self.share @ (factor * by_group))
+        return found + (estimate - self.weight @ found)
+
+    def _factors(self, kind: str) -> Floats:
+        """(G,) what a mean score counts: for AUTOC as the mean over rows has it."""
+        if kind == QINI:
+            return self._inside(kind)
+        each = np.repeat(self.share / self.rows, self.rows)
+        shares = each / np.cumsum(each)
+        of_rows = np.cumsum(shares[::-1])[::-1]
+        starts = np.cumsum(self.rows) - self.rows
+        return np.add.reduceat(of_rows, starts) / self.rows
+
+    def _inside(self, kind: str) -> Floats:
+        """(G,) means of a(u) over the ranks of a group."""
+        before = np.append(0.0, self.end[:-1])
+        if kind == QINI:
+            return 1 - (before + self.end) / 2
+        areas = [
+            u - np.where(u > 0, u * np.log(np.where(u > 0, u, 1)), 0) for u in (before, self.end)
+        ]
+        return (areas[1] - areas[0]) / self.share
