@@ -13,7 +13,7 @@ from metalearners.data.folds import draw_holdout
 from metalearners.declaration.defaults import lightgbm_params
 from metalearners.evaluation.average_effects import difference_in_means
 from metalearners.evaluation.design import arm_shares
-from metalearners.evaluation.ranking import gain_curve
+from metalearners.evaluation.judging.rate import rate
 
 FOLDS = 5  # as many as the flows draw
 HOLDOUT = 0.2  # their share of rows, too
@@ -62,8 +62,8 @@ def held_out_qini(models: str, randomised: bool) -> Measure:
         learner.fit(s.X[train], s.y[train], s.w[train])
         priority = learner.predict(rows[0], is_oos=True)[:, 0, 0]
         scores = judge._pseudo_outcome(*rows, 1, is_oos=False)
-        gain = gain_curve(priority, scores, draws=200, seed=seed)
-        return {"z": gain.qini / gain.qini_error}
+        qini = rate(priority, scores, kind="qini").estimate
+        return {"z": qini.estimate / qini.std_error}
 
     return measure
 

@@ -189,7 +189,10 @@ class EvaluationConfig(Section):
         "no learner is fitted on: 0 or more, and below 1",
     )
     bootstrap: Whole = Field(
-        200, ge=0, le=100_000, description="Half-samples for errors of curves; 0 for none"
+        200,
+        ge=0,
+        le=100_000,
+        description="Draws of the test that effects rise with the estimates; 0 for none",
     )
     refits: Whole = Field(
         0,

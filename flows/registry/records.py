@@ -174,7 +174,7 @@ def _entry(
         ate=[_figure(ate["arm"], ate["estimate"], ate["std_error"]) for ate in found["ate"]],
         qini={
             learner: [
-                _figure(judged["arm"], judged["qini"], judged["qini_std_error"])
+                _figure(judged["arm"], judged["qini"]["estimate"], judged["qini"]["std_error"])
                 for judged in own["evaluation"].get("arms", [])
             ]
             for learner, own in learners.items()

@@ -25,8 +25,8 @@ from flows.report.evaluation import Results
 from metalearners.data.estimate_columns import arm_name
 from metalearners.evaluation.drivers import MOST_ALONE
 from metalearners.evaluation.findings import claims_ranking
+from metalearners.evaluation.judging.judgement import Judgement
 from metalearners.evaluation.means import Estimate
-from metalearners.evaluation.ranking import Gain
 
 _ESTIMATE = ("Estimate", "Std. error", "95 % interval")
 _QUANTILES = (5, 25, 50, 75, 95)
@@ -134,14 +134,15 @@ def cates(study: Study, results: Results) -> dict[str, Any]:
 
 def gains(study: Study, results: Results) -> dict[str, Any] | None:
     """Gain curves with Qini coefficients; None without hold-out."""
-    judged = {name: own.gains for name, own in results.learners.items() if own.gains}
+    judged = _judged(results)
     if not judged:
         return None
-    scale = typical(gain.qini_error or 0 for own in judged.values() for gain in own)
+    scale = typical(one.qini.estimate.std_error for own in judged.values() for one in own)
     n_rows = f"{int(study.judged.sum()):,}"
 
     def cells(name: str, k: int) -> list[list[str]]:
-        return [[*_gained(judged[name][k], results.learners[name].ranking[k], scale), n_rows]]
+        adjusted = results.learners[name].qini_adjusted[k]
+        return [[*_gained(judged[name][k], adjusted, scale), n_rows]]
 
     tested = ["p-value", "Adjusted p-value", "Better than chance"]
     head = ["Qini", "Std. error", *tested, "Treating all", "Rows"]
@@ -150,17 +151,21 @@ def gains(study: Study, results: Results) -> dict[str, Any] | None:
     return {**section, "tests": len(section["table"].rows)}
 
 
-def _gained(gain: Gain, p_adjusted: float, scale: float | None) -> list[str]:
-    qini, error, end = (number(v, scale) for v in (gain.qini, gain.qini_error, gain.gain[-1]))
-    if gain.qini_error is None:
-        return [qini, error, "–", "–", "not tested", end]
+def _judged(results: Results) -> dict[str, list[Judgement]]:
+    """What held-out rows say of the learners; empty without such rows."""
+    return {name: own.judged for name, own in results.learners.items() if own.judged}
+
+
+def _gained(judged: Judgement, p_adjusted: float, scale: float | None) -> list[str]:
+    found, end = judged.qini.estimate, float(judged.gain.gain.value[-1])
+    qini, error, last = (number(v, scale) for v in (found.estimate, found.std_error, end))
     claim = "yes" if claims_ranking(p_adjusted) else "not shown"
-    return [qini, error, p_value(gain.p_value), p_value(p_adjusted), claim, end]
+    return [qini, error, p_value(judged.qini.p_greater), p_value(p_adjusted), claim, last]
 
 
 def calibration(study: Study, results: Results) -> dict[str, Any] | None:
     """Estimates beside the effects found, by group; None without hold-out."""
-    judged = {name: own.groups for name, own in results.learners.items() if own.groups}
+    judged = {name: [one.groups for one in own] for name, own in _judged(results).items()}
     if not judged:
         return None
     every = [group for own in judged.values() for arm in own for group in arm]

@@ -24,10 +24,10 @@ from metalearners.evaluation.average_effects import (
 from metalearners.evaluation.balance import Balance, balance
 from metalearners.evaluation.design import DesignFit, arm_shares, compare_with_shares
 from metalearners.evaluation.drivers import effect_drivers
-from metalearners.evaluation.findings import claims_effect, ranking_p_values
+from metalearners.evaluation.findings import adjusted_p_values, claims_effect
+from metalearners.evaluation.judging.judgement import Judgement, judge
 from metalearners.evaluation.means import Estimate
 from metalearners.evaluation.overlap import MOST_CLIPPED, Clip, Overlap, overlap
-from metalearners.evaluation.ranking import Gain, Group, calibration, gain_curve
 from metalearners.evaluation.ties import rounding
 from metalearners.fits.crossfit import CrossFit
 from metalearners.metalearner import PROPENSITY_MODEL, VARIANT_OUTCOME_MODEL, MetaLearner
@@ -63,9 +63,9 @@ class LearnerResult:
 
     cate: Floats  # (n, K-1) estimates of the rows that take part; NaN for those that have none
     mean_cate: list[float]
-    gains: list[Gain]  # on held-out rows; empty without such, as is `groups`
-    ranking: list[float]  # p-values of these, adjusted for the number of learners and arms
-    groups: list[list[Group]]  # estimates against scores
+    judged: list[Judgement]  # on held-out rows; empty without such
+    qini_adjusted: list[float]  # p-values, adjusted for the number of learners and arms
+    autoc_adjusted: list[float]
     drivers: Floats  # (p, K-1) share of the estimates' variance that goes through each feature
 
     @property
@@ -273,8 +273,16 @@ def _doubt(study: Study, found: Overlap, k: int) -> str:
 
 def _ranked(learners: dict[str, LearnerResult]) -> dict[str, LearnerResult]:
     """Learners with the p-values of their rankings, which are tested over all of them."""
-    adjusted = ranking_p_values({name: own.gains for name, own in learners.items()})
-    return {name: replace(own, ranking=adjusted[name]) for name, own in learners.items()}
+    qini, autoc = (
+        adjusted_p_values(
+            {n: [getattr(one, kind) for one in own.judged] for n, own in learners.items()}
+        )
+        for kind in ("qini", "autoc")
+    )
+    return {
+        name: replace(own, qini_adjusted=qini[name], autoc_adjusted=autoc[name])
+        for name, own in learners.items()
+    }
 
 
 def _learner_result(
@@ -295,9 +303,9 @@ def _learner_result(
     return LearnerResult(
         cate=cate,
         mean_cate=_mean_cate(cate, d.weight),
-        gains=[gain for gain, _ in judged],
-        ranking=[],
-        groups=[groups for _, groups in judged],
+        judged=judged,
+        qini_adjusted=[],
+        autoc_adjusted=[],
         drivers=drivers,
     )
 
@@ -310,17 +318,13 @@ def _mean_cate(cate: Floats, weight: Floats | None) -> list[float]:
     return np.average(cate, axis=0, weights=weight).tolist()
 
 
-def _judged(
-    study: Study, cate: Floats, scores: Floats, tolerance: float
-) -> tuple[Gain, list[Group]]:
-    """An arm's gain curve and calibration on held-out rows."""
+def _judged(study: Study, cate: Floats, scores: Floats, tolerance: float) -> Judgement:
+    """What held-out rows say of a learner's estimates of an arm."""
     d, rows = study.dataset, study.judged
     weight = None if d.weight is None else d.weight[rows]
     groups = None if d.groups is None else d.groups[rows]
-    draws, seed = study.config.evaluation.bootstrap, study.config.folds.seed
-    own = (cate[rows], scores[rows], weight, groups)
-    gain = gain_curve(*own, draws, seed, tolerance)
-    return gain, calibration(*own, arms=d.w[rows], tolerance=tolerance)
+    given = (cate[rows], scores[rows], weight, groups)
+    return judge(*given, arms=d.w[rows], tolerance=tolerance)
 
 
 def _drivers(study: Study, name: str, tolerance: float) -> Floats:

@@ -94,10 +94,10 @@ def _finding(arm: ArmResult) -> Finding:
 
 def _noise(study: Study, results: Results) -> str:
     """Whether the spread of estimated effects may be noise, by the test of the ranking."""
-    if not study.config.evaluation.holdout or not study.config.evaluation.bootstrap:
+    if not study.config.evaluation.holdout:
         return "This run tests no ranking: the spread may be noise, in whole or in part."
     tested = [
-        (", ".join(who(study, label, name)), claims_ranking(own.ranking[k]))
+        (", ".join(who(study, label, name)), claims_ranking(own.qini_adjusted[k]))
         for k, label in enumerate(arm_labels(study)[1:])
         for name, own in results.learners.items()
     ]

@@ -1,6 +1,7 @@
 """Reads the summary of a past run, or says what is wrong with the file in its place."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -55,9 +56,15 @@ class _Joint(_Read):
     claimed: bool | None = None
 
 
+class _Rate(_Read):
+    estimate: Figure
+    std_error: Figure
+    p_value_adjusted: Figure
+
+
 class _Ranking(_Read):
     arm: Label
-    qini: Figure | None = None
+    qini: _Rate | Figure | None = None  # a number in format 1, as are the next two
     qini_std_error: Figure | None = None
     qini_p_value_adjusted: Figure | None = None
 
@@ -123,6 +130,14 @@ def read_summary(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(shown(str(error))) from None
     return dict(content)
+
+
+def qini_of(row: Mapping[str, Any]) -> tuple[float | None, float | None, float | None]:
+    """Qini, its standard error and its adjusted p-value, in a summary's evaluation of an arm."""
+    found = row.get("qini")
+    if isinstance(found, Mapping):
+        return found["estimate"], found["std_error"], found["p_value_adjusted"]
+    return found, row.get("qini_std_error"), row.get("qini_p_value_adjusted")
 
 
 def summary_or_damage(path: Path, name: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -28,8 +29,10 @@ from flows.report.canvas import (
     tick,
 )
 from metalearners._typing import Array, Floats
+from metalearners.evaluation.judging.curves import Gain
+from metalearners.evaluation.judging.judgement import Judgement
 from metalearners.evaluation.means import Estimate
-from metalearners.evaluation.ranking import Gain, Group
+from metalearners.evaluation.ranking import Group
 
 MOST_FEATURES = 20
 """Features drawn in one picture."""
@@ -135,7 +138,7 @@ def cate_histogram(
 
 
 def gain_curves(
-    gains: Mapping[str, Gain], outcome: str, styles: Mapping[str, Style], label: str
+    judged: Mapping[str, Judgement], outcome: str, styles: Mapping[str, Style], label: str
 ) -> Markup:
     """Gain curves of one arm, with bands and the line of random treatment.
 
@@ -143,18 +146,21 @@ def gain_curves(
     distance of its curve from the line.
     """
     figure, axes = panel("Share of rows treated, highest first", f"Gain in {drawable(outcome, 18)}")
-    last = next(iter(gains.values())).gain[-1]
+    gains = {name: one.gain for name, one in judged.items()}
+    last = next(iter(gains.values())).gain.value[-1]
     axes.plot([0, 1], [0, last], color=INK, linewidth=0.9, dashes=(4, 3))
     for name, gain in gains.items():
         style = styles[name]
-        axes.plot(gain.share, gain.gain, color=style.colour, linewidth=1.6, linestyle=dash(style))
+        axes.plot(*_from_zero(gain.gain.share, gain.gain.value), **_line(style))
     axes.set_xlim(0, 1)
     if len(gains) > 1:
         _strips(figure, axes, gains, styles)
     else:
         (gain,) = gains.values()
-        _band(axes, gain.share, *gain.band, next(iter(styles.values())))
-    areas = pairs(list(gains), [f"{gain.qini:.3g}" for gain in gains.values()])
+        line = gain.above_line.share * last
+        ends = (line + gain.above_line.joint_low, line + gain.above_line.joint_high)
+        _band(axes, gain.above_line.share, *ends, next(iter(styles.values())))
+    areas = pairs(list(judged), [f"{one.qini.estimate.estimate:.3g}" for one in judged.values()])
     return image_of(figure, f"Gain curve of {label}, from 0 to {last:.3g}; Qini: {areas}.")
 
 
@@ -168,8 +174,9 @@ def _strips(
     left, bottom, across, up = axes.get_position().bounds
     figure.set_size_inches(width, height)
     axes.set_position((left, 1 - above * (1 - bottom) / height, across, up * above / height))
-    ends = [end - gain.share * gain.gain[-1] for gain in gains.values() for end in gain.band]
-    reach = 1.1 * max(float(np.abs(end).max()) for end in ends) or 1.0
+    curves = [gain.above_line for gain in gains.values()]
+    ends = [end for one in curves for end in (one.joint_low, one.joint_high, one.value)]
+    reach = 1.1 * max(float(np.nanmax(np.abs(end), initial=0)) for end in ends) or 1.0
     for row, (name, gain) in enumerate(gains.items()):
         base = 0.1 + strip * (len(gains) - 1 - row)
         own = figure.add_axes((left, base / height, across, (strip - 0.08) / height))
@@ -178,9 +185,9 @@ def _strips(
 
 
 def _strip(axes: Axes, name: str, gain: Gain, style: Style) -> None:
-    low, high = (end - gain.share * gain.gain[-1] for end in gain.band)
-    _band(axes, gain.share, low, high, style)
-    axes.plot(gain.share, gain.above_line, color=style.colour, linewidth=1.2)
+    curve = gain.above_line
+    _band(axes, curve.share, curve.joint_low, curve.joint_high, style)
+    axes.plot(*_from_zero(curve.share, curve.value), color=style.colour, linewidth=1.2)
     axes.axhline(0, color=INK, linewidth=0.9, dashes=(4, 3))
     axes.yaxis.set_major_locator(MaxNLocator(2, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(tick))
@@ -188,6 +195,14 @@ def _strip(axes: Axes, name: str, gain: Gain, style: Style) -> None:
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     axes.spines["left"].set_color(FAINT)
     axes.text(0.99, 0.98, name, transform=axes.transAxes, ha="right", va="top", fontsize=SMALL)
+
+
+def _from_zero(share: Floats, value: Floats) -> tuple[Floats, Floats]:
+    return np.append(0.0, share), np.append(0.0, value)
+
+
+def _line(style: Style) -> dict[str, Any]:
+    return {"color": style.colour, "linewidth": 1.6, "linestyle": dash(style)}
 
 
 def _band(axes: Axes, share: Floats, low: Floats, high: Floats, style: Style) -> None:

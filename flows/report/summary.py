@@ -6,7 +6,11 @@ from flows.inputs.study import Study
 from flows.report.evaluation import NO_HOLDOUT, ArmResult, LearnerResult, Results
 from metalearners.base_models.binning import own_bins
 from metalearners.data.estimate_columns import arm_name
+from metalearners.evaluation.judging.judgement import Judgement
+from metalearners.evaluation.judging.rate import Rate
 from metalearners.evaluation.means import Estimate
+
+_SHARES = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # of the rows, highest estimates first
 
 
 def summary_of(study: Study, results: Results) -> dict[str, Any]:
@@ -31,9 +35,26 @@ def summary_of(study: Study, results: Results) -> dict[str, Any]:
             **{name: {"error": reason} for name, reason in study.failed.items()},
         },
         **({"own_bins": _own_bins(study)} if study.config.share_bins else {}),
+        "heterogeneity": _heterogeneity(study, results),
         "warnings": study.warnings,
         "caveats": results.caveats,
     }
+
+
+def _heterogeneity(study: Study, results: Results) -> list[dict[str, Any]]:
+    """Tests of whether the effect differs between rows, as a learner's estimates order them."""
+    return [
+        {
+            "arm": arm,
+            "test": "holdout",
+            "learner": name,
+            "autoc": _plain(one.autoc.estimate),
+            "p_value": one.autoc.p_greater,
+            "p_value_adjusted": adjusted,
+        }
+        for name, own in results.learners.items()
+        for arm, one, adjusted in zip(study.arms[1:], own.judged, own.autoc_adjusted, strict=False)
+    ]
 
 
 def _data_summary(study: Study) -> dict[str, Any]:
@@ -106,22 +127,32 @@ def _learner_summary(study: Study, learner: LearnerResult) -> dict[str, Any]:
     mean_cate = [{"arm": arm, "value": value} for arm, value in means]
     absent = len(learner.cate) - len(learner.known)
     found = {"mean_cate": mean_cate, "rows_without_estimate": absent}
-    if not learner.gains:
+    if not learner.judged:
         return {**found, "evaluation": {"absent": NO_HOLDOUT}}
-    judged = zip(labels, learner.gains, learner.ranking, learner.groups, strict=True)
-    arms = [
-        {
-            "arm": arm,
-            "qini": gain.qini,
-            "qini_std_error": gain.qini_error,
-            "qini_p_value": gain.p_value,
-            "qini_p_value_adjusted": adjusted,
-            "groups": [
-                {"predicted": g.predicted, "actual": _plain(g.actual), "rows": g.rows}
-                for g in groups
-            ],
-        }
-        for arm, gain, adjusted, groups in judged
-    ]
+    adjusted = zip(learner.qini_adjusted, learner.autoc_adjusted, strict=True)
+    judged = zip(labels, learner.judged, adjusted, strict=True)
+    arms = [{"arm": arm, **_judged(one, *p_values)} for arm, one, p_values in judged]
     rows = int(study.judged.sum())
     return {**found, "evaluation": {"population": "held-out rows", "rows": rows, "arms": arms}}
+
+
+def _judged(found: Judgement, qini_adjusted: float, autoc_adjusted: float) -> dict[str, Any]:
+    """What held-out rows say of a learner's estimates of an arm."""
+    uplift = found.gain.uplift
+    return {
+        "qini": _rate(found.qini, qini_adjusted),
+        "autoc": _rate(found.autoc, autoc_adjusted),
+        "uplift_at": [{"share": share, **_plain(uplift.at(share))} for share in _SHARES],
+        "deciles": [
+            {"decile": k, **_plain(one)} for k, one in enumerate(found.gain.deciles, start=1)
+        ],
+        "groups": [
+            {"predicted": g.predicted, "actual": _plain(g.actual), "rows": g.rows}
+            for g in found.groups
+        ],
+    }
+
+
+def _rate(found: Rate, adjusted: float) -> dict[str, float]:
+    p_values = {"p_value": found.p_value, "p_value_greater": found.p_greater}
+    return {**_plain(found.estimate), **p_values, "p_value_adjusted": adjusted}

@@ -27,7 +27,7 @@ from metalearners.files.file_locks import is_locked
 if TYPE_CHECKING:
     from flows.config.sections import Config
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 BY_NAME = "by-name"  # folder of the links to configs' latest runs
 REFITS = "refits"  # the stage of learners fitted again on half-samples
 COUNTS = ("planned", "unique", "executed", "reused", "retried")

@@ -5,7 +5,10 @@ from typing import Any
 
 _PLACES = {
     "Estimate": "means",
-    "Gain": "ranking",
+    "Curve": "judging.curves",
+    "Gain": "judging.curves",
+    "Judgement": "judging.judgement",
+    "judge": "judging.judgement",
     "Group": "ranking",
     "aipw_scores": "average_effects",
     "difference_in_means": "average_effects",
@@ -14,7 +17,7 @@ _PLACES = {
     "standardized_differences": "balance",
     "effect_drivers": "drivers",
     "calibration": "ranking",
-    "gain_curve": "ranking",
+    "gain_curve": "judging.curves",
     "holm": "multiplicity",
     "rounding": "ties",
     "Fall": "recurring.changes",

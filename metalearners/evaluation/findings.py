@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from metalearners.evaluation.judging.rate import Rate
 from metalearners.evaluation.multiplicity import holm
-from metalearners.evaluation.ranking import Gain
 
 LEVEL = 0.05
 """Chance of a claim without any effect, over all arms, or over all learners and arms."""
@@ -26,12 +26,12 @@ def claims_effect(joint: tuple[float, float], doubt: str = "") -> bool:
 
 
 def claims_ranking(p_adjusted: float) -> bool:
-    """Whether a learner ranks rows better than chance, by the `ranking_p_values` of its Qini."""
+    """Whether a learner ranks rows better than chance, by the `adjusted_p_values` of its Qini."""
     return p_adjusted < LEVEL
 
 
-def ranking_p_values(gains: Mapping[str, Sequence[Gain]]) -> dict[str, list[float]]:
-    """One-sided p-values of Qini by learner and arm, adjusted for the number of both (Holm)."""
-    every = np.array([gain.p_value for own in gains.values() for gain in own])
+def adjusted_p_values(rates: Mapping[str, Sequence[Rate]]) -> dict[str, list[float]]:
+    """One-sided p-values of RATEs by learner and arm, adjusted for the number of both (Holm)."""
+    every = np.array([one.p_greater for own in rates.values() for one in own])
     adjusted = iter(holm(every).tolist() if every.size else [])
-    return {name: [next(adjusted) for _ in own] for name, own in gains.items()}
+    return {name: [next(adjusted) for _ in own] for name, own in rates.items()}

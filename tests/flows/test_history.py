@@ -115,10 +115,10 @@ def test_points_are_the_summaries_by_logical_date(here):
         for row in point["qini"]:
             arms = summary["learners"][row["learner"]]["evaluation"]["arms"]
             (own,) = [each for each in arms if each["arm"] == row["arm"]]
-            assert row["qini"] == own["qini"]
-            assert row["std_error"] == own["qini_std_error"]
-            assert row["p_value_adjusted"] == own["qini_p_value_adjusted"]
-            assert row["claimed"] == (own["qini_p_value_adjusted"] < 0.05)
+            assert row["qini"] == own["qini"]["estimate"]
+            assert row["std_error"] == own["qini"]["std_error"]
+            assert row["p_value_adjusted"] == own["qini"]["p_value_adjusted"]
+            assert row["claimed"] == (own["qini"]["p_value_adjusted"] < 0.05)
         assert len(point["qini"]) == 4
 
 

@@ -99,6 +99,6 @@ def test_learners_do_not_know_each_other(module):
 def test_metrics_are_at_the_door_of_their_folder():
     assert (
         evaluation.gain_curve
-        is importlib.import_module("metalearners.evaluation.ranking").gain_curve
+        is importlib.import_module("metalearners.evaluation.judging.curves").gain_curve
     )
     assert all(callable(getattr(evaluation, name)) for name in evaluation.__all__)

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 from flows.dates.logical import moment_of
+from flows.report.past_runs import qini_of
 from metalearners.data.estimate_columns import arm_name
 from metalearners.evaluation.findings import claims_ranking
 
@@ -144,17 +145,20 @@ def _effects(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _rankings(summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Qini by learner and arm; nothing of learners that failed, or where no rows were held out."""
     return [
-        {
-            "learner": name,
-            "arm": row["arm"],
-            "qini": row.get("qini"),
-            "std_error": row.get("qini_std_error"),
-            "p_value_adjusted": row.get("qini_p_value_adjusted"),
-            "claimed": _is_claimed(row.get("qini_p_value_adjusted")),
-        }
+        {"learner": name, "arm": row["arm"], **_ranking(row)}
         for name, learner in summary.get("learners", {}).items()
         for row in learner.get("evaluation", {}).get("arms", [])
     ]
+
+
+def _ranking(row: Mapping[str, Any]) -> dict[str, Any]:
+    qini, std_error, adjusted = qini_of(row)
+    return {
+        "qini": qini,
+        "std_error": std_error,
+        "p_value_adjusted": adjusted,
+        "claimed": _is_claimed(adjusted),
+    }
 
 
 def _is_claimed(p_adjusted: float | None) -> bool:

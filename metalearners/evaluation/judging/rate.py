@@ -1,13 +1,20 @@
 """Rank-weighted average treatment effects: how much more rows of high priority gain."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
 
 from metalearners._typing import Array, Floats
 from metalearners.data.arguments import one_of
-from metalearners.evaluation.means import Estimate, mean_with_error, same_rows
+from metalearners.data.containers import check_same_rows
+from metalearners.evaluation.means import (
+    Estimate,
+    Means,
+    check_level,
+    effective_clusters,
+    same_rows,
+)
 from metalearners.evaluation.ties import tied
 
 AUTOC = "autoc"
@@ -59,7 +66,8 @@ def rate(
 
     with the row's rank u from 0 (the top) to 1, a(u) = -log u for AUTOC and 1 - u for QINI. The
     second term is for the estimated ranks; ties have the same from totals of their groups. The
-    priority is taken as given: fit it on other rows.
+    degrees of freedom are those of `mean_with_error`, where a row counts as much as the square of
+    its a(u) - mean. The priority is taken as given: fit it on other rows.
 
     Parameters
     ----------
@@ -85,10 +93,16 @@ def rate(
     rules via rank-weighted average treatment effects", JASA 120(549).
     """
     one_of("kind", kind, (AUTOC, QINI))
+    check_level(level)
+    check_same_rows(scores=scores, arms=arms)
     (priority, scores), w, groups = same_rows(weight, groups, priority=priority, scores=scores)
     ranking = Ranking.of(priority, w, tolerance)
-    influences = ranking.influences(scores, kind)
-    found = mean_with_error(influences, w, groups, level, arms=arms)
+    made = Means.of(ranking.influences(scores, kind)[:, None], w, groups, arms)
+    # Few rows of high rank carry most of AUTOC's variance, and so of what its error is known from.
+    carried = w * ranking.leverage(kind) ** 2
+    codes = np.zeros(len(w), dtype=np.int64) if arms is None else np.asarray(arms)
+    worth = effective_clusters(codes, groups, carried)
+    (found,) = replace(made, part_degrees=np.maximum(worth - 1, 1)).estimates(level)
     if found.std_error == 0:
         return Rate(found, 1.0, 1.0)
     z = found.estimate / found.std_error
@@ -142,20 +156,29 @@ class Ranking:
             return np.zeros(len(scores))
         centred = scores - self.weight @ scores
         by_group = self.means(centred)
-        factor = self._factors(kind)
+        factor, mean = self._factors(kind)
         at_end = 1 - self.end if kind == QINI else -np.log(self.end)
         falls = by_group[1:] * np.diff(at_end)
         below = np.append(np.cumsum(falls[::-1])[::-1], 0.0)  # of the groups behind each
         of_rank = by_group * (at_end - self._inside(kind)) + below
-        mean = float(self.share @ factor)
         found = (factor[self.member] - mean) * centred + of_rank[self.member]
         estimate = float(self.share @ (factor * by_group))
         return found + (estimate - self.weight @ found)
 
-    def _factors(self, kind: str) -> Floats:
-        """(G,) what a mean score counts: for AUTOC as the mean over rows has it."""
-        if kind == QINI:
-            return self._inside(kind)
+    def leverage(self, kind: str) -> Floats:
+        """(n,) what rows' scores count beyond the mean; ones where there is no ranking."""
+        if len(self.share) == 1:
+            return np.ones(len(self.member))
+        factor, mean = self._factors(kind)
+        return (factor - mean)[self.member]
+
+    def _factors(self, kind: str) -> tuple[Floats, float]:
+        """(G,) what a mean score counts, and the mean of that."""
+        factor = self._inside(kind) if kind == QINI else self._of_rows()
+        return factor, float(self.share @ factor)
+
+    def _of_rows(self) -> Floats:
+        """(G,) -log u as the mean over rows has it."""
         each = np.repeat(self.share / self.rows, self.rows)
         shares = each / np.cumsum(each)
         of_rows = np.cumsum(shares[::-1])[::-1]

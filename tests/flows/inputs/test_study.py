@@ -85,5 +85,5 @@ def test_estimates_that_differ_by_rounding_are_not_ranked_by_a_run(run, settings
     held_out = ran.estimates[ran.estimates["held_out"]]
     assert np.ptp(held_out.filter(like="SLearner").to_numpy()) > 0
     (arm,) = ran.summary["learners"]["SLearner"]["evaluation"]["arms"]
-    assert (arm["qini"], arm["qini_std_error"]) == (0, 0)
+    assert (arm["qini"]["estimate"], arm["qini"]["std_error"]) == (0, 0)
     assert len(arm["groups"]) == 1

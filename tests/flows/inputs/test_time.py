@@ -265,7 +265,7 @@ def test_a_run_with_all_roles_judges_its_last_rows_by_what_came_before(run, sett
     assert judged["rows"] == pytest.approx(3 / 4 * held_out.sum(), abs=20)  # but its first block
     for arm in judged["arms"]:
         assert sum(group["rows"] for group in arm["groups"]) == judged["rows"]
-        assert np.isfinite([arm["qini"], arm["qini_std_error"]]).all()
+        assert np.isfinite([arm["qini"]["estimate"], arm["qini"]["std_error"]]).all()
     assert np.isfinite(ran.estimates[held_out].filter(like="cate.").to_numpy()).all()
     absent = ran.estimates[~held_out].filter(like="cate.").isna()
     order = np.argsort(np.argsort(day[~held_out], kind="stable")) / (~held_out).sum()

@@ -71,8 +71,8 @@ def test_a_name_s_models_are_versions_with_aliases_that_score_as_here(
     figures = {f"ate.{ARM}": ate["estimate"], f"ate.{ARM}.std_error": ate["std_error"]}
     for learner, own in first.summary["learners"].items():
         (judged,) = own["evaluation"]["arms"]
-        figures[f"qini.{learner}.{ARM}"] = judged["qini"]
-        figures[f"qini.{learner}.{ARM}.std_error"] = judged["qini_std_error"]
+        figures[f"qini.{learner}.{ARM}"] = judged["qini"]["estimate"]
+        figures[f"qini.{learner}.{ARM}.std_error"] = judged["qini"]["std_error"]
     begun = client.get_run(version.run_id)
     assert (begun.data.metrics, begun.info.status) == (figures, "FINISHED")
     assert len(client.search_runs([begun.info.experiment_id])) == 1

@@ -55,7 +55,10 @@ def test_a_name_s_runs_are_champion_and_challenger_until_somebody_decides(run, s
             assert figure == {key: ate[key] for key in figure}
         (judged,) = ran.summary["learners"]["DRLearner"]["evaluation"]["arms"]
         (qini,) = entry["qini"]["DRLearner"]
-        assert (qini["estimate"], qini["std_error"]) == (judged["qini"], judged["qini_std_error"])
+        assert (qini["estimate"], qini["std_error"]) == (
+            judged["qini"]["estimate"],
+            judged["qini"]["std_error"],
+        )
 
     assert uplift("models", "promote", "shop@challenger", "--why", "spring").exit_code == 0
     assert runs[1] in uplift("models", "promote", runs[1]).stdout  # which changes nothing

@@ -16,7 +16,8 @@ from metalearners.data.folds import draw_folds, draw_holdout
 from metalearners.evaluation.average_effects import aipw_scores, difference_in_means
 from metalearners.evaluation.balance import standardized_differences
 from metalearners.evaluation.means import mean_with_error, simultaneous_intervals
-from metalearners.evaluation.ranking import calibration, gain_curve
+from metalearners.evaluation.judging.curves import gain_curve
+from metalearners.evaluation.ranking import calibration
 from metalearners.grid_search import MetaLearnerGridSearch
 from metalearners.rlearner import r_loss
 from metalearners.utils import simplify_output
@@ -102,7 +103,7 @@ ENTRANCES = {
     "joint": ("e ones", lambda c: simultaneous_intervals(c["e"] * X[["a"]].values, c["ones"])),
     "scores": ("y w mu e", lambda c: aipw_scores(c["y"], c["w"], c["mu"], c["e"])),
     "difference": ("y w ones", lambda c: difference_in_means(c["y"], c["w"], 1, c["ones"])),
-    "gain": ("y ones half", lambda c: gain_curve(c["ones"], c["y"], c["half"], draws=2)),
+    "gain": ("y ones half", lambda c: gain_curve(c["ones"], c["y"], c["half"])),
     "calibration": ("y ones", lambda c: calibration(c["ones"], c["y"])),
     "balance": ("w ones", lambda c: standardized_differences(X, c["w"], 2, c["ones"])),
     "R-loss": (

@@ -11,8 +11,11 @@ from scipy.stats import rankdata
 
 from metalearners.evaluation.balance import standardized_differences
 from metalearners.evaluation.drivers import effect_drivers
+from metalearners.evaluation.judging.curves import gain_curve
+from metalearners.evaluation.judging.rate import rate
+from metalearners.evaluation.judging.tops import SHARES
 from metalearners.evaluation.means import mean_with_error
-from metalearners.evaluation.ranking import calibration, gain_curve
+from metalearners.evaluation.ranking import calibration
 from metalearners.evaluation.ties import rounding
 
 seeds = st.integers(min_value=0, max_value=2**31)
@@ -26,6 +29,11 @@ def sample(n, seed, levels=None):
     return priority, priority + rng.normal(size=n), rng.uniform(0.1, 3, size=n)
 
 
+def qini(priority, scores, weight=None, groups=None, tolerance=None):
+    """The coefficient with its error."""
+    return rate(priority, scores, weight, groups, kind="qini", tolerance=tolerance).estimate
+
+
 # The coefficient
 
 
@@ -33,10 +41,10 @@ def sample(n, seed, levels=None):
 def test_qini_of_a_perfect_ranking(n):
     """Scores n, n-1, ..., 1 in that order: (n^2 - 1) / 12n."""
     scores = np.arange(1.0, n + 1)
-    found = gain_curve(scores, scores, draws=0)
+    found = qini(scores, scores).estimate
 
-    assert found.qini == pytest.approx((n**2 - 1) / (12 * n), rel=1e-10)
-    assert gain_curve(-scores, scores, draws=0).qini == pytest.approx(-found.qini, rel=1e-10)
+    assert found == pytest.approx((n**2 - 1) / (12 * n), rel=1e-10)
+    assert qini(-scores, scores).estimate == pytest.approx(-found, rel=1e-10)
 
 
 @given(sizes, seeds, st.sampled_from([None, 3, 8]))
@@ -45,7 +53,7 @@ def test_qini_is_the_covariance_with_the_rank(n, seed, levels):
     priority, scores, _ = sample(n, seed, levels)
     rank = (rankdata(priority) - 0.5) / n
 
-    found = gain_curve(priority, scores, draws=0).qini
+    found = qini(priority, scores).estimate
 
     assert found == pytest.approx(np.mean(scores * (rank - 0.5)), abs=1e-12)
 
@@ -57,7 +65,7 @@ def test_qini_is_grf_s_mean_of_share_times_toc(n, seed):
     share = np.arange(1, n + 1) / n
     toc = ranked.cumsum() / np.arange(1, n + 1) - scores.mean()
 
-    assert gain_curve(priority, scores, draws=0).qini == pytest.approx(np.mean(share * toc))
+    assert qini(priority, scores).estimate == pytest.approx(np.mean(share * toc))
 
 
 @given(sizes, seeds, st.sampled_from([None, 3]))
@@ -65,11 +73,14 @@ def test_integer_weights_are_copies_of_rows(n, seed, levels):
     priority, scores, _ = sample(n, seed, levels)
     copies = np.random.default_rng(seed).integers(1, 4, size=n)
 
-    a = gain_curve(priority, scores, copies.astype(float), draws=0)
-    b = gain_curve(priority.repeat(copies), scores.repeat(copies), draws=0)
+    a = gain_curve(priority, scores, copies.astype(float))
+    b = gain_curve(priority.repeat(copies), scores.repeat(copies))
 
-    np.testing.assert_allclose(a.gain, b.gain, atol=1e-12)
-    assert a.qini == pytest.approx(b.qini, abs=1e-12)
+    np.testing.assert_allclose(a.gain.value, b.gain.value, atol=1e-12)
+    weighted = qini(priority, scores, copies.astype(float)).estimate
+    assert weighted == pytest.approx(
+        qini(priority.repeat(copies), scores.repeat(copies)).estimate, abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -77,12 +88,14 @@ def test_integer_weights_are_copies_of_rows(n, seed, levels):
 def test_a_tied_priority_says_nothing(weighted, clustered):
     _, scores, weight = sample(101, 0)
     groups = np.arange(101) // 3 if clustered else None
-    found = gain_curve(np.full(101, 0.3), scores, weight if weighted else None, groups)
+    given = (np.full(101, 0.3), scores, weight if weighted else None, groups)
+    found = gain_curve(*given)
 
-    assert found.qini == 0
-    assert found.qini_error == 0
+    assert (qini(*given).estimate, qini(*given).std_error) == (0, 0)
     mean = np.average(scores, weights=weight if weighted else None)
-    np.testing.assert_allclose(found.gain, found.share * mean)
+    np.testing.assert_allclose(found.gain.value, found.gain.share * mean)
+    np.testing.assert_allclose(found.above_line.value, 0, atol=1e-12)
+    np.testing.assert_allclose(found.above_line.std_error, 0, atol=1e-12)
 
 
 def test_ties_are_averaged_over_their_orders():
@@ -92,13 +105,9 @@ def test_ties_are_averaged_over_their_orders():
     for middle in permutations((1, 2, 3)):
         for last in permutations((4, 5)):
             order = [0, *middle, *last]
-            untied.append(gain_curve(-np.arange(6.0), scores[order], draws=0))
+            untied.append(qini(-np.arange(6.0), scores[order]).estimate)
 
-    found = gain_curve(priority, scores, draws=0)
-
-    assert found.qini == pytest.approx(np.mean([one.qini for one in untied]), rel=1e-12)
-    ends = np.isclose(found.share[:, None], [0, 1 / 6, 4 / 6, 1], atol=0.004).any(axis=1)
-    assert ends.sum() >= 4
+    assert qini(priority, scores).estimate == pytest.approx(np.mean(untied), rel=1e-12)
 
 
 @given(sizes, seeds, st.sampled_from([None, 3]))
@@ -106,29 +115,32 @@ def test_the_order_of_rows_says_nothing(n, seed, levels):
     priority, scores, weight = sample(n, seed, levels)
     order = np.random.default_rng(seed).permutation(n)
 
-    a = gain_curve(priority, scores, weight, draws=0)
-    b = gain_curve(priority[order], scores[order], weight[order], draws=0)
+    a = gain_curve(priority, scores, weight)
+    b = gain_curve(priority[order], scores[order], weight[order])
 
-    np.testing.assert_allclose(a.gain, b.gain, atol=1e-12)
+    np.testing.assert_allclose(a.gain.value, b.gain.value, atol=1e-12)
+    np.testing.assert_allclose(a.gain.std_error, b.gain.std_error, atol=1e-7)
 
 
 @given(sizes, seeds, st.sampled_from([None, 3]))
 def test_only_the_ranking_counts_and_its_reverse_flips_the_sign(n, seed, levels):
     priority, scores, weight = sample(n, seed, levels)
-    found = gain_curve(priority, scores, weight, draws=0)
+    found = qini(priority, scores, weight)
 
-    assert gain_curve(np.exp(3 * priority) - 5, scores, weight, draws=0).qini == found.qini
-    reverse = gain_curve(-priority, scores, weight, draws=0)
-    assert reverse.qini == pytest.approx(-found.qini, abs=1e-12)
+    assert qini(np.exp(3 * priority) - 5, scores, weight) == found
+    reverse = qini(-priority, scores, weight)
+    assert reverse.estimate == pytest.approx(-found.estimate, abs=1e-12)
+    assert reverse.std_error == pytest.approx(found.std_error)
 
 
 @given(sizes, seeds)
 def test_a_constant_effect_adds_nothing_to_qini(n, seed):
     priority, scores, weight = sample(n, seed)
-    found = gain_curve(priority, scores, weight, draws=0).qini
+    found = qini(priority, scores, weight).estimate
 
-    assert gain_curve(priority, scores + 9, weight, draws=0).qini == pytest.approx(found, abs=1e-10)
-    scaled = gain_curve(priority, 4 * scores, weight, draws=0).qini
+    shifted = qini(priority, scores + 9, weight).estimate
+    assert shifted == pytest.approx(found, abs=1e-10)
+    scaled = qini(priority, 4 * scores, weight).estimate
     assert scaled == pytest.approx(4 * found, abs=1e-10)
 
 
@@ -140,16 +152,15 @@ def test_with_balanced_ties_gain_is_share_times_a_difference_in_means():
     w, y = np.tile([0, 1], n // 2), rng.normal(size=n)
     scores = 2 * y * (2 * w - 1)  # inverse-propensity scores
 
-    found = gain_curve(priority, scores, draws=0)
+    found = gain_curve(priority, scores)
 
     for k in range(2, n + 1, 2):
         top = np.arange(n) < k
         difference = y[top & (w == 1)].mean() - y[top & (w == 0)].mean()
-        at = int(k * 100 / n)
-        assert found.gain[at] == pytest.approx(k / n * difference, abs=1e-12)
-    curve = found.gain[::2]
-    area = np.trapezoid(curve, dx=0.02)
-    assert found.qini == pytest.approx(area - curve[-1] / 2, abs=1e-12)
+        assert found.gain.at(k / n).estimate == pytest.approx(k / n * difference, abs=1e-12)
+        assert found.uplift.at(k / n).estimate == pytest.approx(difference, abs=1e-12)
+    area = np.trapezoid(np.append(0.0, found.above_line.value[1::2]), dx=0.02)
+    assert qini(priority, scores).estimate == pytest.approx(area, abs=1e-12)
 
 
 # The curve
@@ -158,58 +169,50 @@ def test_with_balanced_ties_gain_is_share_times_a_difference_in_means():
 @given(sizes, seeds, st.sampled_from([None, 3]))
 def test_the_curve_runs_from_0_to_the_mean_score(n, seed, levels):
     priority, scores, weight = sample(n, seed, levels)
-    found = gain_curve(priority, scores, weight, draws=3)
+    found = gain_curve(priority, scores, weight)
 
-    assert found.share[0] == found.gain[0] == found.gain_error[0] == 0
-    assert found.share[-1] == 1
-    assert found.gain[-1] == pytest.approx(np.average(scores, weights=weight), abs=1e-12)
-    assert len(found.share) == len(found.gain) == len(found.gain_error)
+    mean = np.average(scores, weights=weight)
+    for curve in (found.gain, found.uplift):
+        assert curve.value[-1] == pytest.approx(mean, abs=1e-12)
+    for curve in (found.above_line, found.toc):
+        assert curve.value[-1] == curve.std_error[-1] == 0
+    np.testing.assert_allclose(found.uplift.value - found.toc.value, mean)
+    np.testing.assert_allclose(found.gain.value - found.above_line.value, mean * SHARES)
+    tenths = [one.estimate for one in found.deciles]
+    np.testing.assert_allclose(np.cumsum(tenths) / 10, found.gain.value[9::10])
 
 
 def test_the_curve_of_uniform_effects():
     """Effects uniform on (0, 1), perfectly ranked: G(q) = q - q^2 / 2 and 1/12."""
     scores = (np.arange(10_000) + 0.5) / 10_000
-    found = gain_curve(scores, scores, draws=0)
+    found = gain_curve(scores, scores)
 
-    np.testing.assert_allclose(found.gain, found.share - found.share**2 / 2, atol=1e-7)
-    assert found.qini == pytest.approx(1 / 12, abs=1e-7)
+    np.testing.assert_allclose(found.gain.value, SHARES - SHARES**2 / 2, atol=1e-7)
+    assert qini(scores, scores).estimate == pytest.approx(1 / 12, abs=1e-7)
+    np.testing.assert_allclose(found.toc.value, (1 - SHARES) / 2, atol=1e-7)
 
 
 # Its errors
 
 
-def test_without_draws_there_are_no_errors():
-    priority, scores, _ = sample(50, 0)
-    found = gain_curve(priority, scores, draws=0)
-
-    assert found.qini_error is None
-    assert not found.gain_error.any()
-
-
 def test_rows_without_weight_are_as_good_as_absent():
-    """So that half of the rows is half of those that count, and never nothing."""
     priority, scores, _ = sample(200, 0)
     weight = (np.arange(200) < 10).astype(float)
 
     found = gain_curve(priority, scores, weight)
     alone = gain_curve(priority[:10], scores[:10])
 
-    assert found.qini_error == alone.qini_error > 0
-    assert found.p_value == alone.p_value
+    for name in ("value", "std_error", "degrees"):
+        wanted = getattr(alone.gain, name)
+        np.testing.assert_allclose(getattr(found.gain, name), wanted, atol=1e-12)
+    assert qini(priority, scores, weight).std_error > 0
 
 
 def test_one_cluster_has_no_error():
     priority, scores, _ = sample(50, 0)
-    with pytest.raises(ValueError, match="two rows or clusters"):
-        gain_curve(priority, scores, groups=np.zeros(50))
-
-
-def test_errors_repeat_by_seed():
-    priority, scores, _ = sample(200, 0)
-    a, b, c = (gain_curve(priority, scores, seed=seed).qini_error for seed in (1, 1, 2))
-
-    assert a == b != c
-    assert a == pytest.approx(c, rel=0.3)
+    for figure in (gain_curve, rate):
+        with pytest.raises(ValueError, match="two rows or clusters"):
+            figure(priority, scores, groups=np.zeros(50))
 
 
 def test_clusters_of_one_row_are_no_clusters():
@@ -217,63 +220,34 @@ def test_clusters_of_one_row_are_no_clusters():
     a = gain_curve(priority, scores, weight)
     b = gain_curve(priority, scores, weight, np.arange(100))
 
-    assert a.qini_error == b.qini_error
-    np.testing.assert_array_equal(a.gain_error, b.gain_error)
+    for name in ("gain", "above_line", "uplift", "toc"):
+        np.testing.assert_allclose(getattr(a, name).std_error, getattr(b, name).std_error)
+    assert qini(priority, scores, weight) == qini(priority, scores, weight, np.arange(100))
 
 
 def test_copies_in_one_cluster_carry_no_information():
     priority, scores, _ = sample(300, 0)
-    plain = gain_curve(priority, scores, draws=1000).qini_error
     groups = np.repeat(np.arange(300), 4)
-    copied = gain_curve(priority.repeat(4), scores.repeat(4), None, groups, 1000).qini_error
-    ignored = gain_curve(priority.repeat(4), scores.repeat(4), draws=1000).qini_error
+    copies = (priority.repeat(4), scores.repeat(4))
 
-    assert copied == pytest.approx(plain, rel=1e-9)
-    assert ignored == pytest.approx(plain / 2, rel=0.1)
+    for name in ("gain", "above_line"):
+        plain = getattr(gain_curve(priority, scores), name).std_error[10:90]
+        copied = getattr(gain_curve(*copies, None, groups), name).std_error[10:90]
+        ignored = getattr(gain_curve(*copies), name).std_error[10:90]
+        np.testing.assert_allclose(copied, plain, rtol=0.15)  # their window is narrower
+        np.testing.assert_allclose(ignored, copied / 2, rtol=0.1)
+    plain = qini(priority, scores).std_error
+    assert qini(*copies, None, groups).std_error == pytest.approx(plain)
 
 
 def test_the_error_of_the_last_gain_is_that_of_the_mean():
-    _, scores, _ = sample(400, 1)
-    found = gain_curve(np.random.default_rng(2).normal(size=400), scores, draws=3000)
-
-    assert found.gain_error[-1] == pytest.approx(mean_with_error(scores).std_error, rel=0.05)
-
-
-def test_a_random_priority_is_worth_nothing():
-    """Over 400 samples qini is centred at 0, and its errors are its spread."""
-    found = []
-    for seed in range(400):
-        rng = np.random.default_rng(seed)
-        scores = 1 + rng.normal(size=200) * rng.uniform(0.5, 3, size=200)
-        found.append(gain_curve(rng.normal(size=200), scores, draws=60, seed=seed))
-    qini = np.array([one.qini for one in found])
-    errors = np.array([one.qini_error for one in found])
-
-    assert abs(qini.mean()) < 4 * qini.std() / 20
-    assert errors.mean() == pytest.approx(qini.std(), rel=0.12)
-    assert 0.02 <= np.mean(np.abs(qini) > 1.96 * errors) <= 0.09
-
-
-@pytest.mark.slow
-def test_qini_intervals_cover_and_tests_of_no_ranking_have_their_size():
-    """The rule is fixed; its truth is that of a perfect normal ranking with noise, by formula.
-
-    Scores are a + b * priority + noise, so qini = b * E[Z * Phi(Z)] = b / (2 * sqrt(pi)).
-    """
-    runs, n, covered, rejected = 2000, 400, 0, 0
-    truth = 0.5 / (2 * np.sqrt(np.pi))
-    for seed in range(runs):
-        rng = np.random.default_rng(seed)
-        priority = rng.normal(size=n)
-        noise = rng.normal(size=n) * 2
-        real = gain_curve(priority, 1 + 0.5 * priority + noise, draws=200, seed=seed)
-        none = gain_curve(priority, 1 + noise, draws=200, seed=seed)
-        covered += abs(real.qini - truth) <= 1.96 * real.qini_error
-        rejected += abs(none.qini) > 1.96 * none.qini_error
-    print(f"{runs} runs: qini coverage {covered / runs:.4f}, size {rejected / runs:.4f}")
-
-    assert 0.93 <= covered / runs <= 0.97
-    assert 0.04 <= rejected / runs <= 0.06
+    _, scores, weight = sample(400, 1)
+    priority, groups = np.random.default_rng(2).normal(size=400), np.arange(400) // 7
+    arms = np.arange(400) % 3
+    for v, g, w in ((None, None, None), (weight, groups, arms), (weight, None, arms)):
+        found = gain_curve(priority, scores, v, g, arms=w).gain.at(1)
+        wanted = mean_with_error(scores, v, g, arms=w)
+        assert vars(found) == pytest.approx(vars(wanted))
 
 
 # Ties up to rounding
@@ -289,12 +263,13 @@ def test_estimates_that_differ_by_rounding_are_ties(seed, unit, shift):
     scores = rng.normal(size=300)
 
     tolerance = rounding(noisy, base, base + level)
-    found = gain_curve(noisy, scores, draws=20, tolerance=tolerance)
+    found = gain_curve(noisy, scores, tolerance=tolerance)
     groups = calibration(noisy, scores, tolerance=tolerance)
 
-    exact = gain_curve(level, scores, draws=20)
-    np.testing.assert_array_equal(found.gain, exact.gain)
-    assert (found.qini, found.qini_error) == (exact.qini, exact.qini_error)
+    exact = gain_curve(level, scores)
+    np.testing.assert_array_equal(found.gain.value, exact.gain.value)
+    np.testing.assert_array_equal(found.gain.std_error, exact.gain.std_error)
+    assert qini(noisy, scores, tolerance=tolerance) == qini(level, scores)
     assert [one.rows for one in groups] == [one.rows for one in calibration(level, scores)]
 
 
@@ -306,8 +281,7 @@ def test_a_chain_of_neighbours_within_rounding_is_one_value():
     found = calibration(values, scores, n_groups=30)
 
     assert [one.rows for one in found] == [50, 2]
-    assert gain_curve(steps, scores[:50]).qini == 0
-    assert gain_curve(steps, scores[:50]).qini_error == 0
+    assert (qini(steps, scores[:50]).estimate, qini(steps, scores[:50]).std_error) == (0, 0)
     assert len(calibration(steps, scores[:50], tolerance=1e-13)) == 5
 
 
@@ -322,7 +296,7 @@ def test_single_precision_has_a_rounding_of_its_own():
         1e-6 * np.abs(treated).max(), rel=0.1
     )
     tolerance = rounding(estimates, base, treated)
-    assert gain_curve(estimates, rng.normal(size=400), tolerance=tolerance).qini == 0
+    assert qini(estimates, rng.normal(size=400), tolerance=tolerance).estimate == 0
     assert rounding(np.arange(5.0)) == 4e-12  # whole numbers are of either precision
 
 

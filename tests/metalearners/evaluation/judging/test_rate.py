@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from metalearners.evaluation import gain_curve, rate
+from metalearners.evaluation import rate
 
 KINDS = ("autoc", "qini")
 
@@ -31,14 +31,6 @@ def test_it_is_the_mean_over_rows_of_their_own_shares(kind, values):
         scores = rng.normal(size=n) + priority / values
         found = rate(priority, scores, kind=kind).estimate.estimate
         assert found == pytest.approx(by_definition(priority, scores, kind), abs=1e-12)
-
-
-def test_qini_is_the_area_between_the_gain_curve_and_its_line():
-    rng = np.random.default_rng(1)
-    priority, scores = rng.integers(0, 40, 500).astype(float), rng.normal(size=500)
-    weight = rng.exponential(size=500)
-    wanted = gain_curve(priority, scores, weight, draws=0).qini
-    assert rate(priority, scores, weight, kind="qini").estimate.estimate == pytest.approx(wanted)
 
 
 def draw(rng, n, slope, distinct=None):
