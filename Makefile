@@ -42,6 +42,7 @@ bench: $(VENV)/.dev ## beside other packages and a bare loop, and what orchestra
 
 bench-full: $(VENV)/.dev ## all benchmarks, large data and every package too: hours
 	$(BIN)/python -m benchmarks.peers
+	$(BIN)/python -m benchmarks.peers.definitions
 	$(BIN)/python benchmarks/overhead.py runs stage task small large second command again
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/reading.py

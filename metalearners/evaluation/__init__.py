@@ -16,6 +16,7 @@ _PLACES = {
     "simultaneous_intervals": "means",
     "standardized_differences": "balance",
     "effect_drivers": "drivers",
+    "DEFINITIONS": "judging.definitions.by_name",
     "calibration": "ranking",
     "gain_curve": "judging.curves",
     "holm": "multiplicity",
@@ -34,6 +35,7 @@ _PLACES = {
     "fall": "recurring.changes",
     "keep_arms": "recurring.policies",
     "policy_arms": "recurring.policies",
+    "qini_by_definition": "judging.definitions.by_name",
     "rate": "judging.rate",
     "realised": "recurring.realised",
 }

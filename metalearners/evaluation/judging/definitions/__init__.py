@@ -1,0 +1,1 @@
+"""Qini and uplift as other packages and papers define them: the same numbers, by their names."""
