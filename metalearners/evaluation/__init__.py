@@ -21,6 +21,8 @@ _PLACES = {
     "gain_curve": "judging.curves",
     "holm": "multiplicity",
     "rounding": "ties",
+    "SegmentEffect": "averages.segments",
+    "segment_effects": "averages.segments",
     "Fall": "recurring.changes",
     "Figure": "recurring.changes",
     "Look": "recurring.looks",

@@ -1,0 +1,1 @@
+"""Whose average effect it is, and what could make it wrong."""
