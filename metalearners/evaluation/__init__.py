@@ -23,6 +23,7 @@ _PLACES = {
     "rounding": "ties",
     "SegmentEffect": "averages.segments",
     "segment_effects": "averages.segments",
+    "target_effects": "averages.targets",
     "Fall": "recurring.changes",
     "Figure": "recurring.changes",
     "Look": "recurring.looks",

@@ -293,9 +293,11 @@ class Means:
     def joint(self, level: float, draws: int = 20_000) -> list[tuple[float, float]]:
         """Intervals that hold all at once; see `simultaneous_intervals`."""
         m, errors, degrees = len(self.mean), self.std_errors, self.degrees
-        tails = 2 * stats.t.sf(self._statistics(draws), degrees)
+        drawn = level
+        if m > 1:
+            tails = 2 * stats.t.sf(self._statistics(draws), degrees)
+            drawn = 1 - np.quantile(tails.min(axis=1), 1 - level)
         # No accident of the draws makes it narrower than for one mean, or wider than Bonferroni's.
-        drawn = 1 - np.quantile(tails.min(axis=1), 1 - level)
         each = np.clip(drawn, level, 1 - (1 - level) / m)
         half = stats.t.ppf((1 + each) / 2, degrees) * errors
         return list(zip((self.mean - half).tolist(), (self.mean + half).tolist(), strict=True))
