@@ -31,8 +31,7 @@ class Nuisances:
         Raises
         ------
         ValueError
-            As for `same_rows`, or if an arm has no rows or weight, or a propensity isn't above 0
-            and at most 1.
+            As for `same_rows` and `check_positive`, or if an arm has no rows or weight.
         """
         check_same_rows(y=y, w=w, mu=mu, e=e, weight=weight, groups=groups)
         mu, e = as_array(mu), as_array(e)
@@ -46,15 +45,20 @@ class Nuisances:
         arms = arm_codes(as_vector("w", w, len(outcome)), k)
         check_weight(weight, arms)
         e = np.column_stack(found[k:])
-        outside = int(((e <= 0) | (e > 1)).any(axis=1).sum())
-        if outside:
-            raise ValueError(
-                f"Expected propensities above 0 and at most 1; found {outside} rows with others. "
-                "Clip them, or leave those rows out."
-            )
+        check_positive(e)
         return cls(outcome, arms, np.column_stack(found[:k]), e, weight, groups)
 
     @property
     def n_variants(self) -> int:
         """Number of arms, with the control."""
         return self.mu.shape[1]
+
+
+def check_positive(e: Floats) -> None:
+    """Refuse propensities, of which none may be 0, that aren't above 0 and at most 1."""
+    outside = int(((e <= 0) | (e > 1)).any(axis=1).sum())
+    if outside:
+        raise ValueError(
+            f"Expected propensities above 0 and at most 1; found {outside} rows with others. Clip "
+            "them, or leave those rows out."
+        )
