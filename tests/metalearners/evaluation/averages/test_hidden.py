@@ -139,7 +139,7 @@ def test_confidence_bounds_hold_at_their_level(size):
     known, rng = Population(), np.random.default_rng(0)
     groups = np.arange(600) // size if size > 1 else None
     held = []
-    for _ in range(1000):
+    for _ in range(600):
         at = rng.choice(len(known.w), 600 // size, p=known.mass / known.mass.sum()).repeat(size)
         rows = (known.y[at], known.w[at], known.mu_short[at], known.e_short[at])
         found = sensitivity(*rows, None, groups, confounder=known.confounder)

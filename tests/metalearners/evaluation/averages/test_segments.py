@@ -92,7 +92,7 @@ def test_intervals_cover_one_by_one_and_all_at_once(clustered):
         truth = {("kind", k, a): (k + 0.4) * a for k in range(3) for a in (1, 2)}
         truth |= {("new", b, a): (1 + 2 * b) * a for b in (False, True) for a in (1, 2)}
         found = keyed(
-            segment_effects(scores, {"kind": kind, "new": new}, w, None, groups, draws=1000)
+            segment_effects(scores, {"kind": kind, "new": new}, w, None, groups, draws=500)
         )
         assert found.keys() == truth.keys()
         inside.append(
@@ -133,6 +133,7 @@ def test_levels_too_small_for_an_error_have_none():
     kind = np.where(np.arange(200) < 10, "one cluster", "many clusters")
     kind[10:40] = "no second arm"
     w[10:40] %= 2
+    kind[40:70], w[40:70] = "no control", 1 + np.arange(30) % 2
     found = keyed(segment_effects(scores, {"kind": kind}, w, None, groups))
 
     absent = {key for key, one in found.items() if one.effect is None}
@@ -140,6 +141,8 @@ def test_levels_too_small_for_an_error_have_none():
         ("kind", "one cluster", 1),
         ("kind", "one cluster", 2),
         ("kind", "no second arm", 2),
+        ("kind", "no control", 1),
+        ("kind", "no control", 2),
     }
     assert all((one.joint is None) == (one.effect is None) for one in found.values())
     nothing = segment_effects(scores, {"one": np.zeros(200)}, w, None, np.zeros(200))
