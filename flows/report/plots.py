@@ -29,10 +29,10 @@ from flows.report.canvas import (
     tick,
 )
 from metalearners._typing import Array, Floats
+from metalearners.evaluation.judging.calibration import Group
 from metalearners.evaluation.judging.curves import Gain
 from metalearners.evaluation.judging.judgement import Judgement
 from metalearners.evaluation.means import Estimate
-from metalearners.evaluation.ranking import Group
 
 MOST_FEATURES = 20
 """Features drawn in one picture."""

@@ -27,9 +27,9 @@ from metalearners.cross_fit_estimator import CrossFitEstimator
 from metalearners.data.folds import draw_folds, draw_holdout
 from metalearners.evaluation.balance import standardized_differences
 from metalearners.evaluation.drivers import effect_drivers
-from metalearners.evaluation.means import mean_with_error, simultaneous_intervals
+from metalearners.evaluation.judging.calibration import calibration
 from metalearners.evaluation.judging.curves import gain_curve
-from metalearners.evaluation.ranking import calibration
+from metalearners.evaluation.means import mean_with_error, simultaneous_intervals
 from metalearners.grid_search import MetaLearnerGridSearch
 from metalearners.intervals import cate_intervals
 from metalearners.metalearner import get_overall_estimators

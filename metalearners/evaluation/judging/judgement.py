@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from metalearners._typing import Array, Floats
+from metalearners.evaluation.judging.calibration import Group, calibration
 from metalearners.evaluation.judging.curves import Gain, gain_curve
 from metalearners.evaluation.judging.rate import AUTOC, QINI, Rate, rate
-from metalearners.evaluation.ranking import Group, calibration
 
 
 @dataclass(frozen=True, eq=False)

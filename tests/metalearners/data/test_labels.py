@@ -15,9 +15,9 @@ from metalearners.cross_fit_estimator import CrossFitEstimator
 from metalearners.data.folds import draw_folds, draw_holdout
 from metalearners.evaluation.average_effects import aipw_scores, difference_in_means
 from metalearners.evaluation.balance import standardized_differences
-from metalearners.evaluation.means import mean_with_error, simultaneous_intervals
+from metalearners.evaluation.judging.calibration import calibration
 from metalearners.evaluation.judging.curves import gain_curve
-from metalearners.evaluation.ranking import calibration
+from metalearners.evaluation.means import mean_with_error, simultaneous_intervals
 from metalearners.grid_search import MetaLearnerGridSearch
 from metalearners.rlearner import r_loss
 from metalearners.utils import simplify_output

@@ -11,11 +11,11 @@ from scipy.stats import rankdata
 
 from metalearners.evaluation.balance import standardized_differences
 from metalearners.evaluation.drivers import effect_drivers
+from metalearners.evaluation.judging.calibration import calibration
 from metalearners.evaluation.judging.curves import gain_curve
 from metalearners.evaluation.judging.rate import rate
 from metalearners.evaluation.judging.tops import SHARES
 from metalearners.evaluation.means import mean_with_error
-from metalearners.evaluation.ranking import calibration
 from metalearners.evaluation.ties import rounding
 
 seeds = st.integers(min_value=0, max_value=2**31)

@@ -1,4 +1,4 @@
-"""Calibration: estimates beside the effects found, on rows that no fit has seen."""
+"""Calibration: what was estimated, against what happened, on rows that no fit has seen."""
 
 from dataclasses import dataclass
 
@@ -6,12 +6,7 @@ import numpy as np
 
 from metalearners._typing import Array, Floats
 from metalearners.data.arguments import count
-from metalearners.evaluation.means import (
-    Estimate,
-    mean_with_error,
-    n_clusters,
-    same_rows,
-)
+from metalearners.evaluation.means import Estimate, mean_with_error, n_clusters, same_rows
 from metalearners.evaluation.ties import tied
 
 
@@ -52,7 +47,7 @@ def calibration(
     predicted : (n,) array
         Estimates.
     scores, weight, groups, tolerance
-        As for `rate`.
+        As for `gain_curve`.
     n_groups : int
         Number of groups.
     arms : (n,) array of int, optional
@@ -61,7 +56,7 @@ def calibration(
     Raises
     ------
     ValueError
-        As for `rate`.
+        As for `gain_curve`.
 
     References
     ----------
