@@ -4,13 +4,16 @@ from importlib import import_module
 from typing import Any
 
 _PLACES = {
+    "Blp": "judging.calibration",
     "Estimate": "means",
     "Curve": "judging.curves",
     "Gain": "judging.curves",
     "Judgement": "judging.judgement",
     "judge": "judging.judgement",
+    "Gates": "judging.calibration",
     "Group": "judging.calibration",
     "aipw_scores": "average_effects",
+    "blp": "judging.calibration",
     "difference_in_means": "average_effects",
     "mean_with_error": "means",
     "simultaneous_intervals": "means",
@@ -19,6 +22,7 @@ _PLACES = {
     "DEFINITIONS": "judging.definitions.by_name",
     "calibration": "judging.calibration",
     "gain_curve": "judging.curves",
+    "gates": "judging.calibration",
     "holm": "multiplicity",
     "rounding": "ties",
     "Bounds": "averages.hidden",

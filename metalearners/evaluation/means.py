@@ -295,15 +295,15 @@ class Means:
         m, errors, degrees = len(self.mean), self.std_errors, self.degrees
         drawn = level
         if m > 1:
-            tails = 2 * stats.t.sf(self._statistics(draws), degrees)
+            tails = 2 * stats.t.sf(np.abs(self.statistics(draws)), degrees)
             drawn = 1 - np.quantile(tails.min(axis=1), 1 - level)
         # No accident of the draws makes it narrower than for one mean, or wider than Bonferroni's.
         each = np.clip(drawn, level, 1 - (1 - level) / m)
         half = stats.t.ppf((1 + each) / 2, degrees) * errors
         return list(zip((self.mean - half).tolist(), (self.mean + half).tolist(), strict=True))
 
-    def _statistics(self, draws: int) -> Floats:
-        """(draws, m) absolute t statistics of means that are 0."""
+    def statistics(self, draws: int) -> Floats:
+        """(draws, m) t statistics of means that are 0, drawn with their correlation."""
         rng = np.random.default_rng(0)
         norms = np.outer(self.std_errors, self.std_errors)
         correlation = self.covariance / np.where(norms > 0, norms, 1)
@@ -312,7 +312,7 @@ class Means:
         total = self.parts.sum(axis=1, keepdims=True)
         even = np.full_like(self.parts, 1 / self.parts.shape[1])
         shares = np.divide(self.parts, total, out=even, where=total > 0)
-        return np.abs(normal) / np.sqrt(chi / self.part_degrees @ shares.T)
+        return np.asarray(normal / np.sqrt(chi / self.part_degrees @ shares.T))
 
 
 def n_clusters(weight: Floats, groups: Array | None) -> int:

@@ -103,11 +103,18 @@ def rate(
     codes = np.zeros(len(w), dtype=np.int64) if arms is None else np.asarray(arms)
     worth = effective_clusters(codes, groups, carried)
     (found,) = replace(made, part_degrees=np.maximum(worth - 1, 1)).estimates(level)
+    return Rate(found, *p_values(found))
+
+
+def p_values(found: Estimate, null: float = 0.0) -> tuple[float, float]:
+    """Two-sided p-value of a mean that is `null`, and one-sided of one that is no more; 1 if exact.
+
+    By Student's t. A mean without an error, such as that of tied rows, rejects nothing.
+    """
     if found.std_error == 0:
-        return Rate(found, 1.0, 1.0)
-    z = found.estimate / found.std_error
-    two_sided = 2 * float(stats.t.sf(abs(z), found.degrees))
-    return Rate(found, two_sided, float(stats.t.sf(z, found.degrees)))
+        return 1.0, 1.0
+    z = (found.estimate - null) / found.std_error
+    return 2 * float(stats.t.sf(abs(z), found.degrees)), float(stats.t.sf(z, found.degrees))
 
 
 @dataclass(frozen=True, eq=False)
