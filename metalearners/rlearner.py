@@ -11,6 +11,7 @@ from metalearners._typing import Array, Columns, Floats, Matrix, Name
 from metalearners.data.arguments import number
 from metalearners.data.dataset import Dataset
 from metalearners.declaration.residuals import LEAST_RESIDUAL, OUTCOME_MODEL, ByResiduals
+from metalearners.evaluation.judging.losses import residual_squares
 from metalearners.evaluation.means import same_rows
 from metalearners.fits.plan import Regression
 from metalearners.metalearner import TREATMENT_MODEL, MetaLearner, Rows
@@ -187,7 +188,7 @@ def r_loss(
     (tau, m, e, y, w), weight, _ = same_rows(sample_weight, None, **given)
     _check_range("propensity_scores from 0 to 1", e, (e >= 0) & (e <= 1))
     _check_range("treatments of 0 or 1", w, (w == 0) | (w == 1))
-    return float(np.sqrt(np.average((y - m - (w - e) * tau) ** 2, weights=weight)))
+    return float(np.sqrt(np.average(residual_squares(tau, m, e, y, w), weights=weight)))
 
 
 def _check_range(expected: str, values: Floats, fits: Array) -> None:

@@ -22,6 +22,7 @@ _PLACES = {
     "DEFINITIONS": "judging.definitions.by_name",
     "calibration": "judging.calibration",
     "gain_curve": "judging.curves",
+    "dr_loss": "judging.losses",
     "gates": "judging.calibration",
     "holm": "multiplicity",
     "rounding": "ties",
@@ -53,6 +54,7 @@ _PLACES = {
     "keep_arms": "recurring.policies",
     "policy_arms": "recurring.policies",
     "qini_by_definition": "judging.definitions.by_name",
+    "r_loss": "judging.losses",
     "rate": "judging.rate",
     "realised": "recurring.realised",
 }
