@@ -5,6 +5,8 @@ from typing import Any
 
 _PLACES = {
     "Blp": "judging.calibration",
+    "Candidate": "judging.comparison",
+    "Comparison": "judging.comparison",
     "Estimate": "means",
     "Curve": "judging.curves",
     "Gain": "judging.curves",
@@ -22,6 +24,8 @@ _PLACES = {
     "DEFINITIONS": "judging.definitions.by_name",
     "calibration": "judging.calibration",
     "gain_curve": "judging.curves",
+    "choose_and_judge": "judging.comparison",
+    "compare": "judging.comparison",
     "dr_loss": "judging.losses",
     "gates": "judging.calibration",
     "holm": "multiplicity",
