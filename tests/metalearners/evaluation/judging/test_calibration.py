@@ -45,6 +45,21 @@ def test_groups_cover_those_of_the_population_s_quantiles(slope, decimals):
     assert 0.91 <= inside <= 0.98
 
 
+def test_groups_with_few_treated_or_none_err_on_the_wide_side():
+    """Two treated of 200 rows: some fifths have none, one at least has a single one."""
+    rng = np.random.default_rng(13)
+
+    def one():
+        predicted, scores, arms = scarce(rng, 200)
+        return gates(predicted, scores, arms=arms, draws=200)
+
+    found = [one() for _ in range(200)]
+    assert np.mean([covers(each.difference, FIFTHS[4] - FIFTHS[0]) for each in found]) >= 0.91
+    for k in range(5):
+        assert np.mean([covers(each.groups[k].actual, FIFTHS[k]) for each in found]) >= 0.91
+    assert np.mean([each.p_monotone < 0.05 for each in found]) <= 0.065
+
+
 @pytest.mark.parametrize("clustered", [False, True])
 def test_cuts_at_many_ties_stay_where_they_are(clustered):
     """Means of the rows alone then have the errors, as groups are values, which no cut moves."""
@@ -191,11 +206,17 @@ def test_lines_cover_the_best_one_where_effects_are_curved():
     assert 0.91 <= inside <= 0.98, inside
 
 
-@pytest.mark.parametrize(("slope", "p"), [(0.0, "p_value"), (1.0, "p_calibrated")])
-def test_p_values_of_lines_are_uniform(slope, p):
+def test_p_values_of_lines_are_uniform():
     rng = np.random.default_rng(10)
-    found = [getattr(blp(*draw(rng, 250, slope)), p) for _ in range(2000)]
+    found = [blp(*draw(rng, 250, 0.0)).p_value for _ in range(2000)]
     assert 0.035 <= np.mean(np.array(found) < 0.05) <= 0.065
+
+
+def test_the_test_of_calibration_is_that_of_the_scores_less_the_estimates():
+    predicted, scores = draw(np.random.default_rng(14), 250, 0.2)
+    wanted = blp(predicted, scores - predicted).p_value
+    assert blp(predicted, scores).p_calibrated == pytest.approx(wanted)
+    assert wanted < 0.001
 
 
 def test_what_must_not_change_a_line():

@@ -83,6 +83,22 @@ def test_without_heterogeneity_the_chosen_one_is_seldom_called_better_than_a_con
     assert np.mean([one.distinguishable_from_runner_up for one in found]) <= 0.06
 
 
+def test_few_treated_and_many_zeros_call_no_more_candidates_better():
+    """Two treated of 200 rows, and an outcome that is 0 for 95 %."""
+    rng = np.random.default_rng(12)
+    arms = (np.arange(200) % 100 == 0).astype(int)
+
+    def one(seed):
+        y = (rng.random(200) < 0.05) * rng.exponential(size=200)
+        scores = np.where(arms == 1, 100, -1 / 0.99) * (y - 0.05)
+        candidates = {name: rng.normal(size=200) for name in NAMES[:2]}
+        return choose_and_judge(candidates, scores, arms=arms, seed=seed, draws=50)
+
+    found = [one(seed) for seed in range(150)]
+    assert np.mean([one.distinguishable_from_constant for one in found]) <= 0.08
+    assert all(0 < arms[one.judged].sum() < 2 for one in found)  # halves are drawn within arms
+
+
 def test_a_candidate_that_leads_by_three_errors_is_chosen():
     """Three errors of the paired difference on all rows; the choice sees half of them."""
     rng = np.random.default_rng(3)
