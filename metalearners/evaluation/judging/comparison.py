@@ -18,6 +18,7 @@ from metalearners.evaluation.means import (
     Means,
     check_level,
     mean_with_error,
+    n_clusters,
     same_rows,
 )
 from metalearners.evaluation.multiplicity import holm
@@ -183,8 +184,7 @@ def choose_and_judge(
     count("seed", seed, least=0)
     count("draws", draws)
     rows = _Rows.of(candidates, scores, weight, groups, arms, tolerance)
-    strata = np.zeros(len(rows.weight), dtype=np.int64) if rows.arms is None else rows.arms
-    judge = draw_half(strata, seed, rows.groups)
+    judge = rows.half(seed)
     choosing, mixture = rows.among(~judge), {}
     order = choosing.order()
     if stack:
@@ -273,6 +273,19 @@ class _Rows:
             groups=None if self.groups is None else self.groups[rows],
             arms=None if self.arms is None else self.arms[rows],
         )
+
+    def half(self, seed: int) -> Array:
+        """(n,) a random half of the clusters, within arms; rows without weight are on their own."""
+        arms = np.zeros(len(self.weight), dtype=np.int64) if self.arms is None else self.arms
+        found = draw_half(2 * arms + (self.weight > 0), seed, self.groups)
+        halves = (self.among(found), self.among(~found))
+        fewest = min(n_clusters(one.weight, one.groups) for one in halves)
+        if fewest < 2:
+            raise ValueError(
+                f"Expected two rows or clusters or more with a weight in each half; found {fewest}."
+                " Pass more rows, or cluster by a finer group."
+            )
+        return found
 
     def sorted(self, order: Iterable[str]) -> "_Rows":
         """The same with candidates in an order."""

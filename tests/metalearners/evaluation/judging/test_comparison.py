@@ -229,6 +229,15 @@ def test_a_stack_has_the_least_loss_of_mixtures_on_the_rows_that_choose():
     assert stack.dr_loss.estimate < min(one.dr_loss.estimate for one in found.ranking[:-1])
 
 
+def test_rows_without_weight_take_no_place_in_a_half():
+    candidates, scores = draw(np.random.default_rng(12), 40)
+    weight = (np.arange(40) < 4).astype(float)
+    for seed in range(20):
+        assert weight[choose_and_judge(candidates, scores, weight, seed=seed).judged].sum() == 2
+    with pytest.raises(ValueError, match="more with a weight in each half; found 1"):
+        choose_and_judge(candidates, scores, (np.arange(40) < 3).astype(float))
+
+
 def test_what_is_no_comparison_is_refused():
     candidates, scores = draw(np.random.default_rng(11), 50)
     for wrong, message in (
