@@ -1,21 +1,27 @@
 """What a reader should know of the rows of a study: warnings, each a sentence with its remedy."""
 
+import re
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from flows.config.data import DataConfig
+from flows.config.sections import Config
 from flows.inputs.features import categories_of
 from flows.inputs.guesses.reasons import alone, treated_as_a_whole
 from flows.inputs.source import Table
 from flows.messages.limits import shown
 from metalearners._typing import Array, Floats
 from metalearners.data.dataset import Dataset
+from metalearners.data.outcomes import OutcomeShape
 from metalearners.evaluation.design import sample_ratio
 from metalearners.evaluation.means import effective_clusters
 
 _TINY = 0.01  # share of the rows
+_FOR_ZEROS = re.compile("TwoPartRegressor|tweedie|poisson", re.IGNORECASE)
+_TWO_PART = "metalearners.base_models.recipes.TwoPartRegressor"
+_TWEEDIE = "lightgbm.LGBMRegressor with params {objective: tweedie}"
 
 
 def repeated_ids(table: pd.DataFrame, data: DataConfig) -> list[str]:
@@ -151,6 +157,32 @@ def strata_beside(data: DataConfig, features: list[str]) -> list[str]:
         "stratum, raw differences and the estimates of S-, T- and X-learners mix effects with "
         f"differences between strata{also}. Add it to the features."
     ]
+
+
+def outcome_shape(
+    config: Config, arms: list[Any], w: Array, y: Array, weight: Floats | None
+) -> list[str]:
+    """A warning of an outcome that is mostly 0, or whose errors few rows decide."""
+    if config.data.outcome_type == "binary":
+        return []
+    shape = OutcomeShape.of(y, w, len(arms), weight)
+    found, recipes, heavy = [], [], shape.heaviest_arm
+    if shape.has_many_zeros and not _FOR_ZEROS.search(str(config.models)):
+        found.append(f"is 0 in {shape.zeros:.3g} of the rows")
+        recipes.append(_TWO_PART)
+    if heavy is not None:
+        found.append(
+            f"has so few large values that the standard error of its mean in arm {arms[heavy]} is "
+            f"itself unsure by {shape.unsure[heavy]:.0%}"
+        )
+    if found and (y >= 0).all() and not _FOR_ZEROS.search(str(config.models)):
+        recipes.append(_TWEEDIE)
+    if not found:
+        return []
+    fits = f" Base models for it, in place of squared errors: {' or '.join(recipes)}; see "
+    cap = " Cap it at a value that doesn't depend on these rows, if large values matter less; see "
+    remedy = (fits if recipes else cap) + "docs/config.md, Many zeros and heavy tails."
+    return [f"Outcome {config.data.outcome!r} {' and '.join(found)}.{remedy}"]
 
 
 def before_first_fold(predicted: Array) -> list[str]:

@@ -22,6 +22,7 @@ from metalearners.registry import REGISTRY
 
 REFERENCE = "DRLearner"  # its nuisances serve average effects and evaluation
 IMPORT_ROOTS = ("sklearn", "lightgbm", "xgboost", "catboost", "cuml")
+OUR_MODELS = ("metalearners.base_models.recipes.TwoPartRegressor",)  # beside those packages
 IMPORT_ROOTS_VARIABLE = "UPLIFT_IMPORT_ROOTS"
 _INSTALL = {"xgboost": "xgboost", "catboost": "catboost", "cuml": "cuml-cu12"}
 
@@ -195,7 +196,8 @@ def _class_at(path: str, where: str, nested: bool) -> type:
     module_name, _, name = path.rpartition(".")
     given = (root.strip() for root in os.environ.get(IMPORT_ROOTS_VARIABLE, "").split(","))
     roots = (*IMPORT_ROOTS, *filter(None, given))
-    if _root(path) not in roots or not module_name or not name:
+    ours = path in OUR_MODELS
+    if not (ours or _root(path) in roots) or not module_name or not name:
         raise InputError(
             f"{where}: expected the import path of an estimator from {', '.join(roots)}; found "
             f"{path!r}. Nothing of it was imported."
@@ -214,7 +216,7 @@ def _class_at(path: str, where: str, nested: bool) -> type:
             f"{where}: {module_name!r} has no estimator {name!r}. {nearest(name, public)}".rstrip()
         )
     fits = _is_estimator(found) or (nested and inspect.isclass(found) and is_splitter(found))
-    if not fits or _root(found.__module__) not in roots:
+    if not fits or not (ours or _root(found.__module__) in roots):
         sort = "class" if inspect.isclass(found) else type(found).__name__
         home = getattr(found, "__module__", module_name)
         raise InputError(

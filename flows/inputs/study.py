@@ -154,6 +154,7 @@ def _study_of(rows: Rows, dataset: Dataset, config: Config) -> Study:
     reference = cast(DRLearner, make_learner(REFERENCE, config, n_variants, own_models=False))
     warnings = [
         *rows.warnings,
+        *concerns.outcome_shape(config, rows.arms, rows.w, rows.y, rows.weight),
         *concerns.before_first_fold(dataset.predicted),
         *concerns.few_groups(dataset, rows.arms),
         *_few_held_out(rows, dataset, judging),

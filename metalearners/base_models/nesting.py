@@ -40,7 +40,7 @@ def inner_models(estimator: Any) -> list[Any]:
     """
     params = estimator.get_params(deep=False)
     pairs = params.get("estimators") or []
-    models = [params.get("estimator"), params.get("regressor")]
+    models = [params.get(name) for name in ("estimator", "regressor", "classifier")]
     models += [pair[1] for pair in pairs if isinstance(pair, (tuple, list))]
     if params.get("passthrough") is True:  # a stack whose last model sees the features too
         default = LogisticRegression() if is_classifier(estimator) else RidgeCV()

@@ -19,8 +19,8 @@ def as_frame(X: Matrix) -> nw.DataFrame[Any] | None:
 
 
 def take(X: Matrix, rows: Array) -> Matrix:
-    """Rows of a feature matrix, in its own container."""
-    if isinstance(X, pd.DataFrame):
+    """Rows of a feature matrix, or of values beside it, in its own container."""
+    if isinstance(X, (pd.DataFrame, pd.Series)):
         return X.iloc[rows]
     frame = as_frame(X)
     if frame is not None:

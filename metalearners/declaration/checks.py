@@ -132,12 +132,18 @@ class CheckedDeclaration(Declaration):
             check_rows(spec.build(), self._rows_of(kind, d), f"{spec.name} for {who}")
             products = bool(getattr(self, "interactions", False))
             arms = Arms(self.n_variants, products) if kind in self.SWEPT else Arms()
-            check_trial(spec, select(few, self.columns(kind)), self._learnt(kind, d), who, arms)
+            learnt = self._learnt(kind, d)
+            signs = ", which learns negative numbers too" if len(learnt) and learnt[0] < 0 else ""
+            check_trial(spec, select(few, self.columns(kind)), learnt, who + signs, arms)
 
     def _learnt(self, kind: str, d: Dataset) -> Array:
-        """Classes that models of a kind tell apart; none where they predict means."""
+        """Classes that models of a kind tell apart, or numbers that their targets may be like.
+
+        None where models predict means of targets that are never negative.
+        """
         if self.predict_method(kind) != "predict_proba":
-            return np.arange(0)
+            negative = kind in self.TREATMENT_KINDS or (d.y < 0).any()
+            return np.array([-1.0, 2.0]) if negative else np.arange(0)
         return np.arange(self.n_variants) if kind == PROPENSITY_MODEL else d.classes
 
     def _check_devices(self, d: Dataset) -> None:

@@ -129,10 +129,10 @@ def check_rows(estimator: Any, n_rows: int, who: str) -> None:
         )
 
 
-def check_trial(spec: EstimatorSpec, X: Matrix, classes: Array, who: str, arms: Arms) -> None:
+def check_trial(spec: EstimatorSpec, X: Matrix, learnt: Array, who: str, arms: Arms) -> None:
     """Refuse a base model whose fit on a few rows of X fails.
 
-    It learns the `classes`, or numbers where there are none.
+    It learns these classes or numbers, or numbers that no loss refuses where there are none.
     """
     estimator = spec.build(seed=0, threads=1)
     if not _can_be_tried(estimator):
@@ -140,7 +140,7 @@ def check_trial(spec: EstimatorSpec, X: Matrix, classes: Array, who: str, arms: 
     _check_lengths(estimator, _features(estimator, X, 2, arms).shape[1], f"{spec.name} for {who}")
     _limit_to_one_round(estimator)
     said = set()
-    for labels in [classes] if len(classes) else _LABELS:
+    for labels in [learnt] if len(learnt) else _LABELS:
         for n in _ROWS:
             rows = _features(estimator, X, n, arms)
             said.add(_error_of_fit(estimator, rows, np.resize(labels, n)))

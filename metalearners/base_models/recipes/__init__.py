@@ -1,0 +1,5 @@
+"""Base models of our own, made of others."""
+
+from metalearners.base_models.recipes.two_part import TwoPartRegressor
+
+__all__ = ["TwoPartRegressor"]
