@@ -30,7 +30,7 @@ from flows.config.sections import (
     ScheduleConfig,
     WatchConfig,
 )
-from flows.config.values import ClipRule, ShareBins
+from flows.config.values import CalibratePropensity, ClipRule, ShareBins
 from flows.errors import InputError
 from flows.fitting.profiles import keep_profile, shape_of
 from flows.messages import progress
@@ -63,6 +63,7 @@ def uplift_tune(
     schedule: SkipJsonSchema[ScheduleConfig | None] = None,
     registry: RegistryConfig = RegistryConfig(),
     watch: WatchConfig = WatchConfig(),
+    calibrate_propensity: CalibratePropensity = False,
 ) -> str:
     """Measure which setting of runner, workers and threads fits a run best; later runs use it.
 
@@ -71,7 +72,7 @@ def uplift_tune(
     Parameters
     ----------
     data, learners, models, clip, folds, parallelism, cache, evaluation, output, name, share_bins, \
-    date, schedule
+    date, schedule, calibrate_propensity
         The run's config, as of `uplift_run`. `parallelism` and `name` change nothing here.
     registry : RegistryConfig
         Changes nothing here: no model is registered.

@@ -24,7 +24,7 @@ from flows.config.sections import (
     ScheduleConfig,
     WatchConfig,
 )
-from flows.config.values import ClipRule, ShareBins
+from flows.config.values import CalibratePropensity, ClipRule, ShareBins
 from flows.errors import InputError
 from flows.messages.limits import shown
 from flows.runs.loading import Prepared, check_folders, with_body
@@ -55,6 +55,7 @@ def uplift_run(
     schedule: SkipJsonSchema[ScheduleConfig | None] = None,
     registry: RegistryConfig = RegistryConfig(),
     watch: WatchConfig = WatchConfig(),
+    calibrate_propensity: CalibratePropensity = False,
 ) -> str:
     """Estimate what a treatment does to whom: fit learners, judge them, write a run's folder.
 
@@ -90,6 +91,8 @@ def uplift_run(
         Where the run's model is registered.
     watch : WatchConfig
         What to do where rows differ from those of the last run of the name.
+    calibrate_propensity : bool
+        Whether estimated propensities are calibrated on rows that their model hasn't seen.
 
     Returns
     -------

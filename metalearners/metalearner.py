@@ -140,7 +140,7 @@ class MetaLearner(Explainable, CheckedDeclaration):
         return [self._unfitted_model(kind) for _ in range(self.cardinality(kind))]
 
     def _unfitted_model(self, kind: str) -> CrossFitEstimator:
-        spec = self.spec(kind)
+        spec = self.fitted_spec(kind)
         return CrossFitEstimator(self.n_folds_of(kind), spec.factory, spec.params, True, self.seed)
 
     # Fitting
@@ -463,7 +463,7 @@ class MetaLearner(Explainable, CheckedDeclaration):
         check_weight(weight)
         if weight is None:
             weight = r.weight
-        r = replace(r, weight=weight, fit_params=params)
+        r = replace(r, weight=weight, fit_params={**r.fit_params, **params})
         if not job.for_new_rows:
             return replace(r, serve=True, keep=True)
         is_last = kind in (self.TREATMENT_KINDS or self.NUISANCE_KINDS)
@@ -562,7 +562,8 @@ class MetaLearner(Explainable, CheckedDeclaration):
         self, models: dict[str, list[CrossFitEstimator]], fitted: Mapping[Name, CrossFit]
     ) -> None:
         for (kind, ordinal), crossfit in fitted.items():
-            made = CrossFitEstimator.of(self.spec(kind), self.n_folds_of(kind), self.seed, crossfit)
+            spec = self.fitted_spec(kind)
+            made = CrossFitEstimator.of(spec, self.n_folds_of(kind), self.seed, crossfit)
             models[kind][int(ordinal)] = made
 
     # Predicting

@@ -28,6 +28,7 @@ from flows.config.names import (
 )
 from flows.config.values import (
     Address,
+    CalibratePropensity,
     ClipRule,
     Flag,
     Folder,
@@ -303,6 +304,7 @@ class Config(Section):
     learners: Learners = ["DRLearner"]  # noqa: RUF012 - pydantic copies it
     models: ModelsConfig = ModelsConfig()
     clip: ClipRule = "auto"
+    calibrate_propensity: CalibratePropensity = False
     share_bins: ShareBins = True
     folds: FoldsConfig = FoldsConfig()
     parallelism: ParallelismRule = "auto"

@@ -26,6 +26,13 @@ ClipRule = Annotated[
 ShareBins = Annotated[
     Flag, described("Whether LightGBM fits share bins of all rows; false: each bins its own")
 ]
+CalibratePropensity = Annotated[
+    Flag,
+    described(
+        "Whether estimated propensities are calibrated on rows that their model hasn't seen; makes "
+        "six fits of one"
+    ),
+]
 
 
 def _not_a_name(value: Any) -> Any:

@@ -35,7 +35,7 @@ def shape_of(study: Study) -> dict[str, Any]:
     return {
         "cores": cpu_count(),
         "models": {
-            name: {kind: learner.spec(kind).digest for kind in learner.kinds}
+            name: {kind: learner.fitted_spec(kind).digest for kind in learner.kinds}
             for name, learner in sorted(learners.items())
         },
         "rows": _rounded(rows),

@@ -115,6 +115,7 @@ def make_learner(
             n_folds=config.folds.n_folds,
             random_state=config.folds.seed,
             clip=config.clip,
+            calibrate_propensity=config.calibrate_propensity,
         )
     except ValueError as error:
         raise InputError(f"{name}: {error}") from None

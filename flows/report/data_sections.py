@@ -39,7 +39,7 @@ def _models(study: Study) -> Table:
             shared = learner is study.reference and kind in learner.TREATMENT_KINDS
             if not known and not shared:
                 used = f"{name}: {kind.replace('_', ' ')}"
-                uses.setdefault(_described(learner.spec(kind)), []).append(used)
+                uses.setdefault(_described(learner.fitted_spec(kind)), []).append(used)
     rows = [[*model, "; ".join(used)] for model, used in uses.items()]
     return Table("Base models", ["Model", "Parameters", "Used for"], rows, names=3)
 

@@ -91,7 +91,7 @@ def _own_bins(study: Study) -> dict[str, dict[str, str]]:
     """Why models bin their own rows although the run shares bins, by learner and model kind."""
     X = study.dataset.X
     reasons = {
-        name: {kind: own_bins(learner.spec(kind).build(), X) for kind in learner.unfitted}
+        name: {kind: own_bins(learner.fitted_spec(kind).build(), X) for kind in learner.unfitted}
         for name, learner in study.learners.items()
     }
     told = {name: {k: why for k, why in own.items() if why} for name, own in reasons.items()}

@@ -10,6 +10,7 @@ from metalearners._typing import Array
 from metalearners.base_models.capabilities import check_kinds
 from metalearners.base_models.feature_types import kinds
 from metalearners.base_models.rows import take
+from metalearners.base_models.weights import WEIGHT
 from metalearners.data.containers import select
 from metalearners.data.dataset import Dataset
 from metalearners.declaration.by_kind import (
@@ -132,9 +133,19 @@ class CheckedDeclaration(Declaration):
             check_rows(spec.build(), self._rows_of(kind, d), f"{spec.name} for {who}")
             products = bool(getattr(self, "interactions", False))
             arms = Arms(self.n_variants, products) if kind in self.SWEPT else Arms()
+            self._check_calibrated(kind, given)
             learnt = self._learnt(kind, d)
             signs = ", which learns negative numbers too" if len(learnt) and learnt[0] < 0 else ""
             check_trial(spec, select(few, self.columns(kind)), learnt, who + signs, arms)
+
+    def _check_calibrated(self, kind: str, given: Mapping[str, Any]) -> None:
+        """Refuse arguments of `fit` for models whose inner fits wouldn't get them."""
+        arguments = sorted(given.keys() - {WEIGHT})
+        if self._is_calibrated(kind) and arguments:
+            raise ValueError(
+                f"Expected no fit_params besides {WEIGHT} for {kind}, which calibrate_propensity "
+                f"fits on parts of the rows too; found {arguments}. Leave out one of the two."
+            )
 
     def _learnt(self, kind: str, d: Dataset) -> Array:
         """Classes that models of a kind tell apart, or numbers that their targets may be like.

@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from metalearners._typing import Array, Columns, Floats, Name
+from metalearners.base_models.recipes import CalibratedClassifier
 from metalearners.data.containers import Features
 from metalearners.data.dataset import Dataset
 from metalearners.declaration.by_kind import by_kind, check_dict
@@ -65,6 +66,10 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
         number keeps them in [clip, 1 - clip]. Known propensities are never clipped.
     arms : list, optional
         Labels of the arms in `w`, the control first; None where `w` holds 0 to n_variants - 1.
+    calibrate_propensity : bool
+        Whether each fit of the propensity model calibrates its probabilities on rows (or groups)
+        that their model hasn't seen, by `CalibratedClassifier`. It makes six fits of one, and
+        changes nothing where propensities are known or their model is fitted already.
 
     Raises ValueError if a needed base model is missing or of the wrong sort, or a number is out of
     range.
@@ -95,6 +100,7 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
     random_state: int | None = None
     clip: ClipRule = field(default="auto", kw_only=True)
     arms: Sequence[Any] | None = field(default=None, kw_only=True)
+    calibrate_propensity: bool = field(default=False, kw_only=True)
     _known: Floats | None = field(default=None, init=False)
     _shares: Floats | None = field(default=None, init=False)
 
@@ -196,6 +202,16 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
         check_dict(f"{role}_model_params", params, f"parameters of {kind}")
         return EstimatorSpec(factory, dict(params))
 
+    def fitted_spec(self, kind: str) -> EstimatorSpec:
+        """What is fitted of a kind: its base model, or a calibrated one."""
+        spec = self.spec(kind)
+        if not self._is_calibrated(kind):
+            return spec
+        return EstimatorSpec(CalibratedClassifier, {"estimator": spec.build()})
+
+    def _is_calibrated(self, kind: str) -> bool:
+        return kind == PROPENSITY_MODEL and self.calibrate_propensity
+
     def columns(self, kind: str) -> Features:
         """Positions or names of a kind's features; None for all."""
         chosen = by_kind(self.feature_set, kind, self.kinds)
@@ -228,8 +244,10 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
         rows = more.pop("rows", None)
         if kind in self.TREATMENT_KINDS and d.cv is not None:
             rows = d.covered if rows is None else rows & d.covered
+        if self._is_calibrated(kind) and d.groups is not None:
+            more["fit_params"] = {"groups": np.unique(d.groups, return_inverse=True)[1]}
         return Regression(
-            self.spec(kind),
+            self.fitted_spec(kind),
             target,
             self.n_folds_of(kind),
             rows=rows,

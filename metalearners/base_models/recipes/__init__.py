@@ -1,5 +1,6 @@
 """Base models of our own, made of others."""
 
+from metalearners.base_models.recipes.calibrated import CalibratedClassifier
 from metalearners.base_models.recipes.two_part import TwoPartRegressor
 
-__all__ = ["TwoPartRegressor"]
+__all__ = ["CalibratedClassifier", "TwoPartRegressor"]

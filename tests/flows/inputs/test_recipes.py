@@ -1,4 +1,4 @@
-"""Recipes in a config: a two-part model by name, warnings of outcomes."""
+"""Recipes in a config: a two-part model by name, calibrated propensities, warnings of outcomes."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 import flows
-from flows.config.reading import parse_config
+from flows.config.reading import ConfigError, parse_config
 from flows.errors import InputError
 from flows.runs import loading
 from tests.conftest import REPOSITORY
@@ -47,16 +47,36 @@ def test_a_run_with_recipes_is_kept_and_scores(run, settings, frame, zeros):
     city = pd.Series(["x", "y", None] * 200)
     frame.assign(y=zeros, city=city).to_parquet("data.parquet")
     settings["models"]["outcome"] = TWO_PART
-    settings["learners"] = ["XLearner"]
+    settings |= {"calibrate_propensity": True, "learners": ["XLearner"]}
     first, again = run(settings), run(settings)
 
     assert again.fits["executed"] == 0
-    assert "variant_outcome_model" in first.summary["own_bins"]["XLearner"]
+    assert set(first.summary["own_bins"]["XLearner"]) == {
+        "variant_outcome_model",
+        "propensity_model",
+    }
+    assert "CalibratedClassifier" in (first.folder / "report.html").read_text()
     written = yaml.safe_load((first.folder / "config.yaml").read_text())
     assert "TwoPartRegressor" in str(written["models"]["outcome"])
     kept = first.estimates.query("held_out")
     scored = flows.load(first.folder).score(pd.read_parquet("data.parquet"))["cate.XLearner.1"]
     np.testing.assert_array_equal(scored[kept.index], kept["cate.XLearner.1"])
+
+
+def test_every_learner_that_has_a_propensity_model_calibrates_it(settings):
+    settings["learners"] = ["DRLearner", "XLearner"]
+    study = loading.load(parse_config(settings | {"calibrate_propensity": True}))
+
+    for learner in (*study.learners.values(), study.reference):
+        assert learner.fitted_spec("propensity_model").name == "CalibratedClassifier"
+    plain = loading.load(parse_config(settings)).reference
+    assert plain.fitted_spec("propensity_model").name == "LGBMClassifier"
+
+
+@pytest.mark.parametrize("value", ["yes", 1, None])
+def test_the_switch_is_true_or_false(settings, value):
+    with pytest.raises(ConfigError, match="calibrate_propensity"):
+        parse_config(settings | {"calibrate_propensity": value})
 
 
 @pytest.mark.parametrize(
@@ -72,6 +92,11 @@ def test_a_run_with_recipes_is_kept_and_scores(run, settings, frame, zeros):
             "The model regressor is supposed to be",
         ),
         ("propensity", TWO_PART, "expected a classifier; TwoPartRegressor is a regressor"),
+        (
+            "propensity",
+            {"estimator": "metalearners.base_models.recipes.CalibratedClassifier"},
+            "Nothing of it was imported",
+        ),
         (
             "outcome",
             {"estimator": "metalearners.base_models.recipes.two_part.TwoPartRegressor"},
