@@ -101,4 +101,5 @@ def test_metrics_are_at_the_door_of_their_folder():
         evaluation.gain_curve
         is importlib.import_module("metalearners.evaluation.judging.curves").gain_curve
     )
-    assert all(callable(getattr(evaluation, name)) for name in evaluation.__all__)
+    offered = [getattr(evaluation, name) for name in evaluation.__all__ if name != "DEFINITIONS"]
+    assert all(map(callable, offered))

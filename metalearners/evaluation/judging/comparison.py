@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,11 @@ from metalearners.data.arguments import check_shape, count, numbers
 from metalearners.data.containers import check_same_rows
 from metalearners.data.conversion import as_array
 from metalearners.data.folds import draw_half
-from metalearners.evaluation.judging.rate import AUTOC, Ranking, p_values
+from metalearners.evaluation.judging.rate import AUTOC, Ranking, p_values, rate_means
 from metalearners.evaluation.means import (
     Estimate,
     Means,
     check_level,
-    mean_with_error,
     n_clusters,
     same_rows,
 )
@@ -291,15 +291,23 @@ class _Rows:
         """The same with candidates in an order."""
         return replace(self, candidates={name: self.candidates[name] for name in order})
 
+    @cached_property
+    def rankings(self) -> dict[str, list[Ranking]]:
+        """By candidate, and arm."""
+        return {
+            name: [Ranking.of(column, self.weight, self.tolerance) for column in own.T]
+            for name, own in self.candidates.items()
+        }
+
     def rates(self, name: str) -> Floats:
         """(n, A) influences on a candidate's AUTOC by arm."""
-        pairs = zip(self.candidates[name].T, self.scores.T, strict=True)
-        return np.column_stack(
-            [
-                Ranking.of(one, self.weight, self.tolerance).influences(scores, AUTOC)
-                for one, scores in pairs
-            ]
-        )
+        pairs = zip(self.rankings[name], self.scores.T, strict=True)
+        return np.column_stack([one.influences(scores, AUTOC) for one, scores in pairs])
+
+    def of_rates(self, influences: Floats, names: Iterable[str]) -> Means:
+        """Means of influences on AUTOCs of candidates."""
+        rankings = [one for name in names for one in self.rankings[name]]
+        return rate_means(influences, rankings, AUTOC, self.weight, self.groups, self.arms)
 
     def losses(self, name: str) -> Floats:
         """(n,) squared distances from the scores, a mean over arms."""
@@ -322,25 +330,30 @@ class _Rows:
         rates = np.column_stack([self.rates(name).mean(axis=1) for name in self.candidates])
         losses = np.column_stack([self.losses(name) for name in self.candidates])
         at = [*self.candidates].index(best)
-        figures = [self.means(one).estimates(level) for one in (rates, losses)]
-        to_best = (self._joint(one - one[:, [at]], level, draws) for one in (rates, losses))
-        found = zip(self.candidates, *figures, *to_best, strict=True)
+        own = [
+            self.of_rates(column[:, None], [name]).estimates(level)[0]
+            for name, column in zip(self.candidates, rates.T, strict=True)
+        ]
+        to_best = self.of_rates(rates - rates[:, [at]], self.candidates)
+        less = self.means(losses - losses[:, [at]])
+        joint = (self._joint(one, level, draws) for one in (to_best, less))
+        found = zip(self.candidates, own, self.means(losses).estimates(level), *joint, strict=True)
         return [Candidate(*one) for one in found]
 
-    def _joint(self, differences: Floats, level: float, draws: int) -> list[Estimate]:
+    @staticmethod
+    def _joint(made: Means, level: float, draws: int) -> list[Estimate]:
         """Differences with intervals that hold for all of them at once."""
-        made = self.means(differences)
         ends = zip(made.estimates(level), made.joint(level, draws), strict=True)
         return [replace(one, ci_low=low, ci_high=high) for one, (low, high) in ends]
 
     def difference(self, one: str, other: str, level: float) -> Estimate:
         """The AUTOC of one less that of another."""
         moves = (self.rates(one) - self.rates(other)).mean(axis=1)
-        return mean_with_error(moves, self.weight, self.groups, level, arms=self.arms)
+        return self.of_rates(moves[:, None], [one, other]).estimates(level)[0]
 
     def p_constant(self, name: str) -> tuple[float, ...]:
         """One-sided p-values of a candidate's AUTOC by arm, adjusted."""
-        by_arm = self.means(self.rates(name)).estimates(0.95)
+        by_arm = self.of_rates(self.rates(name), [name]).estimates(0.95)
         return tuple(holm(np.array([p_values(one)[1] for one in by_arm])).tolist())
 
     def mixture(self) -> dict[str, float]:

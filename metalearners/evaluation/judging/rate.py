@@ -1,5 +1,6 @@
 """Rank-weighted average treatment effects: how much more rows of high priority gain."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -97,13 +98,28 @@ def rate(
     check_same_rows(scores=scores, arms=arms)
     (priority, scores), w, groups = same_rows(weight, groups, priority=priority, scores=scores)
     ranking = Ranking.of(priority, w, tolerance)
-    made = Means.of(ranking.influences(scores, kind)[:, None], w, groups, arms)
-    # Few rows of high rank carry most of AUTOC's variance, and so of what its error is known from.
-    carried = w * ranking.leverage(kind) ** 2
-    codes = np.zeros(len(w), dtype=np.int64) if arms is None else np.asarray(arms)
-    worth = effective_clusters(codes, groups, carried)
-    (found,) = replace(made, part_degrees=np.maximum(worth - 1, 1)).estimates(level)
+    influences = ranking.influences(scores, kind)[:, None]
+    (found,) = rate_means(influences, [ranking], kind, w, groups, arms).estimates(level)
     return Rate(found, *p_values(found))
+
+
+def rate_means(
+    influences: Floats,
+    rankings: Sequence["Ranking"],
+    kind: str,
+    weight: Floats,
+    groups: Array | None,
+    arms: Array | None,
+) -> Means:
+    """Means of the (n, m) influences on RATEs of rankings, or on differences of such.
+
+    Few rows of high rank carry most of AUTOC's variance, and so of what its error is known from.
+    """
+    squares = np.mean([ranking.leverage(kind) ** 2 for ranking in rankings], axis=0)
+    codes = np.zeros(len(weight), dtype=np.int64) if arms is None else np.asarray(arms)
+    worth = effective_clusters(codes, groups, weight * squares)
+    made = Means.of(influences, weight, groups, arms)
+    return replace(made, part_degrees=np.maximum(worth - 1, 1))
 
 
 def p_values(found: Estimate, null: float = 0.0) -> tuple[float, float]:
