@@ -23,7 +23,7 @@ from metalearners.fits import unit
 ORDER = {
     "metalearners": (
         *("_typing", "files", "base_models", "digests", "data", "fits", "cache", "evaluation"),
-        *("declaration", "workers", "top"),
+        *("declaration", "workers", "top", "resampling"),
     ),
     "flows": (
         *("messages", "errors", "dates", "config", "server", "inputs", "watching", "fitting"),
