@@ -203,6 +203,12 @@ class EvaluationConfig(Section):
         "when rows are scored; 0 for none, else 2 or more",
     )
 
+    sequential: Flag = Field(
+        False,
+        description="Whether each learner is fitted again on the first folds, and judged by the "
+        "next, so that all rows test whether the effect differs between rows",
+    )
+
     @field_validator("refits")
     @classmethod
     def _enough(cls, value: int) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from flows.config.sections import Config
 from flows.errors import InputError
 from metalearners.base_models.capabilities import takes_missing
 from metalearners.base_models.weights import weight_argument
@@ -14,6 +15,7 @@ from metalearners.data.dataset import Dataset
 from metalearners.fits.devices import check_device
 from metalearners.intervals import half_sample
 from metalearners.metalearner import MetaLearner
+from metalearners.resampling.steps import check_steps, steps_of
 
 # What LightGBM takes in no name of a feature.
 _ODD = re.compile(r'[",:\[\]{}\n\r]|^$')
@@ -42,7 +44,19 @@ def check_model(who: str, kind: str, learner: MetaLearner, X: pd.DataFrame, weig
         )
 
 
-def check_halves(learner: MetaLearner, d: Dataset, draws: int) -> None:
+def check_parts(learner: MetaLearner, d: Dataset, config: Config) -> None:
+    """Refuse rows of which the parts that a config asks for are too few to fit the learner on."""
+    _check_halves(learner, d, config.evaluation.refits)
+    if config.evaluation.sequential:
+        try:
+            check_steps([learner], steps_of(d, config.folds.n_folds))
+        except ValueError as error:
+            raise InputError(
+                f"evaluation.sequential: {error} Set it to false for no such test."
+            ) from None
+
+
+def _check_halves(learner: MetaLearner, d: Dataset, draws: int) -> None:
     """Refuse rows of which half are too few to fit the learner on, whichever half is drawn."""
     # Without groups, halves of odd numbers differ by one row: every other is the smaller.
     differing = draws if d.groups is not None else min(draws, 2)

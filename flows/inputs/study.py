@@ -14,7 +14,7 @@ from flows.config.sections import Config
 from flows.errors import Faults, InputError
 from flows.inputs import concerns
 from flows.inputs.encoders import with_encoders
-from flows.inputs.model_checks import check_device_of, check_halves, check_model, check_names
+from flows.inputs.model_checks import check_device_of, check_model, check_names, check_parts
 from flows.inputs.models import (
     REFERENCE,
     learners_of,
@@ -139,7 +139,7 @@ def _check_learner(study: Study, learner: MetaLearner) -> None:
     with in_labels(study.config.data, study.arms):
         learner.check(study.dataset)
         if learner is not study.reference:
-            check_halves(learner, study.dataset, study.config.evaluation.refits)
+            check_parts(learner, study.dataset, study.config)
 
 
 def _all_learners(study: Study) -> list[tuple[str, MetaLearner]]:

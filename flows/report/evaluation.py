@@ -26,6 +26,7 @@ from metalearners.evaluation.design import DesignFit, arm_shares, compare_with_s
 from metalearners.evaluation.drivers import effect_drivers
 from metalearners.evaluation.findings import adjusted_p_values, claims_effect
 from metalearners.evaluation.judging.judgement import Judgement, judge
+from metalearners.evaluation.judging.sequential import Sequential
 from metalearners.evaluation.means import Estimate
 from metalearners.evaluation.overlap import MOST_CLIPPED, Clip, Overlap, overlap
 from metalearners.evaluation.ties import rounding
@@ -82,6 +83,7 @@ class Results:
     arms: list[ArmResult]  # other than the control
     caveats: list[str]  # warnings of what was found; the study has them too
     learners: dict[str, LearnerResult]
+    sequential: dict[str, list[Sequential]]  # tests by learner and arm; empty where none was asked
     propensity: Floats  # (n, K) probabilities of the arms, before clipping, of averaged rows
     clip: Clip  # bounds of the propensities
     overlap: Overlap  # of the propensities, within these bounds
@@ -100,6 +102,7 @@ def evaluate(
     versions: dict[str, str],
     spread: Parallelism,
     refits: dict[str, list[MetaLearner]],
+    sequential: dict[str, list[Sequential]],
 ) -> Results:
     """The results of a study's fits.
 
@@ -115,6 +118,8 @@ def evaluate(
         threads each.
     refits : dict
         By the name of a learner, its refits on half-samples, for the bundle.
+    sequential : dict
+        By the name of a learner, its sequential tests by arm.
     """
     d = study.dataset
     steps = Steps("evaluate", 3 + len(study.learners) * d.n_variants)
@@ -137,6 +142,7 @@ def evaluate(
     results = Results(
         **averages,
         learners=_ranked(dict(zip(study.learners, judged, strict=True))),
+        sequential=sequential,
         balance=balanced,
         estimates=_estimates(study, bundle),
         bundle=bundle,

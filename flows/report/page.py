@@ -27,6 +27,7 @@ _STAGES = {
     "nuisance": "Nuisance models",
     "treatment": "Treatment models",
     "refits": "Refits on half-samples",
+    "sequential": "Sequential test",
     "evaluate": "Evaluation",
 }
 

@@ -6,8 +6,10 @@ from flows.inputs.study import Study
 from flows.report.evaluation import NO_HOLDOUT, ArmResult, LearnerResult, Results
 from metalearners.base_models.binning import own_bins
 from metalearners.data.estimate_columns import arm_name
+from metalearners.evaluation.findings import adjusted_p_values
 from metalearners.evaluation.judging.judgement import Judgement
 from metalearners.evaluation.judging.rate import Rate
+from metalearners.evaluation.judging.sequential import Sequential
 from metalearners.evaluation.means import Estimate
 
 _SHARES = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # of the rows, highest estimates first
@@ -43,18 +45,29 @@ def summary_of(study: Study, results: Results) -> dict[str, Any]:
 
 def _heterogeneity(study: Study, results: Results) -> list[dict[str, Any]]:
     """Tests of whether the effect differs between rows, as a learner's estimates order them."""
-    return [
-        {
-            "arm": arm,
-            "test": "holdout",
-            "learner": name,
-            "autoc": _plain(one.autoc.estimate),
-            "p_value": one.autoc.p_greater,
-            "p_value_adjusted": adjusted,
-        }
-        for name, own in results.learners.items()
-        for arm, one, adjusted in zip(study.arms[1:], own.judged, own.autoc_adjusted, strict=False)
+    adjusted = adjusted_p_values(results.sequential)
+    sequential = [
+        _test("sequential", name, arm, one, p)
+        for name, own in results.sequential.items()
+        for arm, one, p in zip(study.arms[1:], own, adjusted[name], strict=True)
     ]
+    holdout = [
+        _test("holdout", name, arm, one.autoc, p)
+        for name, own in results.learners.items()
+        for arm, one, p in zip(study.arms[1:], own.judged, own.autoc_adjusted, strict=False)
+    ]
+    return sequential + holdout
+
+
+def _test(kind: str, learner: str, arm: Any, found: Rate | Sequential, p: float) -> dict[str, Any]:
+    return {
+        "arm": arm,
+        "test": kind,
+        "learner": learner,
+        "autoc": _plain(found.autoc if isinstance(found, Sequential) else found.estimate),
+        "p_value": found.p_greater,
+        "p_value_adjusted": p,
+    }
 
 
 def _data_summary(study: Study) -> dict[str, Any]:

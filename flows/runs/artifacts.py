@@ -19,10 +19,11 @@ from prefect.artifacts import (
 from prefect.client.schemas.actions import ArtifactUpdate
 
 from flows.messages.progress import describe, listening
-from flows.runs.records import COUNTS, REFITS, Run
+from flows.runs.records import COUNTS, REFITS, SEQUENTIAL, Run
 
 _EVERY_SECONDS = 2.0  # an update costs the server some 15 ms
 _FITTING = ("nuisance", "treatment")
+_AGAIN = (REFITS, SEQUENTIAL)
 
 
 @contextlib.contextmanager
@@ -113,7 +114,7 @@ class _RunPage(Page):
             self._show(0, f"{stage} models")
 
     def advance(self, stage: str, done: int, total: int) -> None:
-        if stage == REFITS:
+        if stage in _AGAIN:
             super().advance(stage, done, total)
         if stage not in _FITTING or not total:
             return
@@ -125,9 +126,9 @@ class _RunPage(Page):
 
     def end(self, stage: str, seconds: float, executed: int, reused: int) -> None:
         super().end(stage, seconds, executed, reused)
-        if stage in (_FITTING[-1], REFITS):
+        if stage in (_FITTING[-1], *_AGAIN):
             self._show(100, "all fits are done")
-        if stage in (*_FITTING, REFITS):
+        if stage in (*_FITTING, *_AGAIN):
             self.show_stages()
 
     def show_stages(self) -> None:

@@ -11,10 +11,12 @@ from flows.config.sections import Config
 from flows.errors import FitError, LearnersFailedError
 from flows.fitting.cache import signing_key
 from flows.fitting.parallelism import Parallelism, choose, work_of
+from flows.fitting.parts.again import Again
+from flows.fitting.parts.refits import Refits
+from flows.fitting.parts.sequential import SequentialTest
 from flows.fitting.profiles import Profile, find_profile
-from flows.fitting.refits import Refits
 from flows.fitting.regressions import expected
-from flows.fitting.workspace import Workspace, workspace
+from flows.fitting.workspace import workspace
 from flows.inputs.study import Study
 from flows.messages import progress
 from flows.messages.outcome import cache_warning, outcome_lines, registry_warning
@@ -35,17 +37,18 @@ from flows.runs.files import (
     write_history,
 )
 from flows.runs.loading import Prepared, load
-from flows.runs.records import REFITS, Run, interrupted, recorded, whole_folder
+from flows.runs.records import REFITS, SEQUENTIAL, Run, interrupted, recorded, whole_folder
 from flows.runs.recurring import alone, due, earlier_runs, scheduled_time
-from flows.runs.stages import Counts, run_refits
+from flows.runs.stages import Counts, run_parts
 from flows.server.cancellation import interruptible
 from flows.watching.changes import Watched
 from flows.watching.changes import watch as watch_rows
 from flows.watching.profile import FILE
-from metalearners.metalearner import MetaLearner
 
 EXAMPLE = "example"  # tag of the bundled example's deployment
 _BY_SCHEDULE = "auto-scheduled"  # Prefect adds this tag where a schedule makes a run
+_NO_REFITS = "The model has no refits, for intervals of effects"
+_NO_SEQUENTIAL = "There is no sequential test of whether the effect differs between rows"
 _OF_ITS_SCHEDULE = {EXAMPLE, _BY_SCHEDULE}
 
 
@@ -98,9 +101,12 @@ def make(
         with place.working(chosen):
             fitted = fit_learners(study, place, run)
             study = fitted.study
-            refits = _refits(study, place, run)
+            refits, sequential = Refits(study, place), SequentialTest(study, place)
+            _fit_parts(REFITS, refits, run, _NO_REFITS)
+            _fit_parts(SEQUENTIAL, sequential, run, _NO_SEQUENTIAL)
             with run.stage("evaluate") as stage:
-                results = evaluate(study, fitted.fits, versions(), chosen, refits)
+                given = refits.of_learners(), sequential.of_learners()
+                results = evaluate(study, fitted.fits, versions(), chosen, *given)
                 stage |= vars(fitted.judging)
         with whole_folder(run, latest=not study.failed) as folder:
             with run.stage("report"):
@@ -125,20 +131,18 @@ def make(
     return str(run.folder)
 
 
-def _refits(study: Study, place: Workspace, run: Run) -> dict[str, list[MetaLearner]]:
-    """Each learner fitted again on half-samples; none where none are asked for, or one fails."""
-    refits = Refits(study, place)
-    if not refits.draws:
-        return {}
+def _fit_parts(name: str, again: Again, run: Run, loss: str) -> None:
+    """Fit a study's learners on parts of the rows; if a fit fails, the run goes on without them."""
+    if not again.count:
+        return
     try:
-        with run.stage(REFITS) as stage:
-            run_refits(refits)
-            stage |= vars(Counts.of_refits(refits))
+        with run.stage(name) as stage:
+            run_parts(name, again)
+            stage |= vars(Counts.of_parts(again))
     except FitError as failed:
         about = without_secrets(str(failed)).rstrip(".")
-        study.warnings.append(f"The model has no refits, for intervals of effects: {about}.")
-        return {}
-    return refits.of_learners()
+        again.study.warnings.append(f"{loss}: {about}.")
+        again.failed = True
 
 
 def _watched(
@@ -168,5 +172,7 @@ def _chosen(study: Study) -> Parallelism:
     known = find_profile(study) if asked == "auto" else Profile()
     if known.problem:
         study.warnings.append(known.problem)
-    work = work_of(study.dataset, expected(study)).with_refits(study.config.evaluation.refits)
+    evaluation = study.config.evaluation
+    parts = evaluation.refits + evaluation.sequential * (study.config.folds.n_folds - 1)
+    work = work_of(study.dataset, expected(study)).with_refits(parts)
     return choose(asked, work, known.best)

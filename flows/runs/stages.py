@@ -10,12 +10,11 @@ from prefect import Flow, flow
 from prefect.futures import PrefectFuture, as_completed
 
 from flows.errors import FitError
-from flows.fitting.refits import Refits
+from flows.fitting.parts.again import Again
 from flows.fitting.result_storage import FitStorage
 from flows.fitting.workspace import Workspace, find_workspace
 from flows.messages import progress
-from flows.runs.records import REFITS
-from flows.runs.tasks import fit, refit
+from flows.runs.tasks import fit, fit_part
 from flows.server.prefect_patches.prompt_task_runner import PromptTaskRunner
 from metalearners._typing import Name, Ref
 from metalearners.fits.crossfit import CrossFit
@@ -44,10 +43,10 @@ class Counts:
         return cls._of(sum(plan.planned for plan in plans), keys, held, place)
 
     @classmethod
-    def of_refits(cls, refits: Refits) -> "Counts":
-        """The counts of refits that have all succeeded."""
-        keys = {unit.key for unit in refits.units}
-        return cls._of(len(refits.units), keys, keys, refits.place)
+    def of_parts(cls, again: Again) -> "Counts":
+        """The counts of fits on parts of the rows that have all succeeded."""
+        keys = {unit.key for unit in again.units}
+        return cls._of(len(again.units), keys, keys, again.place)
 
     @classmethod
     def _of(cls, planned: int, keys: set[Ref], held: set[Ref], place: Workspace) -> "Counts":
@@ -98,20 +97,20 @@ def run_stage(whose: str, kind: str, plan: Plan, place: Workspace) -> dict[Name,
     return run_plan(plan, place.store, execute)
 
 
-def run_refits(refits: Refits) -> None:
-    """Run the refits of a study as a sub-flow, each draw a task of it."""
-    place = refits.place
+def run_parts(name: str, again: Again) -> None:
+    """Run the fits on parts of the rows as a sub-flow, each part a task of it."""
+    place = again.place
 
     def stage() -> None:
-        place.tally.expect(REFITS, refits.draws)
-        labels = list(map(refits.label, range(refits.draws)))
-        tasks = [refit.submit(draw, label, refits.fit) for draw, label in enumerate(labels)]
+        place.tally.expect(name, again.count)
+        labels = list(map(again.label, range(again.count)))
+        tasks = [fit_part.submit(part, label, again.fit) for part, label in enumerate(labels)]
         for task in as_completed(tasks):
             _raise_failure(labels[tasks.index(task)], task)
-            place.tally.count(REFITS)
+            place.tally.count(name)
 
     runner = PromptTaskRunner(place.pool)
-    made = flow(name="uplift-stage", flow_run_name=REFITS, task_runner=runner)  # type: ignore[arg-type]
+    made = flow(name="uplift-stage", flow_run_name=name, task_runner=runner)  # type: ignore[arg-type]
     try:
         made(stage)()
     except BaseException as error:

@@ -55,6 +55,6 @@ def fit(key: Ref, label: str, workspace: str) -> Ref:
 
 
 @task(task_run_name="{label}", cache_policy=NO_CACHE, **_RETRIED)
-def refit(draw: int, label: str, fit_all: Callable[[int], None]) -> None:
-    """Fit all learners on a half-sample: at another try, a cache has the fits that succeeded."""
-    fit_all(draw)
+def fit_part(part: int, label: str, fit_all: Callable[[int], None]) -> None:
+    """Fit all learners on a part of the rows: at another try, a cache has what succeeded."""
+    fit_all(part)

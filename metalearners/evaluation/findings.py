@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from metalearners.evaluation.judging.rate import Rate
+from metalearners.evaluation.judging.sequential import Sequential
 from metalearners.evaluation.multiplicity import holm
 
 LEVEL = 0.05
@@ -30,7 +31,9 @@ def claims_ranking(p_adjusted: float) -> bool:
     return p_adjusted < LEVEL
 
 
-def adjusted_p_values(rates: Mapping[str, Sequence[Rate]]) -> dict[str, list[float]]:
+def adjusted_p_values(
+    rates: Mapping[str, Sequence[Rate | Sequential]],
+) -> dict[str, list[float]]:
     """One-sided p-values of RATEs by learner and arm, adjusted for the number of both (Holm)."""
     every = np.array([one.p_greater for own in rates.values() for one in own])
     adjusted = iter(holm(every).tolist() if every.size else [])

@@ -12,7 +12,7 @@ from flows.cli.commands import app
 from flows.config.reading import parse_config
 from flows.errors import InputError
 from flows.fitting.parallelism import as_asked
-from flows.fitting.refits import Refits
+from flows.fitting.parts.refits import Refits
 from flows.fitting.workspace import workspace
 from flows.inputs.study import load_study
 from metalearners.bundle import Bundle
