@@ -14,7 +14,9 @@ from flows.config.data import DataConfig
 from flows.dates.partitions import Window
 from flows.errors import Faults, InputError, within
 from flows.inputs import concerns
-from flows.inputs.columns import (
+from flows.inputs.features import as_feature, dates_of, kind_of
+from flows.inputs.formats.text_files import Asked, Habits
+from flows.inputs.roles.columns import (
     ROLES,
     check_name,
     choose_columns,
@@ -30,8 +32,6 @@ from flows.inputs.columns import (
     read_weight,
     taking_part,
 )
-from flows.inputs.features import as_feature, dates_of, kind_of
-from flows.inputs.formats.text_files import Asked, Habits
 from flows.inputs.source import Table, open_source
 from metalearners._typing import Array, Floats, Ref
 from metalearners.data.schema import as_days, is_date

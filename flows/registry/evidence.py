@@ -10,8 +10,8 @@ from pandas.util import hash_pandas_object
 
 from flows.dates.partitions import Window, begin_of
 from flows.errors import Faults, InputError
-from flows.inputs.columns import read_outcome, read_row_ids
 from flows.inputs.formats.text_files import Asked
+from flows.inputs.roles.columns import read_outcome, read_row_ids
 from flows.inputs.rows import read_columns
 from flows.inputs.source import open_source
 from flows.inputs.study import Study

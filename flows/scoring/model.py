@@ -15,9 +15,9 @@ from flows.errors import InputError
 from flows.fitting.cache import signing_key
 from flows.inputs.batches.columns import LABEL
 from flows.inputs.batches.source import RowBatch
-from flows.inputs.columns import known_propensity, read_strata
 from flows.inputs.formats.text_files import Asked, Habits
 from flows.inputs.places import is_limited
+from flows.inputs.roles.columns import known_propensity, read_strata
 from flows.scoring.outputs import schema_of
 from flows.scoring.seen import Seen, unseen_strata
 from metalearners._typing import Array, Floats

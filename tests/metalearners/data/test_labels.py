@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from flows.config.data import DataConfig
-from flows.inputs.columns import read_outcome
+from flows.inputs.roles.columns import read_outcome
 from metalearners import DRLearner, TLearner
 from metalearners.bundle import Bundle
 from metalearners.cross_fit_estimator import CrossFitEstimator
