@@ -54,16 +54,16 @@ class Gates:
     p_value, p_greater : float
         Of the hypotheses that the difference is 0 (two-sided), and that it is 0 or less; 1 for one
         group.
-    p_monotone : float
+    p_monotone : float, optional
         Of the hypothesis that no group has a smaller effect than the group before; small where the
-        order of the estimates is wrong somewhere. 1 for one group.
+        order of the estimates is wrong somewhere. 1 for one group, None without draws.
     """
 
     groups: tuple[Group, ...]
     difference: Estimate
     p_value: float
     p_greater: float
-    p_monotone: float
+    p_monotone: float | None
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ def gates(
     tolerance : float, optional
         Estimates closer than this are ties; by default the `rounding` of the estimates.
     draws : int
-        Number of draws for the test of monotonicity, from a fixed seed.
+        Number of draws for the test of monotonicity, from a fixed seed; 0 for no test.
 
     Raises
     ------
@@ -178,7 +178,7 @@ def gates(
     Chetverikov and Kato (2013), Annals of Statistics 41(6): the multiplier bootstrap of a maximum.
     """
     check_level(level)
-    count("draws", draws)
+    count("draws", draws, least=0)
     ranked = _Sorted.of(predicted, scores, weight, groups, n_groups, arms, tolerance)
     found = ranked.groups(level)
     if not found:
@@ -189,7 +189,9 @@ def gates(
     effects = ranked.effects
     difference = ranked.means(effects[:, -1:] - effects[:, :1]).estimates(level)[0]
     falls = effects[:, :-1] - effects[:, 1:]
-    p_monotone = _p_of_falls(ranked.means(falls), draws) if len(found) > 1 else 1.0
+    p_monotone = None
+    if draws:
+        p_monotone = _p_of_falls(ranked.means(falls), draws) if len(found) > 1 else 1.0
     return Gates(tuple(found), difference, *p_values(difference), p_monotone)
 
 
