@@ -100,6 +100,12 @@ def within(place: str, *keys: str) -> str:
     return ".".join([place, *(key.replace(".", "\0") for key in keys)])
 
 
+def continued(error: Exception) -> str:
+    """The message of an error as it goes on behind a place and a colon."""
+    told = str(error)
+    return told[:1].lower() + told[1:]
+
+
 class FitError(RuntimeError):
     """A unit couldn't be fitted."""
 

@@ -30,7 +30,7 @@ from flows.config.sections import (
     ScheduleConfig,
     WatchConfig,
 )
-from flows.config.values import CalibratePropensity, ClipRule, ShareBins
+from flows.config.values import CalibratePropensity, ClipRule, Segments, ShareBins
 from flows.errors import InputError
 from flows.fitting.profiles import keep_profile, shape_of
 from flows.messages import progress
@@ -64,6 +64,7 @@ def uplift_tune(
     registry: RegistryConfig = RegistryConfig(),
     watch: WatchConfig = WatchConfig(),
     calibrate_propensity: CalibratePropensity = False,
+    segments: Segments = {},  # noqa: B006 - never changed
 ) -> str:
     """Measure which setting of runner, workers and threads fits a run best; later runs use it.
 
@@ -72,7 +73,7 @@ def uplift_tune(
     Parameters
     ----------
     data, learners, models, clip, folds, parallelism, cache, evaluation, output, name, share_bins, \
-    date, schedule, calibrate_propensity
+    date, schedule, calibrate_propensity, segments
         The run's config, as of `uplift_run`. `parallelism` and `name` change nothing here.
     registry : RegistryConfig
         Changes nothing here: no model is registered.

@@ -24,7 +24,7 @@ from flows.config.sections import (
     ScheduleConfig,
     WatchConfig,
 )
-from flows.config.values import CalibratePropensity, ClipRule, ShareBins
+from flows.config.values import CalibratePropensity, ClipRule, Segments, ShareBins
 from flows.errors import InputError
 from flows.messages.limits import shown
 from flows.runs.loading import Prepared, check_folders, with_body
@@ -56,6 +56,7 @@ def uplift_run(
     registry: RegistryConfig = RegistryConfig(),
     watch: WatchConfig = WatchConfig(),
     calibrate_propensity: CalibratePropensity = False,
+    segments: Segments = {},  # noqa: B006 - never changed
 ) -> str:
     """Estimate what a treatment does to whom: fit learners, judge them, write a run's folder.
 
@@ -93,6 +94,8 @@ def uplift_run(
         What to do where rows differ from those of the last run of the name.
     calibrate_propensity : bool
         Whether estimated propensities are calibrated on rows that their model hasn't seen.
+    segments : dict of str
+        Kinds of rows whose average effects are told, by name: columns, or conditions on them.
 
     Returns
     -------

@@ -10,6 +10,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationInfo,
     WithJsonSchema,
     create_model,
     field_validator,
@@ -35,6 +36,7 @@ from flows.config.values import (
     Label,
     Number,
     Place,
+    Segments,
     ShareBins,
     Whole,
 )
@@ -202,6 +204,9 @@ class EvaluationConfig(Section):
         description="Half-samples on which each learner is fitted again, for intervals of effects "
         "when rows are scored; 0 for none, else 2 or more",
     )
+    definition: Literal["default", "causalml", "sklift", "radcliffe", "pylift_q1"] = Field(
+        "default", description="Whose Qini coefficient is told beside ours; default: none"
+    )
 
     sequential: Flag = Field(
         False,
@@ -318,6 +323,7 @@ class Config(Section):
     registry: RegistryConfig = RegistryConfig()
     watch: WatchConfig = WatchConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    segments: Segments = {}  # noqa: RUF012 - pydantic copies it
     output: Folder = DEFAULT_OUTPUT
     date: LogicalDate = None
     schedule: SkipJsonSchema[ScheduleConfig | None] = None
@@ -352,9 +358,30 @@ class Config(Section):
     def _each_once(cls, value: list[str]) -> list[str]:
         return distinct(value, f"choose from {', '.join(LEARNERS)}")
 
+    @field_validator("segments")
+    @classmethod
+    def _known_before(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        data = info.data.get("data")  # None where that is wrong
+        if data is not None:
+            _check_segments(value, {data.outcome: "outcome", data.treatment: "treatment"})
+        return value
+
     def to_yaml(self) -> str:
         """The config as a file, every default filled in."""
         return to_yaml(self.model_dump(), sort_keys=False)
+
+
+def _check_segments(segments: dict[str, str], after: dict[str, str]) -> None:
+    """Refuse segments by columns that aren't known before the treatment."""
+    from metalearners.data.conditions import Condition  # as in `values`
+
+    for name, text in segments.items():
+        for column in Condition.of(text).columns:
+            if column in after:
+                raise ValueError(
+                    f"expected columns known before the treatment; found the {after[column]}, "
+                    f"{column!r}, in {name!r}. Name others."
+                )
 
 
 def _parts(value: Any) -> Iterator[Any]:

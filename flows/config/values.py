@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
 from flows.config.form import AUTO, BY_ARM, LABEL, described
+from flows.errors import continued
 from flows.messages.limits import shown
 from flows.messages.secrets import check_address
 
@@ -31,6 +32,32 @@ CalibratePropensity = Annotated[
     described(
         "Whether estimated propensities are calibrated on rows that their model hasn't seen; makes "
         "six fits of one"
+    ),
+]
+
+
+def _named(segment: str) -> str:
+    if not segment.strip():
+        raise ValueError("expected a name; found an empty one. Name the segment.")
+    return segment
+
+
+def _condition(text: str) -> str:
+    # Only configs with segments need it: it takes a while to be imported.
+    from metalearners.data.conditions import Condition
+
+    try:
+        Condition.of(text)
+    except ValueError as error:
+        raise ValueError(continued(error)) from None
+    return text
+
+
+Segments = Annotated[
+    dict[Annotated[str, AfterValidator(_named)], Annotated[str, AfterValidator(_condition)]],
+    described(
+        "Kinds of rows whose average effects are told, by name: columns, or comparisons, such as "
+        '{"newbie": "newbie", "spender": "history > 300"}'
     ),
 ]
 

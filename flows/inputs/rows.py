@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from flows.inputs.roles.columns import (
     read_weight,
     taking_part,
 )
+from flows.inputs.roles.segments import Segments, choose_segments, read_segments
 from flows.inputs.source import Table, open_source
 from metalearners._typing import Array, Floats, Ref
 from metalearners.data.schema import as_days, is_date
@@ -62,6 +64,7 @@ class Rows:
     weight: Floats | None  # (n,)
     groups: Array | None  # (n,) labels of the clusters
     time: Array | None  # (n,) whole numbers in the order of time; None where folds don't follow it
+    segments: dict[str, Array]  # (n,) labels of the rows, by the name of the segment
     digest: Ref  # of the columns that were read, without the rows' identities
     habits: Habits  # how the source writes numbers and dates
     left_out: dict[str, int]  # rows by label of the arms that take no part
@@ -115,9 +118,15 @@ class Columns:
 
 
 def read_columns(
-    data: DataConfig, faults: Faults, frame: Any = None, window: Window | None = None
+    data: DataConfig,
+    faults: Faults,
+    frame: Any = None,
+    window: Window | None = None,
+    segments: Segments = MappingProxyType({}),
 ) -> Columns | None:
     """Read the columns that a config names, of its source or of a data frame in memory.
+
+    Those of segments alone are in the table, but not among the names: they shape no fit.
 
     None if nothing can be read.
     """
@@ -131,12 +140,14 @@ def read_columns(
             check = partial(check_name, data, f"read.{key}", name, source.names)
             faults.judge(within(f"data.read.{key}", name), check)
     columns, features, warnings = choose_columns(data, source.names, source.data_names, faults)
+    others = choose_segments(segments, data, source.names, faults)
     if not columns:
         return None
-    read = faults.judge("data.source", lambda: source.read(columns, data.labels))
+    every = list(dict.fromkeys([*columns, *others]))
+    read = faults.judge("data.source", lambda: source.read(every, data.labels))
     if read is None:
         return None
-    _check_fields(read, columns, data, faults)
+    _check_fields(read, every, data, faults)
     X = {
         name: column
         for name in features
@@ -163,7 +174,9 @@ def _feature(table: pd.DataFrame, name: str, faults: Faults) -> pd.Series | None
     return faults.judge(within("data.features", name), lambda: as_feature(table[name]))
 
 
-def rows_of(columns: Columns, data: DataConfig, faults: Faults) -> Rows | None:
+def rows_of(
+    columns: Columns, data: DataConfig, faults: Faults, segments: Segments = MappingProxyType({})
+) -> Rows | None:
     """The rows of the columns that were read; None if a role's column is at fault."""
     table, found = columns.table, None
     if faults.knows("data.treatment"):
@@ -174,6 +187,7 @@ def rows_of(columns: Columns, data: DataConfig, faults: Faults) -> Rows | None:
     used = codes >= 0
     own, w = (table, codes) if used.all() else (table[used], codes[used])
     facts = _facts(own, w, arms, data, faults)
+    facts["segments"] = read_segments(own, segments, faults)
     known = partial(known_propensity, table, data, arms, left_out)
     propensity = faults.judge("data.propensity", known, _OF_ARMS)
     if not faults.knows(*ROLES, *_OF_ARMS, *_OF_OUTCOME, "data.design") or columns.X.empty:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from flows.config.sections import Config
-from flows.errors import InputError
+from flows.errors import InputError, continued
 from flows.inputs.rows import Rows
 from metalearners._typing import Array
 from metalearners.data.dataset import Dataset
@@ -91,8 +91,7 @@ def _of_time() -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        told = str(error)
-        raise InputError(f"data.time: {told[0].lower()}{told[1:]}") from None
+        raise InputError(f"data.time: {continued(error)}") from None
 
 
 def check_weighted(rows: Rows, cv: Splits | None) -> None:

@@ -98,7 +98,7 @@ def load_study(config: Config, faults: Faults | None = None, frame: Any = None) 
     """
     faults = Faults() if faults is None else faults
     steps = Steps("load", 4)
-    columns = read_columns(config.data, faults, frame, config.window)
+    columns = read_columns(config.data, faults, frame, config.window, config.segments)
     steps.count()
     usable = usable_models(config, faults)
     study = None
@@ -107,7 +107,7 @@ def load_study(config: Config, faults: Faults | None = None, frame: Any = None) 
         columns.warnings.extend(encoders)
         _check_models(columns, usable, faults)
         steps.count()
-        rows = rows_of(columns, config.data, faults)
+        rows = rows_of(columns, config.data, faults, config.segments)
         steps.count()
         study = None if rows is None else _judged(rows, usable, faults)
     faults.refuse()

@@ -12,6 +12,9 @@ from flows.fitting.parallelism import Parallelism
 from flows.fitting.regressions import EVALUATION, JUDGING
 from flows.inputs.study import Study
 from flows.messages.progress import Steps
+from flows.report.figures.averages import Averages, averages
+from flows.report.figures.judging import Definition, judged
+from flows.report.figures.scored import Scored
 from metalearners._typing import Array, Floats, Name
 from metalearners.bundle import Bundle
 from metalearners.data.dataset import Dataset
@@ -25,7 +28,7 @@ from metalearners.evaluation.balance import Balance, balance
 from metalearners.evaluation.design import DesignFit, arm_shares, compare_with_shares
 from metalearners.evaluation.drivers import effect_drivers
 from metalearners.evaluation.findings import adjusted_p_values, claims_effect
-from metalearners.evaluation.judging.judgement import Judgement, judge
+from metalearners.evaluation.judging.judgement import Judgement
 from metalearners.evaluation.judging.sequential import Sequential
 from metalearners.evaluation.means import Estimate
 from metalearners.evaluation.overlap import MOST_CLIPPED, Clip, Overlap, overlap
@@ -65,6 +68,7 @@ class LearnerResult:
     cate: Floats  # (n, K-1) estimates of the rows that take part; NaN for those that have none
     mean_cate: list[float]
     judged: list[Judgement]  # on held-out rows; empty without such
+    definitions: list[Definition]  # Qini by the definition that was asked for; empty for none
     qini_adjusted: list[float]  # p-values, adjusted for the number of learners and arms
     autoc_adjusted: list[float]
     drivers: Floats  # (p, K-1) share of the estimates' variance that goes through each feature
@@ -87,6 +91,7 @@ class Results:
     propensity: Floats  # (n, K) probabilities of the arms, before clipping, of averaged rows
     clip: Clip  # bounds of the propensities
     overlap: Overlap  # of the propensities, within these bounds
+    averages: Averages  # beside those of `arms`, over the same rows
     design: DesignFit | None  # how well features predict the arm; None for known propensities
     balance: Balance  # standardized differences of feature means against the control
     outcomes: Floats  # (n, K) expected outcomes, of models that weren't fitted on the row
@@ -129,19 +134,22 @@ def evaluate(
         learner.adopt(d, nuisances, {k: f for k, f in own.items() if k not in nuisances})
     shared = _columns_of(EVALUATION, fitted)
     scores = study.reference.scores(d, shared)
-    judge = partial(_learner_result, study, _judging_scores(study, scores, fitted), fitted, steps)
+    rows = Scored.of(study, d, shared, scores, d.predicted)
+    judge = partial(_learner_result, study, _held_out(study, scores, shared, fitted), fitted, steps)
     parts: list[Callable[[], Any]] = [
         *(partial(judge, name) for name in study.learners),  # first, as they may take longest
         partial(_averages, study, scores, shared, steps),
+        partial(averages, study, rows),
         partial(balance, d.X, d.w, d.n_variants, d.weight, d.groups),
         partial(_bundle, study, versions, refits),
     ]
-    *judged, averages, balanced, bundle = side_by_side(_call, parts, *spread.on_this_machine)
+    *found, average, beside, balanced, bundle = side_by_side(_call, parts, *spread.on_this_machine)
     steps.count()
-    study.warnings.extend(averages["caveats"])
+    study.warnings.extend(average["caveats"])
     results = Results(
-        **averages,
-        learners=_ranked(dict(zip(study.learners, judged, strict=True))),
+        **average,
+        averages=beside,
+        learners=_ranked(dict(zip(study.learners, found, strict=True))),
         sequential=sequential,
         balance=balanced,
         estimates=_estimates(study, bundle),
@@ -210,15 +218,21 @@ def _bundle(study: Study, versions: dict[str, str], refits: dict[str, list[MetaL
     return Bundle(study.learners, study.arms, study.schema, about, refits=refits)
 
 
-def _judging_scores(study: Study, scores: Floats, fitted: dict[Name, CrossFit]) -> Floats:
-    """(n, K) scores that learners are judged by, on held-out rows.
+def _held_out(
+    study: Study, scores: Floats, shared: dict[Name, Array], fitted: dict[Name, CrossFit]
+) -> Scored | None:
+    """Held-out rows with the scores that learners are judged by; None without such rows.
 
     Their nuisances were cross-fitted on held-out rows alone. A learner's own would give each of its
     errors back: the score's bias is (mu_hat - mu)(1 - e / e_hat).
     """
-    if study.judging is None:
-        return scores
-    return study.reference.scores(study.judging, _columns_of(JUDGING, fitted))
+    d, eta = study.dataset, shared
+    if d.held_out is None:
+        return None
+    if study.judging is not None:
+        d, eta = study.judging, _columns_of(JUDGING, fitted)
+        scores = study.reference.scores(d, eta)
+    return Scored.of(study, d, eta, scores, study.judged)
 
 
 def _shares(study: Study) -> Floats | None:
@@ -292,24 +306,21 @@ def _ranked(learners: dict[str, LearnerResult]) -> dict[str, LearnerResult]:
 
 
 def _learner_result(
-    study: Study, scores: Floats, fitted: dict[Name, CrossFit], steps: Steps, name: str
+    study: Study, held_out: Scored | None, fitted: dict[Name, CrossFit], steps: Steps, name: str
 ) -> LearnerResult:
     d = study.dataset
     cate = study.learners[name].in_sample_[:, :, -1]
     own = _columns_of(name, fitted)
     columns = [column for key, column in own.items() if key[0] != PROPENSITY_MODEL]
     tolerance = rounding(cate, *columns)  # equal estimates differ by no more
-    judged = []
-    for k in range(1, d.n_variants):
-        if d.held_out is not None:
-            judged.append(_judged(study, cate[:, k - 1], scores[:, k] - scores[:, 0], tolerance))
-        steps.count()
+    found, definitions = judged(study, held_out, cate, tolerance, steps.count)
     drivers = _drivers(study, name, tolerance)
     steps.count()
     return LearnerResult(
         cate=cate,
         mean_cate=_mean_cate(cate, d.weight),
-        judged=judged,
+        judged=found,
+        definitions=definitions,
         qini_adjusted=[],
         autoc_adjusted=[],
         drivers=drivers,
@@ -322,15 +333,6 @@ def _mean_cate(cate: Floats, weight: Floats | None) -> list[float]:
     if not rows.all():  # else they would be copied
         cate, weight = cate[rows], None if weight is None else weight[rows]
     return np.average(cate, axis=0, weights=weight).tolist()
-
-
-def _judged(study: Study, cate: Floats, scores: Floats, tolerance: float) -> Judgement:
-    """What held-out rows say of a learner's estimates of an arm."""
-    d, rows = study.dataset, study.judged
-    weight = None if d.weight is None else d.weight[rows]
-    groups = None if d.groups is None else d.groups[rows]
-    given = (cate[rows], scores[rows], weight, groups)
-    return judge(*given, arms=d.w[rows], tolerance=tolerance)
 
 
 def _drivers(study: Study, name: str, tolerance: float) -> Floats:

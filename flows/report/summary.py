@@ -4,14 +4,19 @@ from typing import Any
 
 from flows.inputs.study import Study
 from flows.report.evaluation import NO_HOLDOUT, ArmResult, LearnerResult, Results
+from flows.report.figures.averages import ALIKE, BY_CHANCE, Weighting
 from metalearners.base_models.binning import own_bins
 from metalearners.data.estimate_columns import arm_name
+from metalearners.evaluation.averages.hidden import Confounder, Sensitivity
+from metalearners.evaluation.averages.segments import SegmentEffect
 from metalearners.evaluation.findings import adjusted_p_values
+from metalearners.evaluation.judging.calibration import Blp, Gates
 from metalearners.evaluation.judging.judgement import Judgement
 from metalearners.evaluation.judging.rate import Rate
 from metalearners.evaluation.judging.sequential import Sequential
 from metalearners.evaluation.means import Estimate
 
+_NO_ESTIMATE = dict.fromkeys(("estimate", "std_error", "ci_low", "ci_high"))
 _SHARES = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # of the rows, highest estimates first
 
 
@@ -21,6 +26,7 @@ def summary_of(study: Study, results: Results) -> dict[str, Any]:
         "data": _data_summary(study),
         "ate": [{"arm": arm.label, **_plain(arm.ate)} for arm in results.arms],
         "ate_joint": [_joint(arm) for arm in results.arms],
+        **_averages(study, results),
         "difference_in_means": [
             {"arm": arm.label, **_plain(arm.difference)} for arm in results.arms
         ],
@@ -100,6 +106,63 @@ def _joint(arm: ArmResult) -> dict[str, Any]:
     }
 
 
+def _averages(study: Study, results: Results) -> dict[str, Any]:
+    """Average effects on others than all rows, and what could bend them."""
+    found, arms = results.averages, study.arms
+    hidden = found.sensitivity
+    return {
+        "averages": [
+            {"arm": arm, "target": target, **_plain(one.effect)}
+            for target, own in found.targets.items()
+            for arm, one in zip(arms[1:], own, strict=True)
+        ],
+        "segments": [_segment(arms[one.arm], one) for one in found.segments],
+        "weighting": _weighting(study, found.weighting),
+        "sensitivity": {"absent": BY_CHANCE}
+        if hidden is None
+        else [_sensitivity(arm, one) for arm, one in zip(arms[1:], hidden, strict=True)],
+    }
+
+
+def _segment(arm: Any, found: SegmentEffect) -> dict[str, Any]:
+    """An effect of a segment's level, without figures where it has too few rows."""
+    low, high = found.joint or (None, None)
+    effect = _NO_ESTIMATE if found.effect is None else _plain(found.effect)
+    about = {"segment": found.segment, "level": found.level, "arm": arm}
+    return {**about, **effect, "joint_low": low, "joint_high": high, "rows": found.rows}
+
+
+def _weighting(study: Study, found: Weighting | None) -> dict[str, Any]:
+    if found is None:
+        return {"absent": ALIKE}
+    own, arms = found.balance, study.arms
+    numbers = zip(arms, own.effective_before, own.effective_after, strict=True)
+    return {
+        "balance": [
+            {"feature": name, "arm": arm, "before": float(before), "after": float(after)}
+            for name, *both in zip(study.schema.names, own.before, own.after, strict=True)
+            for arm, before, after in zip(arms[1:], *both, strict=True)
+        ],
+        "effective_rows": [
+            {"arm": arm, "before": float(before), "after": float(after)}
+            for arm, before, after in numbers
+        ],
+        "trimming": vars(found.trimming),
+    }
+
+
+def _sensitivity(arm: Any, found: Sensitivity) -> dict[str, Any]:
+    """How strong hidden confounding must be to explain an effect away."""
+    return {
+        "arm": arm,
+        "robustness_value": found.robustness,
+        "robustness_value_significant": found.robustness_ci,
+        "scale": found.scale,
+        "confounder": vars(Confounder()),
+        "bounds": vars(found.bounds),
+    }
+
+
 def _own_bins(study: Study) -> dict[str, dict[str, str]]:
     """Why models bin their own rows although the run shares bins, by learner and model kind."""
     X = study.dataset.X
@@ -146,6 +209,8 @@ def _learner_summary(study: Study, learner: LearnerResult) -> dict[str, Any]:
     judged = zip(labels, learner.judged, adjusted, strict=True)
     arms = [{"arm": arm, **_judged(one, *p_values)} for arm, one, p_values in judged]
     rows = int(study.judged.sum())
+    for arm, definition in zip(arms, learner.definitions, strict=False):  # none by default
+        arm["definition"] = {k: v for k, v in vars(definition).items() if k != "reason" or v}
     return {**found, "evaluation": {"population": "held-out rows", "rows": rows, "arms": arms}}
 
 
@@ -163,7 +228,26 @@ def _judged(found: Judgement, qini_adjusted: float, autoc_adjusted: float) -> di
             {"predicted": g.predicted, "actual": _plain(g.actual), "rows": g.rows}
             for g in found.groups
         ],
+        "gates": _gates(found.gates),
+        "blp": _blp(found.blp),
+        "dr_loss": _plain(found.dr_loss),
+        "r_loss": None if found.r_loss is None else _plain(found.r_loss),
     }
+
+
+def _gates(found: Gates | None) -> dict[str, Any] | None:
+    """Tests of the order of the groups."""
+    if found is None:
+        return None
+    p_values = {name: getattr(found, name) for name in ("p_value", "p_greater", "p_monotone")}
+    return {"difference": _plain(found.difference), **p_values}
+
+
+def _blp(found: Blp | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    p_values = {"p_value": found.p_value, "p_calibrated": found.p_calibrated}
+    return {"slope": _plain(found.slope), "mean": _plain(found.mean), **p_values}
 
 
 def _rate(found: Rate, adjusted: float) -> dict[str, float]:

@@ -10,6 +10,7 @@ from deployments.uplift import CONFIGS, deployments
 from flows import uplift_backfill, uplift_run, uplift_tune
 from flows.config import Config, load_config, parse_config
 from flows.errors import InputError
+from metalearners.evaluation import DEFINITIONS
 from metalearners.registry import REGISTRY
 
 SCHEMA = parameter_schema(uplift_run).model_dump()
@@ -78,6 +79,7 @@ def test_every_choice_of_the_config_is_one_in_the_form():
         "DataConfig.outcome_type": ["regression", "binary"],
         "DataConfig.missing": ["refuse", "warn"],
         "DataConfig.design": ["auto", "randomised", "observational"],
+        "EvaluationConfig.definition": ["default", *DEFINITIONS],
         "WatchConfig.on_schema_change": ["refuse", "warn", "ignore"],
         "ParallelismConfig.runner": ["thread", "process", "dask", "serial"],
         "ReadConfig.decimal": [".", ","],

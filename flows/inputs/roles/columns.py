@@ -134,10 +134,15 @@ def place_of(role: str) -> str:
 
 
 def check_name(data: DataConfig, role: str, column: str, names: list[str]) -> None:
+    """Refuse the name of a column of a role that the source doesn't have."""
+    check_column(f"data.{role}", data, column, names)
+
+
+def check_column(place: str, data: DataConfig, column: str, names: list[str]) -> None:
     """Refuse the name of a column that the source doesn't have."""
     if column not in names:
         raise InputError(
-            f"data.{role}: expected a column of {data.place}; {column!r} is none. "
+            f"{place}: expected a column of {data.place}; {column!r} is none. "
             f"{nearest(column, names)}It has: {shown(', '.join(names), 300)}."
         )
 
@@ -150,7 +155,7 @@ def read_arms(
     faults.judge(f"{where}.each", lambda: _check_complete(column, where, *_ARM))
     if column.isna().all():
         return None
-    faults.judge(f"{where}.kind", lambda: _check_kind(column, where))
+    faults.judge(f"{where}.kind", lambda: check_kind(column, where))
     if not faults.knows(f"{where}.kind"):
         return None
     codes, found = pd.factorize(column, sort=True)
@@ -200,7 +205,7 @@ def taking_part(frame: pd.DataFrame, data: DataConfig) -> Array | None:
 def _labels(column: pd.Series, where: str, what: str, remedy: str) -> pd.Series:
     """A column of labels, one in each row, or a refusal."""
     _check_complete(column, where, what, remedy)
-    return _check_kind(column, where)
+    return check_kind(column, where)
 
 
 def _check_complete(column: pd.Series, where: str, what: str, remedy: str) -> None:
@@ -212,7 +217,8 @@ def _check_complete(column: pd.Series, where: str, what: str, remedy: str) -> No
         )
 
 
-def _check_kind(column: pd.Series, where: str) -> pd.Series:
+def check_kind(column: pd.Series, where: str) -> pd.Series:
+    """A column of labels that every file can hold, or a refusal."""
     kind = kind_of(column)
     if kind == "floating" and np.isinf(column.astype(float)).any():
         kind = "infinite values"  # no JSON

@@ -1,0 +1,1 @@
+"""Figures that the library computes from fits: averages, and judgements of learners."""

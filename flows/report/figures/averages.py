@@ -1,0 +1,74 @@
+"""Averages beside that of all rows: whose average, of which segment, and what could bend it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from flows.inputs.study import Study
+from flows.report.figures.scored import Scored
+from metalearners.evaluation.average_effects import AverageEffect
+from metalearners.evaluation.averages.hidden import Sensitivity, sensitivity
+from metalearners.evaluation.averages.segments import SegmentEffect, segment_effects
+from metalearners.evaluation.averages.targets import OVERLAP, TREATED, target_effects
+from metalearners.evaluation.averages.weighting import (
+    Trimming,
+    WeightedBalance,
+    trimming,
+    weighted_balance,
+)
+
+BY_CHANCE = (
+    "the propensities are those of a declared design: chance drew the arms, and nothing hidden can "
+    "have moved them"
+)
+ALIKE = (
+    "all rows have the same propensities: weighting by them changes nothing, and none has less "
+    "overlap than others"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Weighting:
+    """What weighting by inverse propensities does."""
+
+    balance: WeightedBalance
+    trimming: Trimming
+
+
+@dataclass(frozen=True, eq=False)
+class Averages:
+    """Lists follow the arms other than the control."""
+
+    targets: dict[str, list[AverageEffect]]  # by population
+    segments: list[SegmentEffect]
+    weighting: Weighting | None  # None where all rows have the same propensities
+    sensitivity: list[Sensitivity] | None  # None for a declared design
+
+
+def averages(study: Study, rows: Scored) -> Averages:
+    """Averages over the rows of `ate`, which are those of `study.averaged`."""
+    given = (rows.y, rows.w, rows.mu, rows.e, rows.weight, rows.groups)
+    declared = study.dataset.propensity is not None
+    arms = range(1, len(study.arms))
+    return Averages(
+        targets={target: target_effects(*given, target=target) for target in (TREATED, OVERLAP)},
+        segments=_segments(study, rows),
+        weighting=_weighting(study, rows),
+        sensitivity=None if declared else [sensitivity(*given, arm=arm) for arm in arms],
+    )
+
+
+def _segments(study: Study, rows: Scored) -> list[SegmentEffect]:
+    among = study.dataset.predicted
+    labels = {name: own[among] for name, own in study.segments.items()}
+    return segment_effects(rows.scores, labels, rows.w, rows.weight, rows.groups)
+
+
+def _weighting(study: Study, rows: Scored) -> Weighting | None:
+    if np.ptp(rows.e, axis=0).max() < 1e-12:
+        return None
+    X = study.averaged.dataset.X
+    return Weighting(
+        weighted_balance(X, rows.w, rows.e, rows.weight, rows.groups),
+        trimming(rows.e, rows.weight),
+    )
