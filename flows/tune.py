@@ -15,6 +15,7 @@ from pydantic.json_schema import SkipJsonSchema
 from flows.config.data import DataConfig
 from flows.config.form import described
 from flows.config.names import DEFAULT_NAME, DEFAULT_OUTPUT
+from flows.config.parts.recurring import RegistryConfig, ScheduleConfig, WatchConfig
 from flows.config.reading import config_among
 from flows.config.sections import (
     CacheConfig,
@@ -26,9 +27,6 @@ from flows.config.sections import (
     LogicalDate,
     ModelsConfig,
     ParallelismRule,
-    RegistryConfig,
-    ScheduleConfig,
-    WatchConfig,
 )
 from flows.config.values import CalibratePropensity, ClipRule, Segments, ShareBins
 from flows.errors import InputError

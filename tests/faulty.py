@@ -284,3 +284,16 @@ class FailsOnceOnFewRows(FailsOnce):
         if len(X) < self.least:
             return super().fit(X, y, sample_weight)
         return LinearRegression.fit(self, X, y, sample_weight)
+
+
+class FailsWith(LinearRegression):
+    """Fails where a row has a value of the first feature."""
+
+    def __init__(self, value: float = 0.0, *, fit_intercept: bool = True) -> None:
+        super().__init__(fit_intercept=fit_intercept)
+        self.value = value
+
+    def fit(self, X, y, sample_weight=None):
+        if (np.asarray(X)[:, 0] == self.value).any():
+            raise ValueError("this row can't be learnt from")
+        return super().fit(X, y, sample_weight)

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
-    AfterValidator,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -19,14 +18,14 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from flows.config.data import DataConfig
-from flows.config.form import AUTO, Section, described, distinct, only
+from flows.config.form import AUTO, Section, described, distinct
 from flows.config.names import (
     DEFAULT_CACHE,
     DEFAULT_NAME,
     DEFAULT_OUTPUT,
-    DEFAULT_REGISTRY,
     check_name,
 )
+from flows.config.parts.recurring import RegistryConfig, ScheduleConfig, WatchConfig
 from flows.config.values import (
     Address,
     CalibratePropensity,
@@ -41,7 +40,7 @@ from flows.config.values import (
     Whole,
 )
 from flows.config.yaml_text import to_yaml
-from flows.dates.logical import check_cron, check_date, check_zone, date_at, moment_of
+from flows.dates.logical import check_date, date_at, moment_of
 from flows.dates.partitions import Window, end_of
 from flows.messages.limits import shown
 from metalearners.registry import REGISTRY
@@ -115,6 +114,13 @@ class FoldsConfig(Section):
     n_folds: Whole = Field(5, ge=2, le=10_000, description="Number of folds, 2 or more")
     seed: Whole = Field(
         0, ge=0, lt=1 << 32, description="Draws the folds, the hold-out and the models' seeds"
+    )
+    repeats: Whole = Field(
+        1,
+        ge=1,
+        le=100,
+        description="Times that all is fitted, each with other folds and another hold-out; figures "
+        "are medians over them",
     )
 
 
@@ -204,14 +210,13 @@ class EvaluationConfig(Section):
         description="Half-samples on which each learner is fitted again, for intervals of effects "
         "when rows are scored; 0 for none, else 2 or more",
     )
-    definition: Literal["default", "causalml", "sklift", "radcliffe", "pylift_q1"] = Field(
-        "default", description="Whose Qini coefficient is told beside ours; default: none"
-    )
-
     sequential: Flag = Field(
         False,
         description="Whether each learner is fitted again on the first folds, and judged by the "
         "next, so that all rows test whether the effect differs between rows",
+    )
+    definition: Literal["default", "causalml", "sklift", "radcliffe", "pylift_q1"] = Field(
+        "default", description="Whose Qini coefficient is told beside ours; default: none"
     )
 
     @field_validator("refits")
@@ -222,66 +227,6 @@ class EvaluationConfig(Section):
                 "expected 0 or 2 and more; found 1. One refit shows no spread: try 50."
             )
         return value
-
-
-class PromotionConfig(Section):
-    """The rule by which a challenger becomes champion."""
-
-    model_config = ConfigDict(title="by a rule")  # the form's choice beside manual
-
-    rule: Annotated[Literal["better"], only("better")] = Field(
-        "better", description="better: new rows say that the challenger is better"
-    )
-    alpha: Number = Field(
-        0.05,
-        gt=0,
-        lt=0.5,
-        description="Probability that any challenger that starts within a year becomes champion "
-        "without being better",
-    )
-
-
-class RegistryConfig(Section):
-    """Where models are registered, and how one becomes champion."""
-
-    enabled: Flag = Field(True, description="Whether the run's model is registered")
-    storage: Place = Field(DEFAULT_REGISTRY, description="Folder or fsspec URL of the models")
-    promote: Annotated[Literal["manual"], only("manual")] | PromotionConfig = Field(
-        "manual", description="How a later model becomes champion; manual: by a command"
-    )
-
-    @property
-    def limited(self) -> list[str]:
-        """Places that a process must be allowed to use.
-
-        The default isn't among them: it lies in the state folder, where every run writes.
-        """
-        return [self.storage] if self.enabled and self.storage != DEFAULT_REGISTRY else []
-
-
-class WatchConfig(Section):
-    """What to do where the rows differ from those of the last run of the name."""
-
-    drift: Number = Field(
-        0.2, gt=0, le=100, description="Least population stability index that counts as drift"
-    )
-    on_schema_change: Literal["refuse", "warn", "ignore"] = Field(
-        "warn", description="What new or lost columns, types and categories mean"
-    )
-
-
-class ScheduleConfig(Section):
-    """When `uplift serve` starts runs of the config."""
-
-    cron: Annotated[str, AfterValidator(check_cron)] = Field(
-        description="Minute, hour, day, month and weekday, such as 0 5 * * *"
-    )
-    timezone: Annotated[str, AfterValidator(check_zone)] = Field(
-        "UTC", description="Time zone of the schedule and of the dates in a source's name"
-    )
-    catch_up: Literal["latest", "all"] = Field(
-        "latest", description="Which dates that were missed are run: the latest alone, or all"
-    )
 
 
 Learners = Annotated[
@@ -352,6 +297,16 @@ class Config(Section):
             return None
         local = moment_of(self.date, self.timezone).replace(tzinfo=None)
         return Window(local, self.data.last, self.data.missing)
+
+    @model_validator(mode="after")
+    def _repeats_differ(self) -> Self:
+        repeats = self.folds.repeats
+        if repeats > 1 and self.data.time is not None:
+            raise ValueError(
+                f"folds.repeats: expected 1 with data.time, which gives the same folds each time; "
+                f"found {repeats}. Set it to 1."
+            )
+        return self
 
     @field_validator("learners")
     @classmethod

@@ -1,7 +1,7 @@
 """Loads and validates: from a config to the rows and learners of a run, or one clear refusal."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, cast
@@ -50,6 +50,7 @@ class Study(Rows):
     judging: Dataset | None
     learners: dict[str, MetaLearner]  # by name, unfitted
     reference: DRLearner  # its nuisances serve average effects and evaluation
+    repeats: tuple["Study", ...] = ()  # the same with other draws of folds and of the hold-out
     failed: dict[str, str] = field(
         default_factory=dict
     )  # why a learner couldn't be fitted, by name
@@ -60,12 +61,13 @@ class Study(Rows):
             return self
         reasons = {name: without_secrets(str(error)) for name, error in failed.items()}
         told = [f"The {name} could not be fitted: {reason}" for name, reason in reasons.items()]
-        return dataclasses.replace(
-            self,
-            learners={name: own for name, own in self.learners.items() if name not in failed},
-            failed=reasons,
-            warnings=[*self.warnings, *told],
-        )
+        left = self.only([name for name in self.learners if name not in failed])
+        return dataclasses.replace(left, failed=reasons, warnings=[*self.warnings, *told])
+
+    def only(self, names: Collection[str]) -> "Study":
+        """The study with some of its learners."""
+        learners = {name: own for name, own in self.learners.items() if name in names}
+        return dataclasses.replace(self, learners=learners)
 
     @cached_property
     def averaged(self) -> "Study":
@@ -109,7 +111,7 @@ def load_study(config: Config, faults: Faults | None = None, frame: Any = None) 
         steps.count()
         rows = rows_of(columns, config.data, faults, config.segments)
         steps.count()
-        study = None if rows is None else _judged(rows, usable, faults)
+        study = None if rows is None else _repeated(rows, usable, faults)
     faults.refuse()
     assert study is not None  # else there was a fault
     if config.cache.enabled:
@@ -138,6 +140,19 @@ def _judged(rows: Rows, config: Config, faults: Faults) -> Study | None:
             faults.judge(f"rows of {name}", check, ["rows", *settings])
         _try_models(study, faults)
     return study
+
+
+def _repeated(rows: Rows, config: Config, faults: Faults) -> Study | None:
+    """The study of rows with its repeats: other seeds draw their folds and hold-outs."""
+    study = _judged(rows, config, faults)
+    if study is None:
+        return None
+    found, folds = [], config.folds
+    for repeat in range(1, folds.repeats):
+        seed = {"seed": (folds.seed + repeat) % (1 << 32), "repeats": 1}
+        again = study.config.model_copy(update={"folds": folds.model_copy(update=seed)})
+        found.append(_judged(rows, again, faults))
+    return dataclasses.replace(study, repeats=tuple(one for one in found if one is not None))
 
 
 def _check_learner(study: Study, learner: MetaLearner) -> None:

@@ -5,8 +5,8 @@ import warnings
 from dataclasses import dataclass
 
 from flows.config.names import CHAMPION, is_name
+from flows.config.parts.recurring import RegistryConfig
 from flows.config.reading import parse
-from flows.config.sections import RegistryConfig
 from flows.errors import InputError
 from flows.fitting.cache import (
     check_state_of,

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from flows.inputs.study import Study
 from flows.report import canvas, plots
 from flows.report.elements import Key, Table, arm_labels, number, p_value, panels_of, share
-from flows.report.evaluation import Results
+from flows.report.figures.results import Results
 from metalearners.evaluation.balance import Balance
 from metalearners.fits.estimator_spec import EstimatorSpec
 from metalearners.metalearner import PROPENSITY_MODEL

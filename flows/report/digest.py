@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from flows.inputs.study import Study
 from flows.report.elements import Panel, arm_labels, number, spoken, typical
-from flows.report.evaluation import Results
+from flows.report.figures.results import Results
 
 _MOST = 9  # pictures of some 40 kB, each of which costs the run some milliseconds
 

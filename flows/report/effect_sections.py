@@ -21,7 +21,7 @@ from flows.report.elements import (
     typical,
     who,
 )
-from flows.report.evaluation import Results
+from flows.report.figures.results import Results
 from metalearners.data.estimate_columns import arm_name
 from metalearners.evaluation.drivers import MOST_ALONE
 from metalearners.evaluation.findings import claims_ranking

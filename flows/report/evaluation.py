@@ -1,7 +1,7 @@
 """The evaluation of a run: its results in numbers, which its summary and its report read."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,8 +12,9 @@ from flows.fitting.parallelism import Parallelism
 from flows.fitting.regressions import EVALUATION, JUDGING
 from flows.inputs.study import Study
 from flows.messages.progress import Steps
-from flows.report.figures.averages import Averages, averages
-from flows.report.figures.judging import Definition, judged
+from flows.report.figures.averages import averages
+from flows.report.figures.judging import judged
+from flows.report.figures.results import ArmResult, LearnerResult, Results
 from flows.report.figures.scored import Scored
 from metalearners._typing import Array, Floats, Name
 from metalearners.bundle import Bundle
@@ -24,14 +25,12 @@ from metalearners.evaluation.average_effects import (
     average_effects,
     difference_in_means,
 )
-from metalearners.evaluation.balance import Balance, balance
-from metalearners.evaluation.design import DesignFit, arm_shares, compare_with_shares
+from metalearners.evaluation.balance import balance
+from metalearners.evaluation.design import arm_shares, compare_with_shares
 from metalearners.evaluation.drivers import effect_drivers
-from metalearners.evaluation.findings import adjusted_p_values, claims_effect
-from metalearners.evaluation.judging.judgement import Judgement
+from metalearners.evaluation.findings import adjusted_p_values
 from metalearners.evaluation.judging.sequential import Sequential
-from metalearners.evaluation.means import Estimate
-from metalearners.evaluation.overlap import MOST_CLIPPED, Clip, Overlap, overlap
+from metalearners.evaluation.overlap import MOST_CLIPPED, Overlap, overlap
 from metalearners.evaluation.ties import rounding
 from metalearners.fits.crossfit import CrossFit
 from metalearners.metalearner import PROPENSITY_MODEL, VARIANT_OUTCOME_MODEL, MetaLearner
@@ -43,62 +42,6 @@ NO_HOLDOUT = (
     "evaluation.holdout is 0: every row was fitted on, and ranking or calibration on such rows "
     "would flatter"
 )
-
-
-@dataclass(frozen=True, eq=False)
-class ArmResult:
-    """The average effect of one arm against the control."""
-
-    label: Any  # as in the data
-    ate: Estimate  # doubly robust, over the rows that take part, but those before the first fold
-    joint: tuple[float, float]  # its 95 % interval that holds for all arms at once
-    difference: Estimate  # of plain means
-    doubt: str = ""  # why no effect is claimed, whatever the interval
-
-    @property
-    def claimed(self) -> bool:
-        """Whether the run claims an average effect of this arm."""
-        return claims_effect(self.joint, self.doubt)
-
-
-@dataclass(frozen=True, eq=False)
-class LearnerResult:
-    """One learner's estimates; lists and columns follow the arms other than the control."""
-
-    cate: Floats  # (n, K-1) estimates of the rows that take part; NaN for those that have none
-    mean_cate: list[float]
-    judged: list[Judgement]  # on held-out rows; empty without such
-    definitions: list[Definition]  # Qini by the definition that was asked for; empty for none
-    qini_adjusted: list[float]  # p-values, adjusted for the number of learners and arms
-    autoc_adjusted: list[float]
-    drivers: Floats  # (p, K-1) share of the estimates' variance that goes through each feature
-
-    @property
-    def known(self) -> Floats:
-        """(m, K-1) estimates of the rows that have such."""
-        rows = np.isfinite(self.cate).all(axis=1)
-        return self.cate if rows.all() else self.cate[rows]
-
-
-@dataclass(frozen=True, eq=False)
-class Results:
-    """All results of a run."""
-
-    arms: list[ArmResult]  # other than the control
-    caveats: list[str]  # warnings of what was found; the study has them too
-    learners: dict[str, LearnerResult]
-    sequential: dict[str, list[Sequential]]  # tests by learner and arm; empty where none was asked
-    propensity: Floats  # (n, K) probabilities of the arms, before clipping, of averaged rows
-    clip: Clip  # bounds of the propensities
-    overlap: Overlap  # of the propensities, within these bounds
-    averages: Averages  # beside those of `arms`, over the same rows
-    design: DesignFit | None  # how well features predict the arm; None for known propensities
-    balance: Balance  # standardized differences of feature means against the control
-    outcomes: Floats  # (n, K) expected outcomes, of models that weren't fitted on the row
-    losses: list[float]  # root mean squared out-of-fold errors of the shared outcome models, by arm
-    estimates: pd.DataFrame  # a row for each of the source, as in the run's folder
-    bundle: Bundle  # for scoring
-    looks_randomised: bool  # whether features predict the arm no better than the arms' shares
 
 
 def evaluate(
@@ -128,14 +71,11 @@ def evaluate(
     """
     d = study.dataset
     steps = Steps("evaluate", 3 + len(study.learners) * d.n_variants)
-    for name, learner in study.learners.items():
-        own = {key[1:]: fits for key, fits in fitted.items() if key[0] == name}
-        nuisances = {key: f for key, f in own.items() if key[0] in learner.NUISANCE_KINDS}
-        learner.adopt(d, nuisances, {k: f for k, f in own.items() if k not in nuisances})
-    shared = _columns_of(EVALUATION, fitted)
-    scores = study.reference.scores(d, shared)
+    shared, scores = adopt(study, fitted)
     rows = Scored.of(study, d, shared, scores, d.predicted)
-    judge = partial(_learner_result, study, _held_out(study, scores, shared, fitted), fitted, steps)
+    judge = partial(
+        _learner_result, study, held_out_rows(study, scores, shared, fitted), fitted, steps
+    )
     parts: list[Callable[[], Any]] = [
         *(partial(judge, name) for name in study.learners),  # first, as they may take longest
         partial(_averages, study, scores, shared, steps),
@@ -149,7 +89,7 @@ def evaluate(
     results = Results(
         **average,
         averages=beside,
-        learners=_ranked(dict(zip(study.learners, found, strict=True))),
+        learners=ranked(dict(zip(study.learners, found, strict=True))),
         sequential=sequential,
         balance=balanced,
         estimates=_estimates(study, bundle),
@@ -157,6 +97,22 @@ def evaluate(
     )
     steps.count()
     return results
+
+
+def adopt(study: Study, fitted: dict[Name, CrossFit]) -> tuple[dict[Name, Array], Floats]:
+    """Have learners take their fits.
+
+    Returns
+    -------
+    Predictions of the nuisance models that average effects share, and their (n, K) scores
+    """
+    d = study.dataset
+    for name, learner in study.learners.items():
+        own = {key[1:]: fits for key, fits in fitted.items() if key[0] == name}
+        nuisances = {key: f for key, f in own.items() if key[0] in learner.NUISANCE_KINDS}
+        learner.adopt(d, nuisances, {k: f for k, f in own.items() if k not in nuisances})
+    shared = _columns_of(EVALUATION, fitted)
+    return shared, study.reference.scores(d, shared)
 
 
 def _call(part: Callable[[], Any]) -> Any:
@@ -218,7 +174,7 @@ def _bundle(study: Study, versions: dict[str, str], refits: dict[str, list[MetaL
     return Bundle(study.learners, study.arms, study.schema, about, refits=refits)
 
 
-def _held_out(
+def held_out_rows(
     study: Study, scores: Floats, shared: dict[Name, Array], fitted: dict[Name, CrossFit]
 ) -> Scored | None:
     """Held-out rows with the scores that learners are judged by; None without such rows.
@@ -291,7 +247,7 @@ def _doubt(study: Study, found: Overlap, k: int) -> str:
     )
 
 
-def _ranked(learners: dict[str, LearnerResult]) -> dict[str, LearnerResult]:
+def ranked(learners: dict[str, LearnerResult]) -> dict[str, LearnerResult]:
     """Learners with the p-values of their rankings, which are tested over all of them."""
     qini, autoc = (
         adjusted_p_values(
@@ -309,16 +265,13 @@ def _learner_result(
     study: Study, held_out: Scored | None, fitted: dict[Name, CrossFit], steps: Steps, name: str
 ) -> LearnerResult:
     d = study.dataset
-    cate = study.learners[name].in_sample_[:, :, -1]
-    own = _columns_of(name, fitted)
-    columns = [column for key, column in own.items() if key[0] != PROPENSITY_MODEL]
-    tolerance = rounding(cate, *columns)  # equal estimates differ by no more
+    cate, tolerance = estimated(study, name, fitted)
     found, definitions = judged(study, held_out, cate, tolerance, steps.count)
     drivers = _drivers(study, name, tolerance)
     steps.count()
     return LearnerResult(
         cate=cate,
-        mean_cate=_mean_cate(cate, d.weight),
+        mean_cate=mean_cate(cate, d.weight),
         judged=found,
         definitions=definitions,
         qini_adjusted=[],
@@ -327,7 +280,15 @@ def _learner_result(
     )
 
 
-def _mean_cate(cate: Floats, weight: Floats | None) -> list[float]:
+def estimated(study: Study, name: str, fitted: dict[Name, CrossFit]) -> tuple[Floats, float]:
+    """A learner's (n, K-1) estimates, and by how much equal ones may differ."""
+    cate = study.learners[name].in_sample_[:, :, -1]
+    own = _columns_of(name, fitted)
+    columns = [column for key, column in own.items() if key[0] != PROPENSITY_MODEL]
+    return cate, rounding(cate, *columns)
+
+
+def mean_cate(cate: Floats, weight: Floats | None) -> list[float]:
     """Means of the estimates of each arm, over the rows that have such."""
     rows = np.isfinite(cate).all(axis=1)
     if not rows.all():  # else they would be copied

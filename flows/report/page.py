@@ -8,7 +8,8 @@ from flows.inputs.study import Study
 from flows.messages.progress import Steps
 from flows.report import data_sections, effect_sections, html, plots
 from flows.report.elements import Table, arm_labels, legend, number, who
-from flows.report.evaluation import NO_HOLDOUT, ArmResult, Results
+from flows.report.evaluation import NO_HOLDOUT
+from flows.report.figures.results import ArmResult, Results
 from metalearners.data.estimate_columns import arm_name
 from metalearners.evaluation.findings import claims_ranking
 
@@ -28,6 +29,7 @@ _STAGES = {
     "treatment": "Treatment models",
     "refits": "Refits on half-samples",
     "sequential": "Sequential test",
+    "repeats": "Repeats, with other folds",
     "evaluate": "Evaluation",
 }
 

@@ -3,8 +3,9 @@
 from typing import Any
 
 from flows.inputs.study import Study
-from flows.report.evaluation import NO_HOLDOUT, ArmResult, LearnerResult, Results
+from flows.report.evaluation import NO_HOLDOUT
 from flows.report.figures.averages import ALIKE, BY_CHANCE, Weighting
+from flows.report.figures.results import ArmResult, LearnerResult, Move, Results
 from metalearners.base_models.binning import own_bins
 from metalearners.data.estimate_columns import arm_name
 from metalearners.evaluation.averages.hidden import Confounder, Sensitivity
@@ -44,9 +45,15 @@ def summary_of(study: Study, results: Results) -> dict[str, Any]:
         },
         **({"own_bins": _own_bins(study)} if study.config.share_bins else {}),
         "heterogeneity": _heterogeneity(study, results),
+        **({"stability": list(map(_move, results.moves))} if results.moves else {}),
         "warnings": study.warnings,
         "caveats": results.caveats,
     }
+
+
+def _move(found: Move) -> dict[str, Any]:
+    about = {"figure": found.figure, "learner": found.learner, "arm": found.arm}
+    return {**about, **vars(found.stability)}
 
 
 def _heterogeneity(study: Study, results: Results) -> list[dict[str, Any]]:

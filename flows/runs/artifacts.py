@@ -19,11 +19,11 @@ from prefect.artifacts import (
 from prefect.client.schemas.actions import ArtifactUpdate
 
 from flows.messages.progress import describe, listening
-from flows.runs.records import COUNTS, REFITS, SEQUENTIAL, Run
+from flows.runs.records import COUNTS, REFITS, REPEATS, SEQUENTIAL, Run
 
 _EVERY_SECONDS = 2.0  # an update costs the server some 15 ms
 _FITTING = ("nuisance", "treatment")
-_AGAIN = (REFITS, SEQUENTIAL)
+_AGAIN = (REFITS, SEQUENTIAL, REPEATS)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from flows.messages.outcome import registry_warning
 from flows.messages.secrets import problem_of
 from flows.registry.evidence import Evidence
 from flows.registry.registering import register_run
-from flows.report.evaluation import Results
+from flows.report.figures.results import Results
 from flows.report.history.events import events_of, failed, late, promoted
 from flows.report.history.page import render as render_history
 from flows.report.history.page import sections_of as sections_of_history

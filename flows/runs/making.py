@@ -13,6 +13,7 @@ from flows.fitting.cache import signing_key
 from flows.fitting.parallelism import Parallelism, choose, work_of
 from flows.fitting.parts.again import Again
 from flows.fitting.parts.refits import Refits
+from flows.fitting.parts.repeats import Repeats
 from flows.fitting.parts.sequential import SequentialTest
 from flows.fitting.profiles import Profile, find_profile
 from flows.fitting.regressions import expected
@@ -23,6 +24,7 @@ from flows.messages.outcome import cache_warning, outcome_lines, registry_warnin
 from flows.messages.secrets import problem_of, without_secrets
 from flows.report.digest import effect_rows, history_pictures, pictures
 from flows.report.evaluation import evaluate
+from flows.report.figures.repeats import over_repeats
 from flows.runs.announcing import announce, failure_announced
 from flows.runs.artifacts import run_page
 from flows.runs.course import fit_learners
@@ -37,7 +39,7 @@ from flows.runs.files import (
     write_history,
 )
 from flows.runs.loading import Prepared, load
-from flows.runs.records import REFITS, SEQUENTIAL, Run, interrupted, recorded, whole_folder
+from flows.runs.records import REFITS, REPEATS, SEQUENTIAL, Run, interrupted, recorded, whole_folder
 from flows.runs.recurring import alone, due, earlier_runs, scheduled_time
 from flows.runs.stages import Counts, run_parts
 from flows.server.cancellation import interruptible
@@ -48,6 +50,7 @@ from flows.watching.profile import FILE
 EXAMPLE = "example"  # tag of the bundled example's deployment
 _BY_SCHEDULE = "auto-scheduled"  # Prefect adds this tag where a schedule makes a run
 _NO_REFITS = "The model has no refits, for intervals of effects"
+_NO_REPEATS = "The figures are of one draw of the folds, without repeats"
 _NO_SEQUENTIAL = "There is no sequential test of whether the effect differs between rows"
 _OF_ITS_SCHEDULE = {EXAMPLE, _BY_SCHEDULE}
 
@@ -103,10 +106,13 @@ def make(
             study = fitted.study
             refits, sequential = Refits(study, place), SequentialTest(study, place)
             _fit_parts(REFITS, refits, run, _NO_REFITS)
+            repeats = Repeats(study, place)
             _fit_parts(SEQUENTIAL, sequential, run, _NO_SEQUENTIAL)
+            _fit_parts(REPEATS, repeats, run, _NO_REPEATS)
             with run.stage("evaluate") as stage:
                 given = refits.of_learners(), sequential.of_learners()
                 results = evaluate(study, fitted.fits, versions(), chosen, *given)
+                results = over_repeats(study, results, repeats.fitted())
                 stage |= vars(fitted.judging)
         with whole_folder(run, latest=not study.failed) as folder:
             with run.stage("report"):
@@ -174,5 +180,6 @@ def _chosen(study: Study) -> Parallelism:
         study.warnings.append(known.problem)
     evaluation = study.config.evaluation
     parts = evaluation.refits + evaluation.sequential * (study.config.folds.n_folds - 1)
+    parts += 2 * len(study.repeats)  # of all rows, where those are of half
     work = work_of(study.dataset, expected(study)).with_refits(parts)
     return choose(asked, work, known.best)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 2
 BY_NAME = "by-name"  # folder of the links to configs' latest runs
 REFITS = "refits"  # the stage of learners fitted again on half-samples
+REPEATS = "repeats"  # that of all fits again, with other folds
 SEQUENTIAL = "sequential"  # and that of learners fitted on earlier folds alone
 COUNTS = ("planned", "unique", "executed", "reused", "retried")
 INTERRUPTED = "interrupted"

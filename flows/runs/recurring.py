@@ -9,7 +9,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.config.sections import Config, ScheduleConfig
+from flows.config.parts.recurring import ScheduleConfig
+from flows.config.sections import Config
 from flows.dates.logical import moment_of
 from flows.runs.records import DIED, INTERRUPTED, Run, list_runs, records, summaries
 from metalearners.files.file_locks import lock_when_free, open_lock, try_lock

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from flows.config.sections import WatchConfig
+from flows.config.parts.recurring import WatchConfig
 from flows.errors import InputError
 from flows.inputs.study import Study
 from flows.messages.limits import shown

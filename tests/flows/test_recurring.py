@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from flows.config.parts.recurring import ScheduleConfig
 from flows.config.reading import parse_config
-from flows.config.sections import ScheduleConfig
 from flows.dates.logical import moment_of
 from flows.errors import InputError
 from flows.inputs.study import load_study

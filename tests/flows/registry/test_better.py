@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression
 
+from flows.config.parts.recurring import RegistryConfig
 from flows.config.reading import parse_config
-from flows.config.sections import RegistryConfig
 from flows.errors import InputError
 from flows.inputs.study import load_study
 from flows.launch.backfill import backfill

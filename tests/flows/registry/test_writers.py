@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LinearRegression
 
-from flows.config.sections import RegistryConfig
+from flows.config.parts.recurring import RegistryConfig
 from flows.errors import InputError
 from flows.registry.models import Models, Verdict
 from flows.registry.registry import check_registry, made_registry

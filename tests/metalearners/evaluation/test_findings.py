@@ -9,7 +9,7 @@ from scipy import stats
 
 from flows.messages.outcome import outcome_lines
 from flows.report import page as report
-from flows.report.evaluation import ArmResult
+from flows.report.figures.results import ArmResult
 from metalearners.evaluation.findings import adjusted_p_values, claims_effect, claims_ranking
 from metalearners.evaluation.judging.curves import gain_curve
 from metalearners.evaluation.judging.rate import rate

@@ -1,0 +1,103 @@
+"""Figures over repeats: other draws of the folds and of the hold-out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from flows.inputs.study import Study
+from flows.report.evaluation import adopt, estimated, held_out_rows, mean_cate, ranked
+from flows.report.figures.judging import judged
+from flows.report.figures.results import ArmResult, LearnerResult, Move, Results
+from metalearners._typing import Floats, Name
+from metalearners.data.estimate_columns import estimate_columns
+from metalearners.evaluation.average_effects import AverageEffect, average_effects
+from metalearners.evaluation.judging.judgement import Judgement
+from metalearners.evaluation.judging.repeated import median_judgement
+from metalearners.evaluation.repeats import median_average, median_joint, stability
+from metalearners.fits.crossfit import CrossFit
+
+Fits = dict[Name, CrossFit]
+
+
+@dataclass(frozen=True, eq=False)
+class _Draw:
+    """What one draw gives; lists follow the arms other than the control."""
+
+    effects: list[AverageEffect]
+    cate: dict[str, Floats]  # (n, K-1) by learner
+    judged: dict[str, list[Judgement]]  # by learner
+
+    @classmethod
+    def of(cls, study: Study, fitted: Fits) -> "_Draw":
+        shared, scores = adopt(study, fitted)
+        d, rows = study.averaged.dataset, study.dataset.predicted
+        held_out = held_out_rows(study, scores, shared, fitted)
+        cate, found = {}, {}
+        for name in study.learners:
+            cate[name], tolerance = estimated(study, name, fitted)
+            found[name] = judged(study, held_out, cate[name], tolerance, lambda: None)[0]
+        return cls(average_effects(scores[rows], d.w, d.weight, d.groups), cate, found)
+
+
+def over_repeats(study: Study, results: Results, repeats: Sequence[tuple[Study, Fits]]) -> Results:
+    """The results with medians over the run's own draw and those of repeats, if there are any.
+
+    Averages, estimates by row and what held-out rows say of learners are such; all else is of the
+    run's own draw, as is the model.
+    """
+    if not repeats:
+        return results
+    own = _Draw(
+        [AverageEffect(arm.ate, arm.joint) for arm in results.arms],
+        {name: one.cate for name, one in results.learners.items()},
+        {name: one.judged for name, one in results.learners.items()},
+    )
+    draws = [own, *(_Draw.of(*one) for one in repeats)]
+    learners = {name: _learner(study, one, name, draws) for name, one in results.learners.items()}
+    return replace(
+        results,
+        arms=[_arm(arm, [one.effects[k] for one in draws]) for k, arm in enumerate(results.arms)],
+        learners=ranked(learners),
+        estimates=_estimates(study, results.estimates, learners),
+        moves=_moves(study, draws),
+    )
+
+
+def _arm(arm: ArmResult, draws: Sequence[AverageEffect]) -> ArmResult:
+    found = [one.effect for one in draws]
+    whole = median_average(found)
+    return replace(arm, ate=whole, joint=median_joint([one.joint for one in draws], found, whole))
+
+
+def _learner(study: Study, own: LearnerResult, name: str, draws: Sequence[_Draw]) -> LearnerResult:
+    cate = np.median([one.cate[name] for one in draws], axis=0)
+    by_arm = zip(*(one.judged[name] for one in draws), strict=True)
+    means = mean_cate(cate, study.dataset.weight)
+    return replace(own, cate=cate, mean_cate=means, judged=list(map(median_judgement, by_arm)))
+
+
+def _estimates(
+    study: Study, table: pd.DataFrame, learners: dict[str, LearnerResult]
+) -> pd.DataFrame:
+    """The table of estimates with those of the rows that take part replaced."""
+    columns = {}
+    for name, learner in learners.items():
+        for column, values in estimate_columns(name, study.arms, learner.cate).items():
+            columns[column] = table[column].to_numpy(copy=True)
+            columns[column][study.used] = values
+    return table.assign(**columns)
+
+
+def _moves(study: Study, draws: Sequence[_Draw]) -> list[Move]:
+    """How much averages, Qini and AUTOC move over the draws."""
+    found = []
+    for k, arm in enumerate(study.arms[1:]):
+        own = [one.effects[k].effect for one in draws]
+        found.append(Move("ate", None, arm, stability(own)))
+        for name, judgements in draws[0].judged.items():
+            for figure in ("qini", "autoc") if judgements else ():
+                each = [getattr(one.judged[name][k], figure).estimate for one in draws]
+                found.append(Move(figure, name, arm, stability(each)))
+    return found
