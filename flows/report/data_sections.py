@@ -9,6 +9,7 @@ from flows.inputs.study import Study
 from flows.report import canvas, plots
 from flows.report.elements import Key, Table, arm_labels, number, p_value, panels_of, share
 from flows.report.figures.results import Results
+from metalearners.data.estimate_columns import arm_name
 from metalearners.evaluation.balance import Balance
 from metalearners.fits.estimator_spec import EstimatorSpec
 from metalearners.metalearner import PROPENSITY_MODEL
@@ -115,6 +116,21 @@ def overlap(study: Study, results: Results) -> dict[str, Any]:
         "clipped": results.overlap.clipped,
         "share": results.overlap.share,
     }
+
+
+def stability(study: Study, results: Results) -> Table | None:
+    """How much figures move over repeats; None without such."""
+    if not results.moves:
+        return None
+    names = {"ate": "Average effect", "qini": "Qini", "autoc": "AUTOC"}
+    rows = []
+    for move in results.moves:
+        found = move.stability
+        values = map(number, (found.median, found.lowest, found.highest, found.relative))
+        rows.append([names[move.figure], arm_name(move.arm), move.learner or "all", *values])
+    head = ["Figure", "Arm", "Learner", "Median", "Lowest", "Highest", "Spread over std. error"]
+    draws = study.config.folds.repeats
+    return Table(f"How figures move over {draws} draws of the folds", head, rows, names=3)
 
 
 def losses(study: Study, results: Results) -> Table:

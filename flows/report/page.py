@@ -22,6 +22,7 @@ _SECTIONS = {
     "gains": effect_sections.gains,
     "calibration": effect_sections.calibration,
     "drivers": effect_sections.drivers,
+    "stability": data_sections.stability,
 }
 _STAGES = {
     "load": "Loading the data",

@@ -59,6 +59,9 @@ def test_figures_are_medians_over_runs_with_the_seeds_and_fit_nothing_else(run, 
     assert row["spread"] == pytest.approx(np.std(values, ddof=1))
     assert {("qini", name) for name in NAMES} < set(stable)
     assert "stability" not in alone[0].summary
+    page = (whole.folder / "report.html").read_text()
+    assert "How figures move over 3 draws of the folds" in page
+    assert "All was fitted 3 times" in page
 
 
 def test_a_fit_that_fails_costs_the_repeats_alone(run, asked, monkeypatch, frame):
