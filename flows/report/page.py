@@ -30,7 +30,7 @@ _STAGES = {
     "treatment": "Treatment models",
     "refits": "Refits on half-samples",
     "sequential": "Sequential test",
-    "repeats": "Repeats, with other folds",
+    "repeats": "Repeats",
     "evaluate": "Evaluation",
 }
 
