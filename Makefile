@@ -53,7 +53,7 @@ bench-full: $(VENV)/.dev ## all benchmarks, large data and every package too: ho
 	$(BIN)/python -m benchmarks.parallelism
 	$(BIN)/python -m benchmarks.shared_bins --seeds 50
 
-simulate: $(VENV)/.dev ## checks intervals and rankings on thousands of draws: an hour
+simulate: $(VENV)/.dev ## checks intervals and rankings on thousands of draws: 90 minutes
 	$(BIN)/python -m benchmarks.simulate
 
 constraints: ## renews constraints.txt with the newest allowed versions, on each supported Python

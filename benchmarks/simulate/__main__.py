@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks.simulate import rows
 from benchmarks.simulate.designs import DESIGNS
 from benchmarks.simulate.measures import Measured
-from benchmarks.simulate.table import lines, misses, written
+from benchmarks.simulate.table import between, lines, misses, written
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -34,7 +34,8 @@ def main() -> int:
     results = {name: rows.columns(own) for name, own in kept.items() if own}
     print("\n".join(lines(results)))
     if not options.dry:
-        README.write_text(written(README.read_text(), lines(results)))
+        text = README.read_text()
+        README.write_text(written(text, lines(results, between(text))))
     return int(bool(misses(results)))
 
 

@@ -7,6 +7,9 @@ from typing import Any
 
 from benchmarks.simulate import figures, samples, years
 from benchmarks.simulate.figures import Figure
+from benchmarks.simulate.judging import claims
+from benchmarks.simulate.judging.coverage import coverage
+from benchmarks.simulate.judging.populations import Population
 from benchmarks.simulate.measures import Measure, Measured, averages, held_out_qini
 from benchmarks.simulate.months import Month, drifts
 from benchmarks.simulate.samples import Sample
@@ -171,6 +174,61 @@ def _months() -> dict[str, Design]:
     return {**made, "a month that moves half a deviation": moved}
 
 
+def _judged() -> dict[str, Design]:
+    """Intervals of figures that judge a rule, which was fitted on as many rows of their own."""
+    drawn: dict[str, tuple[Population, str, int]] = {
+        "an experiment": (Population(), "linear", 1000),
+        "an experiment, small trees": (Population(), "trees", 1000),
+        "confounded": (Population(confounded=True), "linear", 1000),
+        "three arms": (Population(arms=3), "linear", 1000),
+        "200 clusters": (Population(per_group=5), "linear", 1000),
+        "weights": (Population(weighted=True), "linear", 1000),
+        "1 % treated of 20,000": (Population(treated=0.01), "linear", 20_000),
+    }
+    return {
+        f"judging {name}": Design(partial(_same, population), 400, coverage(*own), figures.JUDGED)
+        for name, (population, *own) in drawn.items()
+    }
+
+
+def _claims() -> dict[str, Design]:
+    """Tests and choices where effects are equal, and where they differ."""
+    equal, few = Population(varies=0.0), Population(varies=0.0, per_group=5)
+    differ, apart = Population(varies=0.3), Population()
+    made: dict[str, tuple[Population, int, Measure, tuple[Figure, ...]]] = {
+        "equal effects, tests": (equal, 2000, claims.p_values(500), figures.SIZES),
+        "equal effects, sequential": (
+            equal,
+            2000,
+            claims.sequential_p_values(500),
+            figures.SEQUENTIAL,
+        ),
+        "equal effects, sequential, 100 clusters": (
+            few,
+            2000,
+            claims.sequential_p_values(500),
+            figures.SEQUENTIAL,
+        ),
+        "effects that differ, sequential": (
+            differ,
+            1000,
+            claims.sequential_p_values(600),
+            figures.POWER,
+        ),
+        "equal effects, choice": (equal, 500, claims.choice(500), figures.CALLED),
+        "a lead of 3 errors, choice": (apart, 200, claims.lead(1000), figures.CHOSEN),
+    }
+    return {
+        f"judging {name}": Design(partial(_same, population), *own)
+        for name, (population, *own) in made.items()
+    }
+
+
+def _same(population: Population, seed: int) -> Population:
+    """The population that rows of any seed are drawn from."""
+    return population
+
+
 DESIGNS = {
     **_experiments(),
     **_headlines(),
@@ -179,4 +237,6 @@ DESIGNS = {
     **_coverage(),
     **_years(),
     **_months(),
+    **_judged(),
+    **_claims(),
 }

@@ -34,16 +34,21 @@ class Figure:
 
     def shown(self, value: float) -> str:
         """The figure with its value and its bounds in words."""
-        return f"{self.name} {self._text(value)}{self._bounds()}"
+        return self.valued(value) + self.bounds()
 
-    def _bounds(self) -> str:
+    def valued(self, value: float) -> str:
+        """The figure with its value."""
+        return f"{self.name} {self._text(value)}"
+
+    def bounds(self, more: str = "") -> str:
+        """The bounds in words, within brackets; empty where there are none."""
         low, high = self.least, self.most
         if low is None and high is None:
             return ""
         if low is None or high is None:
             word, bound = ("at most", high) if low is None else ("at least", low)
-            return f" ({word} {self._text(float(bound or 0))})"
-        return f" ({self._text(low)} to {self._text(high)})"
+            return f" ({word} {self._text(float(bound or 0))}{more})"
+        return f" ({self._text(low)} to {self._text(high)}{more})"
 
     def _text(self, value: float) -> str:
         return f"{100 * value:.1f} %" if self.percent else f"{value:.3g}"
@@ -124,3 +129,72 @@ PROMOTED_SOON = Figure("promoted within four looks", promoted_soon, 0.80, percen
 DRIFTED = Figure("drift", lambda d: float(d["drift"].mean()), most=0.001, percent=True)
 BELOW = Figure("p below .001", lambda d: float(d["below"].mean()), percent=True)
 FOUND = Figure("found", lambda d: float(d["drift"][:, 0].mean()), 0.99, percent=True)
+
+
+def _share(key: str) -> Callable[[Columns], float]:
+    return lambda d: float(d[key].mean())
+
+
+def _rejected(key: str) -> Callable[[Columns], float]:
+    return lambda d: float((d[key] < 0.05).mean())
+
+
+JUDGED = tuple(
+    Figure(name, _share(key), 0.91, 0.98, percent=True)
+    for name, key in {
+        "AUTOC": "autoc",
+        "QINI": "qini",
+        "uplift at 30 %": "uplift",
+        "GATES": "groups",
+        "top less bottom group": "extremes",
+        "BLP slope": "slope",
+        "gain band": "gain band",
+        "line band": "line band",
+        "TOC band": "toc band",
+        "segments": "segments",
+        "segments at once": "segments at once",
+        "AUTOC differences": "autoc differences",
+        "DR-loss differences": "loss differences",
+    }.items()
+)
+SIZES = tuple(
+    Figure(name, _rejected(key), 0.035, 0.065, percent=True)
+    for name, key in {
+        "AUTOC": "autoc",
+        "AUTOC above 0": "autoc above",
+        "QINI": "qini",
+        "QINI above 0": "qini above",
+        "top less bottom group": "extremes",
+        "top above bottom group": "extremes above",
+        "groups rise": "monotone",
+        "BLP slope": "slope",
+    }.items()
+)
+SEQUENTIAL = tuple(
+    Figure(name, _rejected(key), 0.035, 0.065, percent=True)
+    for name, key in {
+        "sequential": "sequential",
+        "sequential above 0": "sequential above",
+        "hold-out above 0": "hold-out above",
+    }.items()
+)
+
+
+def over_hold_out(d: Columns) -> float:
+    """The power of the sequential test over that of a hold-out."""
+    return float(_rejected("sequential above")(d) / _rejected("hold-out above")(d))
+
+
+POWER = (
+    Figure("sequential", _rejected("sequential above"), percent=True),
+    Figure("hold-out", _rejected("hold-out above"), 0.4, 0.6, percent=True),
+    Figure("ratio", over_hold_out, 1.15),
+)
+CALLED = (
+    Figure("better than a constant", _share("better"), most=0.08, percent=True),
+    Figure("better than the next", _share("better than the next"), most=0.08, percent=True),
+)
+CHOSEN = (
+    Figure("chosen", _share("chosen"), 0.9, percent=True),
+    Figure("rows, median", lambda d: float(np.median(d["rows"]))),
+)

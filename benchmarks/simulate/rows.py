@@ -11,9 +11,11 @@ import numpy as np
 
 import metalearners
 from benchmarks.simulate import designs, measures, months, samples, years
+from benchmarks.simulate.judging import claims, coverage, populations, rules, truth
 
 Rows = dict[int, dict[str, Any]]
-MODULES = (designs, measures, months, samples, years)
+JUDGING = (claims, coverage, populations, rules, truth)
+MODULES = (designs, measures, months, samples, years, *JUDGING)
 
 
 def folder() -> Path:

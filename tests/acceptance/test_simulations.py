@@ -19,11 +19,22 @@ from benchmarks.simulate import figures, rows, samples
 from benchmarks.simulate.__main__ import README, simulate
 from benchmarks.simulate.designs import DESIGNS
 from benchmarks.simulate.figures import Figure
-from benchmarks.simulate.table import BEGIN, END, lines, misses, written
+from benchmarks.simulate.judging.populations import Population
+from benchmarks.simulate.judging.truth import Truth
+from benchmarks.simulate.table import BEGIN, END, between, lines, misses, written
+from metalearners.evaluation import (
+    aipw_scores,
+    blp,
+    gain_curve,
+    gates,
+    mean_with_error,
+    rate,
+)
 from tests.conftest import REPOSITORY
 
 QUICK = "overlap down to .03"
-SMALL = [name for name in DESIGNS if " rows" not in name or " 100 rows" in name]
+LONG = re.compile(" rows|judging (?!an experiment$|equal|effects|a lead)")
+SMALL = [name for name in DESIGNS if " 100 rows" in name or not LONG.search(name)]
 DRAWS = 100  # of the small part
 
 
@@ -125,6 +136,86 @@ def test_a_table_is_written_between_its_markers():
     assert once == f"before\n\n{BEGIN}\n\n| new |\n\n{END}\n\nafter\n"
     assert written(once, ["| new |"]) == once
     assert written(README.read_text(), []).count(BEGIN) == 1
+
+
+def test_designs_that_were_not_drawn_keep_their_lines():
+    draws = {"covers": np.ones((20, 1)), "error": np.ones((20, 1)), "estimate": np.eye(20)[:, :1]}
+    before = f"| {QUICK} | 7 | old | pass |\n| revenue, 90 % zeros | 8 | old | miss |\n| gone | |"
+    text = f"| a | b |\n{BEGIN}\n{before}\n{END}\n"
+
+    found = lines({QUICK: draws}, between(text))
+
+    assert between(text).strip() == before
+    assert [line.split(" | ")[:2] for line in found[2:]] == [
+        [f"| {QUICK}", "20"],
+        ["| revenue, 90 % zeros", "8"],
+    ]
+    table = between(README.read_text())
+    assert lines({}, table) == table.strip().splitlines()
+
+
+def test_many_figures_in_a_row_share_their_bounds():
+    name = "judging equal effects, sequential"
+    keys = ("sequential", "sequential above", "hold-out above")
+    found = {key: np.where(np.arange(20) == 0, 0.01, 0.5) for key in keys}
+
+    assert lines({name: found})[-1] == (
+        f"| {name} | 20 | sequential 5.0 %, sequential above 0 5.0 %, hold-out above 0 5.0 % "
+        "(3.5 % to 6.5 % each) | pass |"
+    )
+
+
+# What judges is judged
+
+
+@pytest.mark.parametrize(
+    "population",
+    [
+        Population(),
+        Population(arms=3),
+        Population(per_group=5),
+        Population(weighted=True),
+        Population(confounded=True),
+        Population(treated=0.01),
+    ],
+)
+def test_effects_of_a_population_are_what_its_rows_say(population):
+    """Scores of known models are the effects on average, in every part of the rows."""
+    drawn = population.draw(np.random.default_rng(0), 100_000)
+    base = drawn.X @ [1, 1, 0.5, 0, 0]
+    mu = np.column_stack([base, base[:, None] + drawn.tau])
+    e = population.propensity(drawn.X)
+
+    gamma = aipw_scores(drawn.y, drawn.w, mu, e)
+
+    away = gamma[:, 1:] - gamma[:, :1] - drawn.tau
+    weight, groups = drawn.beside
+    for part in (drawn.X[:, 0] > 0, drawn.X[:, 0] <= 0, drawn.X[:, 1] > 1):
+        own = [None if one is None else one[part] for one in (weight, groups)]
+        for column in away[part].T:
+            found = mean_with_error(column, *own)
+            assert abs(found.estimate) < 4 * found.std_error < 0.4
+    shares = np.bincount(drawn.w) / len(drawn.w)
+    assert shares == pytest.approx(e.mean(axis=0), abs=0.01)
+
+
+def test_truth_is_that_of_the_figures_without_noise():
+    rng = np.random.default_rng(0)
+    predicted, weight = np.round(rng.normal(size=3000), 1), rng.exponential(size=3000)
+    tau = predicted + rng.normal(size=3000)
+    truth = Truth.of(predicted, tau, weight)
+
+    given = (predicted, tau, weight)
+    assert truth.qini == pytest.approx(rate(*given, kind="qini").estimate.estimate, abs=0.01)
+    assert truth.autoc == pytest.approx(rate(*given).estimate.estimate, abs=0.03)
+    assert truth.slope == pytest.approx(blp(*given).slope.estimate)
+    groups = [one.actual.estimate for one in gates(*given).groups]
+    assert truth.groups == pytest.approx(groups)
+    distinct = predicted + 1e-6 * rng.normal(size=3000), *given[1:]
+    curves, own = gain_curve(*distinct), Truth.of(*distinct)
+    assert own.gain == pytest.approx(curves.gain.value)
+    assert own.above_line == pytest.approx(curves.above_line.value, abs=1e-12)
+    assert own.toc == pytest.approx(curves.toc.value, abs=1e-12)
 
 
 # Draws that are kept
