@@ -98,7 +98,7 @@ def gain_curve(
 
     with A = 1 for the rows of the top q. The mean score of rows at rank u = q is there as ranks
     are estimated. It is that of a window around q, as wide as the fifth root of the number of rows
-    allows. The priority is taken as given: fit it on other rows.
+    or clusters allows. The priority is taken as given: fit it on other rows.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ from scipy import sparse
 
 from metalearners._typing import Array, Floats
 from metalearners.evaluation.judging.rate import Ranking
-from metalearners.evaluation.means import cluster_codes, effective_clusters
+from metalearners.evaluation.means import cluster_codes, effective_clusters, n_clusters
 
 SHARES = np.arange(1, 101) / 100
 """Shares of the rows, the highest priorities first, that figures are of."""
@@ -50,7 +50,7 @@ class Tops:
         mean = float(ranking.weight @ scores)
         centred = scores - mean
         bins = _Bins.of(ranking)
-        value, local = _above_line(ranking, centred)
+        value, local = _above_line(ranking, centred, n_clusters(ranking.weight, groups))
         influence = _influence(bins.top, value, local)
         masks = [arms == k for k in range(int(arms.max()) + 1)]
         moments = _Moments.of(bins, ranking.weight, centred, groups)
@@ -134,12 +134,15 @@ class _Moments:
         return np.asarray((sums.T @ sums).toarray())
 
 
-def _above_line(ranking: Ranking, centred: Floats) -> tuple[Floats, Floats]:
-    """(m,) gains above the line, and mean scores at ranks: slopes of the gain over a window."""
+def _above_line(ranking: Ranking, centred: Floats, count: int) -> tuple[Floats, Floats]:
+    """(m,) gains above the line, and mean scores at ranks: slopes of the gain over a window.
+
+    The number of rows or clusters decides how wide the window is.
+    """
     totals = np.bincount(ranking.member, ranking.weight * centred)
     ends, sums = np.append(0.0, ranking.end), np.append(0.0, np.cumsum(totals))
     sums[-1] = 0  # but for rounding
-    widest = 0.5 * float(np.count_nonzero(ranking.weight)) ** -0.2
+    widest = 0.5 * float(count) ** -0.2
     half = np.clip(np.minimum(SHARES, 1 - SHARES), widest / 2, widest)  # near ends, narrower
     low, high = np.clip(SHARES - half, 0, 1), np.clip(SHARES + half, 0, 1)
     slopes = (np.interp(high, ends, sums) - np.interp(low, ends, sums)) / (high - low)

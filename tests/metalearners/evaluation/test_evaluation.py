@@ -234,8 +234,8 @@ def test_copies_in_one_cluster_carry_no_information():
         plain = getattr(gain_curve(priority, scores), name).std_error[10:90]
         copied = getattr(gain_curve(*copies, None, groups), name).std_error[10:90]
         ignored = getattr(gain_curve(*copies), name).std_error[10:90]
-        np.testing.assert_allclose(copied, plain, rtol=0.15)  # their window is narrower
-        np.testing.assert_allclose(ignored, copied / 2, rtol=0.1)
+        np.testing.assert_allclose(copied, plain, rtol=1e-9)
+        np.testing.assert_allclose(ignored, copied / 2, rtol=0.2)  # its window is narrower
     plain = qini(priority, scores).std_error
     assert qini(*copies, None, groups).std_error == pytest.approx(plain)
 
