@@ -11,7 +11,14 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.schedules import Cron, Schedule
 from prefect.types.entrypoint import EntrypointType
 
-from flows import cache_prune, uplift_backfill, uplift_run, uplift_score, uplift_tune
+from flows import (
+    cache_prune,
+    uplift_backfill,
+    uplift_compare,
+    uplift_run,
+    uplift_score,
+    uplift_tune,
+)
 from flows.config.reading import load_config
 from flows.config.sections import Config, PruneConfig
 from flows.runs.making import EXAMPLE
@@ -48,6 +55,13 @@ def deployments(
             example,
             [EXAMPLE],
             daily,
+        ),
+        _of(
+            uplift_compare,
+            "uplift-compare",
+            "Judges learners and candidates on held-out rows: a ranked table, and which to choose.",
+            {**example, "compare": {"candidates": {}, "stack": False}},
+            [EXAMPLE, "compare"],
         ),
         _of(
             uplift_score,

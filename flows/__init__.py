@@ -1,9 +1,9 @@
 """Uplift runs from Python: as a call that returns its result, or as Prefect flows.
 
-``run`` is what the command ``uplift run`` does, for a data frame in memory too, and ``load`` finds
-an earlier run. ``uplift_run``, ``uplift_score``, ``uplift_tune``, ``uplift_backfill`` and
-``cache_prune`` are ordinary flows. All are imported when they are first asked for: reading configs
-and data needs no Prefect.
+``run`` and ``compare`` are what the commands ``uplift run`` and ``uplift compare`` do, for a data
+frame in memory too, and ``load`` finds an earlier run. ``uplift_run``, ``uplift_compare``,
+``uplift_score``, ``uplift_tune``, ``uplift_backfill`` and ``cache_prune`` are ordinary flows. All
+are imported when they are first asked for: reading configs and data needs no Prefect.
 """
 
 from importlib import import_module
@@ -14,9 +14,11 @@ from flows.server.environment import prepare as _prepare
 __all__ = [
     "RunResult",
     "cache_prune",
+    "compare",
     "load",
     "run",
     "uplift_backfill",
+    "uplift_compare",
     "uplift_run",
     "uplift_score",
     "uplift_tune",
@@ -25,12 +27,14 @@ __all__ = [
 _FLOWS = {
     "cache_prune": "flows.prune",
     "uplift_backfill": "flows.backfill",
+    "uplift_compare": "flows.comparing",
     "uplift_run": "flows.uplift",
     "uplift_score": "flows.score",
     "uplift_tune": "flows.tune",
 }
 _MODULES = {
     "RunResult": "flows.launch.result",
+    "compare": "flows.launch.python",
     "load": "flows.launch.result",
     "run": "flows.launch.python",
     **_FLOWS,

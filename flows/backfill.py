@@ -1,8 +1,6 @@
 """The flow that runs a config once for each of several dates, each with a page of its own."""
 
-import inspect
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,32 +17,16 @@ from flows.runs.backfill import Dated, backfill, dates_between
 from flows.runs.loading import check_folders
 from flows.server.cancellation import interruptible
 from flows.server.running import tracked
-from flows.uplift import run_of_date, uplift_run
+from flows.uplift import run_of_date, taking_config
 
 _Ended = State[list[str]]
 _DATES = ("from_date", "to_date", "every")
 _EVERY = "Time between two dates, such as 1 week; empty: a partition of the source, or a day"
 
 
-def _with_config(function: Callable[..., _Ended]) -> Callable[..., _Ended]:
-    """The function, whose `**config` shows as the parameters of `uplift_run` that are a config's.
-
-    Else each key of a config would be written down here once more. The date isn't among them: each
-    run has its own.
-    """
-    own = list(inspect.signature(function).parameters.values())[:-1]
-    keys = [
-        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for name, parameter in inspect.signature(uplift_run.fn).parameters.items()
-        if name in Config.model_fields and name != "date"
-    ]
-    function.__signature__ = inspect.Signature([*own, *keys])  # type: ignore[attr-defined]
-    return function
-
-
 @tracked
 @flow(name="uplift-backfill", validate_parameters=False)  # `parse_config` does it
-@_with_config
+@taking_config(without="date")  # each run has its own
 def uplift_backfill(
     from_date: Annotated[str, described("First logical date, such as 2026-11-01")],
     to_date: Annotated[str, described("Last logical date")],

@@ -15,8 +15,9 @@ from pydantic.json_schema import SkipJsonSchema
 from flows.config.data import DataConfig
 from flows.config.form import described
 from flows.config.names import DEFAULT_NAME, DEFAULT_OUTPUT
+from flows.config.parts.models import CompareConfig, ModelsConfig
 from flows.config.parts.recurring import RegistryConfig, ScheduleConfig, WatchConfig
-from flows.config.reading import config_among
+from flows.config.reading import as_run, config_among
 from flows.config.sections import (
     CacheConfig,
     Config,
@@ -25,7 +26,6 @@ from flows.config.sections import (
     JobName,
     Learners,
     LogicalDate,
-    ModelsConfig,
     ParallelismRule,
 )
 from flows.config.values import CalibratePropensity, ClipRule, Segments, ShareBins
@@ -63,6 +63,7 @@ def uplift_tune(
     watch: WatchConfig = WatchConfig(),
     calibrate_propensity: CalibratePropensity = False,
     segments: Segments = {},  # noqa: B006 - never changed
+    compare: SkipJsonSchema[CompareConfig | None] = None,
 ) -> str:
     """Measure which setting of runner, workers and threads fits a run best; later runs use it.
 
@@ -75,6 +76,8 @@ def uplift_tune(
         The run's config, as of `uplift_run`. `parallelism` and `name` change nothing here.
     registry : RegistryConfig
         Changes nothing here: no model is registered.
+    compare : CompareConfig, optional
+        Changes nothing here, as the log says: runs are measured.
     budget_seconds : float
         Seconds that measuring may take.
 
@@ -95,7 +98,7 @@ def uplift_tune(
             f"budget_seconds: expected a number above 0; found {shown(repr(budget_seconds))}. "
             "Allow some seconds."
         )
-    return _tune(config, budget_seconds)
+    return _tune(as_run(config, get_run_logger().warning), budget_seconds)
 
 
 def with_study(prepared: Prepared, budget_seconds: float) -> Flow[..., str]:

@@ -1,16 +1,19 @@
 """The parent flow: one uplift run, from a config to a folder."""
 
+import inspect
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
-from prefect import Flow, flow
+from prefect import Flow, flow, get_run_logger
 from pydantic.json_schema import SkipJsonSchema
 
 from flows.config.data import DataConfig
 from flows.config.form import described
 from flows.config.names import DEFAULT_NAME, DEFAULT_OUTPUT
+from flows.config.parts.models import CompareConfig, ModelsConfig
 from flows.config.parts.recurring import RegistryConfig, ScheduleConfig, WatchConfig
-from flows.config.reading import config_among
+from flows.config.reading import as_run, config_among
 from flows.config.sections import (
     CacheConfig,
     Config,
@@ -19,7 +22,6 @@ from flows.config.sections import (
     JobName,
     Learners,
     LogicalDate,
-    ModelsConfig,
     ParallelismRule,
 )
 from flows.config.values import CalibratePropensity, ClipRule, Segments, ShareBins
@@ -29,6 +31,8 @@ from flows.runs.loading import Prepared, check_folders, with_body
 from flows.runs.making import make, make_due
 from flows.server import prefect_patches
 from flows.server.running import tracked
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 # Here, as whoever has the flows run imports this module: scripts, and workers of Prefect's too.
 prefect_patches.apply("flows")
@@ -55,6 +59,7 @@ def uplift_run(
     watch: WatchConfig = WatchConfig(),
     calibrate_propensity: CalibratePropensity = False,
     segments: Segments = {},  # noqa: B006 - never changed
+    compare: SkipJsonSchema[CompareConfig | None] = None,
 ) -> str:
     """Estimate what a treatment does to whom: fit learners, judge them, write a run's folder.
 
@@ -94,6 +99,8 @@ def uplift_run(
         Whether estimated propensities are calibrated on rows that their model hasn't seen.
     segments : dict of str
         Kinds of rows whose average effects are told, by name: columns, or conditions on them.
+    compare : CompareConfig, optional
+        Changes nothing here, as the log says: `uplift_compare` uses it.
 
     Returns
     -------
@@ -111,7 +118,7 @@ def uplift_run(
     if not isinstance(refresh, bool):
         raise InputError(f"refresh: expected true or false; found {shown(repr(refresh))}.")
     check_folders(config)
-    return make_due(config, refresh)
+    return make_due(as_run(config, get_run_logger().warning), refresh)
 
 
 def with_study(prepared: Prepared, refresh: bool) -> Flow[..., str]:
@@ -123,4 +130,25 @@ def with_study(prepared: Prepared, refresh: bool) -> Flow[..., str]:
 
 def run_of_date(config: Config) -> Flow[..., str]:
     """`uplift_run`, on a config with a date: it makes that run, whatever a schedule says is due."""
-    return with_body(uplift_run, lambda: make(config, False, datetime.now(UTC)))
+    return with_body(
+        uplift_run, lambda: make(as_run(config, get_run_logger().warning), False, datetime.now(UTC))
+    )
+
+
+def taking_config(without: str) -> Callable[[F], F]:
+    """A decorator of flows, whose `**config` shows as the parameters of `uplift_run`, but for one.
+
+    Else each key of a config would be written down in each flow once more.
+    """
+
+    def decorate(function: F) -> F:
+        own = list(inspect.signature(function).parameters.values())[:-1]
+        keys = [
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for name, parameter in inspect.signature(uplift_run.fn).parameters.items()
+            if name in Config.model_fields and name != without
+        ]
+        function.__signature__ = inspect.Signature([*own, *keys])  # type: ignore[attr-defined]
+        return function
+
+    return decorate

@@ -201,8 +201,9 @@ class Bundle:
 
     def _outcomes(self, name: str, made: Predictions) -> dict[str, Floats]:
         learner = self.learners[name]
-        if not set(learner.NUISANCE_KINDS) <= learner.SERVED:
-            return {}  # its models of outcomes aren't stored
+        roles = map(learner.role_of, learner.NUISANCE_KINDS)
+        if "outcome" not in roles or not set(learner.NUISANCE_KINDS) <= learner.SERVED:
+            return {}  # it has no models of outcomes, or they aren't stored
         means = learner.outcomes(made, made)
         return named_columns("outcome", name, self.arms, means[:, :, -1], _class_name(learner))
 

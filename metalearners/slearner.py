@@ -1,18 +1,23 @@
-"""The S-learner."""
+"""The S-learner, and its like that has another package's estimator of effects as base model."""
 
 import warnings
 from dataclasses import dataclass, field
+from typing import Any, NoReturn
 
 import numpy as np
 
 from metalearners._typing import Columns, Floats, Name
 from metalearners.base_models.capabilities import takes_arm_as_category
+from metalearners.base_models.recipes.outside import Calls, OutsideEstimator
 from metalearners.data.containers import column_names
 from metalearners.data.dataset import Dataset
+from metalearners.declaration.defaults import Role
+from metalearners.fits.estimator_spec import EstimatorSpec
 from metalearners.fits.plan import Regression
 from metalearners.metalearner import MetaLearner
 
 _BASE_MODEL = "base_model"
+EFFECT_MODEL = "effect_model"
 
 
 @dataclass(eq=False, repr=False)
@@ -110,3 +115,83 @@ class SLearner(MetaLearner):
     def outcomes(self, eta: Columns, tau: Columns) -> Floats:
         """mu(x, k)."""
         return eta[_BASE_MODEL, "0"]
+
+
+@dataclass(eq=False, repr=False)
+class OutsideLearner(SLearner):
+    r"""Effects by an estimator of another package, such as EconML's and causalml's forests.
+
+    .. math:: \hat\tau_k(x) = \hat f(x, k), \quad \hat f(x, 0) = 0
+
+    Folds, weights, seeds and stores are those of the other learners. It has no models of outcomes.
+    Of two classes 0 and 1, effects are on the second, as differences of probabilities. Estimates
+    have shape (n, K-1, 1), or (n, K-1, 2). Errors: see `MetaLearner`, and if the class can't be
+    called (see `OutsideEstimator`) or takes no weights where there are some.
+
+    Base models
+    -----------
+    effect_model : :math:`f(x, k) = E[Y(k) - Y(0) \mid X = x]`
+
+    `nuisance_model_factory` is the other package's class, `nuisance_model_params` its arguments.
+
+    Parameters
+    ----------
+    encoder : transformer, optional
+        Makes numbers of the features.
+    """
+
+    NUISANCE_KINDS = (EFFECT_MODEL,)
+    SERVED = frozenset({EFFECT_MODEL})
+    SWEPT = frozenset({EFFECT_MODEL})
+    MULTI_CLASS = False
+
+    interactions: bool = field(default=False, init=False)
+    encoder: Any = field(default=None, kw_only=True)
+
+    @classmethod
+    def role_of(cls, kind: str) -> Role:
+        """Its only model predicts effects."""
+        return "treatment"
+
+    def spec(self, kind: str) -> EstimatorSpec:
+        """The estimator of effects as a base model with the arm among its features."""
+        own = super().spec(kind)
+        if own.factory is None:  # which is refused
+            return own
+        arms = {"n_arms": self.n_variants, "encoder": self.encoder}
+        return EstimatorSpec(
+            OutsideEstimator, {"factory": own.factory, "params": dict(own.params), **arms}
+        )
+
+    def nuisances(self, d: Dataset) -> dict[Name, Regression]:
+        """f(x, k) on all rows."""
+        arm = d.w.astype(np.int64)
+        return {(EFFECT_MODEL, "0"): self.regression(d, EFFECT_MODEL, d.y, arm=arm)}
+
+    def check(self, d: Dataset) -> None:
+        """Refuse weights that the estimator doesn't take, too."""
+        super().check(d)
+        own = self.spec(EFFECT_MODEL).params["factory"]
+        if d.weight is not None and not Calls.of(own).weighted:
+            raise ValueError(
+                f"Expected an estimator whose fit takes sample_weight; {own.__name__} doesn't. "
+                "Name another, or leave the weights out."
+            )
+
+    def cate(self, eta: Columns, tau: Columns) -> Floats:
+        """f(x, k)."""
+        return self.as_tensor(eta[EFFECT_MODEL, "0"][:, 1:, 0])
+
+    def outcomes(self, eta: Columns, tau: Columns) -> NoReturn:
+        """Raise a ValueError: it has no models of outcomes."""
+        raise ValueError(
+            "Expected a learner with models of outcomes, such as a T-learner; found an "
+            "OutsideLearner, which has none."
+        )
+
+    def evaluate(self, *arguments: Any, **more: Any) -> NoReturn:
+        """Raise a ValueError: no row shows its own effect, by which a score would go."""
+        raise ValueError(
+            "Expected a learner with models of outcomes, such as a T-learner; found an "
+            "OutsideLearner. Compare its effects: metalearners.evaluation.compare."
+        )

@@ -24,6 +24,7 @@ NAMES = {
     "flows": {
         "RunResult": "folder index",
         "RunResult.bundle": "",
+        "RunResult.comparison": "",
         "RunResult.config": "",
         "RunResult.effects": "",
         "RunResult.estimates": "",
@@ -31,6 +32,7 @@ NAMES = {
         "RunResult.score": "rows strict recommend intervals",
         "RunResult.summary": "",
         "cache_prune": "storage older_than_days damaged everything",
+        "compare": "* data learners models compare refresh quiet",
         "load": "run output",
         "run": (
             "* source outcome outcome_type positive treatment control arms features row_id weight "
@@ -38,6 +40,7 @@ NAMES = {
             "cache evaluation output name refresh quiet"
         ),
         "uplift_backfill": "from_date to_date every",
+        "uplift_compare": "compare refresh",
         "uplift_run": (
             "data learners models clip folds parallelism cache evaluation output refresh name"
         ),

@@ -15,19 +15,22 @@ from flows.cli.cache_commands import cache_app
 from flows.cli.exits import end, exit_status
 from flows.cli.models_commands import models_app
 from flows.cli.options import (
-    DATE,
     WHICH_MODEL,
+    AllRuns,
     CachePlace,
     Changes,
     ConfigFile,
+    LogicalDate,
     Quiet,
+    Refresh,
     RunsFolder,
+    SummaryFile,
     dated,
 )
 from flows.cli.runs_commands import runs_app
 from flows.config.files import check_file, read_json, write_json
 from flows.config.names import CHAMPION, DEFAULT_CACHE, DEFAULT_OUTPUT, DEFAULT_REGISTRY, LATEST
-from flows.launch.display import progress_display
+from flows.launch.display import comparison_table, progress_display
 from flows.messages import progress
 from flows.messages.outcome import cache_warning, outcome_lines, registry_warning
 from flows.messages.output import make_lossy, say, show
@@ -102,22 +105,28 @@ def _options(
 def run(
     config: ConfigFile,
     changes: Changes = None,
-    date: Annotated[str | None, typer.Option(help=DATE)] = None,
-    output: Annotated[str | None, typer.Option(help="Folder of all runs.")] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write summary.json to this file too.")
-    ] = None,
-    refresh: Annotated[bool, typer.Option("--refresh", help="Ignore cached fits.")] = False,
+    date: LogicalDate = None,
+    output: AllRuns = None,
+    json_file: SummaryFile = None,
+    refresh: Refresh = False,
     quiet: Quiet = False,
 ) -> None:
     """Run uplift learners once: fit, evaluate, report, store the model."""
-    kept = "Finished fits are kept: the same command goes on from there."
-    with exit_status(json_file, kept), interruption.handled():
-        if json_file is not None:
-            check_file(json_file, "--json")
-        folder = _run(config, dated(changes, date), output, refresh, quiet)
-        if json_file is not None:
-            write_json(json_file, read_json(folder / "summary.json"))
+    _run_once(json_file, config, dated(changes, date), output, refresh, quiet)
+
+
+@app.command()
+def compare(
+    config: ConfigFile,
+    changes: Changes = None,
+    date: LogicalDate = None,
+    output: AllRuns = None,
+    json_file: SummaryFile = None,
+    refresh: Refresh = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run learners and candidates once and judge them: a ranked table, and which to choose."""
+    _run_once(json_file, config, dated(changes, date), output, refresh, quiet, True)
 
 
 @app.command()
@@ -329,17 +338,19 @@ def doctor(
             raise typer.Exit(1)
 
 
-# The contract names this command, which isn't built yet.
-@app.command(
-    hidden=True, context_settings={"ignore_unknown_options": True, "allow_extra_args": True}
-)
-def compare() -> None:
-    """Not available yet."""
-    end(2, "`uplift compare` is not available yet.")
-
-
 def _terminate(number: int, frame: Any) -> NoReturn:
     raise KeyboardInterrupt
+
+
+def _run_once(json_file: Path | None, *arguments: Any) -> None:
+    """The body of the commands that run a config once; arguments as of `_run`."""
+    kept = "Finished fits are kept: the same command goes on from there."
+    with exit_status(json_file, kept), interruption.handled():
+        if json_file is not None:
+            check_file(json_file, "--json")
+        folder = _run(*arguments)
+        if json_file is not None:
+            write_json(json_file, read_json(folder / "summary.json"))
 
 
 def _run(
@@ -348,12 +359,14 @@ def _run(
     output: str | None = None,
     refresh: bool = False,
     quiet: bool = False,
+    comparing: bool = False,
 ) -> Path:
     """Run a config and show how it ended; its folder."""
     from flows.launch.start import config_of, launch
 
     with progress_display(quiet):
-        folder = launch(config_of(config, changes or [], output), refresh, quiet)
+        loaded = config_of(config, changes or [], output)
+        folder = launch(loaded, refresh, quiet, comparing=comparing)
     if not quiet:
         _show_end(folder)
     return folder
@@ -362,6 +375,8 @@ def _run(
 def _show_end(folder: Path) -> None:
     summary = read_json(folder / "summary.json")
     show("\n".join(outcome_lines(summary)))
+    if "comparison" in summary:
+        comparison_table(summary["comparison"])
     warnings_ = cache_warning(summary["cache"]), registry_warning(summary.get("model", {}))
     for warning in filter(None, warnings_):
         say(f"Warning: {warning}")

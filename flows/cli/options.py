@@ -12,6 +12,12 @@ Changes = Annotated[
     typer.Option("--set", help="Change a key: key.path=value, with a value in YAML; repeatable."),
 ]
 DATE = "Logical date, such as 2026-11-01: which rows a source that names dates has; default: now."
+LogicalDate = Annotated[str | None, typer.Option("--date", help=DATE)]
+AllRuns = Annotated[str | None, typer.Option("--output", help="Folder of all runs.")]
+SummaryFile = Annotated[
+    Path | None, typer.Option("--json", help="Write summary.json to this file too.")
+]
+Refresh = Annotated[bool, typer.Option("--refresh", help="Ignore cached fits.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors alone.")]
 WHICH_RUN = "A run's name or a part of it, a config's name, a folder, or latest."
 WHICH_MODEL = "NAME@champion, a run's name or a part of it, a config's name, a folder, or latest."

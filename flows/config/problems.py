@@ -7,7 +7,6 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from flows.config.sections import ModelSpec
 from flows.messages.limits import shown
 
 # Names that pydantic gives to the forms of a value.
@@ -74,7 +73,9 @@ def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
     found: Any = model
     for key in location:
         field = getattr(found, "model_fields", {}).get(key)
-        forms = (field.annotation, *get_args(field.annotation)) if field else (ModelSpec,)
+        if field is None:  # a key of a map, whose values are sections
+            continue
+        forms = (field.annotation, *get_args(field.annotation))
         models = (form for form in forms if isinstance(form, type) and issubclass(form, BaseModel))
         found = next(models, None)
     return list(found.model_fields) if found else []

@@ -1,7 +1,7 @@
 """Reads a config from a file, a form or plain values, or refuses it in one message."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -79,6 +79,16 @@ def load_config(path: Path, changes: Iterable[str] = (), output: str | None = No
 def parse_config(content: Mapping[str, Any], where: str = "config") -> Config:
     """A config from plain values; a ConfigError has a line for each mistake in them."""
     return parse(Config, content, f"{where}: ")
+
+
+def as_run(config: Config, tell: Callable[[str], object]) -> Config:
+    """The config of a run, without what is for comparisons alone, which is told."""
+    if config.compare is not None:
+        tell(
+            "The section compare is for `uplift compare` and the flow uplift-compare: a run fits "
+            "the learners alone."
+        )
+    return config.model_copy(update={"compare": None})
 
 
 def config_among(arguments: Mapping[str, Any]) -> Config:

@@ -1,9 +1,8 @@
 """The config of a run: one frozen object of sections, which checks itself when it is made."""
 
 import re
-from collections.abc import Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     BeforeValidator,
@@ -11,7 +10,6 @@ from pydantic import (
     Field,
     ValidationInfo,
     WithJsonSchema,
-    create_model,
     field_validator,
     model_validator,
 )
@@ -25,6 +23,7 @@ from flows.config.names import (
     DEFAULT_OUTPUT,
     check_name,
 )
+from flows.config.parts.models import LEARNERS, CompareConfig, LearnerName, ModelsConfig
 from flows.config.parts.recurring import RegistryConfig, ScheduleConfig, WatchConfig
 from flows.config.values import (
     Address,
@@ -32,7 +31,6 @@ from flows.config.values import (
     ClipRule,
     Flag,
     Folder,
-    Label,
     Number,
     Place,
     Segments,
@@ -43,69 +41,6 @@ from flows.config.yaml_text import to_yaml
 from flows.dates.logical import check_date, date_at, moment_of
 from flows.dates.partitions import Window, end_of
 from flows.messages.limits import shown
-from metalearners.registry import REGISTRY
-
-LEARNERS = tuple(REGISTRY)
-
-
-class ModelSpec(Section):
-    """A base model: its class by import path, and its parameters."""
-
-    estimator: str = Field(description="Import path, such as lightgbm.LGBMRegressor")
-    params: dict[str, Any] = Field(
-        {}, description='Arguments of the class, such as {"n_estimators": 100}'
-    )
-
-    @field_validator("params")
-    @classmethod
-    def _plain(cls, value: dict[str, Any]) -> dict[str, Any]:
-        for part in _parts(value):
-            if part is not None and not isinstance(part, Label):
-                found = shown(repr(part))
-                raise ValueError(
-                    f"expected numbers, texts, true/false, lists and maps; found {found}."
-                )
-        return value
-
-
-KindSpecs = dict[str, ModelSpec]
-
-
-class _RolesConfig(Section):
-    """Base models: a default for each role, and each learner's own by model kind."""
-
-    outcome: ModelSpec | None = Field(
-        None,
-        title="Outcome model",
-        description="Default: LightGBM for the type of the outcome, regularised by rows and arms",
-    )
-    propensity: ModelSpec | None = Field(
-        None, title="Propensity model", description="Default: LightGBM, regularised likewise"
-    )
-    treatment: ModelSpec | None = Field(
-        None, title="Treatment model", description="Default: LightGBM, regularised likewise"
-    )
-
-
-# The registry holds the learners' names, which pydantic can read and a type checker can't.
-if TYPE_CHECKING:
-    LearnerName: TypeAlias = str
-    ModelsConfig: TypeAlias = _RolesConfig
-else:
-    LearnerName = Literal[LEARNERS]
-    ModelsConfig = create_model(
-        "ModelsConfig",
-        __base__=_RolesConfig,
-        __doc__=_RolesConfig.__doc__,
-        __module__=__name__,
-        **{
-            name: (
-                KindSpecs,
-                Field({}, description=f"The {entry.prefix}-learner's own models, by model kind"),
-            )
-            for name, entry in REGISTRY.items()
-        },
-    )
 
 
 class FoldsConfig(Section):
@@ -269,6 +204,7 @@ class Config(Section):
     watch: WatchConfig = WatchConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     segments: Segments = {}  # noqa: RUF012 - pydantic copies it
+    compare: SkipJsonSchema[CompareConfig | None] = None  # of a comparison; a run has none
     output: Folder = DEFAULT_OUTPUT
     date: LogicalDate = None
     schedule: SkipJsonSchema[ScheduleConfig | None] = None
@@ -278,6 +214,19 @@ class Config(Section):
         if self.date is not None or not self.data.names_dates:
             return self
         return self.model_copy(update={"date": date_at(moment, self.timezone)})
+
+    def of_comparison(self) -> Self:
+        """The config of a comparison: with what that sets where the config is silent."""
+        evaluation = self.evaluation
+        if "sequential" not in evaluation.model_fields_set:
+            evaluation = evaluation.model_copy(update={"sequential": True})
+        set_here = {"compare": self.compare or CompareConfig(), "evaluation": evaluation}
+        return self.model_copy(update=set_here)
+
+    @property
+    def fitted(self) -> list[str]:
+        """Names of all that is fitted: learners, and candidates of a comparison."""
+        return [*self.learners, *(self.compare.candidates if self.compare else ())]
 
     @property
     def timezone(self) -> str:
@@ -337,12 +286,3 @@ def _check_segments(segments: dict[str, str], after: dict[str, str]) -> None:
                     f"expected columns known before the treatment; found the {after[column]}, "
                     f"{column!r}, in {name!r}. Name others."
                 )
-
-
-def _parts(value: Any) -> Iterator[Any]:
-    """The values in nested lists and maps."""
-    if isinstance(value, (dict, list, tuple)):
-        for item in [*value, *value.values()] if isinstance(value, dict) else value:
-            yield from _parts(item)
-    else:
-        yield value

@@ -6,9 +6,10 @@ from typing import Any
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from flows.config.sections import Config, ModelSpec
+from flows.config.parts.models import CandidateConfig, ModelSpec
+from flows.config.sections import Config
 from flows.inputs.features import categories_of
-from flows.inputs.models import resolve
+from flows.inputs.models import place_of_candidate, resolve
 from metalearners.base_models.capabilities import takes_categories, takes_missing
 from metalearners.base_models.nesting import inner_models
 
@@ -56,6 +57,15 @@ def with_encoders(config: Config, X: pd.DataFrame) -> tuple[Config, list[str]]:
         told.setdefault(_sentence(texts, rest), []).append(f"{where} ({type(estimator).__name__})")
         return _behind(_encoder(texts, rest), model)
 
+    def candidate(given: CandidateConfig, where: str) -> CandidateConfig:
+        if given.estimator is None:
+            models = {k: encoded(m, f"{where}.models.{k}") for k, m in given.models.items()}
+            return given.model_copy(update={"models": models})
+        if given.encoder is not None:
+            return given
+        told.setdefault(_sentence(categories, numbers), []).append(where)
+        return given.model_copy(update={"encoder": _encoder(categories, numbers)})
+
     changes: dict[str, Any] = {}
     for name, given in config.models if categories or gaps else ():
         own = isinstance(given, dict)
@@ -65,7 +75,13 @@ def with_encoders(config: Config, X: pd.DataFrame) -> tuple[Config, list[str]]:
             else encoded(given, f"models.{name}")
         )
     models = config.models.model_copy(update=changes)
-    return config.model_copy(update={"models": models}), [
+    config = config.model_copy(update={"models": models})
+    if config.compare and (categories or gaps):
+        given = config.compare.candidates.items()
+        candidates = {name: candidate(one, place_of_candidate(name)) for name, one in given}
+        compare = config.compare.model_copy(update={"candidates": candidates})
+        config = config.model_copy(update={"compare": compare})
+    return config, [
         f"An encoder stands before {' and '.join(whose)}: {done} The run's config.yaml has it."
         for done, whose in told.items()
     ]

@@ -2,23 +2,60 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from flows.config.sections import Config
-from flows.errors import InputError
+from flows.errors import Faults, InputError
+from flows.inputs.models import REFERENCE, declared, make
+from flows.inputs.rows import Columns
 from metalearners.base_models.capabilities import takes_missing
 from metalearners.base_models.weights import weight_argument
 from metalearners.data.dataset import Dataset
 from metalearners.fits.devices import check_device
 from metalearners.intervals import half_sample
-from metalearners.metalearner import MetaLearner
+from metalearners.metalearner import PROPENSITY_MODEL, MetaLearner
 from metalearners.resampling.steps import check_steps, steps_of
 
 # What LightGBM takes in no name of a feature.
 _ODD = re.compile(r'[",:\[\]{}\n\r]|^$')
+
+
+def check_models(columns: Columns, config: Config, faults: Faults) -> None:
+    """Note base models that can't take the features or weights that they would get."""
+    data = config.data
+    known = (
+        {PROPENSITY_MODEL} if data.propensity is not None or data.design == "randomised" else set()
+    )
+    for one in (*declared(config), REFERENCE):
+        learner = make(one, config, 2)
+        kinds = one.learner.NUISANCE_KINDS if one is REFERENCE else one.kinds
+        for kind in (kind for kind in kinds if kind not in known):
+            place, about = one.place(kind), (one.name, kind, learner, columns.X)
+            faults.judge(place, partial(check_model, *about, data.weight is not None))
+            faults.judge("names of features", partial(check_names, *about), [place])
+            if config.parallelism == "auto" or config.parallelism.address is None:
+                faults.judge(place, partial(check_device_of, place, kind, learner))
+
+
+def try_models(
+    config: Config, d: Dataset, learners: Mapping[str, MetaLearner], faults: Faults
+) -> None:
+    """Note base models that would be refused in their fits."""
+    for one in (*declared(config), REFERENCE):
+        for kind in one.kinds:
+            check = partial(_try_model, config, d, learners[one.name], kind)
+            faults.judge(one.place(kind), check, ["names of features"])
+
+
+def _try_model(config: Config, d: Dataset, learner: MetaLearner, kind: str) -> None:
+    try:
+        learner.check_models(d, only=[kind])
+    except ValueError as error:
+        raise InputError(f"{config.data.place}: {error}") from None
 
 
 def check_model(who: str, kind: str, learner: MetaLearner, X: pd.DataFrame, weighted: bool) -> None:

@@ -3,62 +3,144 @@
 import importlib.util
 import inspect
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, get_args
 
 from sklearn.base import is_classifier, is_regressor
 
 from flows.config.hyperparameters import check_params, check_values, is_spec
+from flows.config.parts.models import CandidateConfig, ModelSpec
 from flows.config.problems import nearest
 from flows.config.reading import parse
-from flows.config.sections import Config, ModelSpec
+from flows.config.sections import Config
 from flows.errors import Faults, InputError, within
 from metalearners.base_models.nesting import is_splitter
+from metalearners.base_models.recipes import OutsideEstimator
 from metalearners.declaration.defaults import Role, lightgbm_params
+from metalearners.drlearner import DRLearner
 from metalearners.fits.estimator_spec import EstimatorSpec
 from metalearners.metalearner import MetaLearner
 from metalearners.registry import REGISTRY
+from metalearners.slearner import EFFECT_MODEL, OutsideLearner
 
-REFERENCE = "DRLearner"  # its nuisances serve average effects and evaluation
 IMPORT_ROOTS = ("sklearn", "lightgbm", "xgboost", "catboost", "cuml")
 OUR_MODELS = ("metalearners.base_models.recipes.TwoPartRegressor",)  # beside those packages
 IMPORT_ROOTS_VARIABLE = "UPLIFT_IMPORT_ROOTS"
 _INSTALL = {"xgboost": "xgboost", "catboost": "catboost", "cuml": "cuml-cu12"}
 
 
+@dataclass(frozen=True)
+class Declared:
+    """A learner that a config asks for: one of its learners, or a candidate of a comparison."""
+
+    name: str
+    learner: type[MetaLearner]
+    own: Mapping[str, tuple[str, ModelSpec]] = field(default_factory=dict)
+    """Its own base models by model kind, each after its place in the config."""
+    encoder: ModelSpec | None = None  # of another package's estimator of effects
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Its model kinds."""
+        return self.learner.NUISANCE_KINDS + self.learner.TREATMENT_KINDS
+
+    def place(self, kind: str) -> str:
+        """The place in the config of a base model, which may be its own or a role's."""
+        return self.own[kind][0] if kind in self.own else f"models.{self.learner.role_of(kind)}"
+
+
+REFERENCE = Declared("evaluation", DRLearner)  # its nuisances serve average effects and evaluation
+
+
+def declared(config: Config) -> list[Declared]:
+    """The learners of a config, and then the candidates of a comparison."""
+    learners = [_declared_learner(name, config) for name in config.learners]
+    candidates = config.compare.candidates.items() if config.compare else ()
+    return [*learners, *(_declared_candidate(name, own, config) for name, own in candidates)]
+
+
+def _declared_learner(name: str, config: Config) -> Declared:
+    own = getattr(config.models, name).items()
+    models = {kind: (f"models.{name}.{kind}", model) for kind, model in own}
+    return Declared(name, REGISTRY[name].load(), models)
+
+
+def _declared_candidate(name: str, own: CandidateConfig, config: Config) -> Declared:
+    place = place_of_candidate(name)
+    if own.learner is None:
+        model = ModelSpec(estimator=own.estimator or "", params=own.params)
+        return Declared(name, OutsideLearner, {EFFECT_MODEL: (place, model)}, own.encoder)
+    base = _declared_learner(own.learner, config)
+    # A kind's own model comes before its role's.
+    keys = {
+        kind: key
+        for kind in base.kinds
+        for key in (base.learner.role_of(kind), kind)
+        if key in own.models
+    }
+    models = {kind: (f"{place}.models.{key}", own.models[key]) for kind, key in keys.items()}
+    return replace(base, name=name, own={**base.own, **models})
+
+
+def place_of_candidate(name: str) -> str:
+    """The place in the config of a candidate."""
+    return f"compare.candidates.{name}"
+
+
 def learners_of(config: Config, n_variants: int) -> dict[str, MetaLearner]:
-    """The config's learners, unfitted, by name.
+    """The config's learners and candidates, unfitted, by name.
 
     Raises InputError if a base model can't be used as said.
     """
-    return {name: make_learner(name, config, n_variants) for name in config.learners}
+    return {one.name: make(one, config, n_variants) for one in declared(config)}
 
 
 def usable_models(config: Config, faults: Faults) -> Config:
-    """The config without base models and learners that can't be used as said."""
-    for name, entry in REGISTRY.items():
-        for kind in getattr(config.models, name):
-            known = entry.kinds
-            faults.judge(within(f"models.{name}", kind), partial(_check_kind, name, kind, known))
-    learners = config.learners if faults.knows("learners") else []
-    of_own = [(name, getattr(config.models, name)) for name in learners]
+    """The config without base models, learners and candidates that can't be used as said."""
+    _check_kinds(config, faults)
+    if not faults.knows("learners"):
+        config = config.model_copy(update={"learners": []})
     complete = with_defaults(config, 0, 2)
     checks = {
-        (place_of_model(kind, learner, own), learner.role_of(kind)): partial(
-            _spec_of, kind, learner, own, complete
-        )
-        for name, own in [(REFERENCE, {}), *of_own]
-        for learner in [REGISTRY[name].load()]
-        for kind in REGISTRY[name].kinds
+        (one.place(kind), one.learner.role_of(kind)): partial(_spec_of, kind, one, complete)
+        for one in [REFERENCE, *declared(config)]
+        for kind in one.kinds
     }
     for (place, role), check in checks.items():
         faults.judge(place, check, _needs(role))
     config = _without_faulty(config, faults)
-    for name in learners:
-        faults.judge(f"learners.{name}", partial(make_learner, name, config, 2))
-    usable = [name for name in learners if faults.knows(f"learners.{name}")]
-    return config.model_copy(update={"learners": usable})
+    for one in declared(config):
+        place = f"learners.{one.name}"
+        if one.name not in config.learners:
+            place = place_of_candidate(one.name)
+        faults.judge(place, partial(make, one, config, 2))
+    usable = [name for name in config.learners if faults.knows(f"learners.{name}")]
+    return _without_candidates(config.model_copy(update={"learners": usable}), faults)
+
+
+def _check_kinds(config: Config, faults: Faults) -> None:
+    """Refuse models of kinds that their learners haven't."""
+    given = {f"models.{name}": (getattr(config.models, name), name, ()) for name in REGISTRY}
+    for name, own in config.compare.candidates.items() if config.compare else ():
+        if own.learner is not None:
+            place = f"{place_of_candidate(name)}.models"
+            given[place] = own.models, own.learner, get_args(Role)
+    for place, (models, learner, roles) in given.items():
+        for kind in models:
+            known = (*roles, *REGISTRY[learner].kinds)
+            faults.judge(within(place, kind), partial(_check_kind, place, kind, known))
+
+
+def _without_candidates(config: Config, faults: Faults) -> Config:
+    """The config without candidates that can't be used as said."""
+    if config.compare is None:
+        return config
+    own = config.compare.candidates.items()
+    usable = {name: one for name, one in own if faults.knows(place_of_candidate(name))}
+    compare = config.compare.model_copy(update={"candidates": usable})
+    return config.model_copy(update={"compare": compare})
 
 
 def _needs(role: str) -> list[str]:
@@ -75,35 +157,31 @@ def _without_faulty(config: Config, faults: Faults) -> Config:
         own, role_of = getattr(config.models, name), REGISTRY[name].load().role_of
         models[name] = {k: m for k, m in own.items() if usable(role_of(k), name, k)}
     faultless = type(config.models).model_construct(**models)
-    return config.model_copy(update={"models": faultless})
+    return _without_candidates(config.model_copy(update={"models": faultless}), faults)
 
 
-def _check_kind(name: str, kind: str, kinds: Sequence[str]) -> None:
+def _check_kind(place: str, kind: str, kinds: Sequence[str]) -> None:
     if kind not in kinds:
         raise InputError(
-            f"models.{name}: expected model kinds among {', '.join(kinds)}; found {kind!r}. "
+            f"{place}: expected model kinds among {', '.join(kinds)}; found {kind!r}. "
             f"{nearest(kind, kinds)}".rstrip()
         )
 
 
-def place_of_model(kind: str, learner: type[MetaLearner], own: Mapping[str, ModelSpec]) -> str:
-    """The place in the config of a learner's base model, which may be its own or a role's."""
-    return f"models.{learner.__name__}.{kind}" if kind in own else f"models.{learner.role_of(kind)}"
+def make_learner(name: str, config: Config, n_variants: int) -> MetaLearner:
+    """One learner of the config, by the name of its class."""
+    return make(_declared_learner(name, config), config, n_variants)
 
 
-def make_learner(
-    name: str, config: Config, n_variants: int, own_models: bool = True
-) -> MetaLearner:
-    """One learner of the config; with the roles' default models only, where it says so."""
+def make(one: Declared, config: Config, n_variants: int) -> MetaLearner:
+    """A learner that a config asks for, unfitted."""
     config = with_defaults(config, 0, n_variants)  # where none was chosen for the data's rows
-    own = getattr(config.models, name) if own_models else {}
-    learner = REGISTRY[name].load()
-    specs = {kind: _spec_of(kind, learner, own, config) for kind in REGISTRY[name].kinds}
-    nuisance = {k: specs[k] for k in learner.NUISANCE_KINDS if k != "propensity_model"}
-    treatment = {k: specs[k] for k in learner.TREATMENT_KINDS}
+    specs = {kind: _spec_of(kind, one, config) for kind in one.kinds}
+    nuisance = {k: specs[k] for k in one.learner.NUISANCE_KINDS if k != "propensity_model"}
+    treatment = {k: specs[k] for k in one.learner.TREATMENT_KINDS}
     propensity = specs.get("propensity_model", EstimatorSpec(None))  # type: ignore[arg-type]
     try:
-        return learner(
+        return one.learner(
             is_classification=config.data.outcome_type == "binary",
             n_variants=n_variants,
             nuisance_model_factory={k: s.factory for k, s in nuisance.items()},
@@ -116,9 +194,26 @@ def make_learner(
             random_state=config.folds.seed,
             clip=config.clip,
             calibrate_propensity=config.calibrate_propensity,
+            **_encoder_of(one),
         )
     except ValueError as error:
-        raise InputError(f"{name}: {error}") from None
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{one.name}: {error}") from None
+
+
+def _encoder_of(one: Declared) -> dict[str, Any]:
+    """The argument of another package's estimator for what makes numbers of the features."""
+    if one.encoder is None:
+        return {}
+    where = f"{place_of_candidate(one.name)}.encoder"
+    encoder = resolve(one.encoder, where).build()
+    if not hasattr(encoder, "transform"):
+        raise InputError(
+            f"{where}: expected a transformer; {type(encoder).__name__} has no transform. Name "
+            "another, such as sklearn.compose.ColumnTransformer."
+        )
+    return {"encoder": encoder}
 
 
 def with_defaults(config: Config, n_rows: int, n_variants: int) -> Config:
@@ -146,12 +241,11 @@ def default_model(role: Role, binary: bool, n_rows: int, n_variants: int) -> Mod
     )
 
 
-def _spec_of(
-    kind: str, learner: type[MetaLearner], own: Mapping[str, ModelSpec], config: Config
-) -> EstimatorSpec:
-    role = learner.role_of(kind)
-    model = own.get(kind) or getattr(config.models, role)
-    where = place_of_model(kind, learner, own)
+def _spec_of(kind: str, one: Declared, config: Config) -> EstimatorSpec:
+    role, where = one.learner.role_of(kind), one.place(kind)
+    model = one.own[kind][1] if kind in one.own else getattr(config.models, role)
+    if one.learner is OutsideLearner:
+        return _resolve_outside(model, where)
     spec = resolve(model, where)
     binary = config.data.outcome_type == "binary"
     _check_role(spec, where, classifier=role == "propensity" or (role == "outcome" and binary))
@@ -167,12 +261,32 @@ def resolve(model: ModelSpec, where: str, nested: bool = False) -> EstimatorSpec
     Raises InputError if it isn't such a class, isn't installed, lacks a parameter, or refuses a
     value.
     """
-    factory = _class_at(model.estimator, where, nested)
+
+    def accepts(found: type) -> bool:
+        return _is_estimator(found) or (nested and is_splitter(found))
+
+    factory = _class_at(model.estimator, where, accepts, "scikit-learn's estimator interface")
+    return _spec(factory, model, where, lambda spec: check_values(spec.build(), where))
+
+
+def _resolve_outside(model: ModelSpec, where: str) -> EstimatorSpec:
+    """The class of another package's estimator of effects, and its parameters; as `resolve`."""
+    factory = _class_at(model.estimator, where, _tells_effects, "fit, and effect or predict,")
+
+    def check(spec: EstimatorSpec) -> None:
+        OutsideEstimator(spec.factory, spec.params).made()
+
+    return _spec(factory, model, where, check)
+
+
+def _spec(
+    factory: type, model: ModelSpec, where: str, check: Callable[[EstimatorSpec], None]
+) -> EstimatorSpec:
     try:
         check_params(factory, model.params, where)
         params = {k: _nested(v, f"{where}.params.{k}") for k, v in model.params.items()}
         spec = EstimatorSpec(factory, params)
-        check_values(spec.build(), where)
+        check(spec)
     except InputError:
         raise
     except Exception as error:  # whatever a class makes of its arguments
@@ -193,7 +307,7 @@ def _nested(value: Any, where: str) -> Any:
     return value
 
 
-def _class_at(path: str, where: str, nested: bool) -> type:
+def _class_at(path: str, where: str, accepts: Callable[[type], bool], interface: str) -> type:
     module_name, _, name = path.rpartition(".")
     given = (root.strip() for root in os.environ.get(IMPORT_ROOTS_VARIABLE, "").split(","))
     roots = (*IMPORT_ROOTS, *filter(None, given))
@@ -201,7 +315,8 @@ def _class_at(path: str, where: str, nested: bool) -> type:
     if not (ours or _root(path) in roots) or not module_name or not name:
         raise InputError(
             f"{where}: expected the import path of an estimator from {', '.join(roots)}; found "
-            f"{path!r}. Nothing of it was imported."
+            f"{path!r}. Nothing of it was imported. {IMPORT_ROOTS_VARIABLE}, in the environment of "
+            "the process, may name others."
         )
     try:
         module = importlib.import_module(module_name)
@@ -216,15 +331,18 @@ def _class_at(path: str, where: str, nested: bool) -> type:
         raise InputError(
             f"{where}: {module_name!r} has no estimator {name!r}. {nearest(name, public)}".rstrip()
         )
-    fits = _is_estimator(found) or (nested and inspect.isclass(found) and is_splitter(found))
-    if not fits or not (ours or _root(found.__module__) in roots):
+    if (
+        not inspect.isclass(found)
+        or not accepts(found)
+        or not (ours or _root(found.__module__) in roots)
+    ):
         sort = "class" if inspect.isclass(found) else type(found).__name__
         home = getattr(found, "__module__", module_name)
         raise InputError(
-            f"{where}: expected a class with scikit-learn's estimator interface from "
+            f"{where}: expected a class with {interface} from "
             f"{', '.join(roots)}; {path} is a {sort} of {home}. Nothing of it was run."
         )
-    return found  # type: ignore[no-any-return]
+    return found
 
 
 def _how_to_install(path: str) -> str:
@@ -238,9 +356,13 @@ def _root(path: str) -> str:
     return path.partition(".")[0]
 
 
-def _is_estimator(found: Any) -> bool:
-    wanted = ("fit", "get_params", "set_params")
-    return inspect.isclass(found) and all(callable(getattr(found, m, None)) for m in wanted)
+def _is_estimator(found: type) -> bool:
+    return all(callable(getattr(found, m, None)) for m in ("fit", "get_params", "set_params"))
+
+
+def _tells_effects(found: type) -> bool:
+    has = {m for m in ("fit", "effect", "predict") if callable(getattr(found, m, None))}
+    return "fit" in has and len(has) > 1
 
 
 def _check_role(spec: EstimatorSpec, where: str, classifier: bool) -> None:

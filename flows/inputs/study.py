@@ -12,16 +12,9 @@ from flows.config.sections import Config
 from flows.errors import Faults, InputError
 from flows.inputs import concerns
 from flows.inputs.encoders import with_encoders
-from flows.inputs.model_checks import check_device_of, check_model, check_names, check_parts
-from flows.inputs.models import (
-    REFERENCE,
-    learners_of,
-    make_learner,
-    place_of_model,
-    usable_models,
-    with_defaults,
-)
-from flows.inputs.rows import Columns, Rows, in_labels, read_columns, rows_of
+from flows.inputs.model_checks import check_models, check_parts, try_models
+from flows.inputs.models import REFERENCE, learners_of, make, usable_models, with_defaults
+from flows.inputs.rows import Rows, in_labels, read_columns, rows_of
 from flows.inputs.splits import (
     chained_folds,
     check_weighted,
@@ -36,7 +29,7 @@ from metalearners.data.dataset import Dataset
 from metalearners.data.folds import Splits
 from metalearners.data.schema import Schema
 from metalearners.drlearner import DRLearner
-from metalearners.metalearner import PROPENSITY_MODEL, MetaLearner
+from metalearners.metalearner import MetaLearner
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -107,7 +100,7 @@ def load_study(config: Config, faults: Faults | None = None, frame: Any = None) 
     if columns is not None:
         usable, encoders = with_encoders(usable, columns.X)
         columns.warnings.extend(encoders)
-        _check_models(columns, usable, faults)
+        check_models(columns, usable, faults)
         steps.count()
         rows = rows_of(columns, config.data, faults, config.segments)
         steps.count()
@@ -135,10 +128,11 @@ def _judged(rows: Rows, config: Config, faults: Faults) -> Study | None:
 
     study = faults.judge("dataset", make, ["data.time"])
     if study is not None:
-        for name, learner in _all_learners(study):
+        learners = {**study.learners, REFERENCE.name: study.reference}
+        for name, learner in learners.items():
             check = partial(_check_learner, study, learner)
             faults.judge(f"rows of {name}", check, ["rows", *settings])
-        _try_models(study, faults)
+        try_models(study.config, study.dataset, learners, faults)
     return study
 
 
@@ -162,16 +156,14 @@ def _check_learner(study: Study, learner: MetaLearner) -> None:
             check_parts(learner, study.dataset, study.config)
 
 
-def _all_learners(study: Study) -> list[tuple[str, MetaLearner]]:
-    return [*study.learners.items(), ("evaluation", study.reference)]
-
-
 def _study_of(rows: Rows, dataset: Dataset, config: Config) -> Study:
     n_variants = len(rows.arms)
     config = with_defaults(config, int(dataset.train.sum()), n_variants)
     judging = judging_rows(rows, dataset, config)
+    if config.compare is not None and judging is None:
+        raise _unjudged(config)
     learners = learners_of(config, n_variants)
-    reference = cast(DRLearner, make_learner(REFERENCE, config, n_variants, own_models=False))
+    reference = cast(DRLearner, make(REFERENCE, config, n_variants))
     warnings = [
         *rows.warnings,
         *concerns.outcome_shape(config, rows.arms, rows.w, rows.y, rows.weight),
@@ -187,6 +179,16 @@ def _study_of(rows: Rows, dataset: Dataset, config: Config) -> Study:
         judging=judging,
         learners=learners,
         reference=reference,
+    )
+
+
+def _unjudged(config: Config) -> InputError:
+    """Why candidates can't be compared."""
+    share = config.evaluation.holdout
+    found = f"{share:g}, which leaves too few of an arm or class" if share else "0"
+    return InputError(
+        "evaluation.holdout: expected held-out rows enough for nuisance models of their own, by "
+        f"which `uplift compare` judges; found {found}. Hold out more, such as 0.4."
     )
 
 
@@ -214,41 +216,3 @@ def _dataset(rows: Rows, held_out: Array | None, cv: Splits | None, config: Conf
 def _concerns(learners: list[MetaLearner], d: Dataset) -> list[str]:
     """What single precision does to these rows, said once."""
     return list(dict.fromkeys(said for one in learners for said in one.concerns(d)))
-
-
-def _check_models(columns: Columns, config: Config, faults: Faults) -> None:
-    """Refuse base models that can't take the features or weights that they would get."""
-    data = config.data
-    known = (
-        {PROPENSITY_MODEL} if data.propensity is not None or data.design == "randomised" else set()
-    )
-    reference = make_learner(REFERENCE, config, 2, own_models=False)
-    learners = [*learners_of(config, 2).items(), ("evaluation", reference)]
-    for name, learner in learners:
-        own = getattr(config.models, name, {})
-        kinds = reference.NUISANCE_KINDS if learner is reference else learner.kinds
-        for kind in (kind for kind in kinds if kind not in known):
-            place, about = (
-                place_of_model(kind, type(learner), own),
-                (name, kind, learner, columns.X),
-            )
-            faults.judge(place, partial(check_model, *about, data.weight is not None))
-            faults.judge("names of features", partial(check_names, *about), [place])
-            if config.parallelism == "auto" or config.parallelism.address is None:
-                faults.judge(place, partial(check_device_of, place, kind, learner))
-
-
-def _try_models(study: Study, faults: Faults) -> None:
-    """Refuse base models that would be refused in their fits."""
-    for name, learner in _all_learners(study):
-        own = getattr(study.config.models, name, {})
-        for kind in learner.kinds:
-            place = place_of_model(kind, type(learner), own)
-            faults.judge(place, partial(_try_model, study, learner, kind), ["names of features"])
-
-
-def _try_model(study: Study, learner: MetaLearner, kind: str) -> None:
-    try:
-        learner.check_models(study.dataset, only=[kind])
-    except ValueError as error:
-        raise InputError(f"{study.config.data.place}: {error}") from None

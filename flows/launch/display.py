@@ -24,6 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.messages.limits import shown
+from flows.messages.outcome import comparison_rows, interval
 from flows.messages.output import plain, say
 from flows.messages.progress import describe, listening
 
@@ -196,6 +197,15 @@ def add_row(table: Table, facts: Iterable[str]) -> None:
     table.add_row(*(Text(cell(fact)) for fact in facts))  # as text: brackets are no markup
 
 
+def comparison_table(comparison: dict[str, Any]) -> None:
+    """Print a line for each candidate of a comparison, in the order of the choice."""
+    rows = comparison_rows(comparison)
+    table = Table(*rows[0], box=None)
+    for row in rows:
+        add_row(table, row.values())
+    _print(table)
+
+
 def cache_table(entries: list["Entry"]) -> None:
     """Print a line for each fit of a cache, and their total."""
     table = Table("what", "size", "age", "hits", "key", box=None)
@@ -238,9 +248,7 @@ def model_shown(told: dict[str, Any]) -> None:
 
 def _interval(found: dict[str, float] | None) -> str:
     """An estimate with the ends of its interval."""
-    if found is None:
-        return ""
-    return f"{found['estimate']:.3g} ({found['ci_low']:.3g} to {found['ci_high']:.3g})"
+    return "" if found is None else interval(found)
 
 
 def _in_words(key: str, value: Any) -> str:

@@ -64,14 +64,46 @@ def run(
     A data frame is read by the rules of a file. A Parquet file with the same values and types
     gives the same estimates, and reuses the same fits.
     """
+    return _made(first, keys, refresh, quiet)
+
+
+def compare(
+    first: Any = None, /, *, refresh: bool = False, quiet: bool = False, **keys: Any
+) -> RunResult:
+    """Run learners and candidates and judge them, as the command `uplift compare` does.
+
+    Parameters
+    ----------
+    first, refresh, quiet, **keys
+        As for `run`. Of ``compare``, ``candidates`` names what is judged beside the learners, and
+        ``stack`` asks for a mixture of all.
+
+    Returns
+    -------
+    RunResult
+        What the run wrote; `RunResult.comparison` is the ranked table.
+
+    Raises
+    ------
+    InputError
+        As for `run`, and if no rows are held out.
+    LearnersFailedError
+        As for `run`.
+    """
+    return _made(first, keys, refresh, quiet, comparing=True)
+
+
+def _made(
+    first: Any, keys: Mapping[str, Any], refresh: bool, quiet: bool, comparing: bool = False
+) -> RunResult:
     config, frame = config_and_frame(first, keys)
     with progress_display(quiet):
-        folder = launch(config, refresh, quiet, frame)
+        folder = launch(config, refresh, quiet, frame, comparing)
     return RunResult(folder.absolute(), getattr(frame, "index", None))
 
 
 # For the help and the completion of notebooks: the keys stand in the models of a config alone.
-run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+_SIGNATURE = inspect.Signature(
     [
         inspect.Parameter("first", inspect.Parameter.POSITIONAL_ONLY, default=None),
         *(inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY) for key in _KEYS),
@@ -82,6 +114,7 @@ run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
     ],
     return_annotation=RunResult,
 )
+run.__signature__ = compare.__signature__ = _SIGNATURE  # type: ignore[attr-defined]
 
 
 def config_and_frame(first: Any, keys: Mapping[str, Any]) -> tuple[Config, Any]:

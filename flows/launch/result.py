@@ -64,6 +64,32 @@ class RunResult:
             return _effects(self.summary)
 
     @cached_property
+    def comparison(self) -> pd.DataFrame:
+        """The candidates of a comparison, in the order of the choice.
+
+        The columns are AUTOC (``rate``), its difference to the chosen one's
+        (``difference_to_best``) and that of the DR-loss (``dr_loss_to_best``), each with a standard
+        error (``.std_error``) and the ends of a 95 % interval (``.ci_low``, ``.ci_high``; those of
+        differences hold for all candidates at once), and ``dr_loss``. ``attrs["rule"]`` says which
+        was chosen, and how sure that is.
+
+        Raises
+        ------
+        InputError
+            If the run is no comparison.
+        """
+        found = self.summary.get("comparison")
+        if found is None:
+            raise InputError(
+                f"Expected a comparison; found the run {self.folder.name}. Call flows.compare."
+            )
+        with self._summary_named():
+            rows = pd.json_normalize(found["ranking"]).set_index("candidate")
+            table = rows.rename(columns=lambda name: name.removesuffix(".estimate"))
+            table.attrs["rule"] = found["rule"]
+            return table
+
+    @cached_property
     def config(self) -> Config:
         """The run's config, every default filled in."""
         return load_config(self.folder / "config.yaml")

@@ -7,7 +7,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from importlib import import_module
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from flows.config.files import is_full
-from flows.config.reading import ConfigError, load_config
+from flows.config.reading import ConfigError, as_run, load_config
 from flows.config.sections import Config
 from flows.errors import InputError
 from flows.messages import progress
@@ -31,7 +31,10 @@ from metalearners.files.file_locks import open_lock, try_lock
 _RECORDING_SECONDS = 2.0  # task runs reach the server in batches, one a second
 
 # Names of deployments that no config may have.
-_BUNDLED = ("uplift-run", "uplift-score", "uplift-tune", "uplift-backfill", "cache-prune")
+_BUNDLED = (
+    *("uplift-run", "uplift-compare", "uplift-score", "uplift-tune", "uplift-backfill"),
+    "cache-prune",
+)
 
 # Of the flow runs that this module starts, and their tasks: threads and tasks take contexts over.
 _is_unheard: ContextVar[bool] = ContextVar("is_unheard", default=False)
@@ -40,7 +43,13 @@ if TYPE_CHECKING:
     from flows.inputs.study import Study
 
 
-def launch(config: Config, refresh: bool, quiet: bool = False, frame: Any = None) -> Path:
+def launch(
+    config: Config,
+    refresh: bool,
+    quiet: bool = False,
+    frame: Any = None,
+    comparing: bool = False,
+) -> Path:
     """Run a config.
 
     Parameters
@@ -51,6 +60,8 @@ def launch(config: Config, refresh: bool, quiet: bool = False, frame: Any = None
         Whether to print no warnings.
     frame : DataFrame, optional
         The rows, where they are in memory.
+    comparing : bool
+        Whether to fit its candidates too, and judge all.
 
     Returns
     -------
@@ -59,8 +70,10 @@ def launch(config: Config, refresh: bool, quiet: bool = False, frame: Any = None
 
     Raises InputError if the config or the data are wrong; nothing was fitted.
     """
+    module = "flows.comparing" if comparing else "flows.uplift"
+    config = config.of_comparison() if comparing else as_run(config, _teller(quiet))
     try:
-        return _run(config, "flows.uplift", quiet, frame, refresh=refresh)
+        return _run(config, module, quiet, frame, refresh=refresh)
     except BaseException as error:
         if not interrupted(error):
             record_failure(config, error)
@@ -86,7 +99,13 @@ def data_told(frame: Any = None) -> Iterator[None]:
 
 def launch_tune(config: Config, budget_seconds: float, quiet: bool = False) -> Path:
     """Measure how the fits of a config use the cores best, as `launch`; the profile's file."""
+    config = as_run(config, _teller(quiet))
     return _run(config, "flows.tune", quiet, budget_seconds=budget_seconds)
+
+
+def _teller(quiet: bool) -> Callable[[str], object]:
+    """What tells a line of its own, unless quiet."""
+    return (lambda line: None) if quiet else (lambda line: say(f"Note: {line}"))
 
 
 def _run(config: Config, module: str, quiet: bool, frame: Any = None, **arguments: Any) -> Path:

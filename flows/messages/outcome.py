@@ -22,11 +22,35 @@ def outcome_lines(summary: dict[str, Any]) -> list[str]:
         *effects,
         *(f"  caution:   {caveat}" for caveat in summary.get("caveats", [])),
         *(f"  event:     {one['event']}: {one['sentence']}" for one in summary.get("events", [])),
+        *([f"  chosen:    {summary['comparison']['rule']}"] if "comparison" in summary else []),
         *_about_propensities(summary),
         *_about_model(summary),
         f"  report:    {folder / 'report.html'}",
         f"  estimates: {folder / 'estimates.parquet'}",
     ]
+
+
+def comparison_rows(comparison: dict[str, Any]) -> list[dict[str, str]]:
+    """The ranked table of a comparison, by the section of its summary."""
+    weights = {name: f"{weight:.2f}" for name, weight in comparison["stack"].items()}
+    rows = []
+    for one in comparison["ranking"]:
+        name = one["candidate"]
+        row = {
+            "Candidate": name,
+            "AUTOC (95 % interval)": interval(one["rate"]),
+            "Less the chosen one's": interval(one["difference_to_best"]),
+            "DR-loss": f"{one['dr_loss']:.4g}",
+        }
+        if name == comparison["chosen"]:
+            row["Less the chosen one's"] = "chosen"
+        rows.append({**row, "In the stack": weights.get(name, "")} if weights else row)
+    return rows
+
+
+def interval(found: dict[str, float]) -> str:
+    """An estimate with the ends of its interval."""
+    return f"{found['estimate']:.3g} ({found['ci_low']:.3g} to {found['ci_high']:.3g})"
 
 
 def _about_propensities(summary: dict[str, Any]) -> list[str]:

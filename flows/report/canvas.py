@@ -42,6 +42,8 @@ ARMS = [
     Style("#56b4e9", "P"),
     Style("#332288", "X"),
 ]
+# Markers and dashes of candidates, which no learner has.
+_CANDIDATES = [("p", "3 1"), ("h", "1 1"), ("*", "5 1 1 1"), ("<", "2 4"), (">", "10 1")]
 INK, FAINT, PALE = "#1f2933", "#6b7280", "#d9dde3"
 SMALL = 8.5
 
@@ -51,10 +53,21 @@ def arm_style(code: int) -> Style:
     return ARMS[code] if code < len(ARMS) else ARMS[1 + (code - 1) % (len(ARMS) - 1)]
 
 
-def learner_style(name: str) -> Style:
-    """How a learner is drawn where several share a picture."""
+def learner_style(name: str, candidates: Sequence[str] = ()) -> Style:
+    """How a learner is drawn where several share a picture, or one of these candidates."""
+    if name not in REGISTRY:
+        at = candidates.index(name)
+        arm, pattern = ARMS[1 + at % (len(ARMS) - 1)], _CANDIDATES[at % len(_CANDIDATES)]
+        return Style(arm.colour, *pattern)
     entry = REGISTRY[name]
     return Style(entry.colour, entry.marker, entry.dash)
+
+
+def learner_styles(names: Iterable[str]) -> dict[str, Style]:
+    """How the learners and candidates of a picture are drawn."""
+    named = list(names)
+    candidates = [name for name in named if name not in REGISTRY]
+    return {name: learner_style(name, candidates) for name in named}
 
 
 def image_of(figure: Figure, alt: str) -> Markup:

@@ -85,14 +85,14 @@ def legend(study: Study) -> list[Key]:
     """The learners' keys, where several share a picture."""
     if len(study.learners) == 1:
         return []
-    return [Key(canvas.learner_style(name), name) for name in study.learners]
+    return [Key(style, name) for name, style in canvas.learner_styles(study.learners).items()]
 
 
 def styles_of(study: Study, code: int) -> dict[str, canvas.Style]:
     """How learners are drawn in an arm's picture: a single one in the arm's colour."""
     if len(study.learners) == 1:
         return dict.fromkeys(study.learners, canvas.arm_style(code))
-    return {name: canvas.learner_style(name) for name in study.learners}
+    return canvas.learner_styles(study.learners)
 
 
 def who(study: Study, arm: str, learner: str) -> list[str]:

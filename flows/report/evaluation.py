@@ -13,6 +13,7 @@ from flows.fitting.regressions import EVALUATION, JUDGING
 from flows.inputs.study import Study
 from flows.messages.progress import Steps
 from flows.report.figures.averages import averages
+from flows.report.figures.candidates import columns_of, compared, tolerance_of
 from flows.report.figures.judging import judged
 from flows.report.figures.results import ArmResult, LearnerResult, Results
 from flows.report.figures.scored import Scored
@@ -31,7 +32,6 @@ from metalearners.evaluation.drivers import effect_drivers
 from metalearners.evaluation.findings import adjusted_p_values
 from metalearners.evaluation.judging.sequential import Sequential
 from metalearners.evaluation.overlap import MOST_CLIPPED, Overlap, overlap
-from metalearners.evaluation.ties import rounding
 from metalearners.fits.crossfit import CrossFit
 from metalearners.metalearner import PROPENSITY_MODEL, VARIANT_OUTCOME_MODEL, MetaLearner
 from metalearners.workers.threads import side_by_side
@@ -73,17 +73,19 @@ def evaluate(
     steps = Steps("evaluate", 3 + len(study.learners) * d.n_variants)
     shared, scores = adopt(study, fitted)
     rows = Scored.of(study, d, shared, scores, d.predicted)
-    judge = partial(
-        _learner_result, study, held_out_rows(study, scores, shared, fitted), fitted, steps
-    )
+    held_out = held_out_rows(study, scores, shared, fitted)
+    judge = partial(_learner_result, study, held_out, fitted, steps)
     parts: list[Callable[[], Any]] = [
         *(partial(judge, name) for name in study.learners),  # first, as they may take longest
         partial(_averages, study, scores, shared, steps),
         partial(averages, study, rows),
         partial(balance, d.X, d.w, d.n_variants, d.weight, d.groups),
         partial(_bundle, study, versions, refits),
+        partial(compared, study, held_out, fitted),
     ]
-    *found, average, beside, balanced, bundle = side_by_side(_call, parts, *spread.on_this_machine)
+    *found, average, beside, balanced, bundle, comparison = side_by_side(
+        _call, parts, *spread.on_this_machine
+    )
     steps.count()
     study.warnings.extend(average["caveats"])
     results = Results(
@@ -94,6 +96,7 @@ def evaluate(
         balance=balanced,
         estimates=_estimates(study, bundle),
         bundle=bundle,
+        comparison=comparison,
     )
     steps.count()
     return results
@@ -111,7 +114,7 @@ def adopt(study: Study, fitted: dict[Name, CrossFit]) -> tuple[dict[Name, Array]
         own = {key[1:]: fits for key, fits in fitted.items() if key[0] == name}
         nuisances = {key: f for key, f in own.items() if key[0] in learner.NUISANCE_KINDS}
         learner.adopt(d, nuisances, {k: f for k, f in own.items() if k not in nuisances})
-    shared = _columns_of(EVALUATION, fitted)
+    shared = columns_of(EVALUATION, fitted)
     return shared, study.reference.scores(d, shared)
 
 
@@ -154,10 +157,6 @@ def _averages(
     }
 
 
-def _columns_of(name: str, fitted: dict[Name, CrossFit]) -> dict[Name, Array]:
-    return {key[1:]: fits.column for key, fits in fitted.items() if key[0] == name}
-
-
 def _bundle(study: Study, versions: dict[str, str], refits: dict[str, list[MetaLearner]]) -> Bundle:
     config = study.config.model_dump(mode="json")
     about: dict[str, Any] = {"versions": versions, "data": study.digest, "config": config}
@@ -186,7 +185,7 @@ def held_out_rows(
     if d.held_out is None:
         return None
     if study.judging is not None:
-        d, eta = study.judging, _columns_of(JUDGING, fitted)
+        d, eta = study.judging, columns_of(JUDGING, fitted)
         scores = study.reference.scores(d, eta)
     return Scored.of(study, d, eta, scores, study.judged)
 
@@ -283,9 +282,7 @@ def _learner_result(
 def estimated(study: Study, name: str, fitted: dict[Name, CrossFit]) -> tuple[Floats, float]:
     """A learner's (n, K-1) estimates, and by how much equal ones may differ."""
     cate = study.learners[name].in_sample_[:, :, -1]
-    own = _columns_of(name, fitted)
-    columns = [column for key, column in own.items() if key[0] != PROPENSITY_MODEL]
-    return cate, rounding(cate, *columns)
+    return cate, tolerance_of(cate, name, fitted)
 
 
 def mean_cate(cate: Floats, weight: Floats | None) -> list[float]:

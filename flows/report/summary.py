@@ -5,6 +5,7 @@ from typing import Any
 from flows.inputs.study import Study
 from flows.report.evaluation import NO_HOLDOUT
 from flows.report.figures.averages import ALIKE, BY_CHANCE, Weighting
+from flows.report.figures.candidates import comparison_summary, plain
 from flows.report.figures.results import ArmResult, LearnerResult, Move, Results
 from metalearners.base_models.binning import own_bins
 from metalearners.data.estimate_columns import arm_name
@@ -15,7 +16,6 @@ from metalearners.evaluation.judging.calibration import Blp, Gates
 from metalearners.evaluation.judging.judgement import Judgement
 from metalearners.evaluation.judging.rate import Rate
 from metalearners.evaluation.judging.sequential import Sequential
-from metalearners.evaluation.means import Estimate
 
 _NO_ESTIMATE = dict.fromkeys(("estimate", "std_error", "ci_low", "ci_high"))
 _SHARES = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # of the rows, highest estimates first
@@ -25,11 +25,11 @@ def summary_of(study: Study, results: Results) -> dict[str, Any]:
     """The results of a run as plain values, for `summary.json`."""
     return {
         "data": _data_summary(study),
-        "ate": [{"arm": arm.label, **_plain(arm.ate)} for arm in results.arms],
+        "ate": [{"arm": arm.label, **plain(arm.ate)} for arm in results.arms],
         "ate_joint": [_joint(arm) for arm in results.arms],
         **_averages(study, results),
         "difference_in_means": [
-            {"arm": arm.label, **_plain(arm.difference)} for arm in results.arms
+            {"arm": arm.label, **plain(arm.difference)} for arm in results.arms
         ],
         "overlap": {
             "clip": study.config.clip,
@@ -46,6 +46,7 @@ def summary_of(study: Study, results: Results) -> dict[str, Any]:
         **({"own_bins": _own_bins(study)} if study.config.share_bins else {}),
         "heterogeneity": _heterogeneity(study, results),
         **({"stability": list(map(_move, results.moves))} if results.moves else {}),
+        **({"comparison": comparison_summary(results.comparison)} if results.comparison else {}),
         "warnings": study.warnings,
         "caveats": results.caveats,
     }
@@ -77,7 +78,7 @@ def _test(kind: str, learner: str, arm: Any, found: Rate | Sequential, p: float)
         "arm": arm,
         "test": kind,
         "learner": learner,
-        "autoc": _plain(found.autoc if isinstance(found, Sequential) else found.estimate),
+        "autoc": plain(found.autoc if isinstance(found, Sequential) else found.estimate),
         "p_value": found.p_greater,
         "p_value_adjusted": p,
     }
@@ -119,7 +120,7 @@ def _averages(study: Study, results: Results) -> dict[str, Any]:
     hidden = found.sensitivity
     return {
         "averages": [
-            {"arm": arm, "target": target, **_plain(one.effect)}
+            {"arm": arm, "target": target, **plain(one.effect)}
             for target, own in found.targets.items()
             for arm, one in zip(arms[1:], own, strict=True)
         ],
@@ -134,7 +135,7 @@ def _averages(study: Study, results: Results) -> dict[str, Any]:
 def _segment(arm: Any, found: SegmentEffect) -> dict[str, Any]:
     """An effect of a segment's level, without figures where it has too few rows."""
     low, high = found.joint or (None, None)
-    effect = _NO_ESTIMATE if found.effect is None else _plain(found.effect)
+    effect = _NO_ESTIMATE if found.effect is None else plain(found.effect)
     about = {"segment": found.segment, "level": found.level, "arm": arm}
     return {**about, **effect, "joint_low": low, "joint_high": high, "rows": found.rows}
 
@@ -181,11 +182,6 @@ def _own_bins(study: Study) -> dict[str, dict[str, str]]:
     return {name: own for name, own in told.items() if own}
 
 
-def _plain(found: Estimate) -> dict[str, float]:
-    """An estimate without its degrees of freedom."""
-    return {k: v for k, v in vars(found).items() if k != "degrees"}
-
-
 def _design_summary(study: Study, results: Results) -> dict[str, Any]:
     data, found = study.config.data, results.design
     kind = "known" if data.propensity is not None else "estimated"
@@ -198,7 +194,7 @@ def _design_summary(study: Study, results: Results) -> dict[str, Any]:
         about |= {
             "log_loss": found.model,
             "log_loss_of_shares": found.shares,
-            "gain": _plain(found.gain),
+            "gain": plain(found.gain),
             "looks_randomised": results.looks_randomised,
         }
     return about
@@ -227,18 +223,18 @@ def _judged(found: Judgement, qini_adjusted: float, autoc_adjusted: float) -> di
     return {
         "qini": _rate(found.qini, qini_adjusted),
         "autoc": _rate(found.autoc, autoc_adjusted),
-        "uplift_at": [{"share": share, **_plain(uplift.at(share))} for share in _SHARES],
+        "uplift_at": [{"share": share, **plain(uplift.at(share))} for share in _SHARES],
         "deciles": [
-            {"decile": k, **_plain(one)} for k, one in enumerate(found.gain.deciles, start=1)
+            {"decile": k, **plain(one)} for k, one in enumerate(found.gain.deciles, start=1)
         ],
         "groups": [
-            {"predicted": g.predicted, "actual": _plain(g.actual), "rows": g.rows}
+            {"predicted": g.predicted, "actual": plain(g.actual), "rows": g.rows}
             for g in found.groups
         ],
         "gates": _gates(found.gates),
         "blp": _blp(found.blp),
-        "dr_loss": _plain(found.dr_loss),
-        "r_loss": None if found.r_loss is None else _plain(found.r_loss),
+        "dr_loss": plain(found.dr_loss),
+        "r_loss": None if found.r_loss is None else plain(found.r_loss),
     }
 
 
@@ -247,16 +243,16 @@ def _gates(found: Gates | None) -> dict[str, Any] | None:
     if found is None:
         return None
     p_values = {name: getattr(found, name) for name in ("p_value", "p_greater", "p_monotone")}
-    return {"difference": _plain(found.difference), **p_values}
+    return {"difference": plain(found.difference), **p_values}
 
 
 def _blp(found: Blp | None) -> dict[str, Any] | None:
     if found is None:
         return None
     p_values = {"p_value": found.p_value, "p_calibrated": found.p_calibrated}
-    return {"slope": _plain(found.slope), "mean": _plain(found.mean), **p_values}
+    return {"slope": plain(found.slope), "mean": plain(found.mean), **p_values}
 
 
 def _rate(found: Rate, adjusted: float) -> dict[str, float]:
     p_values = {"p_value": found.p_value, "p_value_greater": found.p_greater}
-    return {**_plain(found.estimate), **p_values, "p_value_adjusted": adjusted}
+    return {**plain(found.estimate), **p_values, "p_value_adjusted": adjusted}

@@ -149,6 +149,10 @@ class _RunPage(Page):
         self._later(create_table_artifact, effects, "uplift-effects", about)
         self._later(create_markdown_artifact, text, "uplift-report", place)
 
+    def show_comparison(self, rows: list[dict[str, str]], rule: str) -> None:
+        """The ranked table of candidates, and which was chosen, by what rule."""
+        self._later(create_table_artifact, rows, "uplift-comparison", rule)
+
     def show_history(self, pictures: str) -> None:
         """Where the history of the run's name is, with its main pictures."""
         self._later(self._set_history, pictures)

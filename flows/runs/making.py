@@ -20,7 +20,12 @@ from flows.fitting.regressions import expected
 from flows.fitting.workspace import workspace
 from flows.inputs.study import Study
 from flows.messages import progress
-from flows.messages.outcome import cache_warning, outcome_lines, registry_warning
+from flows.messages.outcome import (
+    cache_warning,
+    comparison_rows,
+    outcome_lines,
+    registry_warning,
+)
 from flows.messages.secrets import problem_of, without_secrets
 from flows.report.digest import effect_rows, history_pictures, pictures
 from flows.report.evaluation import evaluate
@@ -129,6 +134,8 @@ def make(
             write_json(folder / "summary.json", summary)
         announce(summary)
         page.show_results(effect_rows(study, results, sections), pictures(study, sections))
+        if comparison := summary.get("comparison"):
+            page.show_comparison(comparison_rows(comparison), comparison["rule"])
         if past:
             page.show_history(history_pictures(past["effects"]["panels"]))
     _log(summary)

@@ -140,7 +140,7 @@ def _run(config: "Config", prefect_name: str, scheduled: datetime, example: bool
     slug = re.sub(r"[^A-Za-z0-9_-]+", "-", prefect_name).strip("-")[:60]
     name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{slug}"
     data = {**config.data.told, "outcome": config.data.outcome}
-    asked = {"data": data, "learners": {learner: {} for learner in config.learners}}
+    asked = {"data": data, "learners": {name: {} for name in config.fitted}}
     date = config.at(scheduled).date or date_at(scheduled, config.timezone)
     moment = moment_of(date, config.timezone)
     return Run(Path(config.output), name, config.name, asked, moment.isoformat(), example)

@@ -124,17 +124,9 @@ def test_init_writes_a_config_that_runs_and_never_overwrites(api, settings):
 def test_help_tells_every_command():
     shown = uplift("--help").stdout
 
-    for command in ("run", "tune", "score", "init", "serve", "doctor", "runs", "cache"):
+    for command in ("run", "compare", "tune", "score", "init", "serve", "doctor", "runs", "cache"):
         assert command in shown
         assert uplift(command, "--help").returncode == 0
-
-
-@pytest.mark.parametrize("command", ["compare"])
-def test_commands_not_built_yet_say_so(command):
-    done = uplift(command, "anything")
-
-    assert done.returncode == 2
-    assert "not available yet" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,7 @@ def test_every_command_is_documented():
     from flows.cli.commands import app
 
     shown = [c.callback.__name__ for c in app.registered_commands if not c.hidden]
-    commands = {"run", "backfill", "history", "tune", "score", "init", "serve", "doctor"}
+    commands = {"run", "compare", "backfill", "history", "tune", "score", "init", "serve", "doctor"}
     assert set(shown) == commands
     for command in [*shown, "runs list", "cache list"]:
         assert f"uplift {command}" in README

@@ -14,7 +14,7 @@ from metalearners.evaluation import DEFINITIONS
 from metalearners.registry import REGISTRY
 
 SCHEMA = parameter_schema(uplift_run).model_dump()
-HIDDEN = {"schedule"}  # of no use to a single run
+HIDDEN = {"schedule", "compare"}  # of no use to a single run
 DATA = {"source": "d.csv", "outcome": "y", "treatment": "w", "control": 0}
 MODEL = {"estimator": "lightgbm.LGBMRegressor", "params": {"max_depth": None}}
 

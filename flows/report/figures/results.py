@@ -13,6 +13,7 @@ from metalearners.bundle import Bundle
 from metalearners.evaluation.balance import Balance
 from metalearners.evaluation.design import DesignFit
 from metalearners.evaluation.findings import claims_effect
+from metalearners.evaluation.judging.comparison import Comparison
 from metalearners.evaluation.judging.judgement import Judgement
 from metalearners.evaluation.judging.sequential import Sequential
 from metalearners.evaluation.means import Estimate
@@ -84,4 +85,5 @@ class Results:
     estimates: pd.DataFrame  # a row for each of the source, as in the run's folder
     bundle: Bundle  # for scoring
     looks_randomised: bool  # whether features predict the arm no better than the arms' shares
+    comparison: Comparison | None = None  # of all candidates, where the run is a comparison
     moves: list[Move] = field(default_factory=list)  # of figures, over repeats; empty for none

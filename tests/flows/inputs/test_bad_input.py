@@ -27,8 +27,8 @@ from hypothesis import strategies as st
 from xgboost import build_info
 
 from flows.config.files import check_file
+from flows.config.parts.models import ModelSpec
 from flows.config.reading import load_config, parse_config
-from flows.config.sections import ModelSpec
 from flows.errors import InputError
 from flows.inputs.models import resolve
 from flows.inputs.source import open_source

@@ -90,7 +90,7 @@ def test_keywords_override_a_config_and_of_its_sections_the_keys_that_they_have(
         ).model_dump()
     )
     assert type(config.data.control) is int
-    assert config.folds.model_dump() == {"n_folds": 3, "seed": 8}
+    assert config.folds.model_dump() == {"n_folds": 3, "seed": 8, "repeats": 1}
     assert config.models.outcome.model_dump() == ridge | {"params": {}}
     assert config.models.propensity == parse_config(settings).models.propensity
     assert config.output == "elsewhere"

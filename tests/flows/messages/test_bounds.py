@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from flows.config.data import DataConfig
+from flows.config.parts.models import ModelSpec
 from flows.config.reading import load_config, parse_config
-from flows.config.sections import ModelSpec
 from flows.errors import InputError
 from flows.messages.limits import MOST_BYTES, MOST_DIGITS, MOST_LETTERS, MOST_LEVELS, MOST_VALUES
 

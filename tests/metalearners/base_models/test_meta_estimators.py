@@ -32,8 +32,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
+from flows.config.parts.models import ModelSpec
 from flows.config.reading import parse_config
-from flows.config.sections import ModelSpec
 from flows.errors import InputError
 from flows.inputs.models import make_learner, resolve
 from metalearners import DRLearner, RLearner, TLearner
