@@ -11,7 +11,7 @@ import pandas as pd
 from flows.config.sections import Config
 from flows.errors import Faults, InputError
 from flows.inputs.models import REFERENCE, declared, make
-from flows.inputs.rows import Columns
+from flows.inputs.rows import Columns, labelled
 from metalearners.base_models.capabilities import takes_missing
 from metalearners.base_models.weights import weight_argument
 from metalearners.data.dataset import Dataset
@@ -81,19 +81,19 @@ def check_model(who: str, kind: str, learner: MetaLearner, X: pd.DataFrame, weig
         )
 
 
-def check_parts(learner: MetaLearner, d: Dataset, config: Config) -> None:
+def check_parts(learner: MetaLearner, d: Dataset, arms: list[Any], config: Config) -> None:
     """Refuse rows of which the parts that a config asks for are too few to fit the learner on."""
-    _check_halves(learner, d, config.evaluation.refits)
+    _check_halves(learner, d, arms, config.evaluation.refits)
     if config.evaluation.sequential:
         try:
             check_steps([learner], steps_of(d, config.folds.n_folds))
         except ValueError as error:
             raise InputError(
-                f"evaluation.sequential: {error} Set it to false for no such test."
+                f"evaluation.sequential: {labelled(error, arms)} Set it to false for no such test."
             ) from None
 
 
-def _check_halves(learner: MetaLearner, d: Dataset, draws: int) -> None:
+def _check_halves(learner: MetaLearner, d: Dataset, arms: list[Any], draws: int) -> None:
     """Refuse rows of which half are too few to fit the learner on, whichever half is drawn."""
     # Without groups, halves of odd numbers differ by one row: every other is the smaller.
     differing = draws if d.groups is not None else min(draws, 2)
@@ -102,7 +102,8 @@ def _check_halves(learner: MetaLearner, d: Dataset, draws: int) -> None:
             learner.check(half_sample(d, draw))
     except ValueError as error:
         raise InputError(
-            f"evaluation.refits: on half of the rows: {error} Set refits to 0 for no intervals."
+            f"evaluation.refits: on half of the rows: {labelled(error, arms)} Set refits to 0 for "
+            "no intervals."
         ) from None
 
 

@@ -262,9 +262,13 @@ def in_labels(data: DataConfig, arms: list[Any]) -> Iterator[None]:
     except InputError:
         raise
     except ValueError as error:
-        names = {f"in arm {code}": f"in arm {arm!r}" for code, arm in enumerate(arms)}
-        message = re.sub(r"in arm \d+(?=[.,])", lambda m: names.get(m[0], m[0]), str(error))
-        raise InputError(f"{data.place}: {message}") from None
+        raise InputError(f"{data.place}: {labelled(error, arms)}") from None
+
+
+def labelled(error: ValueError, arms: list[Any]) -> str:
+    """A refusal of the library, with labels of arms in place of their codes."""
+    names = {f"in arm {code}": f"in arm {arm!r}" for code, arm in enumerate(arms)}
+    return re.sub(r"in arm \d+(?=[.,])", lambda m: names.get(m[0], m[0]), str(error))
 
 
 def _check_fields(table: Table, columns: list[str], data: DataConfig, faults: Faults) -> None:

@@ -153,7 +153,7 @@ def _check_learner(study: Study, learner: MetaLearner) -> None:
     with in_labels(study.config.data, study.arms):
         learner.check(study.dataset)
         if learner is not study.reference:
-            check_parts(learner, study.dataset, study.config)
+            check_parts(learner, study.dataset, study.arms, study.config)
 
 
 def _study_of(rows: Rows, dataset: Dataset, config: Config) -> Study:

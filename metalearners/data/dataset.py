@@ -137,7 +137,7 @@ class Dataset:
         if counts.min() < n_folds:
             raise ValueError(
                 f"Expected at least {n_folds} {what} of each arm{self._each_class} for {n_folds} "
-                f"folds; found {counts.min()} {what} {self._stratum_name(counts.idxmin())}. Use "
+                f"folds; found {counts.min()} {what} {self.stratum_name(counts.idxmin())}. Use "
                 "fewer folds or leave that arm out."
             )
 
@@ -153,12 +153,13 @@ class Dataset:
             if len(absent):
                 raise ValueError(
                     f"Expected rows of each arm{self._each_class} outside each of {len(splits)} "
-                    f"folds; found all rows in fold {number} {self._stratum_name(absent[0])}, or "
+                    f"folds; found all rows in fold {number} {self.stratum_name(absent[0])}, or "
                     "none to learn from. Use fewer folds, another seed, smaller groups or other "
                     "splits."
                 )
 
-    def _stratum_name(self, stratum: int) -> str:
+    def stratum_name(self, stratum: int) -> str:
+        """What rows of a stratum are called in messages, by the code of their arm."""
         if not self.is_classification:
             return f"in arm {stratum}"
         arm, number = divmod(int(stratum), len(self.classes))

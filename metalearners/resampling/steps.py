@@ -119,8 +119,8 @@ def check_steps(learners: Sequence[MetaLearner], steps: Sequence[Step]) -> None:
         if len(lacking):
             raise ValueError(
                 f"Expected rows of each arm, and of each class in it, before step {k} of "
-                f"{len(steps)} of the sequential test; found none of code {lacking[0]}. Use fewer "
-                "folds or leave that arm out."
+                f"{len(steps)} of the sequential test; found none {d.stratum_name(lacking[0])}. "
+                "Use fewer folds or leave that arm out."
             )
         for learner in learners:
             learner.check(d)

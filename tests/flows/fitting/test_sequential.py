@@ -67,9 +67,12 @@ def test_its_fits_are_counted_and_reused_and_change_nothing_else(run, asked):
 def test_too_few_rows_before_a_fold_are_refused(asked, frame):
     rare = frame.copy()
     rare.loc[rare.index[12:], "w"] = 0
+    rare["w"] = rare["w"].map({0: "none", 1: "mail"})
+    asked["data"] |= {"control": "none"}
     rare.to_parquet("data.parquet")
     asked["evaluation"]["holdout"] = 0
-    with pytest.raises(InputError, match=r"evaluation.sequential: .* Set it to false"):
+    match = r"evaluation.sequential: .* in arm 'mail'\. .* Set it to false"
+    with pytest.raises(InputError, match=match):
         load_study(parse_config(asked))
 
 
