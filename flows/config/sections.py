@@ -247,20 +247,21 @@ class Config(Section):
         local = moment_of(self.date, self.timezone).replace(tzinfo=None)
         return Window(local, self.data.last, self.data.missing)
 
-    @model_validator(mode="after")
-    def _repeats_differ(self) -> Self:
-        repeats = self.folds.repeats
-        if repeats > 1 and self.data.time is not None:
-            raise ValueError(
-                f"folds.repeats: expected 1 with data.time, which gives the same folds each time; "
-                f"found {repeats}. Set it to 1."
-            )
-        return self
-
     @field_validator("learners")
     @classmethod
     def _each_once(cls, value: list[str]) -> list[str]:
         return distinct(value, f"choose from {', '.join(LEARNERS)}")
+
+    @field_validator("folds")
+    @classmethod
+    def _repeats_differ(cls, value: FoldsConfig, info: ValidationInfo) -> FoldsConfig:
+        data = info.data.get("data")  # None where that is wrong
+        if value.repeats > 1 and data is not None and data.time is not None:
+            raise ValueError(
+                "expected repeats: 1 with data.time, which gives the same folds each time; found "
+                f"{value.repeats}. Leave one of the two out."
+            )
+        return value
 
     @field_validator("segments")
     @classmethod

@@ -1,5 +1,6 @@
 """The results of a run as plain values, for `summary.json`."""
 
+from math import isfinite
 from typing import Any
 
 from flows.inputs.study import Study
@@ -54,7 +55,9 @@ def summary_of(study: Study, results: Results) -> dict[str, Any]:
 
 def _move(found: Move) -> dict[str, Any]:
     about = {"figure": found.figure, "learner": found.learner, "arm": found.arm}
-    return {**about, **vars(found.stability)}
+    own = vars(found.stability)
+    # A figure without an error, such as that of tied estimates, has no relative spread.
+    return {**about, **own, "relative": own["relative"] if isfinite(own["relative"]) else None}
 
 
 def _heterogeneity(study: Study, results: Results) -> list[dict[str, Any]]:

@@ -8,9 +8,9 @@ import pandas as pd
 
 from flows.inputs.study import Study
 from flows.report.evaluation import adopt, estimated, held_out_rows, mean_cate, ranked
-from flows.report.figures.judging import judged
+from flows.report.figures.judging import Definition, judged
 from flows.report.figures.results import ArmResult, LearnerResult, Move, Results
-from metalearners._typing import Floats, Name
+from metalearners._typing import Array, Floats, Name
 from metalearners.data.estimate_columns import estimate_columns
 from metalearners.evaluation.average_effects import AverageEffect, average_effects
 from metalearners.evaluation.judging.judgement import Judgement
@@ -27,18 +27,22 @@ class _Draw:
 
     effects: list[AverageEffect]
     cate: dict[str, Floats]  # (n, K-1) by learner
-    judged: dict[str, list[Judgement]]  # by learner
+    judged: dict[str, list[Judgement]]  # by learner, as are the next
+    definitions: dict[str, list[Definition]]
+    held_out: Array  # (n,)
 
     @classmethod
     def of(cls, study: Study, fitted: Fits) -> "_Draw":
         shared, scores = adopt(study, fitted)
         d, rows = study.averaged.dataset, study.dataset.predicted
         held_out = held_out_rows(study, scores, shared, fitted)
-        cate, found = {}, {}
+        cate, found, definitions = {}, {}, {}
         for name in study.learners:
             cate[name], tolerance = estimated(study, name, fitted)
-            found[name] = judged(study, held_out, cate[name], tolerance, lambda: None)[0]
-        return cls(average_effects(scores[rows], d.w, d.weight, d.groups), cate, found)
+            about = judged(study, held_out, cate[name], tolerance, lambda: None)
+            found[name], definitions[name] = about
+        effects = average_effects(scores[rows], d.w, d.weight, d.groups)
+        return cls(effects, cate, found, definitions, ~study.dataset.train)
 
 
 def over_repeats(study: Study, results: Results, repeats: Sequence[tuple[Study, Fits]]) -> Results:
@@ -53,6 +57,8 @@ def over_repeats(study: Study, results: Results, repeats: Sequence[tuple[Study, 
         [AverageEffect(arm.ate, arm.joint) for arm in results.arms],
         {name: one.cate for name, one in results.learners.items()},
         {name: one.judged for name, one in results.learners.items()},
+        {name: one.definitions for name, one in results.learners.items()},
+        ~study.dataset.train,
     )
     draws = [own, *(_Draw.of(*one) for one in repeats)]
     learners = {name: _learner(study, one, name, draws) for name, one in results.learners.items()}
@@ -60,7 +66,7 @@ def over_repeats(study: Study, results: Results, repeats: Sequence[tuple[Study, 
         results,
         arms=[_arm(arm, [one.effects[k] for one in draws]) for k, arm in enumerate(results.arms)],
         learners=ranked(learners),
-        estimates=_estimates(study, results.estimates, learners),
+        estimates=_estimates(study, results.estimates, learners, draws),
         moves=_moves(study, draws),
     )
 
@@ -73,16 +79,36 @@ def _arm(arm: ArmResult, draws: Sequence[AverageEffect]) -> ArmResult:
 
 def _learner(study: Study, own: LearnerResult, name: str, draws: Sequence[_Draw]) -> LearnerResult:
     cate = np.median([one.cate[name] for one in draws], axis=0)
-    by_arm = zip(*(one.judged[name] for one in draws), strict=True)
-    means = mean_cate(cate, study.dataset.weight)
-    return replace(own, cate=cate, mean_cate=means, judged=list(map(median_judgement, by_arm)))
+    judgements = zip(*(one.judged[name] for one in draws), strict=True)
+    definitions = zip(*(one.definitions[name] for one in draws), strict=True)
+    return replace(
+        own,
+        cate=cate,
+        mean_cate=mean_cate(cate, study.dataset.weight),
+        judged=list(map(median_judgement, judgements)),
+        definitions=list(map(_definition, definitions)),
+    )
+
+
+def _definition(found: Sequence[Definition]) -> Definition:
+    """The median coefficient; none, with the reason, where some draw has none."""
+    absent = next((one for one in found if one.qini is None), None)
+    return absent or Definition(found[0].name, float(np.median([one.qini for one in found])))
 
 
 def _estimates(
-    study: Study, table: pd.DataFrame, learners: dict[str, LearnerResult]
+    study: Study,
+    table: pd.DataFrame,
+    learners: dict[str, LearnerResult],
+    draws: Sequence[_Draw],
 ) -> pd.DataFrame:
-    """The table of estimates with those of the rows that take part replaced."""
-    columns = {}
+    """The table of estimates with those of the rows that take part replaced.
+
+    Only rows held out in every draw are so still: the medians of others know their outcomes.
+    """
+    held_out = table["held_out"].to_numpy(copy=True)
+    held_out[study.used] = np.all([one.held_out for one in draws], axis=0)
+    columns = {"held_out": held_out}
     for name, learner in learners.items():
         for column, values in estimate_columns(name, study.arms, learner.cate).items():
             columns[column] = table[column].to_numpy(copy=True)

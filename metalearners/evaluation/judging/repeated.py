@@ -16,8 +16,8 @@ def median_judgement(found: Sequence[Judgement]) -> Judgement:
 
     Each draw has a rule and held-out rows of its own. `median_metric` and `median_p_value` say
     what the medians hold. Bands are widened by the ratio by which pointwise intervals are, which
-    is more than they need. The line of effects, or groups, that some draw doesn't have, or not in
-    the same number, are those of the first draw.
+    is more than they need. There is no line of effects where the estimates of some draw are tied,
+    and no groups where draws have different numbers of them, but the tests of their order.
 
     Parameters
     ----------
@@ -66,8 +66,8 @@ def _curve(found: Sequence[Curve]) -> Curve:
 
 def _line(found: Sequence[Blp | None]) -> Blp | None:
     lines = [one for one in found if one is not None]
-    if len(lines) < len(found):
-        return found[0]
+    if len(lines) < len(found):  # those of the others would hold for these draws alone
+        return None
     return Blp(
         slope=median_metric([one.slope for one in lines]),
         mean=median_metric([one.mean for one in lines]),
@@ -78,13 +78,17 @@ def _line(found: Sequence[Blp | None]) -> Blp | None:
 
 def _groups(found: Sequence[Gates | None]) -> Gates | None:
     drawn = [one for one in found if one is not None]
-    if len({len(one.groups) for one in drawn}) != 1 or len(drawn) < len(found):
-        return found[0]
-    names = ("p_value", "p_greater", "p_monotone")
+    if len(drawn) < len(found):
+        return None
+    groups = [one.groups for one in drawn]
+    alike = len(set(map(len, groups))) == 1
+    falls = [one.p_monotone for one in drawn if one.p_monotone is not None]
     return Gates(
-        groups=tuple(map(_group, zip(*(one.groups for one in drawn), strict=True))),
+        groups=tuple(map(_group, zip(*groups, strict=True))) if alike else (),
         difference=median_metric([one.difference for one in drawn]),
-        **{name: median_p_value([getattr(one, name) for one in drawn]) for name in names},
+        p_value=median_p_value([one.p_value for one in drawn]),
+        p_greater=median_p_value([one.p_greater for one in drawn]),
+        p_monotone=median_p_value(falls) if falls else None,  # without draws, none has it
     )
 
 

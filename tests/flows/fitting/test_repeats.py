@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from flows.config.reading import ConfigError, parse_config
+from flows.errors import InputError
+from flows.launch.start import data_told
 from metalearners.evaluation import Estimate, median_average, median_p_value
 
 NAMES = ["TLearner", "DRLearner"]
@@ -31,6 +33,7 @@ def judged(ran, name):
 
 
 def test_figures_are_medians_over_runs_with_the_seeds_and_fit_nothing_else(run, asked):
+    asked["evaluation"] |= {"definition": "radcliffe"}
     alone = [run({**asked, "folds": {"seed": seed}}) for seed in (4, 5, 6)]
     whole = run({**asked, "folds": {"seed": 4, "repeats": 3}})
 
@@ -52,6 +55,11 @@ def test_figures_are_medians_over_runs_with_the_seeds_and_fit_nothing_else(run, 
         column = f"cate.{name}.1"
         rows = np.median([one.estimates[column] for one in alone], axis=0)
         np.testing.assert_allclose(whole.estimates[column], rows)
+        values = [one["definition"]["qini"] for one in each]
+        assert found["definition"] == {"name": "radcliffe", "qini": np.median(values)}
+    held_out = np.all([one.estimates["held_out"] for one in alone], axis=0)
+    assert 0 < held_out.sum() < alone[0].estimates["held_out"].sum()
+    np.testing.assert_array_equal(whole.estimates["held_out"], held_out)
     stable = {(row["figure"], row["learner"]): row for row in whole.summary["stability"]}
     values = [one.estimate for one in own]
     row = stable["ate", None]
@@ -82,5 +90,24 @@ def test_a_fit_that_fails_costs_the_repeats_alone(run, asked, monkeypatch, frame
 def test_repeats_of_folds_in_time_are_refused(asked):
     asked["data"]["time"] = "a"
     asked["folds"] = {"repeats": 2}
-    with pytest.raises(ConfigError, match=r"folds.repeats: expected 1 with data.time"):
+    with pytest.raises(ConfigError, match=r"folds: expected repeats: 1 with data.time"):
         parse_config(asked)
+    asked["data"]["outcome"] = "z"
+    match = r"(?s)2 faults.*folds: .*repeats.*data.outcome"
+    with pytest.raises(InputError, match=match), data_told():
+        parse_config(asked)
+
+
+def test_equal_estimates_without_draws_have_figures(run, asked):
+    """They have no error, no line, and a single group; the test of order has no draws."""
+    linear = {"estimator": "sklearn.linear_model.LinearRegression"}
+    asked |= {"learners": ["SLearner"], "models": {"outcome": linear}, "folds": {"repeats": 2}}
+    asked["evaluation"] |= {"bootstrap": 0}
+    ran = run(asked)
+
+    (arm,) = ran.summary["learners"]["SLearner"]["evaluation"]["arms"]
+    assert (arm["qini"]["estimate"], arm["qini"]["p_value"], arm["blp"]) == (0, 1, None)
+    assert arm["gates"]["p_monotone"] is None
+    relative = {row["figure"]: row["relative"] for row in ran.summary["stability"]}
+    assert relative["ate"] > 0
+    assert relative["qini"] is relative["autoc"] is None

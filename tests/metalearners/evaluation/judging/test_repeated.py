@@ -45,12 +45,24 @@ def test_one_draw_is_as_it_is():
     assert median_judgement([one]) is one
 
 
-def test_what_some_draw_lacks_is_the_first_s():
+def test_what_some_draw_lacks_is_told_of_none():
+    """One draw's line or groups would hold for that draw alone; the order's tests are of all."""
     rng = np.random.default_rng(0)
-    tied = judge(np.ones(100), rng.normal(size=100))
-    (one,) = draws(100, count=1)
+    tied = judge(np.ones(100), rng.normal(size=100), draws=200)
+    (one,) = draws(100, slope=3, count=1)
 
     whole = median_judgement([one, tied])
-    assert (whole.blp, whole.gates) == (one.blp, one.gates)
+    assert whole.blp is None
+    assert whole.gates.groups == ()
+    assert whole.gates.difference.estimate == one.gates.difference.estimate / 2
+    assert whole.gates.p_greater == min(1, one.gates.p_greater + 1.0) > one.gates.p_greater
     assert whole.r_loss is None
     assert whole.autoc.estimate.estimate == one.autoc.estimate.estimate / 2
+
+
+def test_no_draws_of_the_test_of_order_are_none_over_draws_too():
+    rng = np.random.default_rng(0)
+    columns = rng.normal(size=(3, 2, 100))
+    whole = median_judgement([judge(predicted, scores, draws=0) for predicted, scores in columns])
+    assert whole.gates.p_monotone is None
+    assert len(whole.gates.groups) == 5
