@@ -150,7 +150,7 @@ SETTINGS = [
     ({"folds": {"seed": -1}}, "folds.seed: .*found -1"),
     ({"folds": {"seed": True}}, "folds.seed: .*found True"),
     ({"folds": {"seed": 2**32}}, "folds.seed: .*less than"),
-    ({"folds": 5}, "folds: expected a map with n_folds, seed; found 5"),
+    ({"folds": 5}, "folds: expected a map with n_folds, seed, repeats; found 5"),
     ({"evaluation": {"holdout": -0.1}}, "holdout: .*greater than or equal to 0"),
     ({"evaluation": {"holdout": 1}}, "holdout: .*less than 1; found 1"),
     ({"evaluation": {"holdout": float("nan")}}, "holdout: .*found nan"),
