@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,15 @@ def imported(path: Path) -> Iterator[str]:
             yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def at_import(path: Path) -> Iterator[str]:
+    """Names of modules, and of what is taken from them, that a file imports as it is imported."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
             yield from (f"{node.module}.{name.name}" for name in node.names)
 
 
@@ -221,3 +231,18 @@ def test_errors_pass_from_process_to_process(package: str) -> None:
         again = pickle.loads(pickle.dumps(error))
         assert type(again) is cls
         assert (str(again), vars(again)) == (str(error), vars(error))
+
+
+@pytest.mark.parametrize("package", PLACES)
+def test_any_module_may_be_imported_first(package):
+    """No two need each other while they are imported."""
+    known = {f"{package}.{name}": path for name, path in modules(package).items() if name}
+    needs = {}
+    for name, path in known.items():
+        asked = (one if one in known else one.rpartition(".")[0] for one in at_import(path))
+        needs[name] = {one for one in asked if one in known and one != name}
+    try:
+        order = list(TopologicalSorter(needs).static_order())
+    except CycleError as error:
+        raise AssertionError(f"they need each other: {' -> '.join(error.args[1])}") from None
+    assert len(order) >= len(known)

@@ -1,6 +1,8 @@
 """Feature columns as base models take them: numbers, categories, and days of dates."""
 
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,8 @@ from metalearners.data.schema import as_days, is_date
 
 PLAIN = ("string", "integer", "floating", "boolean")
 _LARGEST_INTEGER = 2**53
+# What LightGBM takes in no name of a feature.
+_ODD = re.compile(r'[",:\[\]{}\n\r]|^$')
 
 
 def as_features(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
@@ -80,3 +84,10 @@ def kind_of(column: pd.Series) -> str:
         return "only missing values"
     values = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column
     return pd.api.types.infer_dtype(values, skipna=True)
+
+
+def odd_names(names: Collection[str]) -> list[str]:
+    """Names of features that LightGBM takes not, or not beside others."""
+    # It keeps names in a line of its model, with spaces as underscores.
+    kept = Counter(name.replace(" ", "_") for name in names)
+    return [name for name in names if _ODD.search(name) or kept[name.replace(" ", "_")] > 1]

@@ -1,8 +1,6 @@
 """Whether base models can take the features and weights that they would get."""
 
-import re
-from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -10,6 +8,7 @@ import pandas as pd
 
 from flows.config.sections import Config
 from flows.errors import Faults, InputError
+from flows.inputs.features import odd_names
 from flows.inputs.models import REFERENCE, declared, make
 from flows.inputs.rows import Columns, labelled
 from metalearners.base_models.capabilities import takes_missing
@@ -19,9 +18,6 @@ from metalearners.fits.devices import check_device
 from metalearners.intervals import half_sample
 from metalearners.metalearner import PROPENSITY_MODEL, MetaLearner
 from metalearners.resampling.steps import check_steps, steps_of
-
-# What LightGBM takes in no name of a feature.
-_ODD = re.compile(r'[",:\[\]{}\n\r]|^$')
 
 
 def check_models(columns: Columns, config: Config, faults: Faults) -> None:
@@ -114,13 +110,6 @@ def check_device_of(place: str, kind: str, learner: MetaLearner) -> None:
         check_device(estimator, f"{type(estimator).__name__} of {place}")
     except ValueError as error:
         raise InputError(str(error)) from None
-
-
-def odd_names(names: Collection[str]) -> list[str]:
-    """Names of features that LightGBM takes not, or not beside others."""
-    # It keeps names in a line of its model, with spaces as underscores.
-    kept = Counter(name.replace(" ", "_") for name in names)
-    return [name for name in names if _ODD.search(name) or kept[name.replace(" ", "_")] > 1]
 
 
 def _check_features(estimator: Any, X: pd.DataFrame, who: str) -> None:

@@ -2,20 +2,33 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Unpack
+from typing import Any, Protocol, Unpack
 
 import numpy as np
 from sklearn.base import clone
 
-from metalearners._typing import Array, Floats, Matrix
+from metalearners._typing import Array, Columns, Floats, Matrix, Name
 from metalearners.base_models.rows import take
 from metalearners.data.dataset import Dataset
 from metalearners.data.folds import draw_folds
-from metalearners.drlearner import DRLearner
 from metalearners.evaluation.judging.rate import Rate, rate
 from metalearners.evaluation.judging.sequential import Sequential, sequential
 from metalearners.fits.execute import run_stage
+from metalearners.fits.plan import Regression
 from metalearners.metalearner import Job, MetaLearner, Rows
+
+
+class Judge(Protocol):
+    """A learner whose nuisance models give doubly robust scores, such as a DR-learner."""
+
+    def check(self, d: Dataset) -> None:
+        """Refuse rows that are too few to fit on."""
+
+    def nuisances(self, d: Dataset) -> dict[Name, Regression]:
+        """What its nuisance models are to learn."""
+
+    def scores(self, d: Dataset, eta: Columns) -> Floats:
+        """(n, K) doubly robust scores, from predictions of the nuisance models."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +49,7 @@ class Step:
 
 def sequential_rate(
     learner: MetaLearner,
-    judge: DRLearner,
+    judge: Judge,
     X: Matrix,
     y: Any,
     w: Any,
@@ -57,8 +70,8 @@ def sequential_rate(
     ----------
     learner : MetaLearner
         What orders rows; copies of it are fitted.
-    judge : DRLearner
-        Its nuisance models give doubly robust scores.
+    judge : Judge
+        Such as a DR-learner: its nuisance models give doubly robust scores.
     X, y, w, fit_params, n_jobs, **rows
         As for `MetaLearner.fit`. Folds in time, as `cv` has them, are the folds of the test too:
         those after the first block.
@@ -103,7 +116,7 @@ def steps_of(d: Dataset, n_folds: int) -> list[Step]:
     return found
 
 
-def check_steps(learners: Sequence[MetaLearner], steps: Sequence[Step]) -> None:
+def check_steps(learners: Sequence[MetaLearner | Judge], steps: Sequence[Step]) -> None:
     """Refuse steps whose earlier rows are too few to fit on.
 
     Raises
@@ -127,7 +140,7 @@ def check_steps(learners: Sequence[MetaLearner], steps: Sequence[Step]) -> None:
 
 
 def step_rates(
-    learners: Mapping[str, MetaLearner], judge: DRLearner, job: Job, step: Step
+    learners: Mapping[str, MetaLearner], judge: Judge, job: Job, step: Step
 ) -> dict[str, list[Rate]]:
     """AUTOC of the rows of a step by learner and arm, fitted as the job says."""
     own = replace(job, d=step.d, for_new_rows=True)
@@ -157,7 +170,7 @@ def _estimates(learner: MetaLearner, job: Job, rows: Array) -> Floats:
     )
 
 
-def _scores(judge: DRLearner, job: Job) -> Floats:
+def _scores(judge: Judge, job: Job) -> Floats:
     """(n, K) scores by nuisances that were fitted on the training rows; right for others alone."""
     d = replace(job.d, cv=None)
     asked = {

@@ -8,10 +8,9 @@ import pyarrow as pa
 from pandas.api import types
 
 from flows.errors import InputError
-from flows.inputs.features import as_features
+from flows.inputs.features import as_features, odd_names
 from flows.inputs.formats.dates import as_dates
 from flows.inputs.guesses import words
-from flows.inputs.model_checks import odd_names
 from flows.inputs.source import Table
 from flows.messages.progress import Steps
 from metalearners.data.leaks import (

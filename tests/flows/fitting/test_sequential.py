@@ -25,7 +25,7 @@ def entries(ran):
     return {row["learner"]: row for row in rows if row["test"] == "sequential"}
 
 
-@pytest.mark.parametrize("runner", ["thread", "process"])
+@pytest.mark.parametrize("runner", ["thread", pytest.param("process", marks=pytest.mark.slow)])
 def test_it_is_the_library_s_whoever_fits(run, asked, runner):
     asked["parallelism"] = {"runner": runner, "workers": 2}
     ran = run(asked)

@@ -85,6 +85,7 @@ def test_a_comparison_is_the_library_s_on_the_same_rows(api, compared, monkeypat
     )
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_table_and_ends_as_a_run_does(api, compared):
     done = uplift("compare", write_config(compared), "--json", "out.json")
     found = json.loads(Path("out.json").read_text())["comparison"]
@@ -124,6 +125,7 @@ def test_a_run_leaves_candidates_out_and_says_so(api, compared, monkeypatch, cap
     assert yaml.safe_load((done.folder / "config.yaml").read_text())["compare"] is None
 
 
+@pytest.mark.slow
 def test_from_python_the_table_is_a_frame(api, compared, frame, monkeypatch):
     monkeypatch.setenv("PREFECT_API_URL", api)
     keys = {key: compared[key] for key in ("models", "learners", "evaluation", "compare")}
