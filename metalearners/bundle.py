@@ -9,6 +9,7 @@ from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import numpy as np
 import pandas as pd
@@ -228,10 +229,10 @@ class Bundle:
 
     def _files(self) -> Iterator[tuple[str, bytes]]:
         for name, learner in self.learners.items():
-            yield f"{name}.pickle", pickle.dumps(learner.served(), protocol=5)
+            yield f"{_file_of(name)}.pickle", pickle.dumps(learner.served(), protocol=5)
         for name, refits in self.refits.items():
             served = [one.served() for one in refits]
-            yield f"{name}{_REFITS}", pickle.dumps(served, protocol=5)
+            yield f"{_file_of(name)}{_REFITS}", pickle.dumps(served, protocol=5)
 
     @classmethod
     def load(cls, folder: str | Path, signing_key: bytes = b"", refits: bool = False) -> "Bundle":
@@ -270,8 +271,11 @@ class Bundle:
                 f"{manifest['about'].get('versions')}; it can't be loaded here: {error}."
             ) from error
         _warn_of_versions(manifest["about"].get("versions", {}), folder)
-        learners = {Path(f).stem: made for f, made in loaded.items() if not f.endswith(_REFITS)}
-        again = {f.removesuffix(_REFITS): made for f, made in loaded.items() if f.endswith(_REFITS)}
+        kinds: dict[bool, dict[str, Any]] = {False: {}, True: {}}  # by whether it has refits
+        for file, made in loaded.items():
+            end = _REFITS if file.endswith(_REFITS) else ".pickle"
+            kinds[end == _REFITS][unquote(file.removesuffix(end))] = made
+        learners, again = kinds[False], kinds[True]
         about, digest = manifest["about"], digest_of(manifest)
         bundle = cls(learners, manifest["arms"], schema, about, digest, again)
         bundle.use_all_cores()
@@ -282,6 +286,11 @@ class Bundle:
         for learner in chain(self.learners.values(), *self.refits.values()):
             if isinstance(learner, MetaLearner):  # unless a forged bundle holds anything else
                 use_all_cores(learner.overall_models(), calls)
+
+
+def _file_of(name: str) -> str:
+    """The name of a learner's files: of an outcome with any letters, as in addresses."""
+    return quote(name, safe=" ")
 
 
 def _plain(label: Any) -> Any:

@@ -32,7 +32,7 @@ from flows.config.files import check_file, read_json, write_json
 from flows.config.names import CHAMPION, DEFAULT_CACHE, DEFAULT_OUTPUT, DEFAULT_REGISTRY, LATEST
 from flows.launch.display import comparison_table, progress_display
 from flows.messages import progress
-from flows.messages.outcome import cache_warning, outcome_lines, registry_warning
+from flows.messages.outcome import by_outcome, cache_warning, outcome_lines, registry_warning
 from flows.messages.output import make_lossy, say, show
 from flows.runs.records import link_of
 from flows.server import environment, interruption
@@ -375,8 +375,9 @@ def _run(
 def _show_end(folder: Path) -> None:
     summary = read_json(folder / "summary.json")
     show("\n".join(outcome_lines(summary)))
-    if "comparison" in summary:
-        comparison_table(summary["comparison"])
+    for outcome, own in by_outcome(summary).items():
+        if "comparison" in own:
+            comparison_table(own["comparison"], outcome)
     warnings_ = cache_warning(summary["cache"]), registry_warning(summary.get("model", {}))
     for warning in filter(None, warnings_):
         say(f"Warning: {warning}")

@@ -1,16 +1,32 @@
 """The section `data` of a config: where the rows are, and what their columns mean."""
 
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import quote
 
-from pydantic import AfterValidator, Field, field_serializer, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from flows.config.form import MARK, Section, distinct
 from flows.config.names import OF_SCORES
+from flows.config.parts.outcomes import (
+    OutcomeNames,
+    OutcomeType,
+    Positive,
+    check_known,
+    of_outcome,
+)
 from flows.config.values import Address, Encoding, KnownPropensity, ShownLabel
 from flows.dates.partitions import check_length, check_source, names_dates
 from flows.dates.queries import DUCKDB, Query, check_database, check_query, days_named
 from flows.messages.limits import shown
 
+_LONGEST = 180  # letters of an outcome's name in the name of a file
 # A row's id may name its cluster, and a stratum may be a feature. No column has two other roles.
 _SHARED_ROLES = ({"row_id", "group"}, {"features", "strata"})
 
@@ -70,12 +86,18 @@ class DataConfig(Section):
     missing: Literal["refuse", "warn"] = Field(
         "refuse", description="What a date without files means"
     )
-    outcome: str = Field(description="Column of the outcome")
-    outcome_type: Literal["regression", "binary"] = Field(
-        "regression", description="regression: numbers; binary: 0/1, true/false or two labels"
+    outcome: OutcomeNames = Field(
+        description="Column of the outcome; of several, the first is what the run is about"
     )
-    positive: ShownLabel | None = Field(
-        None, description="Of a binary outcome given as two labels, the one that counts as 1"
+    outcome_type: OutcomeType = Field(
+        "regression",
+        description="regression: numbers; binary: 0/1, true/false or two labels; by outcome, "
+        'such as {"visit": "binary"}, where they differ',
+    )
+    positive: Positive | None = Field(
+        None,
+        description="Of a binary outcome given as two labels, the one that counts as 1; by outcome "
+        'where they differ, such as {"visit": "yes"}',
     )
     treatment: str = Field(description="Column of the treatment: two or more arms")
     control: ShownLabel = Field(description="Label of the arm that others are compared with")
@@ -181,6 +203,53 @@ class DataConfig(Section):
         """Whether rows from before the window's first day are left out."""
         return names_dates(self.source or "") or "begin" in days_named(self.sql or "")
 
+    @property
+    def outcomes(self) -> list[str]:
+        """Columns of the outcomes."""
+        return [self.outcome] if isinstance(self.outcome, str) else self.outcome
+
+    @property
+    def first_outcome(self) -> str:
+        """Column of the only outcome, or of the one that the run is about."""
+        return self.outcomes[0]
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether the only outcome, or the first, is of two classes."""
+        return bool(of_outcome(self.outcome_type, self.first_outcome) == "binary")
+
+    def of_outcome(self, name: str) -> Self:
+        """The section of one of the outcomes alone."""
+        one = {
+            "outcome": name,
+            "outcome_type": of_outcome(self.outcome_type, name, "regression"),
+            "positive": of_outcome(self.positive, name),
+        }
+        if one["outcome_type"] != "binary" and not isinstance(self.outcome, str):
+            one["positive"] = None
+        return self.model_copy(update=one)
+
+    @field_validator("outcome")
+    @classmethod
+    def _some_outcomes(cls, value: str | list[str]) -> str | list[str]:
+        if isinstance(value, str):
+            return value
+        for name in value:  # a model has files by outcome
+            if len(quote(name)) > _LONGEST:
+                raise ValueError(
+                    f"expected names of at most {_LONGEST} letters, of which one that isn't A to Z "
+                    f"counts for several; found {shown(repr(name))}. Rename the column."
+                )
+        return distinct(value, "the column of an outcome")
+
+    @field_validator("outcome_type", "positive")
+    @classmethod
+    def _of_known(cls, value: Any, info: ValidationInfo) -> Any:
+        names = info.data.get("outcome", [])  # none where that is wrong
+        if names:
+            check_known(value, [names] if isinstance(names, str) else names)
+        return value
+
     @field_validator("arms", "features")
     @classmethod
     def _each_once(cls, value: list[Any] | None) -> list[Any] | None:
@@ -203,8 +272,10 @@ class DataConfig(Section):
     @property
     def roles(self) -> dict[str, str]:
         """Column by role, features left out."""
-        names = ("outcome", "treatment", "row_id", "weight", "group", "strata", "drawn", "time")
-        roles = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        names = ("treatment", "row_id", "weight", "group", "strata", "drawn", "time")
+        several = not isinstance(self.outcome, str)
+        roles = {f"outcome.{c}" if several else "outcome": c for c in self.outcomes}
+        roles |= {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if isinstance(self.propensity, dict):
             columns = {arm: p for arm, p in self.propensity.items() if isinstance(p, str)}
             roles |= {f"propensity.{arm}": column for arm, column in columns.items()}
@@ -241,10 +312,16 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _positive_of_two(self) -> Self:
-        if self.positive is not None and self.outcome_type != "binary":
+        types = {n: of_outcome(self.outcome_type, n, "regression") for n in self.outcomes}
+        labelled = list(self.positive) if isinstance(self.positive, dict) else self.outcomes
+        found = {types[name] for name in labelled}
+        each = isinstance(self.positive, dict)
+        if self.positive is not None and (
+            "regression" in found if each else found == {"regression"}
+        ):
             raise ValueError(
-                f"positive: expected with outcome_type: binary; found {self.outcome_type}. Set it "
-                "to null, or say binary."
+                "positive: expected with outcome_type: binary; found regression. Set it to null, "
+                "or say binary."
             )
         return self
 

@@ -27,7 +27,20 @@ LABEL = WithJsonSchema(
 """A label is what it is in the data: the tab says whether 25 is a text or a number."""
 
 # The UI draws an editor of JSON for a map of any keys where it is the whole field, or in `allOf`.
-BY_ARM = WithJsonSchema({"title": "by arm", "type": "object", "allOf": [{"type": "object"}]})
+_ANY_MAP = {"type": "object", "allOf": [{"type": "object"}]}
+BY_ARM = WithJsonSchema({"title": "by arm", **_ANY_MAP})
+_EACH = {"title": "by outcome", **_ANY_MAP}
+# Of several outcomes: their names, their types, and the labels that count as 1.
+SEVERAL = {
+    "anyOf": [
+        {"title": "one", "type": "string"},
+        {"title": "several", "type": "array", "items": {"type": "string"}, "minItems": 1},
+    ]
+}
+TYPES = {
+    "anyOf": [{"title": "one", "type": "string", "enum": ["regression", "binary"]}, _EACH],
+}
+BY_OUTCOME = {"anyOf": [*LABEL.json_schema["anyOf"], _EACH]}  # type: ignore[index]
 MARK = WithJsonSchema({"type": "string", "pattern": "^[,. ']?$"})  # no list shows a space
 
 
@@ -72,7 +85,7 @@ def _optional(field: dict[str, Any]) -> dict[str, Any]:
         return field
     about = {key: value for key, value in field.items() if key not in ("anyOf", "default")}
     forms = [form for shown in forms if shown != _NULL for form in shown.get("anyOf", [shown])]
-    if "$ref" in forms[0]:
+    if "$ref" in forms[0] or "oneOf" in forms[0]:
         return {**about, **_own(forms[0])}
     if forms[0]["type"] == "array":
         about["minItems"] = 1  # null, and no list without items, stands for all
@@ -83,17 +96,21 @@ def _optional(field: dict[str, Any]) -> dict[str, Any]:
 
 def _own(model: dict[str, Any]) -> dict[str, Any]:
     """The choice between the default, which the UI shows as an empty tab, and one's own model."""
-    default = {"title": "default", "type": "object", "maxProperties": 0}
-    check = {"if": {"type": "object", "minProperties": 1}, "then": model}  # in the form
-    return {"anyOf": [default, {**model, "title": "own"}], "type": "object", **check}
+    one, *each = model.get("oneOf", [model])  # the others are maps by outcome
+    forms = [{"title": "default", "type": "object", "maxProperties": 0}, {**one, "title": "own"}]
+    forms += [_EACH for _ in each]
+    allowed = {"anyOf": [one, *each]} if each else one
+    check = {"if": {"type": "object", "minProperties": 1}, "then": allowed}  # in the form
+    return {"anyOf": forms, "type": "object", **check}
 
 
 def _by_kind(learner: str, field: dict[str, Any]) -> dict[str, Any]:
     """A learner's own models: a field for each of its model kinds, in place of a map."""
     model, entry = _own(field["additionalProperties"]), REGISTRY[learner]
     role_of = entry.load().role_of
+    about = 'Default: the {} model above. By outcome: {{"spend": {{"estimator": ...}}}}'
     models = {
-        kind: {"title": kind, "description": f"Default: the {role_of(kind)} model above", **model}
+        kind: {"title": kind, "description": about.format(role_of(kind)), **model}
         for kind in entry.kinds
     }
     return {**field, "properties": models, "additionalProperties": False}

@@ -9,6 +9,8 @@ from pydantic import BaseModel
 
 from flows.messages.limits import shown
 
+# Tags of a value for all outcomes, and of one for each.
+ONE, EACH = "(one)", "(each)"
 # Names that pydantic gives to the forms of a value.
 _FORMS = {
     "ParallelismConfig",
@@ -18,6 +20,8 @@ _FORMS = {
     "float",
     "constrained-float",
     "str",
+    ONE,
+    EACH,
 }
 _FORM = re.compile(r"literal\['(auto|manual)'\]|(dict|function-after)\[.*\]|\[key\]")
 _TYPES = {

@@ -2,7 +2,7 @@
 
 import re
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BeforeValidator,
@@ -23,7 +23,16 @@ from flows.config.names import (
     DEFAULT_OUTPUT,
     check_name,
 )
-from flows.config.parts.models import LEARNERS, CompareConfig, LearnerName, ModelsConfig
+from flows.config.parts.models import (
+    LEARNERS,
+    CompareConfig,
+    LearnerName,
+    ModelsConfig,
+    candidates_of_outcome,
+    maps_by_outcome,
+    models_of_outcome,
+)
+from flows.config.parts.outcomes import check_known
 from flows.config.parts.recurring import RegistryConfig, ScheduleConfig, WatchConfig
 from flows.config.values import (
     Address,
@@ -215,6 +224,20 @@ class Config(Section):
             return self
         return self.model_copy(update={"date": date_at(moment, self.timezone)})
 
+    def by_outcome(self) -> dict[str, Self]:
+        """The configs of one outcome each, by its name; by an empty one where no list names it."""
+        if isinstance(self.data.outcome, str):
+            return {"": self._of_outcome(self.data.outcome)}
+        return {name: self._of_outcome(name) for name in self.data.outcomes}
+
+    def _of_outcome(self, name: str) -> Self:
+        one = {
+            "data": self.data.of_outcome(name),
+            "models": models_of_outcome(self.models, name),
+            "compare": self.compare and candidates_of_outcome(self.compare, name),
+        }
+        return self.model_copy(update=one)
+
     def of_comparison(self) -> Self:
         """The config of a comparison: with what that sets where the config is silent."""
         evaluation = self.evaluation
@@ -252,6 +275,15 @@ class Config(Section):
     def _each_once(cls, value: list[str]) -> list[str]:
         return distinct(value, f"choose from {', '.join(LEARNERS)}")
 
+    @field_validator("models", "compare")
+    @classmethod
+    def _of_known_outcomes(cls, value: Any, info: ValidationInfo) -> Any:
+        data = info.data.get("data")  # None where that is wrong
+        if value is not None and data is not None:
+            for models in maps_by_outcome(value):
+                check_known(models, data.outcomes)
+        return value
+
     @field_validator("folds")
     @classmethod
     def _repeats_differ(cls, value: FoldsConfig, info: ValidationInfo) -> FoldsConfig:
@@ -268,7 +300,8 @@ class Config(Section):
     def _known_before(cls, value: dict[str, str], info: ValidationInfo) -> dict[str, str]:
         data = info.data.get("data")  # None where that is wrong
         if data is not None:
-            _check_segments(value, {data.outcome: "outcome", data.treatment: "treatment"})
+            after = dict.fromkeys(data.outcomes, "outcome")
+            _check_segments(value, {**after, data.treatment: "treatment"})
         return value
 
     def to_yaml(self) -> str:

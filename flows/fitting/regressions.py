@@ -48,7 +48,18 @@ def ask_treatments(
 
 
 def expected(study: Study) -> list[dict[Name, Regression]]:
-    """Regressions of both stages, before anything is fitted: the second's as many and as large."""
+    """Regressions of both stages, before anything is fitted: the second's as many and as large.
+
+    Those of several outcomes are named by the outcome too.
+    """
+    stages: list[dict[Name, Regression]] = [{}, {}]
+    for one in study.by_outcome.values():
+        for stage, own in zip(stages, _expected(one), strict=True):
+            stage.update(((one.title(key[0]), *key[1:]), asked) for key, asked in own.items())
+    return stages
+
+
+def _expected(study: Study) -> list[dict[Name, Regression]]:
     nuisances = {k: v for own in ask_nuisances(study).values() for k, v in own.items()}
     stood_in = stand_ins(nuisances, study.dataset)
     treatments: dict[Name, Regression] = {}
@@ -65,6 +76,6 @@ def _labelled(
     for (kind, ordinal), regression in asked.items():
         code = learner.arm_of(kind, int(ordinal))
         arm = "" if code is None else f" arm {arm_name(study.arms[code])}"
-        label = f"{name} {kind}{arm}"
+        label = f"{study.title(name)} {kind}{arm}"
         labelled[name, kind, ordinal] = dataclasses.replace(regression, label=label)
     return labelled

@@ -163,7 +163,7 @@ def outcome_shape(
     config: Config, arms: list[Any], w: Array, y: Array, weight: Floats | None
 ) -> list[str]:
     """A warning of an outcome that is mostly 0, or whose errors few rows decide."""
-    if config.data.outcome_type == "binary":
+    if config.data.is_binary:
         return []
     shape = OutcomeShape.of(y, w, len(arms), weight)
     found, recipes, heavy = [], [], shape.heaviest_arm
@@ -182,7 +182,7 @@ def outcome_shape(
     fits = f" Base models for it, in place of squared errors: {' or '.join(recipes)}; see "
     cap = " Cap it at a value that doesn't depend on these rows, if large values matter less; see "
     remedy = (fits if recipes else cap) + "docs/config.md, Many zeros and heavy tails."
-    return [f"Outcome {config.data.outcome!r} {' and '.join(found)}.{remedy}"]
+    return [f"Outcome {config.data.first_outcome!r} {' and '.join(found)}.{remedy}"]
 
 
 def before_first_fold(predicted: Array) -> list[str]:

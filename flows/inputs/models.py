@@ -182,7 +182,7 @@ def make(one: Declared, config: Config, n_variants: int) -> MetaLearner:
     propensity = specs.get("propensity_model", EstimatorSpec(None))  # type: ignore[arg-type]
     try:
         return one.learner(
-            is_classification=config.data.outcome_type == "binary",
+            is_classification=config.data.is_binary,
             n_variants=n_variants,
             nuisance_model_factory={k: s.factory for k, s in nuisance.items()},
             nuisance_model_params={k: s.params for k, s in nuisance.items()},
@@ -223,7 +223,7 @@ def with_defaults(config: Config, n_rows: int, n_variants: int) -> Config:
     ----------
     n_rows, n_variants : rows to be fitted on and arms, which decide how stiff default models are
     """
-    binary = config.data.outcome_type == "binary"
+    binary = config.data.is_binary
     defaults = {
         role: default_model(role, binary, n_rows, n_variants)
         for role in get_args(Role)
@@ -247,7 +247,7 @@ def _spec_of(kind: str, one: Declared, config: Config) -> EstimatorSpec:
     if one.learner is OutsideLearner:
         return _resolve_outside(model, where)
     spec = resolve(model, where)
-    binary = config.data.outcome_type == "binary"
+    binary = config.data.is_binary
     _check_role(spec, where, classifier=role == "propensity" or (role == "outcome" and binary))
     return spec
 

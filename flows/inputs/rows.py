@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -59,7 +59,7 @@ class Rows:
     shares: ArmShares | None  # of the arms in a declared experiment: `propensity` has them then
     strata: pd.Series | None  # (n,) within which arms were drawn; None for one stratum
     drawn: Array | None  # (n,) whether chance drew the arm; None where the config doesn't say
-    y: Array  # (n,) outcomes
+    outcomes: dict[str, Array]  # (n,) each, by column
     w: Array  # (n,) codes of the arms
     weight: Floats | None  # (n,)
     groups: Array | None  # (n,) labels of the clusters
@@ -69,6 +69,17 @@ class Rows:
     habits: Habits  # how the source writes numbers and dates
     left_out: dict[str, int]  # rows by label of the arms that take no part
     warnings: list[str]  # what a reader should know
+    # (n,) codes that folds and hold-outs balance; None for the arms and the outcome's classes
+    balance: Array | None = None
+
+    @property
+    def y(self) -> Array:
+        """(n,) outcomes of the column that these rows are about: the first."""
+        return next(iter(self.outcomes.values()))
+
+    def about(self, outcome: str) -> Self:
+        """The rows with one outcome alone."""
+        return replace(self, outcomes={outcome: self.outcomes[outcome]})
 
     def chances(self, among: Array) -> Floats | None:
         """(m, K) probabilities with which chance drew the arms of some rows; None if unknown.
@@ -224,13 +235,30 @@ def _facts(
     """What the columns say of the rows whose arm takes part; None for what is at fault."""
     judge = faults.judge
     return {
-        "y": judge("data.outcome", lambda: read_outcome(own[data.outcome], data), _OF_OUTCOME),
+        "outcomes": _read_outcomes(own, data, faults),
         "weight": judge("data.weight", lambda: read_weight(own, w, arms, data)),
         "groups": judge("data.group", lambda: read_groups(own, data)),
         "strata": judge("data.strata", lambda: read_strata(own, data)),
         "drawn": judge("data.drawn", lambda: read_drawn(own, data)),
         "time": judge("data.time", lambda: read_time(own, data)),
     }
+
+
+def _read_outcomes(own: pd.DataFrame, data: DataConfig, faults: Faults) -> dict[str, Array]:
+    """(n,) outcomes by column, of those without a fault."""
+    found = {}
+    for role, name in data.roles.items():
+        if role.partition(".")[0] == "outcome":
+            one = data.of_outcome(name)
+            read = partial(_read_outcome, own, one)
+            y = faults.judge(place_of(role), read, _OF_OUTCOME)
+            if y is not None:
+                found[name] = y
+    return found
+
+
+def _read_outcome(own: pd.DataFrame, data: DataConfig) -> Array:
+    return read_outcome(own[data.first_outcome], data)
 
 
 def _concerns(rows: Rows, table: pd.DataFrame, data: DataConfig) -> list[str]:

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -28,11 +28,20 @@ def draw_held_out(rows: Rows, config: Config) -> Array | None:
         with _of_time():
             held_out = hold_out_last(rows.time, share, rows.groups)
     else:
-        binary = config.data.outcome_type == "binary"
-        strata = rows.w * 2 + rows.y if binary else rows.w
+        strata = rows.w * 2 + rows.y if config.data.is_binary else rows.w
+        strata = strata if rows.balance is None else rows.balance
         held_out = draw_holdout(strata, share, config.folds.seed, rows.groups)
     _check_held_out(rows, held_out & _with_weight(rows))
     return held_out
+
+
+def balance_of(rows: Rows, configs: Mapping[str, Config]) -> Array:
+    """(n,) codes of arm and classes of several outcomes, which so have the same folds."""
+    codes = rows.w
+    for name, config in configs.items():
+        if config.data.is_binary:
+            codes = pd.factorize(codes * 2 + rows.outcomes[name], sort=True)[0]
+    return codes
 
 
 def _check_enough_groups(groups: Array, config: Config) -> None:
@@ -53,7 +62,7 @@ def chained_folds(rows: Rows, held_out: Array | None, config: Config) -> Splits 
         cv = _chained(rows.time, rows.groups, train, config)
     first, second = (_mask(own, len(rows.w)) for own in cv[0])
     classes = {"": first}
-    if config.data.outcome_type == "binary":  # outcome models learn each of them
+    if config.data.is_binary:  # outcome models learn each of them
         classes = {f" of class {k}": first & (rows.y == k) for k in (0, 1)}
     _check_block(rows, classes, f"first of {len(cv) + 1}", config)
     _check_block(rows, {"": second}, f"second of {len(cv) + 1}", config)

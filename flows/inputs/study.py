@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from flows.config.parts.joining import joined
 from flows.config.sections import Config
 from flows.errors import Faults, InputError
 from flows.inputs import concerns
@@ -16,6 +17,7 @@ from flows.inputs.model_checks import check_models, check_parts, try_models
 from flows.inputs.models import REFERENCE, learners_of, make, usable_models, with_defaults
 from flows.inputs.rows import Rows, in_labels, read_columns, rows_of
 from flows.inputs.splits import (
+    balance_of,
     chained_folds,
     check_weighted,
     draw_held_out,
@@ -44,18 +46,62 @@ class Study(Rows):
     learners: dict[str, MetaLearner]  # by name, unfitted
     reference: DRLearner  # its nuisances serve average effects and evaluation
     repeats: tuple["Study", ...] = ()  # the same with other draws of folds and of the hold-out
+    outcome: str = ""  # the column, where the config lists outcomes
+    further: tuple["Study", ...] = ()  # those of the other outcomes, on the same rows and folds
     failed: dict[str, str] = field(
         default_factory=dict
     )  # why a learner couldn't be fitted, by name
 
+    @property
+    def by_outcome(self) -> dict[str, "Study"]:
+        """The studies of each outcome by its column; by an empty name where no list names it."""
+        return {one.outcome: one for one in (self, *self.further)}
+
+    @property
+    def whole(self) -> Config:
+        """The config of all outcomes."""
+        if not self.outcome:
+            return self.config
+        return joined({name: one.config for name, one in self.by_outcome.items()})
+
+    def title(self, learner: str) -> str:
+        """What a learner is called among those of all outcomes."""
+        return f"{self.outcome}.{learner}" if self.outcome else learner
+
+    def about_outcome(self, line: str) -> str:
+        """A line about the study, which says its outcome."""
+        return line if repr(self.outcome) in line else f"Outcome {self.outcome!r}: {line}"
+
+    def gather_warnings(self) -> None:
+        """Take over the warnings of further outcomes' studies."""
+        for one in self.further:
+            new = [line for line in one.warnings if line not in self.warnings]
+            self.warnings.extend(map(one.about_outcome, new))
+            one.warnings.clear()
+
     def without(self, failed: Mapping[str, Exception]) -> "Study":
-        """The study without learners that couldn't be fitted."""
+        """The study without learners that couldn't be fitted, by their titles."""
         if not failed:
             return self
         reasons = {name: without_secrets(str(error)) for name, error in failed.items()}
         told = [f"The {name} could not be fitted: {reason}" for name, reason in reasons.items()]
-        left = self.only([name for name in self.learners if name not in failed])
-        return dataclasses.replace(left, failed=reasons, warnings=[*self.warnings, *told])
+        whole = self._left(reasons)
+        further = tuple(one._left(reasons) for one in self.further)
+        return dataclasses.replace(whole, further=further, warnings=[*self.warnings, *told])
+
+    def _left(self, reasons: Mapping[str, str]) -> "Study":
+        left = self.only([name for name in self.learners if self.title(name) not in reasons])
+        own = {name: reasons[t] for name in self.learners if (t := self.title(name)) in reasons}
+        return dataclasses.replace(left, failed=own)
+
+    @property
+    def all_failed(self) -> dict[str, str]:
+        """Why learners couldn't be fitted, of all outcomes, by their titles."""
+        return {
+            one.title(name): reason
+            for one in self.by_outcome.values()
+            for name, reason in one.failed.items()
+        }
 
     def only(self, names: Collection[str]) -> "Study":
         """The study with some of its learners."""
@@ -95,23 +141,44 @@ def load_study(config: Config, faults: Faults | None = None, frame: Any = None) 
     steps = Steps("load", 4)
     columns = read_columns(config.data, faults, frame, config.window, config.segments)
     steps.count()
-    usable = usable_models(config, faults)
+    usable = {name: usable_models(one, faults) for name, one in config.by_outcome().items()}
     study = None
     if columns is not None:
-        usable, encoders = with_encoders(usable, columns.X)
-        columns.warnings.extend(encoders)
-        check_models(columns, usable, faults)
+        for name, one in usable.items():
+            usable[name], encoders = with_encoders(one, columns.X)
+            columns.warnings.extend(line for line in encoders if line not in columns.warnings)
+            check_models(columns, usable[name], faults)
         steps.count()
         rows = rows_of(columns, config.data, faults, config.segments)
         steps.count()
-        study = None if rows is None else _repeated(rows, usable, faults)
+        study = None if rows is None else _of_outcomes(rows, usable, faults)
     faults.refuse()
     assert study is not None  # else there was a fault
-    if config.cache.enabled:
-        for learner in (*study.learners.values(), study.reference):
+    for own in study.by_outcome.values() if config.cache.enabled else ():
+        for learner in (*own.learners.values(), own.reference):
             study.warnings.extend(line for line in learner.unkept() if line not in study.warnings)
     steps.count()
     return study
+
+
+def _of_outcomes(rows: Rows, configs: Mapping[str, Config], faults: Faults) -> Study | None:
+    """The study of the first outcome, with those of the others."""
+    if "" in configs:  # no list
+        return _repeated(rows, configs[""], faults)
+    rows = dataclasses.replace(rows, balance=balance_of(rows, configs))
+    found: list[Study] = []
+    for name, config in configs.items():
+        own = rows.about(name)
+        if found:  # the first tells what concerns all
+            own = dataclasses.replace(own, warnings=[])
+        study = _repeated(own, config, faults)
+        if study is not None:
+            found.append(dataclasses.replace(study, outcome=name))
+    if len(found) < len(configs):
+        return None
+    whole = dataclasses.replace(found[0], further=tuple(found[1:]))
+    whole.gather_warnings()
+    return whole
 
 
 def _judged(rows: Rows, config: Config, faults: Faults) -> Study | None:
@@ -202,11 +269,12 @@ def _dataset(rows: Rows, held_out: Array | None, cv: Splits | None, config: Conf
         y=rows.y,
         w=rows.w,
         n_variants=len(rows.arms),
-        is_classification=config.data.outcome_type == "binary",
+        is_classification=config.data.is_binary,
         weight=rows.weight,
         groups=rows.groups,
         propensity=propensity,
         held_out=held_out,
+        balance=rows.balance,
         seed=config.folds.seed,
         cv=cv,
         share_bins=config.share_bins,

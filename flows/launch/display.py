@@ -151,7 +151,7 @@ def _facts_of(run: dict[str, Any]) -> dict[str, str]:
         "executed": str(fits.get("executed", "")),
         "reused": str(fits.get("reused", "")),
         "name": run.get("name", ""),
-        "outcome": data.get("outcome", ""),
+        "outcome": ", ".join(data.get("outcomes") or [data.get("outcome", "")]),
         "data": data.get("source", ""),
         "learners": ", ".join(starmap(_learner, run.get("learners", {}).items())),
         "effects": ", ".join(map(_effect, run.get("ate", []))),
@@ -197,10 +197,10 @@ def add_row(table: Table, facts: Iterable[str]) -> None:
     table.add_row(*(Text(cell(fact)) for fact in facts))  # as text: brackets are no markup
 
 
-def comparison_table(comparison: dict[str, Any]) -> None:
+def comparison_table(comparison: dict[str, Any], outcome: str = "") -> None:
     """Print a line for each candidate of a comparison, in the order of the choice."""
     rows = comparison_rows(comparison)
-    table = Table(*rows[0], box=None)
+    table = Table(*rows[0], box=None, title=cell(outcome) or None, title_justify="left")
     for row in rows:
         add_row(table, row.values())
     _print(table)

@@ -16,7 +16,7 @@ from flows.config.sections import Config
 from flows.errors import InputError
 from flows.fitting.cache import signing_key
 from flows.inputs.formats.frames import check_rows
-from flows.messages.outcome import outcome_lines
+from flows.messages.outcome import by_outcome, outcome_lines
 from flows.messages.output import plain
 from flows.report.past_runs import read_summary
 from flows.runs.records import find_run
@@ -56,12 +56,15 @@ class RunResult:
     def effects(self) -> pd.DataFrame:
         """Average effects, a row for each arm other than the control.
 
+        Where the config lists outcomes, the outcome comes before the arm in the index.
+
         The columns are the average effect with its standard error and its 95 % interval (``low``
         and ``high``), the joint interval of all arms, whether the run claims an effect, and for
         each learner the mean of its estimates, ``mean_cate.<learner>``.
         """
         with self._summary_named():
-            return _effects(self.summary)
+            found = {name: _effects(own) for name, own in by_outcome(self.summary).items()}
+            return found[""] if "" in found else pd.concat(found, names=["outcome"])
 
     @cached_property
     def comparison(self) -> pd.DataFrame:
@@ -71,7 +74,8 @@ class RunResult:
         (``difference_to_best``) and that of the DR-loss (``dr_loss_to_best``), each with a standard
         error (``.std_error``) and the ends of a 95 % interval (``.ci_low``, ``.ci_high``; those of
         differences hold for all candidates at once), and ``dr_loss``. ``attrs["rule"]`` says which
-        was chosen, and how sure that is.
+        was chosen, and how sure that is. Of several outcomes it is that of the first; `summary` has
+        the others.
 
         Raises
         ------

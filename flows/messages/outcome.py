@@ -8,13 +8,19 @@ def outcome_lines(summary: dict[str, Any]) -> list[str]:
     """Effects that a finished run found, and its files, for terminals and logs."""
     fits, folder = summary["fits"], Path(summary["folder"])
     counts = f"{fits['executed']} fits executed, {fits['reused']} reused"
-    arms = list(zip(summary["ate"], summary["ate_joint"], strict=True))
-    effects = [f"  effect of {ate['arm']}: {_effect(ate, joint, len(arms))}" for ate, joint in arms]
+    found = by_outcome(summary)
+    effects = [line for name, own in found.items() for line in _effect_lines(name, own)]
     partial = "partial, " if summary.get("status") == "partial" else ""
     failed = [
-        f"  failed:    {name}: {learner['error']}"
-        for name, learner in summary.get("learners", {}).items()
+        f"  failed:    {f'{outcome} {name}'.lstrip()}: {learner['error']}"
+        for outcome, own in found.items()
+        for name, learner in own.get("learners", {}).items()
         if "error" in learner
+    ]
+    chosen = [
+        f"  chosen:    {f'{outcome}: '.lstrip(' :')}{own['comparison']['rule']}"
+        for outcome, own in found.items()
+        if "comparison" in own
     ]
     return [
         f"{summary['run_name']}: {partial}{counts}, {summary['seconds']:.1f} s",
@@ -22,11 +28,24 @@ def outcome_lines(summary: dict[str, Any]) -> list[str]:
         *effects,
         *(f"  caution:   {caveat}" for caveat in summary.get("caveats", [])),
         *(f"  event:     {one['event']}: {one['sentence']}" for one in summary.get("events", [])),
-        *([f"  chosen:    {summary['comparison']['rule']}"] if "comparison" in summary else []),
+        *chosen,
         *_about_propensities(summary),
         *_about_model(summary),
         f"  report:    {folder / 'report.html'}",
         f"  estimates: {folder / 'estimates.parquet'}",
+    ]
+
+
+def by_outcome(summary: dict[str, Any]) -> dict[str, Any]:
+    """What a run found of each of its outcomes; of one that no list names, by an empty name."""
+    return dict(summary.get("outcomes") or {"": summary})
+
+
+def _effect_lines(outcome: str, found: dict[str, Any]) -> list[str]:
+    arms = list(zip(found["ate"], found["ate_joint"], strict=True))
+    on = f" on {outcome}" if outcome else ""
+    return [
+        f"  effect of {ate['arm']}{on}: {_effect(ate, joint, len(arms))}" for ate, joint in arms
     ]
 
 

@@ -113,13 +113,16 @@ class Evidence:
         Raises InputError if that doesn't tell which rows are new: if identities repeat, or a row
         comes again as another, as one does that sums up days.
         """
-        study, data = self.study, self.study.config.data
+        study, data = self.study, self.study.whole.data
         window, faults = study.config.window, Faults()
         assert window is not None  # as the query names days
         found = read_columns(data, faults, window=replace(window, since=moment))
         faults.refuse()
         assert found is not None  # else there was a fault
-        y, ids = read_outcome(found.table[data.outcome], data), read_row_ids(found.table, data)
+        y, ids = (
+            read_outcome(found.table[data.first_outcome], data),
+            read_row_ids(found.table, data),
+        )
         own, used = study.row_ids[study.used], study.features[study.used]
         if own.duplicated().any():
             raise InputError(

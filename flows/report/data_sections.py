@@ -61,7 +61,7 @@ def data(study: Study, results: Results) -> dict[str, Any]:
         [label, f"{m + h:,}", share((m + h) / len(d)), f"{h:,}", number(d.y[own].mean())]
         for label, m, h, own in zip(labels, fitted, held_out, arms, strict=True)
     ]
-    head = ["Arm", "Rows", "Share", "Held out", f"Mean of {study.config.data.outcome}"]
+    head = ["Arm", "Rows", "Share", "Held out", f"Mean of {study.config.data.first_outcome}"]
     return {
         "plot": plots.rows_by_arm(labels, fitted, held_out),
         "table": Table("Rows of each arm, unweighted", head, rows),

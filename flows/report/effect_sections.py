@@ -46,7 +46,7 @@ def effects(study: Study, results: Results) -> dict[str, Any]:
     raw = [arm.difference for arm in arms]
     caption = f"Average effect against {spoken(labels[0])}, per row"
     return {
-        "plot": plots.effects(labels[1:], adjusted, raw, study.config.data.outcome),
+        "plot": plots.effects(labels[1:], adjusted, raw, study.config.data.first_outcome),
         "table": Table(caption, head, rows, names=2),
     }
 
@@ -101,7 +101,7 @@ def _by_learner(
     cells : callable
         The table's rows of a learner and an arm, without their names.
     """
-    names, outcome = who(study, "Arm", "Learner"), study.config.data.outcome
+    names, outcome = who(study, "Arm", "Learner"), study.config.data.first_outcome
 
     def draw_arm(k: int, label: str) -> Markup:
         own = {learner: by_arm[k - 1] for learner, by_arm in values.items()}

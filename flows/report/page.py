@@ -60,7 +60,7 @@ def sections_of(study: Study, results: Results, run: Mapping[str, Any]) -> dict[
     return {
         **_sections(study, results),
         "labels": arm_labels(study),
-        "outcome": study.config.data.outcome,
+        "outcome": study.config.data.first_outcome,
         "config": study.config,
         "study": study,
         "run": run,

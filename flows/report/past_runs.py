@@ -80,6 +80,7 @@ class _Learner(_Read):
 class _Data(_Read):
     source: str = ""
     outcome: str = ""
+    outcomes: list[str] = []
     rows: Count = 0
     arms: list[Label] = []
 

@@ -23,15 +23,17 @@ _SHARES = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # of the rows, highest estimates firs
 
 
 def summary_of(study: Study, results: Results) -> dict[str, Any]:
-    """The results of a run as plain values, for `summary.json`."""
+    """The results of a run as plain values, for `summary.json`.
+
+    What is said of one outcome is that of the first; `outcomes` has it of each, where they are
+    listed.
+    """
+    studies = study.by_outcome
+    outcomes = {name: _findings(studies[name], own) for name, own in results.by_outcome.items()}
     return {
         "data": _data_summary(study),
-        "ate": [{"arm": arm.label, **plain(arm.ate)} for arm in results.arms],
-        "ate_joint": [_joint(arm) for arm in results.arms],
-        **_averages(study, results),
-        "difference_in_means": [
-            {"arm": arm.label, **plain(arm.difference)} for arm in results.arms
-        ],
+        **_findings(study, results),
+        **({"outcomes": outcomes} if outcomes else {}),
         "overlap": {
             "clip": study.config.clip,
             "lowest_kept": results.clip.lower.tolist(),
@@ -40,16 +42,28 @@ def summary_of(study: Study, results: Results) -> dict[str, Any]:
             "smallest": results.overlap.smallest.tolist(),
         },
         "design": _design_summary(study, results),
+        **({"own_bins": _own_bins(study)} if study.config.share_bins else {}),
+        "warnings": study.warnings,
+        "caveats": results.caveats,
+    }
+
+
+def _findings(study: Study, results: Results) -> dict[str, Any]:
+    """What was found of one outcome."""
+    return {
+        "ate": [{"arm": arm.label, **plain(arm.ate)} for arm in results.arms],
+        "ate_joint": [_joint(arm) for arm in results.arms],
+        **_averages(study, results),
+        "difference_in_means": [
+            {"arm": arm.label, **plain(arm.difference)} for arm in results.arms
+        ],
         "learners": {
             **{name: _learner_summary(study, own) for name, own in results.learners.items()},
             **{name: {"error": reason} for name, reason in study.failed.items()},
         },
-        **({"own_bins": _own_bins(study)} if study.config.share_bins else {}),
         "heterogeneity": _heterogeneity(study, results),
         **({"stability": list(map(_move, results.moves))} if results.moves else {}),
         **({"comparison": comparison_summary(results.comparison)} if results.comparison else {}),
-        "warnings": study.warnings,
-        "caveats": results.caveats,
     }
 
 
@@ -91,7 +105,8 @@ def _data_summary(study: Study) -> dict[str, Any]:
     d, config = study.dataset, study.config
     return {
         **config.data.told,
-        "outcome": config.data.outcome,
+        "outcome": config.data.first_outcome,
+        **({"outcomes": list(study.by_outcome)} if study.outcome else {}),
         "until": None if (until := config.until) is None else until.isoformat(),
         "rows": len(d),
         "rows_by_arm": {arm_name(a): int((d.w == k).sum()) for k, a in enumerate(study.arms)},

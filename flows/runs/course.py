@@ -3,6 +3,7 @@
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 
 from flows.fitting.regressions import (
     EVALUATION,
@@ -17,7 +18,7 @@ from flows.runs.records import Run
 from flows.runs.stages import Counts, run_stage
 from metalearners._typing import Name
 from metalearners.fits.crossfit import CrossFit
-from metalearners.fits.plan import Plan, plan_stage
+from metalearners.fits.plan import Plan, Regression, plan_stage
 
 NUISANCE = "nuisance"
 TREATMENT = "treatment"
@@ -28,16 +29,36 @@ class Fitted:
     """The fits of a study's regressions."""
 
     study: Study  # with the learners that could be fitted
-    fits: dict[Name, CrossFit]  # by (learner, model kind, ordinal)
+    fits: dict[str, dict[Name, CrossFit]]  # by outcome, and (learner, model kind, ordinal)
     judging: Counts  # of the fits that judge held-out rows
 
 
-def fit_learners(study: Study, place: Workspace, run: Run) -> Fitted:
-    """Have all regressions of a study fitted, those of each learner and of evaluation.
+@dataclass(frozen=True, eq=False)
+class _Stage:
+    """A stage of a learner, or of evaluation, for an outcome."""
 
-    Raises FitError if evaluation's own fits failed, or those of every learner.
+    study: Study
+    learner: str
+    kind: str
+
+    @property
+    def whose(self) -> str:
+        """What the stage is called, without its kind."""
+        return self.study.title(self.learner)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether nothing comes of the outcome without it."""
+        return self.learner == EVALUATION
+
+
+def fit_learners(study: Study, place: Workspace, run: Run) -> Fitted:
+    """Have all regressions of a study fitted: of each outcome, each learner, and evaluation.
+
+    Raises FitError if evaluation's own fits failed, or those of every learner of an outcome.
     """
-    with ThreadPoolExecutor(len(study.learners) + 1) as threads:
+    studies = study.by_outcome.values()
+    with ThreadPoolExecutor(sum(len(one.learners) + 1 for one in studies)) as threads:
         course = _Course(study, place, threads)
         try:
             with run.stage(NUISANCE) as stage:
@@ -60,14 +81,14 @@ class _Course:
     """
 
     def __init__(self, study: Study, place: Workspace, threads: ThreadPoolExecutor) -> None:
-        self._study = study
+        self._studies = study.by_outcome
         self._place = place
         self._threads = threads
-        self._running: dict[Future[dict[Name, CrossFit]], tuple[str, str]] = {}
+        self._running: dict[Future[dict[Name, CrossFit]], _Stage] = {}
         self._plans: dict[str, list[Plan]] = {NUISANCE: [], TREATMENT: [], JUDGING: []}
         self._phase = NUISANCE
-        self.fits: dict[Name, CrossFit] = {}
-        self.failed: dict[str, Exception] = {}
+        self.fits: dict[str, dict[Name, CrossFit]] = {name: {} for name in self._studies}
+        self.failed: dict[str, Exception] = {}  # by what the learner is called
         self._failing: set[str] = set()
         self._ending: Exception | None = None
         self._ending_kind = NUISANCE  # of the stage whose failure ends all
@@ -75,66 +96,74 @@ class _Course:
 
     def begin(self) -> None:
         """Begin the first stages."""
-        study, store = self._study, self._place.store
-        for name, asked in ask_nuisances(study).items():
-            plan = plan_stage(asked, study.dataset, store)
-            self._plans[NUISANCE].append(plan)
-            if name == EVALUATION and study.judging is not None:
-                judging = plan_stage(ask_judging(study), study.judging, store)
-                self._plans[JUDGING].append(judging)
-                plan = Plan({**plan.asked, **judging.asked})
-            self._start(name, NUISANCE, plan)
+        for study in self._studies.values():
+            for name, asked in ask_nuisances(study).items():
+                self._begin(_Stage(study, name, NUISANCE), asked)
+
+    def _begin(self, stage: _Stage, asked: dict[Name, Regression]) -> None:
+        study, store = stage.study, self._place.store
+        plan = plan_stage(asked, study.dataset, store)
+        self._plans[stage.kind].append(plan)
+        if stage.is_shared and study.judging is not None:
+            judging = plan_stage(ask_judging(study), study.judging, store)
+            self._plans[JUDGING].append(judging)
+            plan = Plan({**plan.asked, **judging.asked})
+        # Prefect knows a sub-flow's parent by the context.
+        call = copy_context().run
+        run = partial(run_stage, stage.whose, stage.kind, plan, self._place)
+        self._running[self._threads.submit(call, run)] = stage
 
     def finish(self, kind: str) -> None:
         """Wait until all stages of a kind have ended, and begin second ones as first ones end."""
         self._phase = kind
         self._check_some_left()
-        while kind in [running for _, running in self._running.values()]:
+        while kind in [stage.kind for stage in self._running.values()]:
             ended, _ = wait(self._running, return_when=FIRST_COMPLETED)
             for future in ended:
-                self._take(future, *self._running.pop(future))
+                self._take(future, self._running.pop(future))
 
     def counts(self, kind: str) -> Counts:
         """What became of the units of a kind of stage, shared ones once."""
         return Counts.of(self._plans[kind], self._place)
 
-    def _note_failure(self, name: str, kind: str, error: Exception) -> None:
-        """End all stages where none of them can be of use any more."""
-        self._failing.add(name)
-        over = name == EVALUATION or self._failing >= set(self._study.learners)
+    def _note_failure(self, whose: str, kind: str, error: Exception) -> None:
+        """End all stages where some outcome can't have results any more."""
+        self._failing.add(whose)
+        over = any(_over(study, self._failing) for study in self._studies.values())
         if over and self._ending is None:  # what else fails, fails as workers are closed
             self._ending, self._ending_kind = error, kind
             self._place.end_stages(error)
 
-    def _start(self, name: str, kind: str, plan: Plan) -> None:
-        # Prefect knows a sub-flow's parent by the context.
-        call = copy_context().run
-        future = self._threads.submit(call, run_stage, name, kind, plan, self._place)
-        self._running[future] = name, kind
-
-    def _take(self, future: Future[dict[Name, CrossFit]], name: str, kind: str) -> None:
+    def _take(self, future: Future[dict[Name, CrossFit]], stage: _Stage) -> None:
         """Keep what a stage gave, and begin the next; a learner that failed is left out."""
         try:
-            self.fits |= future.result()
-            if kind == NUISANCE and name != EVALUATION:
-                self._go_on(name)
+            self.fits[stage.study.outcome] |= future.result()
+            if stage.kind == NUISANCE and not stage.is_shared:
+                self._go_on(stage)
         except Exception as error:
-            if name == EVALUATION:
+            if stage.is_shared:
                 if self._ending_kind == TREATMENT:
                     return  # no nuisance model failed: the phase ends, and the next tells of it
                 ending = self._ending or error
                 raise ending from ending.__cause__
-            self.failed[name] = error
-            if kind == self._phase:  # else the record of the run would lack the phase under way
+            self.failed[stage.whose] = error
+            if stage.kind == self._phase:  # else the record of the run lacks the phase under way
                 self._check_some_left()
 
-    def _go_on(self, name: str) -> None:
-        asked = ask_treatments(self._study, name, self.fits)
+    def _go_on(self, stage: _Stage) -> None:
+        study = stage.study
+        asked = ask_treatments(study, stage.learner, self.fits[study.outcome])
         if asked:
-            plan = plan_stage(asked, self._study.dataset, self._place.store)
-            self._plans[TREATMENT].append(plan)
-            self._start(name, TREATMENT, plan)
+            self._begin(_Stage(study, stage.learner, TREATMENT), asked)
 
     def _check_some_left(self) -> None:
-        if len(self.failed) == len(self._study.learners):
-            raise next(iter(self.failed.values()))
+        for study in self._studies.values():
+            titles = list(map(study.title, study.learners))
+            if all(title in self.failed for title in titles):
+                raise next(error for title, error in self.failed.items() if title in titles)
+
+
+def _over(study: Study, failing: set[str]) -> bool:
+    """Whether nothing can come of a study's outcome."""
+    titles = map(study.title, study.learners)
+    return study.title(EVALUATION) in failing or failing.issuperset(titles)

@@ -44,7 +44,7 @@ def write_files(
     `found` is what the run found, as in `summary.json`, so far.
     """
     results.estimates.to_parquet(folder / "estimates.parquet", index=False)
-    (folder / "config.yaml").write_text(study.config.to_yaml(), encoding="utf-8")
+    (folder / "config.yaml").write_text(study.whole.to_yaml(), encoding="utf-8")
     results.bundle.save(folder / "model", signing_key())
     facts = {**run.facts(), **_measured(run, chosen), "found": found}
     sections = sections_of(study, results, facts)
@@ -74,7 +74,7 @@ def write_history(folder: Path, run: Run, summary: dict[str, Any]) -> dict[str, 
 
 def found_by(study: Study, results: Results) -> dict[str, Any]:
     """What a run found, for `summary.json`."""
-    return {"status": "partial" if study.failed else "done", **summary_of(study, results)}
+    return {"status": "partial" if study.all_failed else "done", **summary_of(study, results)}
 
 
 def events_so_far(
@@ -90,7 +90,7 @@ def events_so_far(
     told = [
         *late(points[-1], run.started, scheduled),
         *events_of(points, watched),
-        *failed(study.failed),
+        *failed(study.all_failed),
     ]
     return list(map(vars, told))
 
@@ -104,7 +104,7 @@ def registered(
     run: Run, study: Study, results: Results, found: dict[str, Any], model: Path
 ) -> dict[str, Any]:
     """Register the model of a run, in a folder; what `summary.json` says of it."""
-    if study.failed or not study.config.registry.enabled:
+    if study.all_failed or not study.config.registry.enabled:
         return {}
     about = run.name, run.logical_date, model
     evidence = Evidence(study, results.outcomes)

@@ -1,5 +1,7 @@
 """How a run is made, from a config to a folder; of a schedule, those that are due."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +19,7 @@ from flows.fitting.parts.repeats import Repeats
 from flows.fitting.parts.sequential import SequentialTest
 from flows.fitting.profiles import Profile, find_profile
 from flows.fitting.regressions import expected
-from flows.fitting.workspace import workspace
+from flows.fitting.workspace import Workspace, workspace
 from flows.inputs.study import Study
 from flows.messages import progress
 from flows.messages.outcome import (
@@ -29,7 +31,9 @@ from flows.messages.outcome import (
 from flows.messages.secrets import problem_of, without_secrets
 from flows.report.digest import effect_rows, history_pictures, pictures
 from flows.report.evaluation import evaluate
+from flows.report.figures.outcomes import of_outcomes
 from flows.report.figures.repeats import over_repeats
+from flows.report.figures.results import Results
 from flows.runs.announcing import announce, failure_announced
 from flows.runs.artifacts import run_page
 from flows.runs.course import fit_learners
@@ -51,6 +55,8 @@ from flows.server.cancellation import interruptible
 from flows.watching.changes import Watched
 from flows.watching.changes import watch as watch_rows
 from flows.watching.profile import FILE
+from metalearners._typing import Name
+from metalearners.fits.crossfit import CrossFit
 
 EXAMPLE = "example"  # tag of the bundled example's deployment
 _BY_SCHEDULE = "auto-scheduled"  # Prefect adds this tag where a schedule makes a run
@@ -109,17 +115,16 @@ def make(
         with place.working(chosen):
             fitted = fit_learners(study, place, run)
             study = fitted.study
-            refits, sequential = Refits(study, place), SequentialTest(study, place)
-            _fit_parts(REFITS, refits, run, _NO_REFITS)
-            repeats = Repeats(study, place)
-            _fit_parts(SEQUENTIAL, sequential, run, _NO_SEQUENTIAL)
-            _fit_parts(REPEATS, repeats, run, _NO_REPEATS)
+            parts = _fit_all_parts(study, place, run)
             with run.stage("evaluate") as stage:
-                given = refits.of_learners(), sequential.of_learners()
-                results = evaluate(study, fitted.fits, versions(), chosen, *given)
-                results = over_repeats(study, results, repeats.fitted())
+                own = {
+                    name: _evaluated(one, fitted.fits[name], parts[name], chosen)
+                    for name, one in study.by_outcome.items()
+                }
+                results = of_outcomes(study, own)
                 stage |= vars(fitted.judging)
-        with whole_folder(run, latest=not study.failed) as folder:
+        failed = study.all_failed
+        with whole_folder(run, latest=not failed) as folder:
             with run.stage("report"):
                 found = {**found_by(study, results), **watched.summary()}
                 found["realised"] = watched.realised(study, results.outcomes)
@@ -139,23 +144,55 @@ def make(
         if past:
             page.show_history(history_pictures(past["effects"]["panels"]))
     _log(summary)
-    if study.failed:
-        raise LearnersFailedError(study.failed, run.folder, summary)
+    if failed:
+        raise LearnersFailedError(failed, run.folder, summary)
     return str(run.folder)
 
 
-def _fit_parts(name: str, again: Again, run: Run, loss: str) -> None:
-    """Fit a study's learners on parts of the rows; if a fit fails, the run goes on without them."""
-    if not again.count:
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """What is fitted on parts of an outcome's rows."""
+
+    refits: Refits
+    sequential: SequentialTest
+    repeats: Repeats
+
+
+def _fit_all_parts(study: Study, place: Workspace, run: Run) -> dict[str, _Parts]:
+    """Fit learners on parts of the rows, by outcome."""
+    parts = {
+        name: _Parts(Refits(one, place), SequentialTest(one, place), Repeats(one, place))
+        for name, one in study.by_outcome.items()
+    }
+    every = parts.values()
+    _fit_parts(REFITS, [one.refits for one in every], run, _NO_REFITS)
+    _fit_parts(SEQUENTIAL, [one.sequential for one in every], run, _NO_SEQUENTIAL)
+    _fit_parts(REPEATS, [one.repeats for one in every], run, _NO_REPEATS)
+    return parts
+
+
+def _evaluated(
+    study: Study, fits: dict[Name, CrossFit], parts: _Parts, chosen: Parallelism
+) -> Results:
+    """The results of one outcome."""
+    given = parts.refits.of_learners(), parts.sequential.of_learners()
+    results = evaluate(study, fits, versions(), chosen, *given)
+    return over_repeats(study, results, parts.repeats.fitted())
+
+
+def _fit_parts(name: str, every: Sequence[Again], run: Run, loss: str) -> None:
+    """Fit learners on parts of the rows; if a fit fails, the run goes on without all of them."""
+    if not any(again.count for again in every):
         return
     try:
         with run.stage(name) as stage:
-            run_parts(name, again)
-            stage |= vars(Counts.of_parts(again))
+            run_parts(name, every)
+            stage |= vars(Counts.of_parts(every))
     except FitError as failed:
         about = without_secrets(str(failed)).rstrip(".")
-        again.study.warnings.append(f"{loss}: {about}.")
-        again.failed = True
+        every[0].study.warnings.append(f"{loss}: {about}.")
+        for again in every:
+            again.failed = True
 
 
 def _watched(

@@ -139,7 +139,7 @@ def record_failure(config: "Config", error: BaseException) -> None:
 def _run(config: "Config", prefect_name: str, scheduled: datetime, example: bool = False) -> Run:
     slug = re.sub(r"[^A-Za-z0-9_-]+", "-", prefect_name).strip("-")[:60]
     name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{slug}"
-    data = {**config.data.told, "outcome": config.data.outcome}
+    data = {**config.data.told, "outcome": config.data.first_outcome}
     asked = {"data": data, "learners": {name: {} for name in config.fitted}}
     date = config.at(scheduled).date or date_at(scheduled, config.timezone)
     moment = moment_of(date, config.timezone)

@@ -38,7 +38,7 @@ def _runs_of(config: Config) -> Iterator[tuple[datetime, dict[str, Any]]]:
 
     Two configs may have one name, as `uplift`: their sources or outcomes tell them apart.
     """
-    asked = {**config.data.told, "outcome": config.data.outcome}
+    asked = {**config.data.told, "outcome": config.data.first_outcome}
     for run in list_runs(Path(config.output)):
         data = run.get("data", {})
         is_own = run.get("name") == config.name and all(data.get(k) == v for k, v in asked.items())

@@ -43,10 +43,10 @@ class Counts:
         return cls._of(sum(plan.planned for plan in plans), keys, held, place)
 
     @classmethod
-    def of_parts(cls, again: Again) -> "Counts":
+    def of_parts(cls, every: Sequence[Again]) -> "Counts":
         """The counts of fits on parts of the rows that have all succeeded."""
-        keys = {unit.key for unit in again.units}
-        return cls._of(len(again.units), keys, keys, again.place)
+        units = [unit.key for again in every for unit in again.units]
+        return cls._of(len(units), set(units), set(units), every[0].place)
 
     @classmethod
     def _of(cls, planned: int, keys: set[Ref], held: set[Ref], place: Workspace) -> "Counts":
@@ -97,14 +97,16 @@ def run_stage(whose: str, kind: str, plan: Plan, place: Workspace) -> dict[Name,
     return run_plan(plan, place.store, execute)
 
 
-def run_parts(name: str, again: Again) -> None:
-    """Run the fits on parts of the rows as a sub-flow, each part a task of it."""
-    place = again.place
+def run_parts(name: str, every: Sequence[Again]) -> None:
+    """Run the fits on parts of the rows as a sub-flow, each part of an outcome a task of it."""
+    place = every[0].place
+    parts = [(again, part) for again in every for part in range(again.count)]
+    labels = [again.title(part) for again, part in parts]
 
     def stage() -> None:
-        place.tally.expect(name, again.count)
-        labels = list(map(again.label, range(again.count)))
-        tasks = [fit_part.submit(part, label, again.fit) for part, label in enumerate(labels)]
+        place.tally.expect(name, len(parts))
+        asked = zip(parts, labels, strict=True)
+        tasks = [fit_part.submit(part, label, again.fit) for (again, part), label in asked]
         for task in as_completed(tasks):
             _raise_failure(labels[tasks.index(task)], task)
             place.tally.count(name)

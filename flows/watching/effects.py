@@ -91,10 +91,16 @@ def realised_effects(
         known = np.isfinite(chances).all(axis=1)  # where chance drew the arm
         rows, chances = rows[known], chances[known]
         scores = aipw_scores(d.y[rows], d.w[rows], outcomes[rows], chances)
-        compared = [_beside(study, rows, scores, one) for one in effects]
+        compared = [_beside(study, rows, scores, one) for one in effects if _is_own(study, one)]
     except ValueError as error:  # too few rows of an arm, or that the model estimated
         return {"effects": [], "absent": str(error)}
     return {"effects": compared, "absent": ""}
+
+
+def _is_own(study: Study, one: EffectDrift) -> bool:
+    """Whether estimates are effects on the outcome that the run is about; no learner has a dot."""
+    outcome = one.learner.rpartition(".")[0]
+    return outcome in ("", study.config.data.first_outcome)
 
 
 def _beside(study: Study, rows: Array, scores: Floats, one: EffectDrift) -> dict[str, Any]:

@@ -25,6 +25,7 @@ class Dataset:
     groups: Array | None = None  # (n,) labels of clusters, which folds don't split
     propensity: Floats | None = None  # (n, K) known propensities; None to estimate them
     held_out: Array | None = None  # (n,) rows that no fit sees; None for none
+    balance: Array | None = None  # (n,) codes that folds balance, in place of `strata`
     seed: int = 0  # of the folds
     cv: Splits | None = None  # the user's folds; rows in no test have no out-of-fold predictions
     judged: bool = False  # whether rows are only scored; arms and classes may then be absent
@@ -48,7 +49,7 @@ class Dataset:
             self._check_strata(self.cv)
 
     def _columns(self) -> dict[str, Any]:
-        names = ("X", "w", "weight", "groups", "propensity", "held_out")
+        names = ("X", "w", "weight", "groups", "propensity", "held_out", "balance")
         return {name: getattr(self, name) for name in names}
 
     def __len__(self) -> int:
@@ -90,7 +91,7 @@ class Dataset:
 
     @cached_property
     def strata(self) -> Array:
-        """(n,) codes that folds balance: the arm, or for classes arm x class."""
+        """(n,) codes of what each fold must have: the arm, or for classes arm x class."""
         if not self.is_classification:
             return self.w
         return self.w * len(self.classes) + np.searchsorted(self.classes, self.y)
@@ -124,7 +125,8 @@ class Dataset:
         strata = self.strata[self.train]
         groups = None if self.groups is None else np.asarray(self.groups)[self.train]
         folds = np.full(len(self), -1)
-        folds[self.train] = draw_folds(strata, n_folds, self.seed, groups)
+        balanced = strata if self.balance is None else self.balance[self.train]
+        folds[self.train] = draw_folds(balanced, n_folds, self.seed, groups)
         splits = FoldSplits(folds)
         self._check_counts(strata, groups, n_folds)
         self._check_strata(splits)

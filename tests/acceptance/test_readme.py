@@ -102,7 +102,10 @@ def test_the_page_on_configs_shows_every_key():
 
 @pytest.mark.parametrize("shown", examples_of_configs()[1:])
 def test_base_models_of_the_page_on_configs_run(run, settings, frame, shown):
-    frame.assign(y=frame["y"].clip(0)).to_parquet("data.parquet")
+    y = frame["y"].clip(0)
+    frame.assign(y=y, visit=(y > 0).astype(int), spend=y).to_parquet("data.parquet")
+    outcomes = {k: v for k, v in shown.get("data", {}).items() if k.startswith("outcome")}
+    settings["data"] |= {"features": list("abc"), **outcomes}
     settings["models"] |= shown["models"]
 
     assert run(settings).fits["executed"] > 0

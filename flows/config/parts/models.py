@@ -1,12 +1,22 @@
 """Base models and candidates in a config."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import AfterValidator, Field, create_model, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    Tag,
+    create_model,
+    field_validator,
+    model_validator,
+)
 
 from flows.config.form import Section
+from flows.config.parts.outcomes import of_outcome
+from flows.config.problems import EACH, ONE
 from flows.config.values import Flag, Label
 from flows.messages.limits import shown
 from metalearners.registry import REGISTRY
@@ -44,16 +54,34 @@ class ModelSpec(Section):
     params: Params = Field({}, description='Arguments of the class, such as {"n_estimators": 100}')
 
 
-KindSpecs = dict[str, ModelSpec]
+def _form_of(value: Any) -> str:
+    """Whether it is one model, or a map of such by outcome."""
+    if not isinstance(value, dict) or not value or {"estimator", "params"} & set(value):
+        return ONE
+    return EACH if all(isinstance(own, (dict, ModelSpec)) for own in value.values()) else ONE
+
+
+# Whoever reads a config of one outcome has one model.
+if TYPE_CHECKING:
+    OutcomeSpec: TypeAlias = ModelSpec
+else:
+    OutcomeSpec = Annotated[
+        Annotated[ModelSpec, Tag(ONE)] | Annotated[dict[str, ModelSpec], Tag(EACH)],
+        Discriminator(_form_of),
+    ]
+
+KindSpecs = dict[str, OutcomeSpec]
 
 
 class _RolesConfig(Section):
     """Base models: a default for each role, and each learner's own by model kind."""
 
-    outcome: ModelSpec | None = Field(
+    outcome: OutcomeSpec | None = Field(
         None,
         title="Outcome model",
-        description="Default: LightGBM for the type of the outcome, regularised by rows and arms",
+        description="Default: LightGBM for the type of the outcome, regularised by rows and arms. "
+        "Of several outcomes also a map, such as "
+        '{"spend": {"estimator": "sklearn.linear_model.LinearRegression"}}',
     )
     propensity: ModelSpec | None = Field(
         None, title="Propensity model", description="Default: LightGBM, regularised likewise"
@@ -146,3 +174,37 @@ class CompareConfig(Section):
                 )
             seen.add(name.lower())
         return value
+
+
+def maps_by_outcome(section: ModelsConfig | CompareConfig) -> list[dict[str, ModelSpec]]:
+    """The maps by outcome among the base models of a section."""
+    kinds: list[dict[str, Any]]
+    if isinstance(section, CompareConfig):
+        kinds = [own.models for own in section.candidates.values()]
+    else:
+        kinds = [{"outcome": section.outcome}, *(own for name, own in section if name in REGISTRY)]
+    return [one for own in kinds for one in own.values() if isinstance(one, dict)]
+
+
+def models_of_outcome(models: ModelsConfig, outcome: str) -> ModelsConfig:
+    """The base models for one of several outcomes."""
+    one = {
+        name: _by_kind(own, outcome) if name in REGISTRY else of_outcome(own, outcome)
+        for name, own in models
+    }
+    return models.model_copy(update=one)
+
+
+def candidates_of_outcome(compare: CompareConfig, outcome: str) -> CompareConfig:
+    """The candidates for one of several outcomes."""
+    candidates = {
+        name: own.model_copy(update={"models": _by_kind(own.models, outcome)})
+        for name, own in compare.candidates.items()
+    }
+    return compare.model_copy(update={"candidates": candidates})
+
+
+def _by_kind(models: Mapping[str, Any], outcome: str) -> dict[str, ModelSpec]:
+    """Base models by kind, but for kinds that a map has nothing for: those have their role's."""
+    own = {kind: of_outcome(model, outcome) for kind, model in models.items()}
+    return {kind: model for kind, model in own.items() if model is not None}

@@ -29,6 +29,10 @@ class Again(ABC):
     def label(self, part: int) -> str:
         """What a part is called."""
 
+    def title(self, part: int) -> str:
+        """What a part is called among those of all outcomes."""
+        return f"{self.study.outcome} {self.label(part)}".lstrip()
+
     @abstractmethod
     def fit_part(self, part: int, job: Job) -> None:
         """Fit all learners on a part, as the job says, and keep what comes of it."""

@@ -87,3 +87,5 @@ class Results:
     looks_randomised: bool  # whether features predict the arm no better than the arms' shares
     comparison: Comparison | None = None  # of all candidates, where the run is a comparison
     moves: list[Move] = field(default_factory=list)  # of figures, over repeats; empty for none
+    # Of each outcome, where the config lists them: estimates and bundle above are those of all.
+    by_outcome: "dict[str, Results]" = field(default_factory=dict)
