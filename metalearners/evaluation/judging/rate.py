@@ -20,6 +20,7 @@ from metalearners.evaluation.ties import tied
 
 AUTOC = "autoc"
 QINI = "qini"
+_MOST_HAT = 0.5  # of a row, as a residual of 0 tells nothing of its error
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,12 @@ def rate(
         + \frac1n \sum_{j: u_j \ge u_i} a'(u_j) (\Gamma_j - \bar\Gamma)
 
     with the row's rank u from 0 (the top) to 1, a(u) = -log u for AUTOC and 1 - u for QINI. The
-    second term is for the estimated ranks; ties have the same from totals of their groups. The
-    degrees of freedom are those of `mean_with_error`, where a row counts as much as the square of
-    its a(u) - mean. The priority is taken as given: fit it on other rows.
+    second term is for the estimated ranks; ties have the same from totals of their groups. As in
+    HC3, an influence less the mean is divided by 1 - h: few rows of high rank or large weight pull
+    the figure to themselves, so that what they differ by is too small. With v the square of a
+    row's a(u) - mean, h is its share of the weights times 1 + v / mean(v); a cluster has the sum.
+    The degrees of freedom are those of `mean_with_error`, where a row counts as much as its v. The
+    priority is taken as given: fit it on other rows.
 
     Parameters
     ----------
@@ -91,7 +95,9 @@ def rate(
     References
     ----------
     Yadlowsky, Fleming, Shah, Brunskill and Wager (2025), "Evaluating treatment prioritization
-    rules via rank-weighted average treatment effects", JASA 120(549).
+    rules via rank-weighted average treatment effects", JASA 120(549). MacKinnon and White (1985),
+    "Some heteroskedasticity-consistent covariance matrix estimators with improved finite sample
+    properties", Journal of Econometrics 29(3).
     """
     one_of("kind", kind, (AUTOC, QINI))
     check_level(level)
@@ -116,10 +122,24 @@ def rate_means(
     Few rows of high rank carry most of AUTOC's variance, and so of what its error is known from.
     """
     squares = np.mean([ranking.leverage(kind) ** 2 for ranking in rankings], axis=0)
+    influences = _as_predicted(influences, weight / weight.sum(), squares, groups)
     codes = np.zeros(len(weight), dtype=np.int64) if arms is None else np.asarray(arms)
     worth = effective_clusters(codes, groups, weight * squares)
     made = Means.of(influences, weight, groups, arms)
     return replace(made, part_degrees=np.maximum(worth - 1, 1))
+
+
+def _as_predicted(
+    influences: Floats, weight: Floats, squares: Floats, groups: Array | None
+) -> Floats:
+    """Influences as if each row's, or cluster's, were judged by a figure of the others alone."""
+    hat: Floats = weight * (1 + squares / (weight @ squares))
+    if groups is not None:
+        member = np.unique(groups, return_inverse=True)[1]
+        hat = np.asarray(np.bincount(member, hat)[member])
+    mean = weight @ influences
+    scaled = (influences - mean) / (1 - np.minimum(hat, _MOST_HAT))[:, None]
+    return np.asarray(scaled + (mean - weight @ scaled))
 
 
 def p_values(found: Estimate, null: float = 0.0) -> tuple[float, float]:

@@ -133,3 +133,15 @@ def test_a_reversed_ranking_has_the_other_sign_and_ties_have_none(kind):
 def test_another_kind_is_refused():
     with pytest.raises(ValueError, match="kind as one of autoc, qini; found 'AUUC'"):
         rate(np.arange(9.0), np.arange(9.0), kind="AUUC")
+
+
+def test_few_rows_have_the_error_that_leaving_each_out_shows():
+    rng, ratios = np.random.default_rng(0), []
+    for _ in range(12):
+        x, noise, uneven = rng.normal(size=(3, 60))
+        scores, weight = x + noise, np.exp((x + uneven) / 2)
+        left = [rate(x[k], scores[k], weight[k]).estimate.estimate for k in ~np.eye(60, dtype=bool)]
+        jackknife = np.sqrt(59 / 60 * ((left - np.mean(left)) ** 2).sum())
+        ratios.append(rate(x, scores, weight).estimate.std_error / jackknife)
+
+    assert np.mean(ratios) == pytest.approx(1, abs=0.12)  # 0.78 as residuals are
