@@ -46,6 +46,7 @@ bench-full: $(VENV)/.dev ## all benchmarks, large data and every package too: ho
 	$(BIN)/python benchmarks/overhead.py runs stage task small large second command again
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/judging.py
+	$(BIN)/python -m benchmarks.targeting
 	$(BIN)/python benchmarks/reading.py
 	$(BIN)/python benchmarks/dask_and_processes.py
 	$(BIN)/python -m benchmarks.growth

@@ -32,11 +32,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000, help="1,000,000 by default")
     n_rows = parser.parse_args().rows
-    timed = {name: _seconds(call) for name, call in _calls(n_rows).items()}
-    total, peak = sum(timed.values()), _peak()
-    print("\n".join(f"| {name} | {seconds:.2f} s |" for name, seconds in timed.items()))
-    print(f"| all | {total:.1f} s (at most {SECONDS}), {peak:.2f} GiB (at most {GIB}) |")
-    return int(total > SECONDS or peak > GIB)
+    timed = {name: seconds(call) for name, call in _calls(n_rows).items()}
+    total, most = sum(timed.values()), peak()
+    print("\n".join(f"| {name} | {one:.2f} s |" for name, one in timed.items()))
+    print(f"| all | {total:.1f} s (at most {SECONDS}), {most:.2f} GiB (at most {GIB}) |")
+    return int(total > SECONDS or most > GIB)
 
 
 def _calls(n: int) -> dict[str, Callable[[], Any]]:
@@ -67,13 +67,14 @@ def _calls(n: int) -> dict[str, Callable[[], Any]]:
     }
 
 
-def _seconds(call: Callable[[], Any]) -> float:
+def seconds(call: Callable[[], Any]) -> float:
+    """How long a call takes."""
     begun = time.perf_counter()
     call()
     return time.perf_counter() - begun
 
 
-def _peak() -> float:
+def peak() -> float:
     """The process's largest resident memory so far, in GiB."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30

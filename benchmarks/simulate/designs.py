@@ -10,6 +10,7 @@ from benchmarks.simulate.figures import Figure
 from benchmarks.simulate.judging import claims
 from benchmarks.simulate.judging.coverage import coverage
 from benchmarks.simulate.judging.populations import Population
+from benchmarks.simulate.judging.targeting import targeting
 from benchmarks.simulate.measures import Measure, Measured, averages, held_out_qini
 from benchmarks.simulate.months import Month, drifts
 from benchmarks.simulate.samples import Sample
@@ -191,6 +192,19 @@ def _judged() -> dict[str, Design]:
     }
 
 
+def _targeted() -> dict[str, Design]:
+    """Intervals of what policies of three arms gain for a budget."""
+    drawn = {
+        "three arms": Population(arms=3),
+        "200 clusters": Population(arms=3, per_group=5),
+        "weights": Population(arms=3, weighted=True),
+    }
+    return {
+        f"targeting {name}": Design(partial(_same, one), 400, targeting(1000), figures.TARGETED)
+        for name, one in drawn.items()
+    }
+
+
 def _claims() -> dict[str, Design]:
     """Tests and choices where effects are equal, and where they differ."""
     equal, few = Population(varies=0.0), Population(varies=0.0, per_group=5)
@@ -238,5 +252,6 @@ DESIGNS = {
     **_years(),
     **_months(),
     **_judged(),
+    **_targeted(),
     **_claims(),
 }

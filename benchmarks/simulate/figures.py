@@ -157,6 +157,22 @@ JUDGED = tuple(
         "DR-loss differences": "loss differences",
     }.items()
 )
+TARGETED = (
+    *(
+        Figure(key, _share(key), 0.91, 0.98, percent=True)
+        for key in (
+            *(
+                f"{what} at {budget}"
+                for what in ("gain", "difference")
+                for budget in (0.1, 0.3, 0.6)
+            ),
+            *("gain band", "difference band", "area"),
+        )
+    ),
+    # The band's at one of its points, where it may cover more; beside the pointwise interval there.
+    Figure("highest", _share("highest"), 0.91, percent=True),
+    Figure("highest, pointwise", _share("highest, pointwise"), percent=True),
+)
 SIZES = tuple(
     Figure(name, _rejected(key), 0.035, 0.065, percent=True)
     for name, key in {

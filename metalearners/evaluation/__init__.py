@@ -67,6 +67,22 @@ _PLACES = {
     "r_loss": "judging.losses",
     "rate": "judging.rate",
     "realised": "recurring.realised",
+    "Assignment": "targeting.paths",
+    "CurveDifference": "targeting.curves",
+    "PolicyTree": "targeting.trees",
+    "PolicyValue": "targeting.values",
+    "TargetingCurve": "targeting.curves",
+    "TargetingRule": "targeting.paths",
+    "TreatmentPath": "targeting.paths",
+    "best_single_arm": "targeting.values",
+    "budget_value": "targeting.values",
+    "policy_difference": "targeting.values",
+    "policy_tree": "targeting.trees",
+    "policy_value": "targeting.values",
+    "single_arm_value": "targeting.values",
+    "targeting_curve": "targeting.curves",
+    "targeting_difference": "targeting.curves",
+    "treatment_path": "targeting.paths",
 }
 __all__ = [*_PLACES]  # noqa: PLE0604 - they are strings
 

@@ -156,7 +156,7 @@ def _curve(tops: Tops, map_: Floats, level: float, beside_rest: bool = False) ->
     joint = there & (error > 0)
     if joint.any():
         held = np.ix_(joint, joint)
-        wide[joint] = _sup_t(covariance[held], degrees[joint], level) * error[joint]
+        wide[joint] = sup_t(covariance[held], degrees[joint], level) * error[joint]
     ends = (value - half, value + half, value - wide, value + wide)
     return Curve(SHARES, value, error, *ends, degrees)
 
@@ -170,7 +170,7 @@ def _tenths(tops: Tops, map_: Floats, level: float) -> Iterator[Estimate]:
         yield Estimate(*map(float, row))
 
 
-def _sup_t(covariance: Floats, degrees: Floats, level: float) -> float:
+def sup_t(covariance: Floats, degrees: Floats, level: float) -> float:
     """How many errors wide a band over all is, to each side."""
     fewest = float(degrees.min())
     rng = np.random.default_rng(0)

@@ -1,0 +1,1 @@
+"""Whom to treat with what for a budget, and what that brings on rows that had no say in it."""
