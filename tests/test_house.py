@@ -24,7 +24,7 @@ from metalearners.fits import unit
 ORDER = {
     "metalearners": (
         *("_typing", "files", "base_models", "digests", "data", "fits", "cache", "evaluation"),
-        *("declaration", "workers", "top", "resampling"),
+        *("declaration", "workers", "top", "plots", "resampling"),
     ),
     "flows": (
         *("messages", "errors", "dates", "config", "server", "inputs", "watching", "fitting"),
@@ -162,10 +162,10 @@ def _roots_of_modules_after(code):
 
 
 def test_the_library_alone_loads_no_storage_and_no_pool():
-    roots = _roots_of_modules_after("from metalearners import *")
+    roots = _roots_of_modules_after("from metalearners import *; from metalearners import plots")
 
     assert "sklearn" in roots
-    assert not roots & {"fsspec", "tenacity", "loky", "dask", "distributed", "s3fs"}
+    assert not roots & {"fsspec", "tenacity", "loky", "dask", "distributed", "s3fs", "matplotlib"}
 
 
 def test_the_command_s_help_loads_no_package_that_a_run_needs():

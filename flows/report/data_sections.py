@@ -6,13 +6,14 @@ import numpy as np
 from markupsafe import Markup
 
 from flows.inputs.study import Study
-from flows.report import canvas, plots
+from flows.report import plots
 from flows.report.elements import Key, Table, arm_labels, number, p_value, panels_of, share
 from flows.report.figures.results import Results
 from metalearners.data.estimate_columns import arm_name
 from metalearners.evaluation.balance import Balance
 from metalearners.fits.estimator_spec import EstimatorSpec
 from metalearners.metalearner import PROPENSITY_MODEL
+from metalearners.plots.styles import arm_style
 
 
 def design(study: Study, results: Results) -> dict[str, Any]:
@@ -87,7 +88,7 @@ def _balance(study: Study, found: Balance) -> dict[str, Any]:
     return {
         "balance_plot": plots.balance([names[j] for j in first], differences, noise, drawn),
         "balance_table": Table("Standardized differences", head, rows),
-        "balance_legend": [Key(canvas.arm_style(k), name) for k, name in enumerate(drawn, start=1)],
+        "balance_legend": [Key(arm_style(k), name) for k, name in enumerate(drawn, start=1)],
         "unbalanced": found.beyond_chance,
     }
 
@@ -99,7 +100,7 @@ def overlap(study: Study, results: Results) -> dict[str, Any]:
 
     def draw(k: int, label: str) -> Markup:
         column, own = results.propensity[:, k], d.w == k
-        return plots.overlap(column[own], column[~own], limits[k], canvas.arm_style(k), label)
+        return plots.overlap(column[own], column[~own], limits[k], arm_style(k), label)
 
     values = np.quantile(results.propensity, (0, 0.01, 0.5, 0.99, 1), axis=0).T
     head = ["Arm", "Smallest", "1 %", "Median", "99 %", "Largest"]

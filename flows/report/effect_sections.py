@@ -8,7 +8,7 @@ import numpy as np
 from markupsafe import Markup
 
 from flows.inputs.study import Study
-from flows.report import canvas, plots
+from flows.report import plots
 from flows.report.elements import (
     Table,
     arm_labels,
@@ -27,6 +27,7 @@ from metalearners.evaluation.drivers import MOST_ALONE
 from metalearners.evaluation.findings import claims_ranking
 from metalearners.evaluation.judging.judgement import Judgement
 from metalearners.evaluation.means import Estimate
+from metalearners.plots.styles import arm_style
 
 _ESTIMATE = ("Estimate", "Std. error", "95 % interval")
 _QUANTILES = (5, 25, 50, 75, 95)
@@ -190,7 +191,7 @@ def drivers(study: Study, results: Results) -> dict[str, Any]:
 
     def draw(k: int, label: str) -> Markup:
         shares = shown.drivers[drawn, k - 1]
-        return plots.drivers([names[j] for j in drawn], shares, canvas.arm_style(k), label)
+        return plots.drivers([names[j] for j in drawn], shares, arm_style(k), label)
 
     columns = {
         ", ".join(who(study, label, name)): own.drivers[:, k]

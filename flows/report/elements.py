@@ -8,8 +8,9 @@ import numpy as np
 from markupsafe import Markup
 
 from flows.inputs.study import Study
-from flows.report import canvas, plots
+from flows.report import plots
 from metalearners.data.estimate_columns import arm_name
+from metalearners.plots.styles import Style, arm_style, learner_styles
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Table:
 class Key:
     """An entry of a legend."""
 
-    style: canvas.Style
+    style: Style
     label: str
 
 
@@ -85,14 +86,14 @@ def legend(study: Study) -> list[Key]:
     """The learners' keys, where several share a picture."""
     if len(study.learners) == 1:
         return []
-    return [Key(style, name) for name, style in canvas.learner_styles(study.learners).items()]
+    return [Key(style, name) for name, style in learner_styles(study.learners).items()]
 
 
-def styles_of(study: Study, code: int) -> dict[str, canvas.Style]:
+def styles_of(study: Study, code: int) -> dict[str, Style]:
     """How learners are drawn in an arm's picture: a single one in the arm's colour."""
     if len(study.learners) == 1:
-        return dict.fromkeys(study.learners, canvas.arm_style(code))
-    return canvas.learner_styles(study.learners)
+        return dict.fromkeys(study.learners, arm_style(code))
+    return learner_styles(study.learners)
 
 
 def who(study: Study, arm: str, learner: str) -> list[str]:

@@ -14,7 +14,7 @@ from flows.cli.init import write_config
 from flows.config.reading import parse_config
 from flows.config.sections import Config
 from flows.inputs.models import learners_of
-from flows.report.canvas import learner_style
+from metalearners.plots.styles import learner_style
 from metalearners.registry import REGISTRY
 from metalearners.utils import metalearner_factory
 from tests import simulate
@@ -86,7 +86,8 @@ def test_a_file_and_a_line_are_a_learner(tmp_path):
         "'models': {'NewLearner': {}}});"
         "assert type(learners_of(config, 2)['NewLearner']) is NewLearner;"
         "assert metalearner_factory('New') is NewLearner;"
-        "from flows.report.canvas import learner_style; print(learner_style('NewLearner').marker)"
+        "from metalearners.plots.styles import learner_style;"
+        "print(learner_style('NewLearner').marker)"
     )
 
     given = {"cwd": tmp_path, "capture_output": True, "text": True}

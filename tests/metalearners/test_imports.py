@@ -39,6 +39,7 @@ EXTRAS = {
     "onnx_graph": {"onnx"},
     "export": {"onnx"},
     "workers.dask": {"cloudpickle", "dask", "distributed"},
+    **{name: {"matplotlib"} for name in MODULES if name.startswith("plots.")},
 }
 
 

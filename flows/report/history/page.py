@@ -5,7 +5,6 @@ from typing import Any
 
 from flows.dates.logical import moment_of
 from flows.report import html
-from flows.report.canvas import arm_style, learner_style
 from flows.report.elements import Panel, Table, number, spoken, typical
 from flows.report.history import plots
 from flows.report.history.plots import Marked, Series, Times
@@ -20,6 +19,7 @@ from flows.report.history.points import (
     ranking_of,
 )
 from flows.report.plots import MOST_ARMS
+from metalearners.plots.styles import arm_style, learner_style
 from metalearners.registry import REGISTRY
 
 Find = Callable[[Mapping[str, Any]], Marked | None]

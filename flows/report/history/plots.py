@@ -15,19 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from flows.report.canvas import (
-    ARMS,
-    INK,
-    PALE,
-    SMALL,
-    Style,
-    dash,
-    drawable,
-    dress,
-    image_of,
-    tick,
-)
+from flows.report.images import image_of
 from metalearners._typing import Floats
+from metalearners.plots.canvas import SMALL, dash, drawable, dress, tick
+from metalearners.plots.styles import ARMS, INK, PALE, Style
 
 _WIDTH, _LEFT, _RIGHT, _TOP, _GAP = 3.4, 0.72, 0.24, 0.1, 0.1  # inches; the gap between strips
 _LINE = 0.16  # a line of labels below the axis

@@ -1,0 +1,105 @@
+"""Pictures of effects: averages with intervals, and estimates by row."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from metalearners._typing import Array, Floats
+from metalearners.evaluation.means import Estimate
+from metalearners.plots.canvas import (
+    Styles,
+    Where,
+    bars,
+    by_name,
+    dash,
+    drawable,
+    interval,
+    legend,
+    panel,
+    styles_of,
+    zero,
+)
+from metalearners.plots.styles import FAINT, arm_style
+
+
+def average_effects(
+    effects: Mapping[str, Estimate],
+    ax: Where = None,
+    *,
+    raw: Mapping[str, Estimate] | None = None,
+    outcome: str = "the outcome",
+) -> Axes:
+    """Average effects of arms as dots with their intervals, one below the other (forest plot).
+
+    Parameters
+    ----------
+    effects : mapping of str to Estimate
+        By the arm's label, in units of the outcome.
+    ax : Axes or Figure, optional
+        Where to draw. An empty figure gets the size that suits; by default it is a new one.
+    raw : mapping of str to Estimate, optional
+        Unadjusted effects of the same arms, drawn below as hollow dots.
+    outcome : str
+        Its name, for the axis.
+
+    Returns
+    -------
+    Axes
+    """
+    axes = bars(ax, list(effects), f"Effect on {drawable(outcome, 16)}, per row", unit=0.5)
+    zero(axes)
+    for k, (label, found) in enumerate(effects.items()):
+        interval(axes, found, k - 0.15 if raw else k, arm_style(k + 1))
+        if raw:
+            interval(axes, raw[label], k + 0.2, arm_style(k + 1), raw=True)
+    return axes
+
+
+def estimates(
+    cate: Array | Mapping[str, Floats],
+    ax: Where = None,
+    *,
+    outcome: str = "the outcome",
+    styles: Styles = None,
+    keys: bool = True,
+) -> Axes:
+    """Histograms of estimated effects; the outermost 1 % on each side may lie outside.
+
+    Parameters
+    ----------
+    cate : (n,) array, or mapping of str to (n,) array
+        Estimates of one arm's effect; of several learners by name.
+    ax, outcome
+        As for `average_effects`.
+    styles : mapping of str to Style, optional
+        By learner; by default those of the registry.
+    keys : bool
+        Whether several learners get a legend.
+
+    Returns
+    -------
+    Axes
+    """
+    axes = panel(ax, f"Estimated effect on {drawable(outcome, 18)}", "Share of rows")
+    named = by_name(cate)
+    styles = styles_of(named, styles)
+    inner = [np.quantile(values, (0.01, 0.99)) for values in named.values()]
+    low, high = min(q[0] for q in inner), max(q[1] for q in inner)
+    margin = 0.02 * (high - low) or 0.5 * abs(high) or 1.0
+    edges = np.linspace(low - margin, high + margin, 61)
+    for name, values in named.items():
+        colour, found = styles[name].colour, shares(values, edges)
+        if len(named) == 1:
+            axes.stairs(found, edges, fill=True, color=colour, alpha=0.45)
+        axes.stairs(found, edges, color=colour, linewidth=1.2, linestyle=dash(styles[name]))
+    if edges[0] < 0 < edges[-1]:
+        axes.axvline(0, color=FAINT, linewidth=0.9, dashes=(4, 3))
+    axes.set_xlim(edges[0], edges[-1])
+    legend(axes, styles, keys)
+    return axes
+
+
+def shares(values: Array, edges: Floats) -> Floats:
+    """Shares of the values between edges; those outside count in the whole."""
+    return np.histogram(values, edges)[0] / max(len(values), 1)

@@ -1,0 +1,107 @@
+"""Pictures hold the figures that they are given, on the axes that they are given."""
+
+import numpy as np
+import pytest
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from metalearners import plots
+from metalearners.evaluation import judge, mean_with_error, standardized_differences
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """Features, arms, scores of an effect that rises with the first feature, and its estimate."""
+    rng = np.random.default_rng(0)
+    X, w = rng.normal(size=(600, 3)), np.arange(600) % 2
+    return X, w, 1 + X[:, 0] + rng.normal(size=600), X[:, 0] + 0.5 * X[:, 1]
+
+
+@pytest.fixture(scope="module")
+def judged(rows):
+    _, w, scores, cate = rows
+    return judge(cate, scores, arms=w, draws=0)
+
+
+@pytest.fixture
+def pictures(rows, judged):
+    """Each picture, as a function of where it is drawn."""
+    X, w, scores, cate = rows
+    average = {"mail": mean_with_error(scores)}
+    gaps = standardized_differences(X, w, 2)
+    two = {"TLearner": judged, "DRLearner": judged}
+    return {
+        "average_effects": lambda ax: plots.average_effects(average, ax, raw=average),
+        "balance": lambda ax: plots.balance(list("abc"), gaps, ax=ax),
+        "calibration": lambda ax: plots.calibration(judged, ax),
+        "drivers": lambda ax: plots.drivers(list("abc"), np.array([0.7, 0.2, 0.1]), ax),
+        "estimates": lambda ax: plots.estimates({"TLearner": cate, "mine": scores}, ax),
+        "overlap": lambda ax: plots.overlap(np.full(9, 0.3), np.full(9, 0.4), ax),
+        "qini": lambda ax: plots.qini(two, ax),
+    }
+
+
+def test_each_picture_is_drawn_where_it_is_asked_for(pictures):
+    offered = {name for name in plots.__all__ if not name.endswith(("tyle", "styles"))}
+
+    assert set(pictures) == offered
+    for draw in pictures.values():
+        given = Figure((5, 3)).add_axes((0.2, 0.2, 0.7, 0.7))
+        assert draw(given) is given
+        assert given.figure.axes == [given]  # nothing beside it, and nothing moved
+        assert given.figure.get_size_inches().tolist() == [5, 3]
+        assert given.get_position().bounds == pytest.approx((0.2, 0.2, 0.7, 0.7))
+
+        figure = Figure()
+        assert draw(figure) in figure.axes
+        assert not pyplot.get_fignums()  # pyplot doesn't know it
+        assert isinstance(draw(None), Axes)
+        assert len(pyplot.get_fignums()) == 1  # a notebook shows it
+        pyplot.close("all")
+
+
+def test_a_qini_curve_begins_at_zero_and_its_band_is_that_of_its_distance(judged):
+    axes = plots.qini(judged, Figure(), outcome="visits")
+    random, curve = (one.get_xydata() for one in axes.lines)
+    (band,) = axes.collections
+
+    gain = judged.gain
+    assert curve.T.tolist() == [[0, *gain.gain.share], [0, *gain.gain.value]]
+    assert random.tolist() == [[0, 0], [1, gain.gain.value[-1]]]
+    at, kept = gain.gain.share * gain.gain.value[-1], np.isfinite(gain.above_line.joint_low)
+    corners = band.get_paths()[0].vertices
+    for ends in (gain.above_line.joint_low, gain.above_line.joint_high):
+        for x, y in zip(gain.gain.share[kept], (at + ends)[kept], strict=True):
+            assert np.abs(corners - [x, y]).sum(axis=1).min() < 1e-12
+    assert axes.get_ylabel() == "Gain in visits"
+
+
+def test_each_of_several_learners_has_a_strip_and_a_key(judged):
+    axes = plots.qini({"TLearner": judged, "mine": judged}, Figure())
+    without = plots.qini({"TLearner": judged, "mine": judged}, Figure(), keys=False)
+
+    strips = axes.figure.axes[1:]
+    assert [strip.texts[0].get_text() for strip in strips] == ["TLearner", "mine"]
+    assert [text.get_text() for text in axes.get_legend().texts] == ["TLearner", "mine"]
+    assert without.get_legend() is None
+
+
+def test_calibration_marks_the_effect_found_at_the_mean_estimate(judged):
+    axes = plots.calibration(judged, Figure())
+    marks = [one.get_xydata().tolist() for one in axes.lines if one.get_marker() != "None"]
+    ends = [one.get_xydata().T.tolist() for one in axes.lines if len(one.get_xydata()) == 2]
+
+    assert marks == [[[g.predicted, g.actual.estimate]] for g in judged.groups]
+    for group in judged.groups:
+        actual = group.actual
+        assert [[group.predicted] * 2, [actual.ci_low, actual.ci_high]] in ends
+
+
+def test_names_of_the_data_are_no_formulas():
+    effect = mean_with_error(np.arange(9.0))
+    axes = plots.average_effects({"$\\frac{1}{0}$\n\x00": effect}, Figure(), outcome="$x")
+
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["\\$\\frac{1}{0}\\$ □"]
+    assert axes.get_xlabel() == "Effect on \\$x, per row"
+    axes.figure.draw_without_rendering()
