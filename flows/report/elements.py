@@ -1,7 +1,7 @@
-"""Parts of a report's sections: tables, pictures with titles, legends, numbers."""
+"""Parts of a report's sections: pictures with titles, legends, numbers."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,26 +11,6 @@ from flows.inputs.study import Study
 from flows.report import plots
 from metalearners.data.estimate_columns import arm_name
 from metalearners.plots.styles import Style, arm_style, learner_styles
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of texts."""
-
-    caption: str
-    head: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    names: int = 1  # number of leading columns that name the row
-
-    @property
-    def first(self) -> Sequence[Sequence[str]]:
-        """Rows that are shown: all, unless they are many."""
-        return self.rows if len(self.rows) <= 30 else self.rows[:20]
-
-    @property
-    def rest(self) -> Sequence[Sequence[str]]:
-        """Rows that are folded away."""
-        return self.rows[len(self.first) :]
 
 
 @dataclass(frozen=True)

@@ -6,32 +6,24 @@ from typing import Any
 
 from flows.inputs.study import Study
 from flows.messages.progress import Steps
-from flows.report import data_sections, effect_sections, html, plots
-from flows.report.elements import Table, arm_labels, legend, number, who
+from flows.report import html
+from flows.report.elements import arm_labels, legend, number, who
 from flows.report.evaluation import NO_HOLDOUT
 from flows.report.figures.results import ArmResult, Results
+from flows.report.sections import course, data, effects, features, ranking
 from metalearners.data.estimate_columns import arm_name
 from metalearners.evaluation.findings import claims_ranking
 
 _SECTIONS = {
-    "design": data_sections.design,
-    "data": data_sections.data,
-    "overlap": data_sections.overlap,
-    "effects": effect_sections.effects,
-    "cates": effect_sections.cates,
-    "gains": effect_sections.gains,
-    "calibration": effect_sections.calibration,
-    "drivers": effect_sections.drivers,
-    "stability": data_sections.stability,
-}
-_STAGES = {
-    "load": "Loading the data",
-    "nuisance": "Nuisance models",
-    "treatment": "Treatment models",
-    "refits": "Refits on half-samples",
-    "sequential": "Sequential test",
-    "repeats": "Repeats",
-    "evaluate": "Evaluation",
+    "design": data.design,
+    "data": data.data,
+    "overlap": data.overlap,
+    "effects": effects.effects,
+    "cates": effects.cates,
+    "gains": ranking.gains,
+    "calibration": ranking.calibration,
+    "drivers": features.drivers,
+    "stability": course.stability,
 }
 
 
@@ -68,8 +60,8 @@ def sections_of(study: Study, results: Results, run: Mapping[str, Any]) -> dict[
         "legend_keys": legend(study),
         "reason": NO_HOLDOUT,
         "noise": _noise(study, results),
-        "course": _course(study, results, run),
-        "realised": effect_sections.realised(run.get("found", {})),
+        "course": course.course(study, results, run),
+        "realised": effects.realised(run.get("found", {})),
     }
 
 
@@ -117,18 +109,3 @@ def _noise(study: Study, results: Results) -> str:
     return (
         f"{found} chance for {'; '.join(claimed)} alone. For the others, the spread may be noise."
     )
-
-
-def _course(study: Study, results: Results, run: Mapping[str, Any]) -> dict[str, Any]:
-    stages = run["stages"]
-    names = [_STAGES.get(stage["name"], stage["name"]) for stage in stages]
-    rows = [
-        [name, number(stage["seconds"]), f"{stage['executed']:,}", f"{stage['reused']:,}"]
-        for name, stage in zip(names, stages, strict=True)
-    ]
-    head = ["Stage", "Seconds", "Fitted", "Reused"]
-    return {
-        "plot": plots.stage_times(names, [stage["seconds"] for stage in stages]),
-        "table": Table("Time and fits of each stage", head, rows),
-        "losses": data_sections.losses(study, results),
-    }

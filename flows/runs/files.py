@@ -24,6 +24,7 @@ from flows.report.history.page import sections_of as sections_of_history
 from flows.report.history.points import history_of
 from flows.report.page import render, sections_of
 from flows.report.summary import summary_of
+from flows.report.tables import tables_of
 from flows.runs.records import Run, peak_rss_bytes
 from flows.runs.recurring import history
 from flows.watching.changes import Watched
@@ -49,6 +50,9 @@ def write_files(
     facts = {**run.facts(), **_measured(run, chosen), "found": found}
     sections = sections_of(study, results, facts)
     (folder / "report.html").write_text(render(sections), encoding="utf-8")
+    (folder / "tables").mkdir()
+    for table in tables_of(sections):
+        table.frame.to_parquet(folder / "tables" / f"{table.file}.parquet", index=False)
     return sections
 
 

@@ -308,7 +308,7 @@ def test_run_folder_holds_what_the_contract_says(run, settings):
 
     names = {path.name for path in ran.folder.iterdir()}
     written = {"summary.json", "estimates.parquet", "report.html", "config.yaml", "profile.json"}
-    assert names == {*written, "model"}
+    assert names == {*written, "model", "tables"}
     keys = "format_version run_name folder status started seconds peak_rss_bytes data fits stages"
     assert set(keys.split()) <= set(summary)
     assert {"parallelism", "ate", "learners", "versions"} <= set(summary)

@@ -5,7 +5,7 @@ from typing import Any
 
 from flows.dates.logical import moment_of
 from flows.report import html
-from flows.report.elements import Panel, Table, number, spoken, typical
+from flows.report.elements import Panel, number, spoken, typical
 from flows.report.history import plots
 from flows.report.history.plots import Marked, Series, Times
 from flows.report.history.points import (
@@ -19,6 +19,7 @@ from flows.report.history.points import (
     ranking_of,
 )
 from flows.report.plots import MOST_ARMS
+from flows.report.tables import Table, of_texts
 from metalearners.plots.styles import arm_style, learner_style
 from metalearners.registry import REGISTRY
 
@@ -108,7 +109,7 @@ def _course(history: History) -> dict[str, Any]:
         head, rows = head[:-1], [row[:-1] for row in rows]
     return {
         "plot": plots.fits(executed, reused, times),
-        "table": Table("Runs", head, rows, names=3),
+        "table": of_texts("Runs", head, rows, names=3),
     }
 
 
@@ -128,7 +129,7 @@ def _by_date(
         [date_of(point), *(_cell(found[head][k], scales[head]) for head in found)]
         for k, point in reversed(list(enumerate(points)))
     ]
-    return Table(caption, ["Date", *found], rows)
+    return of_texts(caption, ["Date", *found], rows)
 
 
 def _spread(one: Marked) -> float:

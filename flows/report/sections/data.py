@@ -1,19 +1,23 @@
 """Sections of a report on the data: design, base models, arms, balance, overlap."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 
 from flows.inputs.study import Study
-from flows.report import plots
-from flows.report.elements import Key, Table, arm_labels, number, p_value, panels_of, share
+from flows.report import plots, tables
+from flows.report.elements import Key, arm_labels, panels_of
 from flows.report.figures.results import Results
-from metalearners.data.estimate_columns import arm_name
+from flows.report.tables import Table
 from metalearners.evaluation.balance import Balance
 from metalearners.fits.estimator_spec import EstimatorSpec
 from metalearners.metalearner import PROPENSITY_MODEL
 from metalearners.plots.styles import arm_style
+
+_QUANTILES = {"smallest": 0, "q01": 0.01, "median": 0.5, "q99": 0.99, "largest": 1}
+_QUANTILE_HEADS = ("Smallest", "1 %", "Median", "99 %", "Largest")
 
 
 def design(study: Study, results: Results) -> dict[str, Any]:
@@ -42,8 +46,12 @@ def _models(study: Study) -> Table:
             if not known and not shared:
                 used = f"{name}: {kind.replace('_', ' ')}"
                 uses.setdefault(_described(learner.fitted_spec(kind)), []).append(used)
-    rows = [[*model, "; ".join(used)] for model, used in uses.items()]
-    return Table("Base models", ["Model", "Parameters", "Used for"], rows, names=3)
+    keys = {"model": "Model", "parameters": "Parameters", "used_for": "Used for"}
+    records = [
+        dict(zip(keys, (*model, "; ".join(used)), strict=True)) for model, used in uses.items()
+    ]
+    columns = [tables.text(head, key) for key, head in keys.items()]
+    return Table("Base models", columns, records, names=3, file="base_models")
 
 
 def _described(spec: EstimatorSpec) -> tuple[str, str]:
@@ -58,14 +66,22 @@ def data(study: Study, results: Results) -> dict[str, Any]:
     arms = [d.w == k for k in range(len(labels))]
     held_out = [int((rows & ~d.train).sum()) for rows in arms]
     fitted = [int((rows & d.train).sum()) for rows in arms]
-    rows = [
-        [label, f"{m + h:,}", share((m + h) / len(d)), f"{h:,}", number(d.y[own].mean())]
-        for label, m, h, own in zip(labels, fitted, held_out, arms, strict=True)
+    records = [
+        {"arm": label, "rows": m + h, "share": (m + h) / len(d), "held_out": h, "mean": mean}
+        for label, m, h, mean in zip(
+            labels, fitted, held_out, (float(d.y[own].mean()) for own in arms), strict=True
+        )
     ]
-    head = ["Arm", "Rows", "Share", "Held out", f"Mean of {study.config.data.first_outcome}"]
+    columns = [
+        tables.text("Arm", "arm"),
+        tables.count("Rows", "rows"),
+        tables.percent("Share", "share"),
+        tables.count("Held out", "held_out"),
+        tables.figure(f"Mean of {study.config.data.first_outcome}", "mean"),
+    ]
     return {
         "plot": plots.rows_by_arm(labels, fitted, held_out),
-        "table": Table("Rows of each arm, unweighted", head, rows),
+        "table": Table("Rows of each arm, unweighted", columns, records, file="rows"),
         "features": study.schema.names,
         **_balance(study, results.balance),
     }
@@ -76,18 +92,23 @@ def _balance(study: Study, found: Balance) -> dict[str, Any]:
     order = np.argsort(-np.abs(found.difference).max(axis=1), kind="stable")
     first, drawn = order[: plots.MOST_FEATURES], labels[: plots.MOST_ARMS]
     differences, noise = (part[first][:, : len(drawn)] for part in (found.difference, found.noise))
-    rows = [
-        [
-            names[j],
-            *(number(value, 0.1) for value in found.difference[j]),
-            p_value(found.adjusted[j]),
-        ]
+    by_arm = [f"difference.{label}" for label in labels]
+    records = [
+        {
+            "feature": names[j],
+            **dict(zip(by_arm, found.difference[j].tolist(), strict=True)),
+            "p_value_adjusted": float(found.adjusted[j]),
+        }
         for j in order
     ]
-    head = ["Feature", *labels, "Adjusted p-value"]
+    columns = [
+        tables.text("Feature", "feature"),
+        *map(partial(tables.figure, scale=0.1), labels, by_arm),
+        tables.p_values("Adjusted p-value", "p_value_adjusted"),
+    ]
     return {
         "balance_plot": plots.balance([names[j] for j in first], differences, noise, drawn),
-        "balance_table": Table("Standardized differences", head, rows),
+        "balance_table": Table("Standardized differences", columns, records, file="balance"),
         "balance_legend": [Key(arm_style(k), name) for k, name in enumerate(drawn, start=1)],
         "unbalanced": found.beyond_chance,
     }
@@ -102,44 +123,26 @@ def overlap(study: Study, results: Results) -> dict[str, Any]:
         column, own = results.propensity[:, k], d.w == k
         return plots.overlap(column[own], column[~own], limits[k], arm_style(k), label)
 
-    values = np.quantile(results.propensity, (0, 0.01, 0.5, 0.99, 1), axis=0).T
-    head = ["Arm", "Smallest", "1 %", "Median", "99 %", "Largest"]
-    rows = [
-        [label, *map(number, own)] for label, own in zip(arm_labels(study), values, strict=True)
+    columns = [
+        tables.text("Arm", "arm"),
+        *(tables.figure(*both) for both in zip(_QUANTILE_HEADS, _QUANTILES, strict=True)),
     ]
     if results.design is not None:
-        head.append("Kept above")
-        for row, (low, _) in zip(rows, limits, strict=True):
-            row.append(number(low))
+        columns.append(tables.figure("Kept above", "kept_above"))
+    caption = f"Probability of each arm, over {len(d):,} rows"
     return {
         "panels": panels_of(study, draw, first=0),
-        "table": Table(f"Probability of each arm, over {len(d):,} rows", head, rows),
+        "table": Table(caption, columns, _propensities(study, results), file="propensities"),
         "clipped": results.overlap.clipped,
         "share": results.overlap.share,
     }
 
 
-def stability(study: Study, results: Results) -> Table | None:
-    """How much figures move over repeats; None without such."""
-    if not results.moves:
-        return None
-    names = {"ate": "Average effect", "qini": "Qini", "autoc": "AUTOC"}
-    rows = []
-    for move in results.moves:
-        found = move.stability
-        values = map(number, (found.median, found.lowest, found.highest, found.relative))
-        rows.append([names[move.figure], arm_name(move.arm), move.learner or "all", *values])
-    head = ["Figure", "Arm", "Learner", "Median", "Lowest", "Highest", "Spread over std. error"]
-    draws = study.config.folds.repeats
-    return Table(f"How figures move over {draws} draws of the folds", head, rows, names=3)
-
-
-def losses(study: Study, results: Results) -> Table:
-    """How well the shared outcome models predict."""
-    d = study.dataset
-    rows = [
-        [label, number(loss), number(d.y[(d.w == k) & d.covered].std())]
-        for k, (label, loss) in enumerate(zip(arm_labels(study), results.losses, strict=True))
+def _propensities(study: Study, results: Results) -> list[dict[str, Any]]:
+    quantiles = np.quantile(results.propensity, list(_QUANTILES.values()), axis=0).T.tolist()
+    return [
+        {"arm": label, **dict(zip(_QUANTILES, own, strict=True)), "kept_above": low}
+        for label, own, low in zip(
+            arm_labels(study), quantiles, results.clip.lower.tolist(), strict=True
+        )
     ]
-    head = ["Arm", "Root mean squared error", "Std. dev. of the outcome"]
-    return Table("Outcome models, out of fold on training rows", head, rows)

@@ -1,0 +1,99 @@
+"""Sections of a report on effects: averages, and estimates by row."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from flows.inputs.study import Study
+from flows.report import plots, tables
+from flows.report.elements import arm_labels, spoken, typical
+from flows.report.figures.results import ArmResult, Results
+from flows.report.sections.by_learner import by_learner
+from flows.report.tables import Record, Table
+from metalearners.data.estimate_columns import arm_name
+
+_QUANTILES = (5, 25, 50, 75, 95)
+
+
+def effects(study: Study, results: Results) -> dict[str, Any]:
+    """Average effects by arm, with standard errors and intervals."""
+    arms, labels = results.arms, arm_labels(study)
+    scale = typical(arm.ate.std_error for arm in arms)
+    columns = [
+        tables.text("Arm", "arm"),
+        tables.text("Method", "method"),
+        *tables.estimated(scale),
+        tables.interval("95 % for all arms at once", scale, "joint_low", "joint_high"),
+    ]
+    records = [row for both in zip(labels[1:], arms, strict=True) for row in _both(*both)]
+    adjusted = [replace(arm.ate, ci_low=arm.joint[0], ci_high=arm.joint[1]) for arm in arms]
+    raw = [arm.difference for arm in arms]
+    caption = f"Average effect against {spoken(labels[0])}, per row"
+    return {
+        "plot": plots.effects(labels[1:], adjusted, raw, study.config.data.first_outcome),
+        "table": Table(caption, columns, records, names=2, file="average_effects"),
+    }
+
+
+def _both(label: str, arm: ArmResult) -> list[Record]:
+    """An arm's adjusted and raw effect."""
+    adjusted = {**tables.values_of(arm.ate), **tables.ends_of(arm.joint)}
+    return [
+        {"arm": label, "method": "adjusted (AIPW)", **adjusted},
+        {"arm": label, "method": "raw difference", **tables.values_of(arm.difference)},
+    ]
+
+
+def realised(found: Mapping[str, Any]) -> Table | None:
+    """Effects that the last run's model predicted for the rows, beside their average effects."""
+    rows = found.get("realised", {}).get("effects", [])
+    if not rows:
+        return None
+    scale = typical(row["actual"]["std_error"] for row in rows)
+    kinds = {
+        "predicted": "Predicted",
+        "actual": "Average effect",
+        "difference": "Difference",
+    }
+    columns = [
+        tables.text("Learner", "learner"),
+        tables.text("Arm", "arm"),
+        *(tables.with_interval(head, scale, f"{kind}.") for kind, head in kinds.items()),
+        tables.p_values("p", "p_value"),
+    ]
+    records = [
+        {"learner": row["learner"], "arm": arm_name(row["arm"]), "p_value": row["p_value"]}
+        | {f"{kind}.{key}": value for kind in kinds for key, value in row[kind].items()}
+        for row in rows
+    ]
+    return Table(
+        f"Effects that the model of {found['since']} predicts for new rows on average, and their "
+        "average effects, with 95 % intervals. p is that of a model that is right on average",
+        columns,
+        records,
+        names=2,
+        file="realised",
+    )
+
+
+def cates(study: Study, results: Results) -> dict[str, Any]:
+    """How estimates by row are distributed."""
+    estimates = {name: own.known.T for name, own in results.learners.items()}
+    scale = typical(s for own in estimates.values() for s in own.std(axis=1))
+
+    def record(name: str, k: int) -> list[Record]:
+        column = estimates[name][k]
+        found = np.quantile(column, [q / 100 for q in _QUANTILES]).tolist()
+        quantiles = {f"q{q:02}": value for q, value in zip(_QUANTILES, found, strict=True)}
+        mean = results.learners[name].mean_cate[k]
+        return [{"mean": mean, "deviation": float(column.std()), **quantiles}]
+
+    columns = [
+        tables.figure("Mean", "mean", scale),
+        tables.figure("Std. dev.", "deviation", scale),
+        *(tables.figure(f"{q} %", f"q{q:02}", scale) for q in _QUANTILES),
+    ]
+    table = Table("Estimated effects over the rows", columns, [], file="estimate_quantiles")
+    return by_learner(study, estimates, plots.cate_histogram, table, record)
