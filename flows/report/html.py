@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from flows.report.elements import number, share, spoken
+from flows.report.images import on_dark
 
 
 def render(template: str, content: Mapping[str, Any]) -> str:
@@ -26,4 +27,5 @@ def _environment() -> Environment:
     )
     count = "{:,}".format
     environment.filters |= {"number": number, "share": share, "count": count, "spoken": spoken}
+    environment.filters["on_dark"] = on_dark
     return environment
