@@ -14,6 +14,7 @@ from flows.inputs.study import Study
 from flows.messages.progress import Steps
 from flows.report.figures.averages import averages
 from flows.report.figures.candidates import columns_of, compared, tolerance_of
+from flows.report.figures.features import Described, described
 from flows.report.figures.judging import judged
 from flows.report.figures.results import ArmResult, LearnerResult, Results
 from flows.report.figures.scored import Scored
@@ -30,6 +31,7 @@ from metalearners.evaluation.balance import balance
 from metalearners.evaluation.design import arm_shares, compare_with_shares
 from metalearners.evaluation.drivers import effect_drivers
 from metalearners.evaluation.findings import adjusted_p_values
+from metalearners.evaluation.judging.comparison import Comparison
 from metalearners.evaluation.judging.sequential import Sequential
 from metalearners.evaluation.overlap import MOST_CLIPPED, Overlap, overlap
 from metalearners.fits.crossfit import CrossFit
@@ -88,10 +90,12 @@ def evaluate(
     )
     steps.count()
     study.warnings.extend(average["caveats"])
+    learners = ranked(dict(zip(study.learners, found, strict=True)))
     results = Results(
         **average,
         averages=beside,
-        learners=ranked(dict(zip(study.learners, found, strict=True))),
+        learners=learners,
+        described=_described(study, held_out, learners, comparison),
         sequential=sequential,
         balance=balanced,
         estimates=_estimates(study, bundle),
@@ -100,6 +104,18 @@ def evaluate(
     )
     steps.count()
     return results
+
+
+def _described(
+    study: Study,
+    held_out: Scored | None,
+    learners: dict[str, LearnerResult],
+    comparison: Comparison | None,
+) -> Described | None:
+    """Features of held-out rows by the chosen learner, or by the first."""
+    chosen = None if comparison is None else comparison.chosen
+    learner = chosen if chosen in learners else next(iter(learners))
+    return described(study, held_out, learner, learners[learner].cate, learners[learner].drivers)
 
 
 def adopt(study: Study, fitted: dict[Name, CrossFit]) -> tuple[dict[Name, Array], Floats]:

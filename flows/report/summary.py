@@ -6,7 +6,8 @@ from typing import Any
 from flows.inputs.study import Study
 from flows.report.evaluation import NO_HOLDOUT
 from flows.report.figures.averages import ALIKE, BY_CHANCE, Weighting
-from flows.report.figures.candidates import comparison_summary, plain
+from flows.report.figures.candidates import NO_ESTIMATE, comparison_summary, plain
+from flows.report.figures.features import features_summary
 from flows.report.figures.results import ArmResult, LearnerResult, Move, Results
 from metalearners.base_models.binning import own_bins
 from metalearners.data.estimate_columns import arm_name
@@ -18,7 +19,6 @@ from metalearners.evaluation.judging.judgement import Judgement
 from metalearners.evaluation.judging.rate import Rate
 from metalearners.evaluation.judging.sequential import Sequential
 
-_NO_ESTIMATE = dict.fromkeys(("estimate", "std_error", "ci_low", "ci_high"))
 _SHARES = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # of the rows, highest estimates first
 
 
@@ -62,9 +62,15 @@ def _findings(study: Study, results: Results) -> dict[str, Any]:
             **{name: {"error": reason} for name, reason in study.failed.items()},
         },
         "heterogeneity": _heterogeneity(study, results),
+        **_features(study, results),
         **({"stability": list(map(_move, results.moves))} if results.moves else {}),
         **({"comparison": comparison_summary(results.comparison)} if results.comparison else {}),
     }
+
+
+def _features(study: Study, results: Results) -> dict[str, Any]:
+    found = results.described
+    return {} if found is None else {"features": features_summary(found, study.arms)}
 
 
 def _move(found: Move) -> dict[str, Any]:
@@ -153,7 +159,7 @@ def _averages(study: Study, results: Results) -> dict[str, Any]:
 def _segment(arm: Any, found: SegmentEffect) -> dict[str, Any]:
     """An effect of a segment's level, without figures where it has too few rows."""
     low, high = found.joint or (None, None)
-    effect = _NO_ESTIMATE if found.effect is None else plain(found.effect)
+    effect = NO_ESTIMATE if found.effect is None else plain(found.effect)
     about = {"segment": found.segment, "level": found.level, "arm": arm}
     return {**about, **effect, "joint_low": low, "joint_high": high, "rows": found.rows}
 

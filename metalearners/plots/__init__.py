@@ -12,8 +12,13 @@ _PLACES = {
     "calibration": "groups",
     "drivers": "features",
     "estimates": "effects",
+    "feature_effect": "features",
+    "forest": "effects",
+    "gates": "groups",
     "overlap": "rows",
     "qini": "ranking",
+    "segments": "effects",
+    "toc": "ranking",
 }
 __all__ = [*_PLACES]  # noqa: PLE0604 - they are strings
 

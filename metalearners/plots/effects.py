@@ -1,11 +1,13 @@
 """Pictures of effects: averages with intervals, and estimates by row."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from metalearners._typing import Array, Floats
+from metalearners.evaluation.averages.segments import SegmentEffect
 from metalearners.evaluation.means import Estimate
 from metalearners.plots.canvas import (
     Styles,
@@ -54,6 +56,92 @@ def average_effects(
         if raw:
             interval(axes, raw[label], k + 0.2, arm_style(k + 1), raw=True)
     return axes
+
+
+def forest(
+    rows: Mapping[str, Mapping[str, Estimate]],
+    ax: Where = None,
+    *,
+    x_label: str = "Effect",
+    styles: Styles = None,
+    keys: bool = True,
+) -> Axes:
+    """Estimates with their intervals, a row for each label, one or more marks in each.
+
+    Parameters
+    ----------
+    rows : mapping of str to mapping of str to Estimate
+        By the row's label, estimates by arm or learner; some may be absent.
+    ax : Axes or Figure, optional
+        As for `average_effects`.
+    x_label : str
+        What the estimates are.
+    styles : mapping of str to Style, optional
+        By arm or learner; by default those of learners, or that of an arm where there is only one.
+    keys : bool
+        Whether several arms or learners get a legend.
+
+    Returns
+    -------
+    Axes
+    """
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    styles = styles_of(names, styles)
+    unit = 0.26 + 0.1 * (len(names) - 1)
+    axes = bars(ax, list(rows), x_label, unit=unit, most=24)
+    zero(axes)
+    offsets = dict(zip(names, np.linspace(-0.3, 0.3, len(names) + 2)[1:-1], strict=True))
+    for k, row in enumerate(rows.values()):
+        for name, found in row.items():
+            interval(axes, found, k + offsets[name], styles[name])
+    legend(axes, styles, keys)
+    return axes
+
+
+def segments(
+    found: Sequence[SegmentEffect],
+    ax: Where = None,
+    *,
+    arms: Sequence[str] = (),
+    outcome: str = "the outcome",
+    keys: bool = True,
+) -> Axes:
+    """Effects of segments, with the intervals that hold for all of them at once.
+
+    Parameters
+    ----------
+    found : sequence of SegmentEffect
+        As `segment_effects` returns them; those without an effect are left out.
+    ax, outcome
+        As for `average_effects`.
+    arms : sequence of str
+        Labels of the arms, without the control; by default their codes.
+    keys : bool
+        Whether several arms get a legend.
+
+    Returns
+    -------
+    Axes
+    """
+    rows: dict[str, dict[str, Estimate]] = {}
+    for one in found:
+        if one.effect is not None:
+            level = "none" if one.level is None else one.level
+            row = rows.setdefault(f"{one.segment}: {level}", {})
+            row[label_of(one.arm, arms)] = joint(one.effect, one.joint)
+    styles = {label_of(one.arm, arms): arm_style(one.arm) for one in found}
+    x_label = f"Effect on {drawable(outcome, 16)}, per row"
+    return forest(rows, ax, x_label=x_label, styles=styles, keys=keys)
+
+
+def joint(found: Estimate, ends: tuple[float, float] | None) -> Estimate:
+    """An estimate with the interval that holds for several at once."""
+    return found if ends is None else replace(found, ci_low=ends[0], ci_high=ends[1])
+
+
+def label_of(arm: int, arms: Sequence[str]) -> str:
+    """An arm's label, or its code where there are no labels."""
+    return arms[arm - 1] if arms else str(arm)
 
 
 def estimates(

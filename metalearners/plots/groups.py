@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 
 from metalearners.evaluation.judging.calibration import Gates, Group
@@ -15,6 +16,7 @@ from metalearners.plots.canvas import (
     legend,
     panel,
     styles_of,
+    zero,
 )
 from metalearners.plots.styles import INK
 
@@ -61,6 +63,40 @@ def calibration(
     seen = [group.predicted for own in named.values() for group in own]
     if seen:
         axes.axline((seen[0], seen[0]), slope=1, color=INK, linewidth=0.9, dashes=(4, 3))
+    legend(axes, styles, keys)
+    return axes
+
+
+def gates(
+    groups: Grouped | Mapping[str, Grouped],
+    ax: Where = None,
+    *,
+    outcome: str = "the outcome",
+    styles: Styles = None,
+    keys: bool = True,
+) -> Axes:
+    """Effects found in groups of rows by estimate, the lowest estimates first, with intervals.
+
+    Parameters
+    ----------
+    groups, ax, outcome, styles, keys
+        As for `calibration`.
+
+    Returns
+    -------
+    Axes
+    """
+    axes = panel(ax, "Groups by estimate, lowest first", f"Effect on {drawable(outcome, 14)}")
+    named = {name: groups_of(one) for name, one in by_name(groups).items()}
+    styles = styles_of(named, styles)
+    zero(axes, upright=False)
+    offsets = np.linspace(-0.3, 0.3, len(named) + 2)[1:-1]
+    for offset, (name, own) in zip(offsets, named.items(), strict=True):
+        for k, group in enumerate(own, start=1):
+            interval(axes, group.actual, k + offset, styles[name], upright=True)
+    most = max(map(len, named.values()), default=0)
+    axes.set_xticks(range(1, most + 1))
+    axes.set_xlim(0.5, most + 0.5)
     legend(axes, styles, keys)
     return axes
 

@@ -80,6 +80,45 @@ def qini(
     return axes
 
 
+def toc(
+    judged: Judged | Mapping[str, Judged],
+    ax: Where = None,
+    *,
+    outcome: str = "the outcome",
+    styles: Styles = None,
+    keys: bool = True,
+) -> Axes:
+    """Effect of the rows with the highest estimates above the average effect, by their share.
+
+    The targeting operator characteristic: its mean over shares is AUTOC. A single learner has the
+    band that holds at all shares at once. The curve is drawn from where bands hold, as the first
+    few rows tell next to nothing.
+
+    Parameters
+    ----------
+    judged : Judgement or Gain, or mapping of str to such
+        Of one arm; of several learners by name.
+    ax, outcome, styles, keys
+        As for `qini`.
+
+    Returns
+    -------
+    Axes
+    """
+    axes = panel(ax, _SHARE, f"Effect on {drawable(outcome, 14)} above average")
+    gains = _gains(judged)
+    styles = styles_of(gains, styles)
+    axes.axhline(0, color=INK, linewidth=0.9, dashes=(4, 3))
+    for name, gain in gains.items():
+        known = gain.toc.share >= gain.begin
+        axes.plot(gain.toc.share[known], gain.toc.value[known], **line(styles[name]))
+        if len(gains) == 1:
+            _band(axes, gain.toc, styles[name])
+    axes.set_xlim(0, 1)
+    legend(axes, styles, keys)
+    return axes
+
+
 def _gains(judged: Judged | Mapping[str, Judged]) -> dict[str, Gain]:
     named = by_name(judged)
     return {name: one if isinstance(one, Gain) else one.gain for name, one in named.items()}

@@ -11,6 +11,8 @@ from metalearners.evaluation.ties import rounding
 from metalearners.fits.crossfit import CrossFit
 from metalearners.metalearner import PROPENSITY_MODEL
 
+NO_ESTIMATE = dict.fromkeys(("estimate", "std_error", "ci_low", "ci_high"))
+
 
 def tolerance_of(cate: Floats, name: str, fitted: dict[Name, CrossFit]) -> float:
     """By how much a learner's equal estimates differ at most, by rounding."""

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from flows.report.figures.averages import Averages
+from flows.report.figures.features import Described
 from flows.report.figures.judging import Definition
 from metalearners._typing import Floats
 from metalearners.bundle import Bundle
@@ -86,6 +87,7 @@ class Results:
     bundle: Bundle  # for scoring
     looks_randomised: bool  # whether features predict the arm no better than the arms' shares
     comparison: Comparison | None = None  # of all candidates, where the run is a comparison
+    described: Described | None = None  # features; None without held-out rows
     moves: list[Move] = field(default_factory=list)  # of figures, over repeats; empty for none
     # Of each outcome, where the config lists them: estimates and bundle above are those of all.
     by_outcome: "dict[str, Results]" = field(default_factory=dict)

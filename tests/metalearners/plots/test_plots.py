@@ -7,7 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from metalearners import plots
-from metalearners.evaluation import judge, mean_with_error, standardized_differences
+from metalearners.evaluation import (
+    feature_effects,
+    judge,
+    mean_with_error,
+    segment_effects,
+    standardized_differences,
+)
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +36,8 @@ def pictures(rows, judged):
     X, w, scores, cate = rows
     average = {"mail": mean_with_error(scores)}
     gaps = standardized_differences(X, w, 2)
+    both = np.column_stack([0 * scores, scores])
+    along = feature_effects(both, {"x": X[:, 0]}, w)
     two = {"TLearner": judged, "DRLearner": judged}
     return {
         "average_effects": lambda ax: plots.average_effects(average, ax, raw=average),
@@ -37,8 +45,13 @@ def pictures(rows, judged):
         "calibration": lambda ax: plots.calibration(judged, ax),
         "drivers": lambda ax: plots.drivers(list("abc"), np.array([0.7, 0.2, 0.1]), ax),
         "estimates": lambda ax: plots.estimates({"TLearner": cate, "mine": scores}, ax),
+        "feature_effect": lambda ax: plots.feature_effect(along, ax),
+        "forest": lambda ax: plots.forest({"new": {"TLearner": average["mail"]}}, ax),
+        "gates": lambda ax: plots.gates(two, ax),
         "overlap": lambda ax: plots.overlap(np.full(9, 0.3), np.full(9, 0.4), ax),
         "qini": lambda ax: plots.qini(two, ax),
+        "segments": lambda ax: plots.segments(segment_effects(both, {"new": X[:, 1] > 0}, w), ax),
+        "toc": lambda ax: plots.toc(two, ax),
     }
 
 
@@ -96,6 +109,39 @@ def test_calibration_marks_the_effect_found_at_the_mean_estimate(judged):
     for group in judged.groups:
         actual = group.actual
         assert [[group.predicted] * 2, [actual.ci_low, actual.ci_high]] in ends
+
+
+def test_effects_along_numbers_have_steps_and_bands_of_joint_intervals(rows):
+    X, w, scores, _ = rows
+    along = feature_effects(np.column_stack([0 * scores, scores]), {"age": X[:, 0]}, w)
+    axes = plots.feature_effect(along, Figure())
+
+    bands = [(np.min(c := b.get_paths()[0].vertices, 0), np.max(c, 0)) for b in axes.collections]
+    for k, (one, (low, high)) in enumerate(zip(along, bands, strict=True)):
+        assert [low.tolist(), high.tolist()] == [[k, one.joint[0]], [k + 1, one.joint[1]]]
+    ends = [along[0].low, *(one.low for one in along[1:]), along[-1].high]
+    assert [text.get_text() for text in axes.get_xticklabels()] == [f"{end:.3g}" for end in ends]
+    assert axes.get_xlabel() == "age"
+
+
+def test_segments_have_rows_by_level_with_joint_intervals(rows):
+    X, w, scores, _ = rows
+    found = segment_effects(np.column_stack([0 * scores, scores]), {"new": X[:, 1] > 0}, w)
+    axes = plots.segments(found, Figure(), arms=["mail"])
+
+    assert [one.get_text() for one in axes.get_yticklabels()] == ["new: False", "new: True"]
+    drawn = [line.get_xdata() for line in axes.lines if len(line.get_xdata()) == 2]
+    assert [one.joint for one in found] == [tuple(ends) for ends in drawn if any(ends)]
+
+
+def test_a_curve_above_average_is_drawn_from_where_bands_hold(judged):
+    zero, curve = plots.toc(judged, Figure()).lines
+
+    toc = judged.gain.toc
+    known = toc.share >= judged.gain.begin
+    assert 0 < known.sum() < len(known)
+    assert curve.get_xydata().T.tolist() == [[*toc.share[known]], [*toc.value[known]]]
+    assert not np.any(zero.get_ydata())
 
 
 def test_names_of_the_data_are_no_formulas():
