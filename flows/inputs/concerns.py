@@ -16,7 +16,7 @@ from metalearners._typing import Array, Floats
 from metalearners.data.dataset import Dataset
 from metalearners.data.outcomes import OutcomeShape
 from metalearners.evaluation.design import sample_ratio
-from metalearners.evaluation.means import effective_clusters
+from metalearners.evaluation.means import FEWEST_CLUSTERS, effective_clusters
 
 _TINY = 0.01  # share of the rows
 _FOR_ZEROS = re.compile("TwoPartRegressor|tweedie|poisson", re.IGNORECASE)
@@ -208,10 +208,13 @@ def few_groups(d: Dataset, arms: list[Any]) -> list[str]:
             continue
         weight = None if d.weight is None else d.weight[rows]
         worth = effective_clusters(d.w[rows], d.groups[rows], weight)
-        few = [f"{arm} has {n:.3g}" for arm, n in zip(arms, worth, strict=True) if n < 40]
+        few = [
+            f"{arm} has {n:.3g}" for arm, n in zip(arms, worth, strict=True) if n < FEWEST_CLUSTERS
+        ]
         if few:
             told.append(
-                f"Clustered standard errors{what} want 40 groups an arm or more, and groups of "
-                f"unequal size count as fewer, (sum n)^2 / sum n^2: {', '.join(few)}."
+                f"Clustered standard errors{what} want {FEWEST_CLUSTERS} groups an arm or more, "
+                "and groups of unequal size count as fewer, (sum n)^2 / sum n^2: "
+                f"{', '.join(few)}."
             )
     return told

@@ -6,8 +6,10 @@ import numpy as np
 
 from metalearners._typing import Array, Floats
 
+MOST_UNSURE = 0.25
+"""Relative error of a standard error above which it is called unsure."""
+
 _MOST_ZEROS = 0.5  # share of the rows
-_MOST_UNSURE = 0.25  # relative error of a standard error
 _VALUES = 2  # other than 0, beside which zeros aren't the rest of a few classes
 
 
@@ -48,7 +50,7 @@ class OutcomeShape:
     def heaviest_arm(self) -> int | None:
         """The arm whose standard error is the least sure; None if all are sure to a quarter."""
         arm = int(self.unsure.argmax())
-        return arm if self.unsure[arm] > _MOST_UNSURE else None
+        return arm if self.unsure[arm] > MOST_UNSURE else None
 
 
 def unsureness(y: Array, weight: Floats) -> float:

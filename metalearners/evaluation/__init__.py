@@ -87,6 +87,18 @@ _PLACES = {
     "targeting_curve": "targeting.curves",
     "targeting_difference": "targeting.curves",
     "treatment_path": "targeting.paths",
+    "Answer": "verdict.sentences",
+    "ArmEffect": "verdict.evidence",
+    "Evidence": "verdict.evidence",
+    "Light": "verdict.health",
+    "PolicyGain": "verdict.policies",
+    "RankTest": "verdict.evidence",
+    "Signs": "verdict.health",
+    "Words": "verdict.words",
+    "best_arms": "verdict.policies",
+    "health_of": "verdict.health",
+    "policy_gain": "verdict.policies",
+    "verdict_of": "verdict.answers",
 }
 __all__ = [*_PLACES]  # noqa: PLE0604 - they are strings
 

@@ -13,6 +13,9 @@ from metalearners.data.containers import check_same_rows
 from metalearners.data.conversion import as_array
 from metalearners.evaluation.means import Estimate, cluster_codes, mean_with_error
 
+MISMATCH = 1e-3
+"""Level of the test of sample ratio mismatch: the one that experimentation platforms use."""
+
 
 @dataclass(frozen=True, eq=False)
 class ArmShares:
@@ -129,7 +132,7 @@ class SampleRatio:
     @property
     def is_mismatch(self) -> bool:
         """Whether chance explains the difference with a probability below 0.001."""
-        return self.p_value < _MISMATCH
+        return self.p_value < MISMATCH
 
     @property
     def is_close(self) -> bool:
@@ -137,7 +140,6 @@ class SampleRatio:
         return bool((np.abs(self.found / self.expected - 1) < _CLOSE).all())
 
 
-_MISMATCH = 1e-3  # the level that experimentation platforms use
 _CLOSE = 0.05
 _FEWEST_UNITS = 20
 

@@ -13,6 +13,9 @@ from metalearners.data.containers import check_same_rows
 from metalearners.data.conversion import as_array
 from metalearners.data.dataset import check_groups, check_weight
 
+FEWEST_CLUSTERS = 40
+"""Effective clusters an arm that clustered standard errors want."""
+
 
 @dataclass(frozen=True)
 class Estimate:

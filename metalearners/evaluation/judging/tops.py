@@ -13,7 +13,8 @@ SHARES = np.arange(1, 101) / 100
 """Shares of the rows, the highest priorities first, that figures are of."""
 
 _LEAST_SHARE = 0.05
-_LEAST_ROWS = 50
+LEAST_ROWS = 50
+"""Rows of an arm on which bands are built."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +163,7 @@ def _bounds(bins: _Bins, masks: list[Array]) -> dict[str, float]:
     """Where bands begin, and where those that compare the top with the rest end."""
     rows = np.array([float(mask.sum()) for mask in masks if mask.any()])[:, None]
     shares = np.array([bins.within(mask.astype(float)) for mask in masks if mask.any()])
-    least = _LEAST_ROWS - 1e-6
+    least = LEAST_ROWS - 1e-6
     above = SHARES[(shares * rows >= least).all(axis=0) & (SHARES >= _LEAST_SHARE)]
     beneath = SHARES[((1 - shares) * rows >= least).all(axis=0) & (SHARES <= 1 - _LEAST_SHARE)]
     return {

@@ -1,0 +1,111 @@
+"""What a verdict goes by: figures of a run that others have computed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from metalearners.evaluation.findings import LEVEL, claims_effect
+from metalearners.evaluation.judging.comparison import Comparison
+from metalearners.evaluation.means import Estimate
+from metalearners.evaluation.verdict.health import Light
+from metalearners.evaluation.verdict.policies import PolicyGain
+from metalearners.evaluation.verdict.words import Words
+
+
+@dataclass(frozen=True)
+class ArmEffect:
+    """An arm's average effect.
+
+    Parameters
+    ----------
+    arm : str
+        Its name.
+    effect : Estimate
+        In units of the outcome.
+    joint : tuple of float
+        Ends of the 95 % interval that holds for all arms at once.
+    doubt : str
+        Why nobody should rely on the interval; empty for no reason.
+    """
+
+    arm: str
+    effect: Estimate
+    joint: tuple[float, float]
+    doubt: str = ""
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the arm has an effect, and 0 where none is claimed."""
+        if not claims_effect(self.joint, self.doubt):
+            return 0
+        return 1 if self.joint[0] > 0 else -1
+
+
+@dataclass(frozen=True)
+class RankTest:
+    """A test of whether a learner's estimates of an arm order people by effect.
+
+    Parameters
+    ----------
+    learner, arm : str
+        Names.
+    autoc : Estimate
+        In units of the outcome.
+    p_adjusted : float
+        One-sided, adjusted for all learners and arms.
+    """
+
+    learner: str
+    arm: str
+    autoc: Estimate
+    p_adjusted: float
+
+    @property
+    def claimed(self) -> bool:
+        """Whether it is claimed that they do."""
+        return self.p_adjusted < LEVEL
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Figures of a run; empty or None for those that it hasn't.
+
+    Parameters
+    ----------
+    words : Words
+        How to show figures.
+    effects : sequence of ArmEffect
+        By arm other than the control.
+    held_out, sequential : sequence of RankTest
+        By learner and arm.
+    comparison : Comparison, optional
+        Of all candidates.
+    learner : str
+        Whose estimates decide whom to treat: the chosen one, or the first. It is named before
+        anything is judged.
+    policy : PolicyGain, optional
+        What treating by its estimates brings, on held-out rows that had no say in the choice.
+    best : sequence of str
+        The arm of the highest average effect, then those that aren't told apart from it.
+    lights : sequence of Light
+        The most severe first among those of one status.
+    """
+
+    words: Words
+    effects: Sequence[ArmEffect]
+    lights: Sequence[Light]
+    held_out: Sequence[RankTest] = ()
+    sequential: Sequence[RankTest] = ()
+    comparison: Comparison | None = None
+    learner: str = ""
+    policy: PolicyGain | None = None
+    best: Sequence[str] = ()
+
+    @property
+    def tests(self) -> Sequence[RankTest]:
+        """Those of whether effects differ: one family, whatever it finds."""
+        return self.sequential or self.held_out
+
+    @property
+    def differs(self) -> bool:
+        """Whether effects differ between people."""
+        return any(one.claimed for one in self.tests)

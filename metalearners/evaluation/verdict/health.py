@@ -1,0 +1,332 @@
+"""Health lights: what may be wrong with an experiment or with its analysis, each in a sentence."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from metalearners._typing import Floats
+from metalearners.evaluation.averages.weighting import WeightedBalance
+from metalearners.evaluation.balance import Balance
+from metalearners.evaluation.design import SampleRatio
+from metalearners.evaluation.judging.calibration import Blp
+from metalearners.evaluation.multiplicity import holm
+from metalearners.evaluation.overlap import Overlap
+from metalearners.evaluation.verdict import limits
+from metalearners.evaluation.verdict.limits import Limit, Status
+from metalearners.evaluation.verdict.words import number, p_value, percent, several
+
+_ORDER = {"bad": 0, "warn": 1, "ok": 2}
+
+
+@dataclass(frozen=True)
+class Light:
+    """What a check says.
+
+    Parameters
+    ----------
+    check : str
+        Its name.
+    status : str
+        ``ok``, ``warn`` or ``bad``.
+    sentence : str
+        What was found.
+    """
+
+    check: str
+    status: Status
+    sentence: str
+
+
+@dataclass(frozen=True, eq=False)
+class Signs:
+    """What is known of an experiment's health; None or empty for what isn't.
+
+    Parameters
+    ----------
+    arms : sequence of str
+        Names of the K arms, the control first.
+    drawn : bool
+        Whether chance drew the arms, as the design was declared or as it looks.
+    declared : bool
+        Whether it was declared.
+    changed : sequence of str
+        Arms whose effect adjustment changes by more than chance does.
+    robustness : float, optional
+        The strength of a hidden confounder that explains some claimed effect away.
+    ratio : SampleRatio, optional
+        Sizes of the arms beside those of the design.
+    overlap : Overlap, optional
+        Of the propensities.
+    weighted : WeightedBalance, optional
+        What weighting does; None where all rows have the same propensities.
+    balance : Balance, optional
+        Of the features, before weighting.
+    features : sequence of str
+        Their names.
+    clusters, rows : (K,) array, optional
+        What the arms' rows are worth: as clusters, or as rows where there are none.
+    held_out : (K,) array, optional
+        Held-out rows of the arms.
+    judged_by_own : bool
+        Whether held-out rows are judged by nuisance models of their own.
+    unsure : (K,) array, optional
+        Relative errors of the arms' standard errors (`unsureness`).
+    lines : mapping
+        By learner and arm, the line of effects on estimates.
+    moves : mapping of str to float
+        By figure, its spread over draws of the folds, in standard errors.
+    failed : sequence of str
+        Learners that couldn't be fitted.
+    """
+
+    arms: Sequence[str]
+    drawn: bool
+    declared: bool
+    changed: Sequence[str] = ()
+    robustness: float | None = None
+    ratio: SampleRatio | None = None
+    overlap: Overlap | None = None
+    weighted: WeightedBalance | None = None
+    balance: Balance | None = None
+    features: Sequence[str] = ()
+    clusters: Floats | None = None
+    rows: Floats | None = None
+    held_out: Floats | None = None
+    judged_by_own: bool = True
+    unsure: Floats | None = None
+    lines: Mapping[tuple[str, str], Blp] = field(default_factory=dict)
+    moves: Mapping[str, float] = field(default_factory=dict)
+    failed: Sequence[str] = ()
+
+
+def health_of(found: Signs) -> tuple[Light, ...]:
+    """The lights of the checks that can be made, the most severe first among equal ones.
+
+    `LIMITS` in `metalearners.evaluation.verdict.limits` has the limits, in the same order.
+    """
+    checks = (_ratio, _chance, _clipped, _overlap, _balance, _clusters, _rows, _tails)
+    others = (_calibration, _stability, _failed)
+    return tuple(light for check in (*checks, *others) for light in check(found))
+
+
+def worst(lights: Sequence[Light]) -> Light | None:
+    """The light to doubt first; None where all are ok."""
+    first = min(lights, key=lambda one: _ORDER[one.status], default=None)
+    return None if first is None or first.status == "ok" else first
+
+
+def _light(limit: Limit, value: float, sentence: str) -> Light:
+    return Light(limit.check, limit.status(value), sentence)
+
+
+def _ratio(found: Signs) -> Iterator[Light]:
+    ratio = found.ratio
+    if ratio is None:
+        return
+    p = p_value(ratio.p_value)
+    counts = several(
+        [
+            f"{arm} has {number(own)} where {number(wanted)} are expected"
+            for arm, own, wanted in zip(found.arms, ratio.found, ratio.expected, strict=True)
+        ]
+    )
+    sentence = f"Chance explains the sizes of the arms ({p})."
+    if limits.RATIO.status(ratio.p_value) == "bad":
+        sentence = (
+            f"The arms aren't of the sizes that the design gives ({p}): {counts}. Rows may be lost "
+            "or counted twice in one arm, and no estimate is safe from that."
+        )
+    yield _light(limits.RATIO, ratio.p_value, sentence)
+
+
+def _chance(found: Signs) -> Iterator[Light]:
+    if not found.drawn:
+        yield _light(limits.CHANCE, 1, _observed(found.robustness))
+    elif found.changed:
+        yield _light(
+            limits.CHANCE,
+            len(found.changed),
+            f"Adjustment for the features changes the effect of {several(found.changed)} by more "
+            "than chance does. If chance drew the arms, a feature may come after the treatment.",
+        )
+    elif found.declared:
+        sentence = "Chance drew the arms, as declared, and adjustment for the features agrees."
+        yield _light(limits.CHANCE, 0, sentence)
+    else:
+        sentence = "The features don't predict the arm, as if chance had drawn it."
+        yield _light(limits.CHANCE, 0, sentence)
+
+
+def _observed(robustness: float | None) -> str:
+    told = (
+        "Nothing says that chance drew the arms. The effects are right only if the features hold "
+        "all that moved both the choice of the arm and the outcome."
+    )
+    if not robustness:
+        return told
+    return (
+        f"{told} A hidden cause that explains {percent(robustness)} of what is left of each would "
+        "be enough to explain an effect away."
+    )
+
+
+def _clipped(found: Signs) -> Iterator[Light]:
+    if found.overlap is None:
+        return
+    own, carried = found.overlap, found.overlap.carried
+    at = int(np.argmax(carried))
+    value = max(float(carried[at]), np.nextafter(0, 1) if own.clipped else 0.0)
+    sentence = "No probability of an arm was clipped."
+    if own.clipped:
+        rows = "1 row" if own.clipped == 1 else f"{own.clipped:,} rows"
+        sentence = (
+            f"The probability of an arm was too small to use in {rows}, and was raised. In "
+            f"{found.arms[at]}, such rows carry {percent(carried[at])} of the weight. Intervals "
+            "leave the bias of that out."
+        )
+    yield _light(limits.CLIPPED, value, sentence)
+
+
+def _overlap(found: Signs) -> Iterator[Light]:
+    if found.weighted is None:
+        return
+    own = found.weighted
+    left = own.effective_after / np.maximum(own.effective_before, 1e-300)
+    at = int(np.argmin(left))
+    unlike = (
+        ": some kinds of people are rarely in it, and few of them decide its mean"
+        if limits.OVERLAP.status(left[at]) != "ok"
+        else ""
+    )
+    worth = f"{number(own.effective_after[at])} of {number(own.effective_before[at])}"
+    yield _light(
+        limits.OVERLAP,
+        float(left[at]),
+        f"Weighted to be like all people, {found.arms[at]} is worth {percent(left[at])} of its "
+        f"size ({worth} effective rows){unlike}.",
+    )
+
+
+def _balance(found: Signs) -> Iterator[Light]:
+    if found.drawn and found.balance is not None and found.weighted is None:
+        yield _drawn_balance(found.balance, found.features)
+    elif found.weighted is not None and found.balance is not None:
+        yield _weighted_balance(found.weighted, found.balance, found.features)
+
+
+def _drawn_balance(own: Balance, features: Sequence[str]) -> Light:
+    p = own.adjusted
+    names = [features[j] for j in np.argsort(p, kind="stable")[: own.beyond_chance]]
+    smallest = p_value(float(p.min()))
+    sentence = f"The features are alike in all arms, but for chance (smallest p: {smallest})."
+    if names:
+        sentence = (
+            f"Arms differ in {several(names)} by more than chance explains ({smallest}, adjusted). "
+            "Rows may be missing, or a feature comes after the treatment."
+        )
+    return _light(limits.DRAWN_BALANCE, float(p.min()), sentence)
+
+
+def _weighted_balance(own: WeightedBalance, raw: Balance, features: Sequence[str]) -> Light:
+    size = np.abs(own.after)
+    size = np.where(size > np.nan_to_num(raw.noise), size, 0.0).max(axis=1)
+    at = int(np.argmax(size))
+    value = float(size[at])
+    if limits.WEIGHTED_BALANCE.status(value) == "ok":
+        sentence = "Weighted by their probabilities, the arms are alike in all features."
+        return _light(limits.WEIGHTED_BALANCE, value, sentence)
+    return _light(
+        limits.WEIGHTED_BALANCE,
+        value,
+        f"Even after weighting, arms differ in {features[at]} by {number(value)} standard "
+        "deviations. The model of the probabilities doesn't tell the arms' people apart as they "
+        "are.",
+    )
+
+
+def _clusters(found: Signs) -> Iterator[Light]:
+    if found.clusters is not None:
+        yield _fewest(limits.CLUSTERS, found.arms, found.clusters, "clusters of equal size")
+
+
+def _rows(found: Signs) -> Iterator[Light]:
+    lights = []
+    if found.clusters is None and found.rows is not None:
+        lights.append(_fewest(limits.ROWS, found.arms, found.rows, "rows of equal weight"))
+    if found.held_out is not None:
+        lights.append(_held_out(found))
+    if lights:
+        yield min(lights, key=lambda one: _ORDER[one.status])
+
+
+def _held_out(found: Signs) -> Light:
+    assert found.held_out is not None
+    light = _fewest(limits.HELD_OUT, found.arms, found.held_out, "held-out rows")
+    if found.judged_by_own:
+        return light
+    sentence = (
+        "The held-out rows are too few for models of their own: rankings are judged by models of "
+        "the rows that learners were fitted on."
+    )
+    return Light(limits.HELD_OUT.check, "warn", sentence)
+
+
+def _fewest(limit: Limit, arms: Sequence[str], numbers: Floats, what: str) -> Light:
+    at = int(np.argmin(numbers))
+    few = "" if limit.status(numbers[at]) == "ok" else ": errors and intervals are unsure with few"
+    sentence = f"The smallest arm, {arms[at]}, has or is worth {number(numbers[at])} {what}{few}."
+    return _light(limit, float(numbers[at]), sentence)
+
+
+def _tails(found: Signs) -> Iterator[Light]:
+    if found.unsure is None:
+        return
+    at = int(np.argmax(found.unsure))
+    own = float(found.unsure[at])
+    few = (
+        ": few large values decide it" if limits.TAILS.status(own) != "ok" else ": no tail is heavy"
+    )
+    yield _light(
+        limits.TAILS,
+        own,
+        f"The standard error of the mean outcome in {found.arms[at]} is known to {percent(own)}"
+        f"{few}.",
+    )
+
+
+def _calibration(found: Signs) -> Iterator[Light]:
+    if not found.lines:
+        return
+    names, lines = list(found.lines), list(found.lines.values())
+    p = holm(np.array([one.p_calibrated for one in lines]))
+    p = np.where([one.slope.estimate < 1 for one in lines], p, 1.0)
+    at = int(np.argmin(p))
+    (learner, arm), slope = names[at], lines[at].slope
+    sentence = "Nothing shows that estimates vary more than effects do."
+    if limits.SLOPE.status(p[at]) != "ok":
+        sentence = (
+            f"The estimates of {learner} for {arm} vary more than effects do: where they differ by "
+            f"1, effects differ by {number(slope.estimate)} (95 % interval "
+            f"{number(slope.ci_low)} to {number(slope.ci_high)}). Use their order, not their size."
+        )
+    yield _light(limits.SLOPE, float(p[at]), sentence)
+
+
+def _stability(found: Signs) -> Iterator[Light]:
+    known = {name: own for name, own in found.moves.items() if np.isfinite(own)}
+    if not known:
+        return
+    name = max(known, key=lambda one: known[one])
+    yield _light(
+        limits.MOVES,
+        known[name],
+        f"Over draws of the folds, figures spread by {number(known[name])} standard errors at "
+        f"most ({name}).",
+    )
+
+
+def _failed(found: Signs) -> Iterator[Light]:
+    if found.failed:
+        sentence = f"Not fitted: {several(found.failed)}. The other learners are whole."
+        yield _light(limits.FAILED, len(found.failed), sentence)

@@ -1,0 +1,246 @@
+"""Answers by figures that are given: each sentence once, and what no figures may make them say."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from metalearners.evaluation import choose_and_judge
+from metalearners.evaluation.findings import adjusted_p_values
+from metalearners.evaluation.judging.rate import rate
+from metalearners.evaluation.means import Estimate
+from metalearners.evaluation.verdict.answers import verdict_of
+from metalearners.evaluation.verdict.evidence import ArmEffect, Evidence, RankTest
+from metalearners.evaluation.verdict.health import Light
+from metalearners.evaluation.verdict.policies import PolicyGain
+from metalearners.evaluation.verdict.sentences import QUESTIONS, SENTENCES
+from metalearners.evaluation.verdict.words import Words, number, p_value, percent, several
+
+OK, WARN = Light("overlap", "ok", "Fine."), Light("few rows", "warn", "Few.")
+BAD = Light("clipped rows", "bad", "Many.")
+
+
+def estimate(value, half=0.5):
+    return Estimate(value, half / 2, value - half, value + half, 1e6)
+
+
+def arm(value, name="mail", **given):
+    own = estimate(value)
+    return ArmEffect(name, own, (own.ci_low, own.ci_high), **given)
+
+
+def ranks(p, learner="T", name="mail"):
+    return RankTest(learner, name, estimate(0.6), p)
+
+
+def policy(over_nobody, *over_arms, half=0.5):
+    shares = (0.4, *[0.6 / len(over_arms)] * len(over_arms))
+    over = tuple(estimate(one, half) for one in over_arms)
+    return PolicyGain(shares, estimate(over_nobody, half), over)
+
+
+def evidence(*effects, **given):
+    return Evidence(Words("sales"), effects, **{"lights": [OK], "learner": "T", **given})
+
+
+def told(found):
+    return {one.question: one for one in verdict_of(found)}
+
+
+def compared(lead, seed=0, n=4000):
+    """A comparison in which `good` ranks as effects do, by so much, and others by chance."""
+    rng = np.random.default_rng(seed)
+    tau, noise = rng.normal(size=n), rng.normal(size=(2, n))
+    candidates = {"good": lead * tau + noise[0], "other": noise[1]}
+    return choose_and_judge(candidates, tau + rng.normal(size=n), draws=500)
+
+
+SURE, WEAK = compared(3.0), compared(0.0)
+RIVALS = replace(SURE, distinguishable_from_runner_up=False)
+NULL = evidence(arm(0.1), held_out=[ranks(0.4)], policy=policy(0.1, 0.1), best=["mail"])
+BEST = evidence(arm(1), held_out=[ranks(0.4)], policy=policy(1.0, 0.0), best=["mail"])
+APART = evidence(arm(0.1), held_out=[ranks(0.01)], policy=policy(1.0, 0.8), best=["mail"])
+CASES = {
+    "null": (NULL, ["not shown", "not shown", "none", "nobody"]),
+    "equal effects": (BEST, ["yes", "not shown", "none", "everybody"]),
+    "effects that differ": (APART, ["not shown", "yes", "T", "by ranking"]),
+    "differ, all gain": (replace(BEST, held_out=[ranks(0.01)]), ["yes", "yes", "T", "everybody"]),
+    "differ, no arm for all": (
+        replace(APART, policy=policy(1.0, 0.1)),
+        ["not shown", "yes", "T", "by ranking"],
+    ),
+    "differ, gain unsure": (
+        replace(APART, policy=policy(0.3, 0.2)),
+        ["not shown", "yes", "T", "open"],
+    ),
+    "harm": (evidence(arm(-1), held_out=[ranks(0.4)]), ["yes", "not shown", "none", "nobody"]),
+    "no held-out rows": (evidence(arm(0.1)), ["not shown", "not tested", "not judged", "nobody"]),
+    "no held-out rows, sequential": (
+        evidence(arm(0.1), sequential=[ranks(0.01)]),
+        ["not shown", "yes", "not judged", "open"],
+    ),
+    "several learners": (
+        evidence(arm(1), held_out=[ranks(0.01), ranks(0.02, "X"), ranks(0.5, "S")]),
+        ["yes", "yes", "not compared", "everybody"],
+    ),
+    "a winner": (replace(APART, comparison=SURE), ["not shown", "yes", "good", "by ranking"]),
+    "no winner": (
+        replace(APART, comparison=RIVALS),
+        ["not shown", "yes", "no clear winner", "by ranking"],
+    ),
+    "none better": (replace(APART, comparison=WEAK), ["not shown", "yes", "none", "by ranking"]),
+    "a clipped arm": (
+        evidence(arm(1, doubt="clipped"), held_out=[ranks(0.4)]),
+        ["not shown", "not shown", "none", "nobody"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_answers_follow_from_the_figures(case):
+    found, answers = CASES[case]
+
+    said = verdict_of(found)
+
+    assert tuple(one.question for one in said) == QUESTIONS
+    assert [one.answer for one in said[:-1]] == answers
+    assert said[-1].answer == "nothing stands out"
+    assert not any(re.search(r"[{}]|  | [.,;)]", one.sentence) for one in said)
+
+
+def test_each_sentence_of_the_table_is_said_in_some_case():
+    said = [one for found, _ in CASES.values() for one in verdict_of(found)]
+    said += verdict_of(replace(NULL, lights=[WARN]))
+
+    for one in SENTENCES:
+        pattern = re.sub(r"\\{\w+\\}", ".*", re.escape(one.text))
+        answer = re.sub(r"\\{\w+\\}", ".*", re.escape(one.answer))
+        assert any(
+            own.question == one.question
+            and re.fullmatch(pattern, own.sentence)
+            and re.fullmatch(answer, own.answer)
+            for own in said
+        ), one
+
+
+def test_sentences_have_the_figures():
+    said = told(APART)
+    effect = told(BEST)["effect"].sentence
+
+    assert effect == "On average, mail raises sales by 1 (95 % interval 0.5 to 1.5)."
+    assert said["target"].sentence == (
+        "Treat those for whom T predicts a gain: 60 % of people get mail and 40 % get nothing. "
+        "Judged on held-out rows, that brings 1 a person (95 % interval 0.5 to 1.5) more than "
+        "treating nobody, and 0.8 a person (95 % interval 0.3 to 1.3) more than mail for "
+        "everybody. This takes a higher sales as better, and treatment as free."
+    )
+    assert told(CASES["harm"][0])["effect"].sentence == (
+        "On average, mail lowers sales by 1 (95 % interval 0.5 to 1.5)."
+    )
+    points = replace(BEST, words=Words("visit", binary=True))
+    assert "raises visit by 100 percentage points (95 % interval 50 to 150)" in (
+        told(points)["effect"].sentence
+    )
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_where_the_worst_light_is_bad_every_other_answer_says_so_first(case):
+    found = replace(CASES[case][0], lights=[WARN, OK, BAD])
+
+    *others, doubt = verdict_of(found)
+    plain = verdict_of(CASES[case][0])
+
+    assert (doubt.answer, doubt.sentence) == ("clipped rows", "Doubt first: clipped rows. Many.")
+    for one, before in zip(others, plain, strict=False):
+        assert one.answer == "in doubt"
+        assert one.sentence.startswith("Not to be relied on until")
+        assert one.sentence.endswith(before.sentence)
+
+
+def test_a_light_that_warns_changes_no_answer():
+    assert verdict_of(replace(BEST, lights=[WARN]))[:-1] == verdict_of(BEST)[:-1]
+
+
+def test_several_arms_are_told_one_by_one():
+    effects = (arm(1, "mail"), arm(1.1, "call"), arm(-2, "fax"), arm(0.1, "sms"))
+    found = evidence(*effects, held_out=[ranks(0.4)], best=["call", "mail"])
+
+    said = told(found)
+
+    assert said["effect"].sentence == (
+        "On average, mail raises sales by 1 (0.5 to 1.5), call raises sales by 1.1 (0.6 to 1.6) "
+        "and fax lowers sales by 2 (1.5 to 2.5). No effect is shown of sms on sales, 0.1 (-0.4 to "
+        "0.6). The 95 % intervals hold for all 4 arms at once."
+    )
+    target = said["target"].sentence
+    assert "treat everybody with call or mail. The data don't tell these apart." in target
+    assert "Leave fax out: the outcome is lower with it." in target
+    assert (
+        "everybody with call. call brings" in told(replace(found, best=["call"]))["target"].sentence
+    )
+
+
+def test_the_sequential_test_decides_where_it_was_run():
+    found = replace(APART, sequential=[ranks(0.5)])
+
+    said = told(found)
+
+    assert said["heterogeneity"].answer == "not shown"
+    assert said["target"].answer == "nobody"
+
+
+def test_the_bound_of_the_autoc_is_above_0_where_a_ranking_is_claimed():
+    """It allows for the number of tests as the p-value does."""
+    above = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        tau = rng.normal(size=(2, 300))
+        scores = 0.12 * tau + rng.normal(size=(2, 300))
+        rates = {"T": [rate(one, s) for one, s in zip(tau, scores, strict=True)]}
+        tests = [
+            RankTest("T", name, own.estimate, p)
+            for name, own, p in zip("ab", rates["T"], adjusted_p_values(rates)["T"], strict=True)
+        ]
+        said = told(evidence(arm(0, "a"), arm(0, "b"), held_out=tests))["heterogeneity"]
+        bound = re.search(r"confidence above (-?[\d.]+)", said.sentence)
+        above.append((said.answer == "yes", bound is not None and float(bound[1]) > 0))
+
+    assert all(claimed == positive for claimed, positive in above)
+    assert 5 < sum(claimed for claimed, _ in above) < 60
+
+
+def test_candidates_that_are_not_told_apart_have_no_winner():
+    said = told(replace(APART, comparison=RIVALS))["learner"]
+
+    assert "the data don't tell good and other apart" in said.sentence
+    assert told(replace(APART, comparison=SURE))["learner"].answer == "good"
+
+
+def test_where_nothing_is_to_be_found_it_targets_nobody_differently():
+    """Of three arms and two learners whose estimates are noise."""
+    kept = []
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        scores = rng.normal(size=(2, 120))
+        rates = {name: [rate(rng.normal(size=120), one) for one in scores] for name in "TX"}
+        tests = [
+            RankTest(name, "ab"[k], own[k].estimate, adjusted_p_values(rates)[name][k])
+            for name, own in rates.items()
+            for k in range(2)
+        ]
+        given = evidence(arm(0, "a"), arm(0, "b"), held_out=tests, policy=policy(9, 9, 9))
+        kept.append("Target nobody differently" in told(given)["target"].sentence)
+
+    assert np.mean(kept) >= 0.91
+
+
+def test_figures_are_shown_short():
+    assert [number(x) for x in (0.0, -0.0, 0.12345, 12.345, 1234.5)] == [
+        *("0", "0", "0.123", "12.3", "1,234")
+    ]
+    assert [percent(x) for x in (0.0, 0.0012, 0.456, 1.0)] == ["0 %", "0.12 %", "46 %", "100 %"]
+    assert (p_value(0.0314), p_value(1e-9)) == ("p = 0.031", "p < 0.001")
+    assert several(["a"]) == "a"
+    assert several("abc", "or") == "a, b or c"
+    assert several("abcdefgh") == "a, b, c, d, e and 3 more"
