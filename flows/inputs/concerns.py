@@ -15,7 +15,7 @@ from flows.messages.limits import shown
 from metalearners._typing import Array, Floats
 from metalearners.data.dataset import Dataset
 from metalearners.data.outcomes import OutcomeShape
-from metalearners.evaluation.design import sample_ratio
+from metalearners.evaluation.design import SampleRatio, sample_ratio
 from metalearners.evaluation.means import FEWEST_CLUSTERS, effective_clusters
 
 _TINY = 0.01  # share of the rows
@@ -86,14 +86,25 @@ def declared(data: DataConfig, propensity: Floats | None, used: Array) -> Floats
     return own if data.propensity is not None else np.full_like(own, 1 / own.shape[1])
 
 
+def designed_ratio(
+    data: DataConfig, w: Array, e: Floats | None, groups: Array | None
+) -> SampleRatio | None:
+    """Sizes of the arms beside those of the design; None where nothing says those.
+
+    Without declared shares, only those near equal ones tell what was meant.
+    """
+    ratio = None if e is None else sample_ratio(w, e, groups)
+    known = data.propensity is not None or (ratio is not None and ratio.is_close)
+    return ratio if known else None
+
+
 def mismatch(
     data: DataConfig, arms: list[Any], w: Array, e: Floats | None, groups: Array | None
 ) -> list[str]:
     """A warning of arms whose sizes the design doesn't give."""
-    ratio = None if e is None else sample_ratio(w, e, groups)
+    ratio = designed_ratio(data, w, e, groups)
     known = data.propensity is not None
-    # Without declared shares, only those near equal ones tell what was meant.
-    if ratio is None or not ratio.is_mismatch or not (known or ratio.is_close):
+    if ratio is None or not ratio.is_mismatch:
         return []
     units = "rows" if groups is None else "groups"
     counts = ", ".join(

@@ -31,6 +31,7 @@ def outcome_lines(summary: dict[str, Any]) -> list[str]:
         *chosen,
         *_about_propensities(summary),
         *_about_model(summary),
+        *(line for name, own in found.items() for line in _verdict_lines(name, own)),
         f"  report:    {folder / 'report.html'}",
         f"  estimates: {folder / 'estimates.parquet'}",
     ]
@@ -47,6 +48,12 @@ def _effect_lines(outcome: str, found: dict[str, Any]) -> list[str]:
     return [
         f"  effect of {ate['arm']}{on}: {_effect(ate, joint, len(arms))}" for ate, joint in arms
     ]
+
+
+def _verdict_lines(outcome: str, found: dict[str, Any]) -> list[str]:
+    """The sentences of a verdict."""
+    of = f"{outcome}: " if outcome else ""
+    return [f"  {one['question']}: {of}{one['sentence']}" for one in found.get("verdict", [])]
 
 
 def comparison_rows(comparison: dict[str, Any]) -> list[dict[str, str]]:

@@ -15,6 +15,7 @@ from flows.messages.progress import Steps
 from flows.report.figures.averages import averages
 from flows.report.figures.candidates import columns_of, compared, tolerance_of
 from flows.report.figures.features import Described, described
+from flows.report.figures.decision import decided
 from flows.report.figures.judging import judged
 from flows.report.figures.results import ArmResult, LearnerResult, Results
 from flows.report.figures.scored import Scored
@@ -93,6 +94,7 @@ def evaluate(
     learners = ranked(dict(zip(study.learners, found, strict=True)))
     results = Results(
         **average,
+        decision=decided(study, rows, held_out, comparison),
         averages=beside,
         learners=learners,
         described=_described(study, held_out, learners, comparison),
@@ -157,12 +159,14 @@ def _averages(
     design = None
     if shares is not None:
         design = compare_with_shares(d.w, clip.apply(propensity), shares, d.weight, d.groups)
+    changed = _adjusted_away(study, scores, arms)
     # A propensity model without the strata can't match their shares.
     sees_strata = study.config.data.strata in (None, *study.schema.names)
     steps.count()
     return {
         "arms": arms,
-        "caveats": _adjusted_away(study, scores, arms),
+        "caveats": [*changed.values()],
+        "changed": [*changed],
         "propensity": propensity,
         "clip": clip,
         "overlap": carried,
@@ -229,19 +233,20 @@ def _arm_results(study: Study, scores: Floats, found: Overlap) -> list[ArmResult
     ]
 
 
-def _adjusted_away(study: Study, scores: Floats, arms: list[ArmResult]) -> list[str]:
+def _adjusted_away(study: Study, scores: Floats, arms: list[ArmResult]) -> dict[str, str]:
     """A warning for each arm whose adjusted effect is another than the raw one, beyond chance."""
     if study.config.data.design == "observational":
-        return []  # there, that is what adjustment is for
-    d, told = study.dataset, []
+        return {}  # there, that is what adjustment is for
+    d, told = study.dataset, {}
     by = "" if d.propensity is None else " from the difference weighted by the known probabilities"
     for k, arm in enumerate(arms, start=1):
         level = 1 - _SURPRISE / len(arms)
         change = adjustment(scores, d.y, d.w, k, d.weight, d.groups, level, d.propensity)
         beyond_chance = not change.ci_low <= 0 <= change.ci_high
         if beyond_chance and abs(change.estimate) > _ROUNDING * arm.difference.std_error:
-            told.append(
-                f"Adjustment changes the effect of {arm_name(arm.label)} by {change.estimate:.3g}"
+            name = arm_name(arm.label)
+            told[name] = (
+                f"Adjustment changes the effect of {name} by {change.estimate:.3g}"
                 f"{by} (standard error {change.std_error:.2g}), more than chance does: its rows "
                 "and the control's differ in the features. If chance drew the arms, a feature may "
                 "come after the treatment; leave that out. If not, declare data.design: "

@@ -9,6 +9,7 @@ from flows.report.figures.averages import ALIKE, BY_CHANCE, Weighting
 from flows.report.figures.candidates import NO_ESTIMATE, comparison_summary, plain
 from flows.report.figures.features import features_summary
 from flows.report.figures.results import ArmResult, LearnerResult, Move, Results
+from flows.report.figures.verdict import verdict_summary
 from metalearners.base_models.binning import own_bins
 from metalearners.data.estimate_columns import arm_name
 from metalearners.evaluation.averages.hidden import Confounder, Sensitivity
@@ -65,6 +66,7 @@ def _findings(study: Study, results: Results) -> dict[str, Any]:
         **_features(study, results),
         **({"stability": list(map(_move, results.moves))} if results.moves else {}),
         **({"comparison": comparison_summary(results.comparison)} if results.comparison else {}),
+        **verdict_summary(study, results),
     }
 
 

@@ -149,9 +149,22 @@ class _RunPage(Page):
         self._later(create_table_artifact, effects, "uplift-effects", about)
         self._later(create_markdown_artifact, text, "uplift-report", place)
 
+    def show_verdict(self, answers: list[dict[str, str]], health: list[dict[str, str]]) -> None:
+        """Answers to what a reader asks first, and the lights of what to doubt."""
+        self._later(self._set_verdict, answers, health)
+
+    def _set_verdict(self, answers: list[dict[str, str]], health: list[dict[str, str]]) -> None:
+        name = self._run.name
+        create_table_artifact(answers, "uplift-verdict", f"Verdict of the run {name}")
+        create_table_artifact(health, "uplift-health", f"Health of the run {name}")
+
     def show_comparison(self, rows: list[dict[str, str]], rule: str) -> None:
         """The ranked table of candidates, and which was chosen, by what rule."""
-        self._later(create_table_artifact, rows, "uplift-comparison", rule)
+        self._later(self._set_comparison, rows, rule)
+
+    def _set_comparison(self, rows: list[dict[str, str]], rule: str) -> None:
+        # Through a method of its own: another table that waits would be taken for an older one.
+        create_table_artifact(rows, "uplift-comparison", rule)
 
     def show_history(self, pictures: str) -> None:
         """Where the history of the run's name is, with its main pictures."""

@@ -139,6 +139,7 @@ def make(
             write_json(folder / "summary.json", summary)
         announce(summary)
         page.show_results(effect_rows(study, results, sections), pictures(study, sections))
+        page.show_verdict(summary["verdict"], summary["health"])
         if comparison := summary.get("comparison"):
             page.show_comparison(comparison_rows(comparison), comparison["rule"])
         if past:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from flows.report.figures.averages import Averages
 from flows.report.figures.features import Described
+from flows.report.figures.decision import Decision
 from flows.report.figures.judging import Definition
 from metalearners._typing import Floats
 from metalearners.bundle import Bundle
@@ -73,6 +74,7 @@ class Results:
 
     arms: list[ArmResult]  # other than the control
     caveats: list[str]  # warnings of what was found; the study has them too
+    changed: list[str]  # names of the arms that caveats are of
     learners: dict[str, LearnerResult]
     sequential: dict[str, list[Sequential]]  # tests by learner and arm; empty where none was asked
     propensity: Floats  # (n, K) probabilities of the arms, before clipping, of averaged rows
@@ -86,6 +88,7 @@ class Results:
     estimates: pd.DataFrame  # a row for each of the source, as in the run's folder
     bundle: Bundle  # for scoring
     looks_randomised: bool  # whether features predict the arm no better than the arms' shares
+    decision: Decision  # what a decision without costs goes by
     comparison: Comparison | None = None  # of all candidates, where the run is a comparison
     described: Described | None = None  # features; None without held-out rows
     moves: list[Move] = field(default_factory=list)  # of figures, over repeats; empty for none

@@ -42,10 +42,12 @@ def _effect(found: Evidence) -> Answer:
     claimed = [one for one in found.effects if one.sign]
     others = [one for one in found.effects if not one.sign]
     if not claimed:
-        return sentences.NO_EFFECT.of(others=_estimates(others, found.words))
+        told = _estimates(others, found.words)
+        return sentences.NO_EFFECT.of(outcome=found.words.outcome, others=told)
     note = ""
     if len(found.effects) > 1:
-        note = f" The 95 % intervals hold for all {len(found.effects)} arms at once."
+        every = "both" if len(found.effects) == 2 else f"all {len(found.effects)}"
+        note = f" The 95 % intervals hold for {every} arms at once."
     kind = "" if note else "95 % interval "
     shown = [found.words.moves(one.arm, one.effect.estimate, one.joint, kind) for one in claimed]
     more = ""
@@ -56,16 +58,16 @@ def _effect(found: Evidence) -> Answer:
 
 def _estimates(effects: Sequence[ArmEffect], words: Words) -> str:
     if len(effects) == 1:
-        return f" of {_estimate(effects[0], words, '95 % interval ')}"
+        return _estimate(effects[0], words, "95 % interval ")
     told = several([_estimate(one, words) for one in effects])
-    return f" of any arm: {told}; these 95 % intervals hold for all arms at once"
+    return f"any arm: {told}; these 95 % intervals hold for all arms at once"
 
 
 def _estimate(one: ArmEffect, words: Words, kind: str = "") -> str:
     """An arm's estimate with its joint interval, and the doubt in it."""
     doubt = f"; {one.doubt}" if one.doubt else ""
     interval = f"{kind}{words.interval(*one.joint)}"
-    return f"{one.arm} on {words.outcome}, {words.amount(one.effect.estimate)} ({interval}{doubt})"
+    return f"{one.arm} (estimate {words.amount(one.effect.estimate)}, {interval}{doubt})"
 
 
 def _heterogeneity(found: Evidence) -> Answer:

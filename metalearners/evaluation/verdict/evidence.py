@@ -73,6 +73,8 @@ class Evidence:
     ----------
     words : Words
         How to show figures.
+    control : str
+        Name of the arm that effects are against.
     effects : sequence of ArmEffect
         By arm other than the control.
     held_out, sequential : sequence of RankTest
@@ -91,6 +93,7 @@ class Evidence:
     """
 
     words: Words
+    control: str
     effects: Sequence[ArmEffect]
     lights: Sequence[Light]
     held_out: Sequence[RankTest] = ()

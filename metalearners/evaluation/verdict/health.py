@@ -67,7 +67,7 @@ class Signs:
     clusters, rows : (K,) array, optional
         What the arms' rows are worth: as clusters, or as rows where there are none.
     held_out : (K,) array, optional
-        Held-out rows of the arms.
+        The same of held-out rows.
     judged_by_own : bool
         Whether held-out rows are judged by nuisance models of their own.
     unsure : (K,) array, optional
@@ -105,7 +105,7 @@ def health_of(found: Signs) -> tuple[Light, ...]:
 
     `LIMITS` in `metalearners.evaluation.verdict.limits` has the limits, in the same order.
     """
-    checks = (_ratio, _chance, _clipped, _overlap, _balance, _clusters, _rows, _tails)
+    checks = (_ratio, _chance, _clipped, _overlap, _balance, _few, _tails)
     others = (_calibration, _stability, _failed)
     return tuple(light for check in (*checks, *others) for light in check(found))
 
@@ -131,7 +131,7 @@ def _ratio(found: Signs) -> Iterator[Light]:
             for arm, own, wanted in zip(found.arms, ratio.found, ratio.expected, strict=True)
         ]
     )
-    sentence = f"Chance explains the sizes of the arms ({p})."
+    sentence = f"The arms are of sizes that chance gives ({p})."
     if limits.RATIO.status(ratio.p_value) == "bad":
         sentence = (
             f"The arms aren't of the sizes that the design gives ({p}): {counts}. Rows may be lost "
@@ -218,11 +218,11 @@ def _balance(found: Signs) -> Iterator[Light]:
 def _drawn_balance(own: Balance, features: Sequence[str]) -> Light:
     p = own.adjusted
     names = [features[j] for j in np.argsort(p, kind="stable")[: own.beyond_chance]]
-    smallest = p_value(float(p.min()))
-    sentence = f"The features are alike in all arms, but for chance (smallest p: {smallest})."
+    smallest = f"smallest adjusted {p_value(float(p.min()))}"
+    sentence = f"The features are alike in all arms, but for chance ({smallest})."
     if names:
         sentence = (
-            f"Arms differ in {several(names)} by more than chance explains ({smallest}, adjusted). "
+            f"Arms differ in {several(names)} by more than chance explains ({smallest}). "
             "Rows may be missing, or a feature comes after the treatment."
         )
     return _light(limits.DRAWN_BALANCE, float(p.min()), sentence)
@@ -245,37 +245,30 @@ def _weighted_balance(own: WeightedBalance, raw: Balance, features: Sequence[str
     )
 
 
-def _clusters(found: Signs) -> Iterator[Light]:
-    if found.clusters is not None:
-        yield _fewest(limits.CLUSTERS, found.arms, found.clusters, "clusters of equal size")
-
-
-def _rows(found: Signs) -> Iterator[Light]:
-    lights = []
-    if found.clusters is None and found.rows is not None:
-        lights.append(_fewest(limits.ROWS, found.arms, found.rows, "rows of equal weight"))
+def _few(found: Signs) -> Iterator[Light]:
+    """Of clusters or else of rows: the worse of all of them and of held-out ones."""
+    if found.clusters is None:
+        limit, of_held_out, own, what = limits.ROWS, limits.HELD_OUT, found.rows, "rows"
+    else:
+        limit, of_held_out = limits.CLUSTERS, limits.HELD_OUT_CLUSTERS
+        own, what = found.clusters, "clusters of equal size"
+    lights = [] if own is None else [_fewest(limit, found.arms, own, what)]
     if found.held_out is not None:
-        lights.append(_held_out(found))
+        lights.append(_fewest(of_held_out, found.arms, found.held_out, f"held-out {what}"))
+    if found.held_out is not None and not found.judged_by_own:
+        sentence = (
+            "The held-out rows are too few for models of their own: rankings are judged by models "
+            "of the rows that learners were fitted on."
+        )
+        lights.append(Light(limit.check, "warn", sentence))
     if lights:
         yield min(lights, key=lambda one: _ORDER[one.status])
 
 
-def _held_out(found: Signs) -> Light:
-    assert found.held_out is not None
-    light = _fewest(limits.HELD_OUT, found.arms, found.held_out, "held-out rows")
-    if found.judged_by_own:
-        return light
-    sentence = (
-        "The held-out rows are too few for models of their own: rankings are judged by models of "
-        "the rows that learners were fitted on."
-    )
-    return Light(limits.HELD_OUT.check, "warn", sentence)
-
-
 def _fewest(limit: Limit, arms: Sequence[str], numbers: Floats, what: str) -> Light:
     at = int(np.argmin(numbers))
-    few = "" if limit.status(numbers[at]) == "ok" else ": errors and intervals are unsure with few"
-    sentence = f"The smallest arm, {arms[at]}, has or is worth {number(numbers[at])} {what}{few}."
+    few = "" if limit.status(numbers[at]) == "ok" else ", few for an interval to be right"
+    sentence = f"The smallest arm, {arms[at]}, is worth {number(numbers[at])} {what}{few}."
     return _light(limit, float(numbers[at]), sentence)
 
 
@@ -305,10 +298,11 @@ def _calibration(found: Signs) -> Iterator[Light]:
     (learner, arm), slope = names[at], lines[at].slope
     sentence = "Nothing shows that estimates vary more than effects do."
     if limits.SLOPE.status(p[at]) != "ok":
+        use = "Their order says more than their size" if slope.ci_low > 0 else "They may be noise"
         sentence = (
             f"The estimates of {learner} for {arm} vary more than effects do: where they differ by "
             f"1, effects differ by {number(slope.estimate)} (95 % interval "
-            f"{number(slope.ci_low)} to {number(slope.ci_high)}). Use their order, not their size."
+            f"{number(slope.ci_low)} to {number(slope.ci_high)}). {use}."
         )
     yield _light(limits.SLOPE, float(p[at]), sentence)
 

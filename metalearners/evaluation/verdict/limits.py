@@ -80,6 +80,9 @@ WEIGHTED_BALANCE = Limit(
     0.25,
 )
 CLUSTERS = Limit("clusters", "effective clusters of an arm", FEWEST_CLUSTERS, 10, least=True)
+HELD_OUT_CLUSTERS = Limit(
+    "clusters", "effective held-out clusters of an arm", FEWEST_CLUSTERS, least=True
+)
 ROWS = Limit("few rows", "effective rows of an arm, without clusters", LEAST_ROWS, 20, least=True)
 HELD_OUT = Limit("few rows", "held-out rows of an arm", LEAST_ROWS, least=True)
 TAILS = Limit(
@@ -96,7 +99,7 @@ MOVES = Limit("stability", "largest spread over draws of the folds, in standard 
 FAILED = Limit("failed learners", "learners that couldn't be fitted", 0)
 
 LIMITS = (
-    *(RATIO, CHANCE, CLIPPED, OVERLAP, DRAWN_BALANCE, WEIGHTED_BALANCE, CLUSTERS, ROWS, HELD_OUT),
-    *(TAILS, SLOPE, MOVES, FAILED),
+    *(RATIO, CHANCE, CLIPPED, OVERLAP, DRAWN_BALANCE, WEIGHTED_BALANCE, CLUSTERS),
+    *(HELD_OUT_CLUSTERS, ROWS, HELD_OUT, TAILS, SLOPE, MOVES, FAILED),
 )
 """All limits; the order is that of severity, where lights have the same status."""

@@ -60,7 +60,7 @@ NO_EFFECT = Sentence(
     EFFECT,
     "not shown",
     "else",
-    "No average effect is shown{others}. That doesn't prove that there is none.",
+    "No average effect on {outcome} is shown of {others}. That doesn't prove that there is none.",
 )
 DIFFERS = Sentence(
     HETEROGENEITY,
@@ -130,7 +130,7 @@ RANKED = Sentence(
     "effects differ, and treating by estimates brings more than treating nobody, and more than "
     "each arm for all or no arm raises the outcome on average (95 % intervals)",
     "Treat those for whom {learner} predicts a gain: {shares}. Judged on held-out rows, that "
-    "brings {gain} more than treating nobody{over}.{premise}",
+    "brings {gain} more than {control} for everybody{over}.{premise}",
 )
 EVERYBODY = Sentence(
     TARGET,
@@ -149,7 +149,7 @@ NOBODY = Sentence(
     TARGET,
     "nobody",
     "else",
-    "Target nobody differently: treat nobody. {why}{more}{premise}",
+    "Target nobody differently: treat nobody, so {control} for everybody. {why}{more}{premise}",
 )
 SURE = Sentence(
     DOUBT,

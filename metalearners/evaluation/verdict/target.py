@@ -39,17 +39,18 @@ def _ranked(found: Evidence, policy: PolicyGain) -> Answer:
     missing = f". That it brings more than {arm} for everybody isn't shown ({shown})"
     return sentences.RANKED.of(
         learner=found.learner,
-        shares=_shares(found.effects, policy),
+        shares=_shares(found.effects, policy, found.control),
         gain=found.words.each(policy.over_nobody),
+        control=found.control,
         over=f", and {beside}" if over.ci_low > 0 else missing,
         premise=_premise(found),
     )
 
 
-def _shares(effects: Sequence[ArmEffect], policy: PolicyGain) -> str:
+def _shares(effects: Sequence[ArmEffect], policy: PolicyGain, control: str) -> str:
     given = zip(effects, policy.shares[1:], strict=True)
     told = [f"{percent(share)} of people get {one.arm}" for one, share in given if share > 0]
-    return several([*told, f"{percent(policy.shares[0])} get nothing"])
+    return several([*told, f"{percent(policy.shares[0])} get {control}"])
 
 
 def _everybody(found: Evidence, policy: PolicyGain | None, better: Sequence[ArmEffect]) -> Answer:
@@ -88,7 +89,7 @@ def _open(found: Evidence, policy: PolicyGain | None) -> Answer:
     if policy is not None:
         why = (
             f"it isn't shown that treating those for whom {found.learner} predicts a gain brings "
-            f"more than treating nobody ({found.words.each(policy.over_nobody)})"
+            f"more than {found.control} for everybody ({found.words.each(policy.over_nobody)})"
         )
     return sentences.OPEN.of(why=why, harm=_harm(found), premise=_premise(found))
 
@@ -108,7 +109,8 @@ def _nobody(found: Evidence) -> Answer:
         differs = ", or that its effect differs between people" if tested else ""
         why = f"Nothing shows that treatment raises {words.outcome}{differs}."
     more = "" if tested else _UNTESTED
-    return sentences.NOBODY.of(why=why, more=more, premise=_premise(found))
+    about = {"control": found.control, "premise": _premise(found)}
+    return sentences.NOBODY.of(why=why, more=more, **about)
 
 
 def _premise(found: Evidence) -> str:

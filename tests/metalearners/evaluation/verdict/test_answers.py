@@ -41,7 +41,7 @@ def policy(over_nobody, *over_arms, half=0.5):
 
 
 def evidence(*effects, **given):
-    return Evidence(Words("sales"), effects, **{"lights": [OK], "learner": "T", **given})
+    return Evidence(Words("sales"), "none", effects, **{"lights": [OK], "learner": "T", **given})
 
 
 def told(found):
@@ -130,9 +130,9 @@ def test_sentences_have_the_figures():
 
     assert effect == "On average, mail raises sales by 1 (95 % interval 0.5 to 1.5)."
     assert said["target"].sentence == (
-        "Treat those for whom T predicts a gain: 60 % of people get mail and 40 % get nothing. "
+        "Treat those for whom T predicts a gain: 60 % of people get mail and 40 % get none. "
         "Judged on held-out rows, that brings 1 a person (95 % interval 0.5 to 1.5) more than "
-        "treating nobody, and 0.8 a person (95 % interval 0.3 to 1.3) more than mail for "
+        "none for everybody, and 0.8 a person (95 % interval 0.3 to 1.3) more than mail for "
         "everybody. This takes a higher sales as better, and treatment as free."
     )
     assert told(CASES["harm"][0])["effect"].sentence == (
@@ -170,7 +170,7 @@ def test_several_arms_are_told_one_by_one():
 
     assert said["effect"].sentence == (
         "On average, mail raises sales by 1 (0.5 to 1.5), call raises sales by 1.1 (0.6 to 1.6) "
-        "and fax lowers sales by 2 (1.5 to 2.5). No effect is shown of sms on sales, 0.1 (-0.4 to "
+        "and fax lowers sales by 2 (1.5 to 2.5). No effect is shown of sms (estimate 0.1, -0.4 to "
         "0.6). The 95 % intervals hold for all 4 arms at once."
     )
     target = said["target"].sentence

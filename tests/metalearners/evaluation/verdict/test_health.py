@@ -70,6 +70,7 @@ def line(p, slope=0.2):
         ("clusters", replace(SOUND, clusters=80 * TWO), "ok"),
         ("clusters", replace(SOUND, clusters=70 * TWO), "warn"),
         ("clusters", replace(SOUND, clusters=18 * TWO), "bad"),
+        ("clusters", replace(SOUND, clusters=99 * TWO, rows=99 * TWO, held_out=70 * TWO), "warn"),
         ("few rows", replace(SOUND, rows=100 * TWO), "ok"),
         ("few rows", replace(SOUND, rows=90 * TWO), "warn"),
         ("few rows", replace(SOUND, rows=38 * TWO), "bad"),
