@@ -39,6 +39,7 @@ from metalearners.files.manifests import (
 from metalearners.files.signing import check_key
 from metalearners.intervals import intervals_of
 from metalearners.metalearner import MetaLearner
+from metalearners.showing.results import Shown
 from metalearners.workers.serving import use_all_cores
 
 __all__ = ["Bundle", "BundleError", "VersionWarning", "sign", "versions"]
@@ -47,7 +48,7 @@ _REFITS = ".refits.pickle"  # how the names of files with refits end
 
 
 @dataclass(frozen=True)
-class Bundle:
+class Bundle(Shown):
     """Fitted learners, with the arms and features that their estimates are about.
 
     Parameters

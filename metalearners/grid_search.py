@@ -16,10 +16,11 @@ from metalearners.cross_fit_estimator import OVERALL
 from metalearners.declaration.by_kind import check_dict, check_n_jobs, is_base_model
 from metalearners.fits.store import MemoryStore
 from metalearners.metalearner import PROPENSITY_MODEL, MetaLearner
+from metalearners.showing.results import Shown
 
 
 @dataclass(frozen=True, eq=False)
-class GSResult:
+class GSResult(Shown):
     """One grid point.
 
     Parameters

@@ -14,10 +14,11 @@ from metalearners.data.folds import draw_half
 from metalearners.evaluation.means import check_level
 from metalearners.fits.store import MemoryStore
 from metalearners.metalearner import Job, MetaLearner, Rows
+from metalearners.showing.results import Shown
 
 
 @dataclass(frozen=True, eq=False)
-class Intervals:
+class Intervals(Shown):
     """CATE estimates with their uncertainty, each (n, K-1, 1 or n_classes).
 
     Parameters

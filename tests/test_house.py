@@ -23,8 +23,8 @@ from metalearners.fits import unit
 # From the ground up; "top" is what outsiders import.
 ORDER = {
     "metalearners": (
-        *("_typing", "files", "base_models", "digests", "data", "fits", "cache", "evaluation"),
-        *("declaration", "workers", "top", "plots", "resampling"),
+        *("_typing", "showing", "files", "base_models", "digests", "data", "fits", "cache"),
+        *("evaluation", "declaration", "workers", "top", "plots", "resampling"),
     ),
     "flows": (
         *("messages", "errors", "dates", "config", "server", "inputs", "watching", "fitting"),

@@ -1,6 +1,7 @@
 """What a metalearner consists of: model kinds, base models, regressions and formulas."""
 
 import copy
+import warnings
 from abc import ABC, abstractmethod
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +10,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
+from sklearn.utils import estimator_html_repr
 
 from metalearners._typing import Array, Columns, Floats, Name
 from metalearners.base_models.recipes import CalibratedClassifier
@@ -125,6 +127,12 @@ class Declaration(ABC, BaseEstimator):  # type: ignore[misc]
     def outcomes(self, eta: Columns, tau: Columns) -> Floats:
         """(n, K, 1 or n_classes) outcomes E[Y(k) | X]: the outcome models' predictions."""
         return self.arm_outcomes(eta)
+
+    def _html_repr(self) -> str:
+        """scikit-learn's diagram; it warns of our docstrings' section on base models."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Unknown section", UserWarning)
+            return str(estimator_html_repr(self))
 
     # What it is made of, by model kind
 

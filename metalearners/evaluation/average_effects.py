@@ -8,10 +8,11 @@ from metalearners._typing import Array, Floats
 from metalearners.data.containers import check_same_rows
 from metalearners.data.conversion import as_array
 from metalearners.evaluation.means import Estimate, Means, check_level
+from metalearners.showing.results import Several, Shown
 
 
 @dataclass(frozen=True)
-class AverageEffect:
+class AverageEffect(Shown):
     """An arm's average effect.
 
     Parameters
@@ -81,7 +82,7 @@ def average_effects(
     scores = as_array(scores)
     made = Means.checked(scores[:, 1:] - scores[:, :1], weight, groups, as_array(w))
     pairs = zip(made.estimates(level), made.joint(level), strict=True)
-    return [AverageEffect(effect, joint) for effect, joint in pairs]
+    return Several(AverageEffect(effect, joint) for effect, joint in pairs)
 
 
 def difference_in_means(

@@ -14,10 +14,11 @@ from metalearners.data.conversion import arm_codes, as_vector
 from metalearners.data.dataset import check_weight
 from metalearners.evaluation.means import cluster_codes, effective_clusters, same_rows, sums
 from metalearners.evaluation.multiplicity import holm
+from metalearners.showing.results import Shown
 
 
 @dataclass(frozen=True, eq=False)
-class Balance:
+class Balance(Shown):
     """Differences of feature means between each arm and the control, in pooled deviations.
 
     Parameters

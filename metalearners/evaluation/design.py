@@ -12,13 +12,14 @@ from metalearners._typing import Array, Floats
 from metalearners.data.containers import check_same_rows
 from metalearners.data.conversion import as_array
 from metalearners.evaluation.means import Estimate, cluster_codes, mean_with_error
+from metalearners.showing.results import Shown
 
 MISMATCH = 1e-3
 """Level of the test of sample ratio mismatch: the one that experimentation platforms use."""
 
 
 @dataclass(frozen=True, eq=False)
-class ArmShares:
+class ArmShares(Shown):
     """Shares of the arms, over all rows and by stratum: the propensities of a randomised design.
 
     Parameters
@@ -113,7 +114,7 @@ def arm_shares(
 
 
 @dataclass(frozen=True, eq=False)
-class SampleRatio:
+class SampleRatio(Shown):
     """How many units each arm has, and how many a design gives it.
 
     Parameters
@@ -186,7 +187,7 @@ def sample_ratio(w: Array, propensity: Floats, groups: Array | None = None) -> S
 
 
 @dataclass(frozen=True)
-class DesignFit:
+class DesignFit(Shown):
     """How well features predict the arm, out of fold.
 
     Parameters

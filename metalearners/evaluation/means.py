@@ -12,13 +12,14 @@ from metalearners.data.arguments import check_shape, count, number, numbers
 from metalearners.data.containers import check_same_rows
 from metalearners.data.conversion import as_array
 from metalearners.data.dataset import check_groups, check_weight
+from metalearners.showing.results import Shown, between
 
 FEWEST_CLUSTERS = 40
 """Effective clusters an arm that clustered standard errors want."""
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Estimate(Shown):
     """A mean with its uncertainty.
 
     Parameters
@@ -36,6 +37,11 @@ class Estimate:
     ci_low: float
     ci_high: float
     degrees: float
+
+    def __str__(self) -> str:
+        return between(self.estimate, self.ci_low, self.ci_high, self.std_error)
+
+    _brief = __str__
 
 
 def mean_with_error(

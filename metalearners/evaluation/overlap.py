@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from metalearners._typing import Array, Floats
+from metalearners.showing.results import Shown
 
 ClipRule: TypeAlias = float | Literal["auto"]
 """Bounds of estimated propensities: a tenth of each arm's share, or [clip, 1 - clip]."""
@@ -54,7 +55,7 @@ class Clip:
 
 
 @dataclass(frozen=True, eq=False)
-class Overlap:
+class Overlap(Shown):
     """What propensities say about overlap.
 
     Parameters

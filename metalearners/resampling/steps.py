@@ -16,6 +16,7 @@ from metalearners.evaluation.judging.sequential import Sequential, sequential
 from metalearners.fits.execute import run_stage
 from metalearners.fits.plan import Regression
 from metalearners.metalearner import Job, MetaLearner, Rows
+from metalearners.showing.results import Several
 
 
 class Judge(Protocol):
@@ -92,7 +93,7 @@ def sequential_rate(
     steps = steps_of(job.d, n_folds)
     check_steps([learner, judge], steps)
     found = [step_rates({"": learner}, judge, job, step)[""] for step in steps]
-    return [sequential(own) for own in zip(*found, strict=True)]
+    return Several(sequential(own) for own in zip(*found, strict=True))
 
 
 def steps_of(d: Dataset, n_folds: int) -> list[Step]:

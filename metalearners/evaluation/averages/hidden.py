@@ -11,10 +11,11 @@ from metalearners.data.arguments import count, number
 from metalearners.evaluation.average_effects import aipw_scores
 from metalearners.evaluation.averages.nuisances import Nuisances
 from metalearners.evaluation.means import Estimate, Means, check_level
+from metalearners.showing.results import Shown
 
 
 @dataclass(frozen=True)
-class Confounder:
+class Confounder(Shown):
     """How strong a hidden confounder is.
 
     Parameters
@@ -48,7 +49,7 @@ class Confounder:
 
 
 @dataclass(frozen=True)
-class Bounds:
+class Bounds(Shown):
     """What the effect may be, given a hidden confounder of some strength.
 
     Parameters
@@ -66,7 +67,7 @@ class Bounds:
 
 
 @dataclass(frozen=True)
-class Sensitivity:
+class Sensitivity(Shown):
     """How an average effect depends on confounding that isn't seen.
 
     Parameters
@@ -161,7 +162,7 @@ def sensitivity(
 
 
 @dataclass(frozen=True)
-class FeatureStrength:
+class FeatureStrength(Shown):
     """How strong features would be as hidden confounders, and what would follow.
 
     Parameters

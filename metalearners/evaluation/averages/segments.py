@@ -13,13 +13,14 @@ from metalearners.data.arguments import check_shape, count
 from metalearners.data.containers import check_same_rows
 from metalearners.data.conversion import arm_codes, as_array, as_vector
 from metalearners.evaluation.means import Estimate, Means, check_level, cluster_codes, same_rows
+from metalearners.showing.results import Several, Shown
 
 MOST_LEVELS = 200
 """Levels of all segments together: more are no segments but values, such as amounts."""
 
 
 @dataclass(frozen=True)
-class SegmentEffect:
+class SegmentEffect(Shown):
     """An arm's average effect on the rows of one level of a segment.
 
     Parameters
@@ -114,7 +115,7 @@ def segment_effects(
     ]
     known = [piece for piece in pieces if piece.means is not None]
     ends = iter(_joined(rows, known).joint(level, draws) if known else [])
-    found: list[SegmentEffect] = []
+    found: Several[SegmentEffect] = Several()
     for piece in pieces:
         found += piece.effects(rows.n_variants, level, ends)
     return found

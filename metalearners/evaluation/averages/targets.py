@@ -7,6 +7,7 @@ from metalearners.data.arguments import one_of
 from metalearners.evaluation.average_effects import AverageEffect, aipw_scores
 from metalearners.evaluation.averages.nuisances import Nuisances
 from metalearners.evaluation.means import Means, check_level
+from metalearners.showing.results import Several
 
 ALL = "all"
 TREATED = "treated"
@@ -83,7 +84,7 @@ def target_effects(
     scores = np.column_stack([_SCORES[target](rows, k) for k in range(1, rows.n_variants)])
     made = Means.of(scores, rows.weight, rows.groups, rows.w, by_arm=target == TREATED)
     pairs = zip(made.estimates(level), made.joint(level), strict=True)
-    return [AverageEffect(effect, joint) for effect, joint in pairs]
+    return Several(AverageEffect(effect, joint) for effect, joint in pairs)
 
 
 def _of_all(rows: Nuisances, arm: int) -> Floats:

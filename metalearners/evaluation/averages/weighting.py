@@ -13,10 +13,11 @@ from metalearners.evaluation.averages.nuisances import check_positive
 from metalearners.evaluation.balance import standardized_differences
 from metalearners.evaluation.means import effective_clusters, same_rows
 from metalearners.evaluation.ties import tied
+from metalearners.showing.results import Shown
 
 
 @dataclass(frozen=True, eq=False)
-class WeightedBalance:
+class WeightedBalance(Shown):
     """How much features differ between arms before and after weighting, and what it costs.
 
     Parameters
@@ -85,7 +86,7 @@ def weighted_balance(
 
 
 @dataclass(frozen=True)
-class Trimming:
+class Trimming(Shown):
     """Which rows of little overlap cost more than they tell: a suggestion, nothing is dropped.
 
     Parameters

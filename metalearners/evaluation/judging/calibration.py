@@ -20,10 +20,11 @@ from metalearners.evaluation.means import (
     sums,
 )
 from metalearners.evaluation.ties import tied
+from metalearners.showing.results import Several, Shown
 
 
 @dataclass(frozen=True)
-class Group:
+class Group(Shown):
     """Rows of similar estimates: what was estimated for them, and what happened.
 
     Parameters
@@ -42,7 +43,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Gates:
+class Gates(Shown):
     """Sorted group average treatment effects (GATES), with tests of their order.
 
     Parameters
@@ -67,7 +68,7 @@ class Gates:
 
 
 @dataclass(frozen=True)
-class Blp:
+class Blp(Shown):
     """The best linear predictor of effects from their estimates.
 
     Parameters
@@ -113,7 +114,8 @@ def calibration(
     ValueError
         As for `mean_with_error`.
     """
-    return _Sorted.of(predicted, scores, weight, groups, n_groups, arms, tolerance).groups(0.95)
+    made = _Sorted.of(predicted, scores, weight, groups, n_groups, arms, tolerance)
+    return Several(made.groups(0.95))
 
 
 def gates(

@@ -22,13 +22,14 @@ from metalearners.evaluation.means import (
     same_rows,
 )
 from metalearners.evaluation.multiplicity import holm
+from metalearners.showing.results import Several, Shown
 
 STACK = "stack"
 _LEAST_SHOWN = 0.001  # of p-values in sentences
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Candidate(Shown):
     """A candidate's figures; with several arms, means over the arms.
 
     Parameters
@@ -52,7 +53,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class Comparison(Shown):
     """Which candidate was chosen, and what rows that had no say in the choice tell of it.
 
     Parameters
@@ -140,7 +141,7 @@ def compare(
     if best not in rows.candidates:
         known = ", ".join(rows.candidates)
         raise ValueError(f"Expected best as one of the candidates, {known}; found {best!r}.")
-    return rows.judged(best, level, draws)
+    return Several(rows.judged(best, level, draws))
 
 
 def choose_and_judge(

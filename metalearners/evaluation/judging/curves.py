@@ -11,12 +11,14 @@ from metalearners.data.containers import check_same_rows
 from metalearners.evaluation.judging.rate import Ranking
 from metalearners.evaluation.judging.tops import SHARES, Tops
 from metalearners.evaluation.means import Estimate, check_level, same_rows
+from metalearners.showing.results import Shown
 
 _DRAWS = 10_000
+_BRIEFLY = (0.1, 0.3, 0.5)  # shares that stand for a curve inside another result
 
 
 @dataclass(frozen=True, eq=False)
-class Curve:
+class Curve(Shown):
     """A curve over the share of rows treated, highest priorities first.
 
     Parameters
@@ -48,9 +50,12 @@ class Curve:
         columns = (self.value, self.std_error, self.low, self.high, self.degrees)
         return Estimate(*(float(column[k]) for column in columns))
 
+    def _brief(self) -> str:
+        return "; ".join(f"at {share}: {self.at(share)}" for share in _BRIEFLY)
+
 
 @dataclass(frozen=True, eq=False)
-class Gain:
+class Gain(Shown):
     r"""What treating rows by priority gains, as the field's curves; q is the share treated.
 
     Parameters

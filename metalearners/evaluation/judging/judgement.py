@@ -9,10 +9,11 @@ from metalearners.evaluation.judging.curves import Gain, gain_curve
 from metalearners.evaluation.judging.losses import dr_loss, r_loss
 from metalearners.evaluation.judging.rate import AUTOC, QINI, Rate, rate
 from metalearners.evaluation.means import Estimate
+from metalearners.showing.results import Several, Shown
 
 
 @dataclass(frozen=True, eq=False)
-class Judgement:
+class Judgement(Shown):
     """What held-out rows say of estimates.
 
     Parameters
@@ -43,7 +44,7 @@ class Judgement:
     @property
     def groups(self) -> list[Group]:
         """The groups of `gates`; none without them."""
-        return [] if self.gates is None else list(self.gates.groups)
+        return Several(() if self.gates is None else self.gates.groups)
 
 
 def judge(

@@ -17,6 +17,7 @@ from metalearners.evaluation.means import (
     same_rows,
 )
 from metalearners.evaluation.ties import tied
+from metalearners.showing.results import Shown
 
 AUTOC = "autoc"
 QINI = "qini"
@@ -24,7 +25,7 @@ _MOST_HAT = 0.5  # of a row, as a residual of 0 tells nothing of its error
 
 
 @dataclass(frozen=True)
-class Rate:
+class Rate(Shown):
     """A rank-weighted average treatment effect, 0 where the ranking is as good as chance.
 
     Parameters

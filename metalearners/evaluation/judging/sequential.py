@@ -8,10 +8,11 @@ from scipy import stats
 
 from metalearners.evaluation.judging.rate import Rate
 from metalearners.evaluation.means import Estimate, check_level
+from metalearners.showing.results import Shown
 
 
 @dataclass(frozen=True)
-class Sequential:
+class Sequential(Shown):
     """Whether the effect differs between rows, by all of them.
 
     Parameters

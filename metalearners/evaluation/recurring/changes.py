@@ -6,12 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+from metalearners.showing.results import Shown
+
 LEVEL = 1e-3
 """Chance that a run raises an event of a kind although nothing has changed."""
 
 
 @dataclass(frozen=True)
-class Figure:
+class Figure(Shown):
     """A run's estimate: an average effect, or a Qini.
 
     Parameters
@@ -28,7 +30,7 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Fall:
+class Fall(Shown):
     """How far a figure has come towards 0.
 
     Parameters

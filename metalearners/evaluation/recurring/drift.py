@@ -15,6 +15,7 @@ from metalearners.data.arguments import number
 from metalearners.data.containers import check_same_rows
 from metalearners.data.schema import as_days, is_date
 from metalearners.evaluation.means import cluster_codes, effective_clusters, same_rows, sums
+from metalearners.showing.results import Several, Shown
 
 DRIFT, STABLE = "drift", "stable"
 _N_BINS = 10
@@ -25,7 +26,7 @@ _NUMBERS = ("integer", "floating", "mixed-integer-float", "boolean", "decimal", 
 
 
 @dataclass(frozen=True)
-class Drift:
+class Drift(Shown):
     """How far a column of new rows is from that of training rows.
 
     Parameters
@@ -50,7 +51,7 @@ class Drift:
 
 
 @dataclass(frozen=True, eq=False)
-class Reference:
+class Reference(Shown):
     """Columns of training rows in bins, as later rows are compared with them.
 
     Parameters
@@ -144,7 +145,7 @@ class Reference:
             raise ValueError(
                 f"Expected the columns {list(self.columns)}; not found: {absent}. Add them."
             )
-        found = []
+        found: Several[Drift] = Several()
         for name, before in self.columns.items():
             column = _plain(frame[name])
             bins = before.bins.with_levels_of(column)
@@ -164,7 +165,7 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class Bins:
+class Bins(Shown):
     """Bins of a column's values; the first is of missing ones.
 
     Parameters
@@ -221,7 +222,7 @@ class Bins:
 
 
 @dataclass(frozen=True, eq=False)
-class Distribution:
+class Distribution(Shown):
     r"""Shares of rows by bin.
 
     Parameters

@@ -17,13 +17,14 @@ from metalearners.evaluation.average_effects import aipw_scores
 from metalearners.evaluation.design import sample_ratio
 from metalearners.evaluation.means import Estimate, effective_clusters, mean_with_error
 from metalearners.evaluation.recurring.policies import are_identified
+from metalearners.showing.results import Shown
 
 _FEWEST_CLUSTERS = 20  # of an arm, among the rows that two policies treat differently
 _TIGHTEST = 4  # looks after which the sequence's lower end is closest to the estimate
 
 
 @dataclass(frozen=True)
-class Look:
+class Look(Shown):
     """What new rows say of a challenger's policy against the champion's.
 
     Parameters
@@ -230,7 +231,7 @@ def alpha_of_challenger(number: int, alpha: float = 0.05) -> float:
 
 
 @dataclass(frozen=True)
-class Looks:
+class Looks(Shown):
     r"""All looks at one challenger and one champion.
 
     The lower end of the confidence sequence for the mean difference over all rows that counted so

@@ -9,10 +9,11 @@ from metalearners._typing import Array, Floats
 from metalearners.data.containers import check_same_rows
 from metalearners.data.conversion import as_array
 from metalearners.evaluation.means import Estimate, Means, mean_with_error, same_rows
+from metalearners.showing.results import Shown
 
 
 @dataclass(frozen=True)
-class Realised:
+class Realised(Shown):
     """A model's predictions of an arm's effect for new rows, beside what happened.
 
     Parameters

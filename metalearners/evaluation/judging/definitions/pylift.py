@@ -10,6 +10,7 @@ import numpy as np
 from metalearners._typing import Array, Floats
 from metalearners.data.arguments import check_shape, numbers, one_of
 from metalearners.evaluation.judging.definitions.totals import Totals, by_row, checked, quotient
+from metalearners.showing.results import Shown
 
 QINI = "qini"
 AQINI = "aqini"
@@ -17,7 +18,7 @@ CGAINS = "cgains"
 
 
 @dataclass(frozen=True)
-class Scores:
+class Scores(Shown):
     """A curve's area above the line to its end, per row; and over two largest ones.
 
     Parameters

@@ -13,13 +13,14 @@ import numpy as np
 from metalearners._typing import Array, Floats
 from metalearners.data.arguments import count, one_of
 from metalearners.evaluation.judging.definitions.totals import Curve, Totals, checked, quotient
+from metalearners.showing.results import Shown
 
 OVERALL = "overall"
 BY_GROUP = "by_group"
 
 
 @dataclass(frozen=True, eq=False)
-class Percentiles:
+class Percentiles(Shown):
     """Groups of rows of similar priority, the highest first: (bins,) arrays.
 
     Parameters

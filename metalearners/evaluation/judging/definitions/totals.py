@@ -7,10 +7,11 @@ import numpy as np
 
 from metalearners._typing import Array, Floats
 from metalearners.evaluation.means import same_rows
+from metalearners.showing.results import Shown
 
 
 @dataclass(frozen=True, eq=False)
-class Curve:
+class Curve(Shown):
     """A curve of outcomes gained over the number of rows from the top.
 
     Parameters

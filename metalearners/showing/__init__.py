@@ -1,0 +1,1 @@
+"""How the library shows what it found, and how far it is."""
