@@ -2,9 +2,10 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from flows.errors import InputError
 from flows.fitting.cache import signing_key
 from flows.inputs.formats.frames import check_rows
 from flows.messages.outcome import by_outcome, outcome_lines
+from flows.launch.notebook import run_html
 from flows.messages.output import plain
 from flows.report.past_runs import read_summary
 from flows.runs.records import find_run
@@ -141,14 +143,24 @@ class RunResult:
         return score_rows(self.folder / "model", rows, options, "score")
 
     def __repr__(self) -> str:
-        folder = self.folder
-        if folder.is_relative_to(Path.cwd()):
-            folder = Path(os.path.relpath(folder))
+        folder = str(self._near)
+        return self._told(lambda: "\n".join(outcome_lines({**self.summary, "folder": folder})))
+
+    def _repr_html_(self) -> str:
+        return self._told(lambda: run_html(self.summary, self._near), escape)
+
+    @property
+    def _near(self) -> Path:
+        """The folder, by a path from this one if it is in here."""
+        inside = self.folder.is_relative_to(Path.cwd())
+        return Path(os.path.relpath(self.folder)) if inside else self.folder
+
+    def _told(self, tell: Callable[[], str], written: Callable[[str], str] = str) -> str:
         try:
             with self._summary_named():
-                return plain("\n".join(outcome_lines({**self.summary, "folder": str(folder)})))
+                return plain(tell())
         except InputError as error:  # never raised by what only shows a result
-            return plain(f"{self.folder.name}: {error}")
+            return written(plain(f"{self.folder.name}: {error}"))
 
     @contextlib.contextmanager
     def _summary_named(self) -> Iterator[None]:

@@ -6,8 +6,10 @@ import inspect
 import io
 import json
 import logging
+import re
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -175,15 +177,55 @@ def test_a_damaged_summary_is_refused_and_a_partial_one_tells_what_failed(tmp_pa
         "r: partial, 1 fits executed, 0 reused, 1.0 s",
         "  failed:    XLearner: fold 1 failed",
     ]
+    assert "<li>XLearner failed: fold 1 failed</li>" in flows.load(tmp_path)._repr_html_()
     for entry in "fits", "ate_joint":
         file.write_text(json.dumps({k: v for k, v in SUMMARY.items() if k != entry}))
         assert f"found another: no '{entry}'" in repr(flows.load(tmp_path))
+        assert f"found another: no &#x27;{entry}&#x27;" in flows.load(tmp_path)._repr_html_()
     file.write_text("{")
     result = flows.load(tmp_path)
     assert f"expected the summary of a finished run in {file}" in repr(result).lower()
     for name in "summary", "effects":
         with pytest.raises(InputError, match="the summary of a finished run"):
             getattr(result, name)
+
+
+def test_a_notebook_shows_the_verdict_figures_warnings_and_the_report(tmp_path, monkeypatch):
+    found = {"estimate": 1.25, "std_error": 0.5, "ci_low": 0.25, "ci_high": 2.25}
+    test = {"test": "holdout", "learner": "TLearner", "autoc": found, "p_value_adjusted": 0.0123}
+    told = {
+        "ate": [{"arm": "<b>mail", **found}, {"arm": "call", **found}],
+        "ate_joint": [
+            {"arm": "<b>mail", "ci_low": 0.125, "ci_high": 2.5, "claimed": True, "doubt": None},
+            {"arm": "call", "ci_low": -1.5, "ci_high": 4, "claimed": False, "doubt": "few rows"},
+        ],
+        "heterogeneity": [{"arm": "call", **test}],
+        "verdict": [{"question": "target", "answer": "yes", "sentence": "Treat the top fifth."}],
+        "caveats": ["Arms differ."],
+        "warnings": ["Arms differ.", "Few rows & many features."],
+    }
+    (tmp_path / "a run").mkdir()
+    (tmp_path / "a run" / "summary.json").write_text(json.dumps(SUMMARY | told))
+    monkeypatch.chdir(tmp_path)
+    shown = flows.load(tmp_path / "a run")._repr_html_()
+    cells = [unescape(cell) for cell in re.findall("<td[^>]*>(.*?)</td>", shown)]
+
+    assert cells == [
+        *("<b>mail", "1.25 (0.125 to 2.5)", "yes"),
+        *("call", "1.25 (-1.5 to 4)", "no: few rows"),
+        *("TLearner", "call", "1.25 (0.25 to 2.25)", "0.012", "holdout"),
+    ]
+    assert "<b>mail" not in shown
+    assert re.findall("<li>(.*?)</li>", shown) == [
+        "Treat the top fifth.",
+        "XLearner failed: fold 1 failed",
+        "Arms differ.",
+        "Few rows &amp; many features.",
+    ]
+    assert '<a href="a%20run/report.html">' in shown
+    monkeypatch.chdir(Path(__file__).parent)
+    elsewhere = flows.load(tmp_path / "a run")._repr_html_()
+    assert f'<a href="{tmp_path.as_uri()}/a%20run/report.html">' in elsewhere
 
 
 def test_lines_of_users_flows_stay_on_the_console_during_a_run():
@@ -278,6 +320,7 @@ def check_result(result, rows):
     """A result has what the run wrote, each estimate beside its own row."""
     assert result.estimates.index.equals(rows.index)
     assert "effect of e-mail: " in repr(result)
+    assert ">e-mail</td>" in result._repr_html_()
     assert f"{result.folder.name}/report.html" in repr(result)
     assert "<html" in result.report.read_text()
     assert result.config.data.control == "no mail"
