@@ -14,6 +14,7 @@ from metalearners.data.folds import draw_half
 from metalearners.evaluation.means import check_level
 from metalearners.fits.store import MemoryStore
 from metalearners.metalearner import Job, MetaLearner, Rows
+from metalearners.showing.progress import counted
 from metalearners.showing.results import Shown
 
 
@@ -97,6 +98,7 @@ def cate_intervals(
     _check(learner, draws)
     check_level(level)
     whole = clone(learner)
+    progress = rows.pop("progress", False)
     job = whole.job(X, y, w, fit_params, False, (n_jobs,), **rows)
     estimate = whole.run(job).predict(X_new, is_oos=True, propensity=propensity_new)
 
@@ -106,7 +108,8 @@ def cate_intervals(
         fitted = refitted(learner, own, draw)
         return fitted.predict(X_new, is_oos=True, propensity=propensity_new)
 
-    return intervals_of(estimate, map(again, range(draws)), level)
+    told = counted(range(draws), draws, "half-samples", progress)
+    return intervals_of(estimate, map(again, told), level)
 
 
 def refits(
@@ -126,8 +129,10 @@ def refits(
     intervals those of the bundle are.
     """
     _check(learner, draws)
+    progress = rows.pop("progress", False)
     job = clone(learner).job(X, y, w, fit_params, False, (n_jobs,), **rows)
-    return [refitted(learner, job, draw) for draw in range(draws)]
+    told = counted(range(draws), draws, "half-samples", progress)
+    return [refitted(learner, job, draw) for draw in told]
 
 
 def refitted(learner: MetaLearner, job: Job, draw: int) -> MetaLearner:

@@ -82,6 +82,8 @@ class Rows(TypedDict, total=False):
     share_bins : bool
         Whether LightGBM fits share bins of all rows (see `metalearners.base_models.binning`).
         True by default.
+    progress : bool
+        Whether a line says how far the fits are, at a terminal or in a notebook. False by default.
     """
 
     sample_weight: Any
@@ -90,6 +92,7 @@ class Rows(TypedDict, total=False):
     cv: Any
     store: Store | None
     share_bins: bool
+    progress: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +180,7 @@ class MetaLearner(Explainable, CheckedDeclaration):
             Whether all model kinds must have the same number of folds. Kinds with equal numbers
             always share their folds.
         **rows
-            sample_weight, groups, propensity, cv and store: see `Rows`.
+            sample_weight, groups, propensity, cv, store, share_bins and progress: see `Rows`.
 
         Raises
         ------
@@ -295,10 +298,12 @@ class MetaLearner(Explainable, CheckedDeclaration):
         n_jobs: tuple[int | None, ...],
         *,
         store: Store | None = None,
+        progress: bool = False,
         **rows: Any,
     ) -> Job:
         """Check the rows and how to fit on them; parameters and errors as for `fit`."""
         check_switch("synchronize_cross_fitting", synchronize)
+        check_switch("progress", progress)
         needed = ("put", "find", "fetch", "keep")
         if store is not None and not all(hasattr(store, name) for name in needed):
             raise ValueError(
@@ -324,7 +329,7 @@ class MetaLearner(Explainable, CheckedDeclaration):
         tell(self.concerns(d, bool(fit_params)))
         if self.is_classification:
             _warn_of_class_order(d.classes if self._labels is None else self._labels)
-        execute = joblib_executor(_n_workers(*n_jobs))
+        execute = joblib_executor(_n_workers(*n_jobs), progress)
         # It keeps the features' names. A fit that is refused must leave the learner as it was.
         validate_data(self, X=X, skip_check_array=True)
         self._columns_in = column_names(X)

@@ -13,6 +13,7 @@ from metalearners.fits.fit import fit_unit
 from metalearners.fits.plan import Plan, Regression, plan_stage
 from metalearners.fits.store import Store, obtain
 from metalearners.fits.unit import FitUnit
+from metalearners.showing.progress import counted
 
 
 class Executor(Protocol):
@@ -41,12 +42,13 @@ def serial(units: Sequence[FitUnit], store: Store) -> None:
         obtain(unit, store, fit_unit)
 
 
-def joblib_executor(n_jobs: int | None = None) -> Executor:
+def joblib_executor(n_jobs: int | None = None, progress: bool = False) -> Executor:
     """An executor on joblib's workers.
 
     `n_jobs` is as in scikit-learn: None is 1 unless a ``joblib.parallel_config`` says otherwise,
     -1 is all cores. It prefers threads, as most base models release the interpreter lock in
     fitting; ``parallel_config(backend=...)`` overrules that. Several workers share the cores.
+    `progress` is whether a line says how far it is.
     """
 
     def execute(units: Sequence[FitUnit], store: Store) -> None:
@@ -55,10 +57,16 @@ def joblib_executor(n_jobs: int | None = None) -> Executor:
         workers = effective_n_jobs(n_jobs)
         threads = max(1, cpu_count() // workers) if workers > 1 else None
         fits = parallel(delayed(fit_unit)(u, store.only(u.inputs), threads) for u in missing)
-        for unit, fit in zip(missing, fits, strict=True):
+        told = counted(fits, len(missing), _kinds(missing), progress)
+        for unit, fit in zip(missing, told, strict=True):
             store.keep(unit.key, fit, unit.label)
 
     return execute
+
+
+def _kinds(units: Sequence[FitUnit]) -> str:
+    """The model kinds of units, by their labels."""
+    return ", ".join(sorted({unit.label.partition(" ")[0] for unit in units}))
 
 
 def fits_here() -> bool:

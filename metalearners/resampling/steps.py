@@ -16,6 +16,7 @@ from metalearners.evaluation.judging.sequential import Sequential, sequential
 from metalearners.fits.execute import run_stage
 from metalearners.fits.plan import Regression
 from metalearners.metalearner import Job, MetaLearner, Rows
+from metalearners.showing.progress import counted
 from metalearners.showing.results import Several
 
 
@@ -89,10 +90,12 @@ def sequential_rate(
     ValueError
         As for `MetaLearner.fit`, or if earlier folds are too few rows to fit on.
     """
+    progress = rows.pop("progress", False)
     job = clone(learner).job(X, y, w, fit_params, False, (n_jobs,), **rows)
     steps = steps_of(job.d, n_folds)
     check_steps([learner, judge], steps)
-    found = [step_rates({"": learner}, judge, job, step)[""] for step in steps]
+    told = counted(steps, len(steps), "steps", progress)
+    found = [step_rates({"": learner}, judge, job, step)[""] for step in told]
     return Several(sequential(own) for own in zip(*found, strict=True))
 
 
