@@ -14,6 +14,7 @@ from metalearners.evaluation.means import Estimate, cluster_codes, effective_clu
 from metalearners.evaluation.targeting.influences import reached_means, slopes
 from metalearners.evaluation.targeting.paths import TreatmentPath
 from metalearners.evaluation.targeting.values import Rows
+from metalearners.showing.results import Shown
 
 _POINTS = 100
 _LEAST_SHARE = 0.05
@@ -21,7 +22,7 @@ _LEAST_ROWS = 50
 
 
 @dataclass(frozen=True, eq=False)
-class TargetingCurve:
+class TargetingCurve(Shown):
     """Gains over budgets.
 
     Parameters
@@ -71,7 +72,7 @@ class TargetingCurve:
 
 
 @dataclass(frozen=True, eq=False)
-class CurveDifference:
+class CurveDifference(Shown):
     """Two policies' gains at the same budgets.
 
     Parameters

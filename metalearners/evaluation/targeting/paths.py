@@ -13,6 +13,7 @@ from metalearners.data.containers import check_same_rows
 from metalearners.data.conversion import as_array
 from metalearners.evaluation.means import same_rows
 from metalearners.evaluation.ties import rounding, tied
+from metalearners.showing.results import Shown
 
 PAYS = 1.0
 """The cut-off above which a step brings more than it costs."""
@@ -21,7 +22,7 @@ _ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class Assignment:
+class Assignment(Shown):
     """The arms that rows get for a budget.
 
     Parameters
@@ -43,7 +44,7 @@ class Assignment:
 
 
 @dataclass(frozen=True, eq=False)
-class TreatmentPath:
+class TreatmentPath(Shown):
     """Steps from an arm to a dearer one that gains more, highest marginal gain first.
 
     Parameters
@@ -148,7 +149,7 @@ class TreatmentPath:
 
 
 @dataclass(frozen=True)
-class TargetingRule:
+class TargetingRule(Shown):
     r"""Which arm a row gets: :math:`\arg\max_k \; v \hat\tau_k - \lambda c_k`, ties to the cheaper.
 
     It takes all steps of a path whose marginal gain is above the cut-off, and none at it.

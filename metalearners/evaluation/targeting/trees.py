@@ -15,6 +15,7 @@ from metalearners.data.containers import check_matrix, check_same_rows
 from metalearners.data.estimate_columns import arm_name
 from metalearners.evaluation.means import same_rows, sums
 from metalearners.evaluation.targeting.paths import TargetingRule, gains_and_costs
+from metalearners.showing.results import Shown
 
 _LEAST_SHARE = 0.02  # of the rows, in a leaf
 _LEAST_ROWS = 20
@@ -22,7 +23,7 @@ _MOST_LEVELS = 20  # of a category: its most frequent ones
 
 
 @dataclass(frozen=True)
-class Leaf:
+class Leaf(Shown):
     """Rows that get one arm.
 
     Parameters
@@ -41,7 +42,7 @@ class Leaf:
 
 
 @dataclass(frozen=True, eq=False)
-class PolicyTree:
+class PolicyTree(Shown):
     """A policy of a few conditions on features.
 
     Parameters

@@ -25,10 +25,11 @@ from metalearners.evaluation.targeting.influences import (
     treated,
 )
 from metalearners.evaluation.targeting.paths import TreatmentPath, cost_columns, gains_and_costs
+from metalearners.showing.results import Shown
 
 
 @dataclass(frozen=True)
-class PolicyValue:
+class PolicyValue(Shown):
     """What a policy brings above treating nobody, per row of the whole population.
 
     Parameters
