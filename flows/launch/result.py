@@ -17,8 +17,8 @@ from flows.config.sections import Config
 from flows.errors import InputError
 from flows.fitting.cache import signing_key
 from flows.inputs.formats.frames import check_rows
-from flows.messages.outcome import by_outcome, outcome_lines
 from flows.launch.notebook import run_html
+from flows.messages.outcome import by_outcome, outcome_lines
 from flows.messages.output import plain
 from flows.report.past_runs import read_summary
 from flows.runs.records import find_run

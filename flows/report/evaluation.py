@@ -14,8 +14,8 @@ from flows.inputs.study import Study
 from flows.messages.progress import Steps
 from flows.report.figures.averages import averages
 from flows.report.figures.candidates import columns_of, compared, tolerance_of
-from flows.report.figures.features import Described, described
 from flows.report.figures.decision import decided
+from flows.report.figures.features import Described, described
 from flows.report.figures.judging import judged
 from flows.report.figures.results import ArmResult, LearnerResult, Results
 from flows.report.figures.scored import Scored

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from flows.report.figures.averages import Averages
-from flows.report.figures.features import Described
 from flows.report.figures.decision import Decision
+from flows.report.figures.features import Described
 from flows.report.figures.judging import Definition
 from metalearners._typing import Floats
 from metalearners.bundle import Bundle
