@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -79,10 +79,17 @@ def _keys_at(model: type[BaseModel], location: list[str]) -> list[str]:
         field = getattr(found, "model_fields", {}).get(key)
         if field is None:  # a key of a map, whose values are sections
             continue
-        forms = (field.annotation, *get_args(field.annotation))
-        models = (form for form in forms if isinstance(form, type) and issubclass(form, BaseModel))
+        models = (form for form in _forms(field.annotation) if issubclass(form, BaseModel))
         found = next(models, None)
     return list(found.model_fields) if found else []
+
+
+def _forms(annotation: Any) -> Iterator[type]:
+    """The classes in a type, such as those of a union, in order."""
+    if isinstance(annotation, type):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _forms(part)
 
 
 def nearest(word: str, valid: Iterable[str]) -> str:
