@@ -61,6 +61,7 @@ def test_a_shared_fit_is_executed_once_and_cached_in_the_others(run, five, api):
     assert ran.fits["executed"] == ran.fits["unique"] < ran.fits["planned"]
 
 
+@pytest.mark.slow
 def test_all_stages_have_one_pool_of_workers(run, five):
     own = {"estimator": "tests.faulty.Together"}
     five["models"] |= {"outcome": own, "treatment": own}

@@ -157,6 +157,7 @@ def test_damaged_fits_are_found_and_fitted_again(run, settings, tmp_path, damage
     assert run(settings).fits["executed"] == 0
 
 
+@pytest.mark.slow
 def test_runs_are_right_while_all_fits_are_pruned_again_and_again(run, settings, tmp_path):
     first = run(settings)
     over, deleted = threading.Event(), []

@@ -222,6 +222,7 @@ def test_time_counts_from_the_begin_and_really_ends_a_fit(workers, folder):
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in begun(folder)), 10)
 
 
+@pytest.mark.slow
 def test_an_address_that_does_not_answer_is_refused(settings, monkeypatch):
     address = f"tcp://127.0.0.1:{free_port()}"
     settings["parallelism"] = {"runner": "dask", "address": address}
