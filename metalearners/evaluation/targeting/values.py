@@ -27,6 +27,8 @@ from metalearners.evaluation.targeting.influences import (
 from metalearners.evaluation.targeting.paths import TreatmentPath, cost_columns, gains_and_costs
 from metalearners.showing.results import Shown
 
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True)
 class PolicyValue(Shown):
@@ -229,14 +231,22 @@ def policy_difference(
     groups: Array | None = None,
     *,
     arms: Array | None = None,
+    price: float = 0.0,
     level: float = 0.95,
 ) -> Estimate:
-    """The first policy's gain less the second's, paired row by row.
+    r"""The first policy's gain less the second's, paired row by row.
+
+    .. math:: V_1 - V_2 - \lambda (C_1 - C_2)
+
+    with the price of a unit of cost, as policies that spend differently don't compare by gains
+    alone: 1 in the unit of the gains, or the cut-off of a budget.
 
     Parameters
     ----------
     first, second : PolicyValue
         On the same rows.
+    price : float
+        Taken off for a unit of cost.
     weight, groups, arms, level
         As for `policy_value`; the same as there.
 
@@ -246,7 +256,7 @@ def policy_difference(
         As for `policy_value`, or if the values are of different rows.
     """
     check_level(level)
-    pair = (first.influence[:, 0], second.influence[:, 0])
+    pair = [one.influence @ [1.0, -price] for one in (first, second)]
     check_shape("second", len(pair[0]) == len(pair[1]), f"({len(pair[0])},)", pair[1].shape)
     columns, w, labels = same_rows(weight, groups, first=pair[0], second=pair[1])
     apart = columns[0] - columns[1]
@@ -317,13 +327,15 @@ class Rows:
         for k in range(1, n_arms):
             random += effects[k] * (each[k] - shares[k])
         part = treated(policy, self.gains.shape)
-        columns = np.column_stack([gain, spend, gain - realised, random, gain - random, realised])
+        above = gain - random
+        above[np.abs(above) <= _ROUNDING * np.abs(self.gains).max()] = 0
+        columns = np.column_stack([gain, spend, gain - realised, random, above, realised])
         found = _means(columns, self.weight, self.groups, self.arms, part).estimates(self.level)
         return PolicyValue(
             gain=found[0],
             spend=found[1],
             net=found[2],
-            shares=tuple(map(float, shares)),
+            shares=tuple(map(float, shares / shares.sum())),
             random=found[3],
             over_random=found[4],
             realised=None if self.realised is None else found[5],
