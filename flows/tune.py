@@ -17,6 +17,7 @@ from flows.config.form import described
 from flows.config.names import DEFAULT_NAME, DEFAULT_OUTPUT
 from flows.config.parts.models import CompareConfig, ModelsConfig
 from flows.config.parts.recurring import RegistryConfig, ScheduleConfig, WatchConfig
+from flows.config.parts.targeting import NONE, Targeting
 from flows.config.reading import as_run, config_among
 from flows.config.sections import (
     CacheConfig,
@@ -64,6 +65,7 @@ def uplift_tune(
     calibrate_propensity: CalibratePropensity = False,
     segments: Segments = {},  # noqa: B006 - never changed
     compare: SkipJsonSchema[CompareConfig | None] = None,
+    targeting: Targeting = NONE,
 ) -> str:
     """Measure which setting of runner, workers and threads fits a run best; later runs use it.
 
@@ -72,7 +74,7 @@ def uplift_tune(
     Parameters
     ----------
     data, learners, models, clip, folds, parallelism, cache, evaluation, output, name, share_bins, \
-    date, schedule, calibrate_propensity, segments
+    date, schedule, calibrate_propensity, segments, targeting
         The run's config, as of `uplift_run`. `parallelism` and `name` change nothing here.
     registry : RegistryConfig
         Changes nothing here: no model is registered.

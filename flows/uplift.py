@@ -13,6 +13,7 @@ from flows.config.form import described
 from flows.config.names import DEFAULT_NAME, DEFAULT_OUTPUT
 from flows.config.parts.models import CompareConfig, ModelsConfig
 from flows.config.parts.recurring import RegistryConfig, ScheduleConfig, WatchConfig
+from flows.config.parts.targeting import NONE, Targeting
 from flows.config.reading import as_run, config_among
 from flows.config.sections import (
     CacheConfig,
@@ -60,6 +61,7 @@ def uplift_run(
     calibrate_propensity: CalibratePropensity = False,
     segments: Segments = {},  # noqa: B006 - never changed
     compare: SkipJsonSchema[CompareConfig | None] = None,
+    targeting: Targeting = NONE,
 ) -> str:
     """Estimate what a treatment does to whom: fit learners, judge them, write a run's folder.
 
@@ -101,6 +103,8 @@ def uplift_run(
         Kinds of rows whose average effects are told, by name: columns, or conditions on them.
     compare : CompareConfig, optional
         Changes nothing here, as the log says: `uplift_compare` uses it.
+    targeting : TargetingConfig, optional
+        Whom to treat with what, by costs and the value of the outcome.
 
     Returns
     -------

@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from flows.config.form import MARK, Section, distinct
-from flows.config.names import OF_SCORES
+from flows.config.names import OF_SCORES, TREAT
 from flows.config.parts.outcomes import (
     OutcomeNames,
     OutcomeType,
@@ -258,7 +258,7 @@ class DataConfig(Section):
     @field_validator("row_id")
     @classmethod
     def _own_name(cls, value: str | None) -> str | None:
-        if value is not None and (value == "held_out" or value.startswith(OF_SCORES)):
+        if value is not None and (value in ("held_out", TREAT) or value.startswith(OF_SCORES)):
             raise ValueError(f"the estimates have a column {value!r} of their own: rename yours.")
         return value
 

@@ -14,6 +14,7 @@ CHAMPION = "champion"  # the alias of the model that scores
 LATEST = "latest"  # means the latest run of all
 # Beginnings of the columns of scores behind the identity of a row.
 OF_SCORES = ("cate.", "low.", "high.", "percentile.", "outcome.", "treat.")
+TREAT = "treat"  # the column of the arm to give, where a run targets
 _MOST_LETTERS = 64
 _NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,{_MOST_LETTERS - 1}}}")
 

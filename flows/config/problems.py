@@ -15,6 +15,7 @@ ONE, EACH = "(one)", "(each)"
 _FORMS = {
     "ParallelismConfig",
     "PromotionConfig",
+    "TargetingConfig",
     "bool",
     "int",
     "float",
@@ -23,7 +24,7 @@ _FORMS = {
     ONE,
     EACH,
 }
-_FORM = re.compile(r"literal\['(auto|manual)'\]|(dict|function-after)\[.*\]|\[key\]")
+_FORM = re.compile(r"literal\['(auto|manual|none)'\]|(dict|function-after)\[.*\]|\[key\]")
 _TYPES = {
     "string_type": "a text",
     "bool_type": "true or false",

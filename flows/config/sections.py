@@ -34,6 +34,7 @@ from flows.config.parts.models import (
 )
 from flows.config.parts.outcomes import check_known
 from flows.config.parts.recurring import RegistryConfig, ScheduleConfig, WatchConfig
+from flows.config.parts.targeting import NONE, Targeting, TargetingConfig
 from flows.config.values import (
     Address,
     CalibratePropensity,
@@ -214,6 +215,7 @@ class Config(Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     segments: Segments = {}  # noqa: RUF012 - pydantic copies it
     compare: SkipJsonSchema[CompareConfig | None] = None  # of a comparison; a run has none
+    targeting: Targeting = NONE
     output: Folder = DEFAULT_OUTPUT
     date: LogicalDate = None
     schedule: SkipJsonSchema[ScheduleConfig | None] = None
@@ -235,6 +237,7 @@ class Config(Section):
             "data": self.data.of_outcome(name),
             "models": models_of_outcome(self.models, name),
             "compare": self.compare and candidates_of_outcome(self.compare, name),
+            "targeting": self.targeting if name == self.targeted_outcome else NONE,
         }
         return self.model_copy(update=one)
 
@@ -250,6 +253,17 @@ class Config(Section):
     def fitted(self) -> list[str]:
         """Names of all that is fitted: learners, and candidates of a comparison."""
         return [*self.learners, *(self.compare.candidates if self.compare else ())]
+
+    @property
+    def targets(self) -> TargetingConfig | None:
+        """The section `targeting`; None without it."""
+        return None if isinstance(self.targeting, str) else self.targeting
+
+    @property
+    def targeted_outcome(self) -> str:
+        """The outcome that `targeting` is about."""
+        named = None if self.targets is None else self.targets.outcome
+        return self.data.first_outcome if named is None else named
 
     @property
     def timezone(self) -> str:
@@ -304,6 +318,13 @@ class Config(Section):
             _check_segments(value, {**after, data.treatment: "treatment"})
         return value
 
+    @field_validator("targeting")
+    @classmethod
+    def _targets_known(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, TargetingConfig):
+            _check_targets(value, info.data)
+        return value
+
     def to_yaml(self) -> str:
         """The config as a file, every default filled in."""
         return to_yaml(self.model_dump(), sort_keys=False)
@@ -320,3 +341,28 @@ def _check_segments(segments: dict[str, str], after: dict[str, str]) -> None:
                     f"expected columns known before the treatment; found the {after[column]}, "
                     f"{column!r}, in {name!r}. Name others."
                 )
+
+
+def _check_targets(value: TargetingConfig, others: dict[str, Any]) -> None:
+    """Refuse a learner or an outcome that the config hasn't, and costs known after treatment."""
+    data, compare = others.get("data"), others.get("compare")  # None where that is wrong
+    learners = [*others.get("learners", []), *(compare.candidates if compare else ())]
+    if value.learner is not None and learners and value.learner not in learners:
+        raise ValueError(
+            f"learner: expected one of {', '.join(learners)}; found {shown(repr(value.learner))}. "
+            "Name one of these, or add it to learners."
+        )
+    if data is None:
+        return
+    if value.outcome is not None and value.outcome not in data.outcomes:
+        raise ValueError(
+            f"outcome: expected one of {', '.join(map(repr, data.outcomes))}; found "
+            f"{shown(repr(value.outcome))}. Name one of these."
+        )
+    after = {**dict.fromkeys(data.outcomes, "outcome"), data.treatment: "treatment"}
+    for column in value.columns:
+        if column in after:
+            raise ValueError(
+                f"cost: expected columns known before the treatment; found the {after[column]}, "
+                f"{column!r}. Name others."
+            )

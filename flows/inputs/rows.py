@@ -33,6 +33,7 @@ from flows.inputs.roles.columns import (
     read_weight,
     taking_part,
 )
+from flows.inputs.roles.costs import Costs, choose_costs, cost_columns, read_costs
 from flows.inputs.roles.segments import Segments, choose_segments, read_segments
 from flows.inputs.source import Table, open_source
 from metalearners._typing import Array, Floats, Ref
@@ -71,6 +72,7 @@ class Rows:
     warnings: list[str]  # what a reader should know
     # (n,) codes that folds and hold-outs balance; None for the arms and the outcome's classes
     balance: Array | None = None
+    costs: Floats | None = None  # (N, K-1) of the other arms; None where nobody is targeted
 
     @property
     def y(self) -> Array:
@@ -134,10 +136,11 @@ def read_columns(
     frame: Any = None,
     window: Window | None = None,
     segments: Segments = MappingProxyType({}),
+    costs: Costs = MappingProxyType({}),
 ) -> Columns | None:
     """Read the columns that a config names, of its source or of a data frame in memory.
 
-    Those of segments alone are in the table, but not among the names: they shape no fit.
+    Those of segments and costs alone are in the table, but not among the names: they shape no fit.
 
     None if nothing can be read.
     """
@@ -150,8 +153,11 @@ def read_columns(
         for name in named:
             check = partial(check_name, data, f"read.{key}", name, source.names)
             faults.judge(within(f"data.read.{key}", name), check)
-    columns, features, warnings = choose_columns(data, source.names, source.data_names, faults)
-    others = choose_segments(segments, data, source.names, faults)
+    others = choose_costs(costs, data, source.names, faults)
+    columns, features, warnings = choose_columns(
+        data, source.names, source.data_names, faults, others
+    )
+    others += choose_segments(segments, data, source.names, faults)
     if not columns:
         return None
     every = list(dict.fromkeys([*columns, *others]))
@@ -186,7 +192,11 @@ def _feature(table: pd.DataFrame, name: str, faults: Faults) -> pd.Series | None
 
 
 def rows_of(
-    columns: Columns, data: DataConfig, faults: Faults, segments: Segments = MappingProxyType({})
+    columns: Columns,
+    data: DataConfig,
+    faults: Faults,
+    segments: Segments = MappingProxyType({}),
+    costs: Costs | None = None,
 ) -> Rows | None:
     """The rows of the columns that were read; None if a role's column is at fault."""
     table, found = columns.table, None
@@ -224,9 +234,20 @@ def rows_of(
         digest=_digest(columns, data),
         habits=columns.habits,
         left_out=left_out,
+        costs=_costs(table, costs, arms, faults),
         warnings=columns.warnings,
     )
     return replace(rows, warnings=[*rows.warnings, *_concerns(rows, table, data)])
+
+
+def _costs(
+    table: pd.DataFrame, costs: Costs | None, arms: list[Any], faults: Faults
+) -> Floats | None:
+    if costs is None:
+        return None
+    needs = [within("targeting.cost", column) for column in cost_columns(costs)]
+    read = partial(read_costs, table, costs, arms)
+    return faults.judge("targeting.cost", read, [*_OF_ARMS, *needs])
 
 
 def _facts(

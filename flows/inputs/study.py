@@ -139,7 +139,9 @@ def load_study(config: Config, faults: Faults | None = None, frame: Any = None) 
     """
     faults = Faults() if faults is None else faults
     steps = Steps("load", 4)
-    columns = read_columns(config.data, faults, frame, config.window, config.segments)
+    costs = None if config.targets is None else config.targets.cost
+    asked = (config.segments, costs or {})
+    columns = read_columns(config.data, faults, frame, config.window, *asked)
     steps.count()
     usable = {name: usable_models(one, faults) for name, one in config.by_outcome().items()}
     study = None
@@ -149,7 +151,7 @@ def load_study(config: Config, faults: Faults | None = None, frame: Any = None) 
             columns.warnings.extend(line for line in encoders if line not in columns.warnings)
             check_models(columns, usable[name], faults)
         steps.count()
-        rows = rows_of(columns, config.data, faults, config.segments)
+        rows = rows_of(columns, config.data, faults, config.segments, costs)
         steps.count()
         study = None if rows is None else _of_outcomes(rows, usable, faults)
     faults.refuse()
@@ -230,6 +232,7 @@ def _study_of(rows: Rows, dataset: Dataset, config: Config) -> Study:
     if config.compare is not None and judging is None:
         raise _unjudged(config)
     learners = learners_of(config, n_variants)
+    _check_targets(config, learners)
     reference = cast(DRLearner, make(REFERENCE, config, n_variants))
     warnings = [
         *rows.warnings,
@@ -247,6 +250,16 @@ def _study_of(rows: Rows, dataset: Dataset, config: Config) -> Study:
         learners=learners,
         reference=reference,
     )
+
+
+def _check_targets(config: Config, learners: Collection[str]) -> None:
+    """Refuse a rule by a candidate that only a comparison fits."""
+    named = None if config.targets is None else config.targets.learner
+    if named is not None and named not in learners:
+        raise InputError(
+            f"targeting.learner: expected one of {', '.join(learners)}, which the run fits; found "
+            f"the candidate {named!r}. Use `uplift compare`, or name one of these."
+        )
 
 
 def _unjudged(config: Config) -> InputError:

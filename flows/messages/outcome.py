@@ -29,6 +29,7 @@ def outcome_lines(summary: dict[str, Any]) -> list[str]:
         *(f"  caution:   {caveat}" for caveat in summary.get("caveats", [])),
         *(f"  event:     {one['event']}: {one['sentence']}" for one in summary.get("events", [])),
         *chosen,
+        *_about_targeting(summary),
         *_about_propensities(summary),
         *_about_model(summary),
         *(line for name, own in found.items() for line in _verdict_lines(name, own)),
@@ -77,6 +78,19 @@ def comparison_rows(comparison: dict[str, Any]) -> list[dict[str, str]]:
 def interval(found: dict[str, float]) -> str:
     """An estimate with the ends of its interval."""
     return f"{found['estimate']:.3g} ({found['ci_low']:.3g} to {found['ci_high']:.3g})"
+
+
+def _about_targeting(summary: dict[str, Any]) -> list[str]:
+    """Which arms rows get, and what that brings."""
+    found = summary.get("targeting")
+    if not found:
+        return []
+    rows = ", ".join(f"{arm} for {n:,} rows" for arm, n in found["rows_by_arm"].items())
+    chosen = found.get("chosen")
+    if chosen is None:
+        return [f"  targeting: {rows}; {found['absent']}"]
+    gain = f"gains {interval(chosen['gain'])} a row for a cost of {chosen['spend']:.3g}"
+    return [f"  targeting: {rows}; on held-out rows, it {gain}"]
 
 
 def _about_propensities(summary: dict[str, Any]) -> list[str]:

@@ -19,6 +19,7 @@ from flows.report.figures.features import Described, described
 from flows.report.figures.judging import judged
 from flows.report.figures.results import ArmResult, LearnerResult, Results
 from flows.report.figures.scored import Scored
+from flows.report.figures.targeting import targeted
 from metalearners._typing import Array, Floats, Name
 from metalearners.bundle import Bundle
 from metalearners.data.dataset import Dataset
@@ -104,6 +105,11 @@ def evaluate(
         bundle=bundle,
         comparison=comparison,
     )
+    aimed = targeted(study, results.estimates, held_out, fitted, comparison)
+    if aimed is not None:
+        study.warnings.extend(aimed.caveats)
+        caveats = [*results.caveats, *aimed.caveats]
+        results = replace(results, targeting=aimed, caveats=caveats)
     steps.count()
     return results
 

@@ -9,6 +9,7 @@ from flows.report.figures.averages import ALIKE, BY_CHANCE, Weighting
 from flows.report.figures.candidates import NO_ESTIMATE, comparison_summary, plain
 from flows.report.figures.features import features_summary
 from flows.report.figures.results import ArmResult, LearnerResult, Move, Results
+from flows.report.figures.targeting import targeting_summary
 from flows.report.figures.verdict import verdict_summary
 from metalearners.base_models.binning import own_bins
 from metalearners.data.estimate_columns import arm_name
@@ -29,12 +30,13 @@ def summary_of(study: Study, results: Results) -> dict[str, Any]:
     What is said of one outcome is that of the first; `outcomes` has it of each, where they are
     listed.
     """
-    studies = study.by_outcome
+    studies, aimed = study.by_outcome, results.targeting
     outcomes = {name: _findings(studies[name], own) for name, own in results.by_outcome.items()}
     return {
         "data": _data_summary(study),
         **_findings(study, results),
         **({"outcomes": outcomes} if outcomes else {}),
+        **({"targeting": targeting_summary(study, aimed)} if aimed else {}),
         "overlap": {
             "clip": study.config.clip,
             "lowest_kept": results.clip.lower.tolist(),

@@ -31,7 +31,7 @@ from flows.messages.outcome import (
 from flows.messages.secrets import problem_of, without_secrets
 from flows.report.digest import effect_rows, history_pictures, pictures
 from flows.report.evaluation import evaluate
-from flows.report.figures.outcomes import of_outcomes
+from flows.report.figures.outcomes import of_outcomes, with_treat
 from flows.report.figures.repeats import over_repeats
 from flows.report.figures.results import Results
 from flows.runs.announcing import announce, failure_announced
@@ -121,7 +121,7 @@ def make(
                     name: _evaluated(one, fitted.fits[name], parts[name], chosen)
                     for name, one in study.by_outcome.items()
                 }
-                results = of_outcomes(study, own)
+                results = with_treat(study, of_outcomes(study, own), own)
                 stage |= vars(fitted.judging)
         failed = study.all_failed
         with whole_folder(run, latest=not failed) as folder:

@@ -4,12 +4,14 @@ import warnings
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from flows.config.data import DataConfig
+from flows.config.names import TREAT
 from flows.config.reading import parse
 from flows.errors import InputError
 from flows.fitting.cache import signing_key
@@ -18,6 +20,8 @@ from flows.inputs.batches.source import RowBatch
 from flows.inputs.formats.text_files import Asked, Habits
 from flows.inputs.places import is_limited
 from flows.inputs.roles.columns import known_propensity, read_strata
+from flows.inputs.roles.costs import cost_columns, read_costs
+from flows.report.figures.targeting import treated
 from flows.scoring.outputs import schema_of
 from flows.scoring.seen import Seen, unseen_strata
 from metalearners._typing import Array, Floats
@@ -26,6 +30,7 @@ from metalearners.data.estimate_columns import arm_name
 from metalearners.data.schema import DATE, Feature, Schema
 from metalearners.evaluation.design import ArmShares
 from metalearners.evaluation.recurring.policies import policy_arms
+from metalearners.evaluation.targeting.paths import TargetingRule
 from metalearners.files.ownership import UntrustedWarning
 from metalearners.metalearner import PROPENSITY_MODEL
 
@@ -48,6 +53,8 @@ class Prepared:
         What was seen in the rows.
     where : str
         Which rows they are, as the beginning of a message.
+    costs : (n, K-1) array, optional
+        What the arms cost, for the rule that says whom to treat with what.
     """
 
     features: pd.DataFrame
@@ -56,6 +63,7 @@ class Prepared:
     id_type: pa.DataType
     seen: Seen
     where: str
+    costs: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -141,6 +149,7 @@ class Scorer:
         if absent:
             kind = "strata" if absent == [self.data.strata] else "propensity"
             raise InputError(f"Expected the {kind} columns {absent} in {source}; add them.")
+        self._check_costs(names, source)
         self.schema.check_names(names)
 
         def label(name: str) -> str:
@@ -149,9 +158,29 @@ class Scorer:
         kinds = {feature.name: _kind_of(feature) for feature in self.schema.features}
         for name in self._design:
             kinds.setdefault(name, label(name) if name == self.data.strata else "number")
+        for name in self._costs:
+            kinds.setdefault(name, "number")
         if self.data.row_id in names:
             kinds[str(self.data.row_id)] = label(str(self.data.row_id))
         return kinds
+
+    @property
+    def _targets(self) -> dict[str, Any]:
+        """The rule that says whom to treat with what; empty for none."""
+        return dict(self.bundle.about.get("targeting", {}))
+
+    @property
+    def _costs(self) -> list[str]:
+        """Columns of costs that the rule needs."""
+        return cost_columns(self._targets.get("cost", {}))
+
+    def _check_costs(self, names: Collection[str], source: str) -> None:
+        absent = [name for name in self._costs if name not in names]
+        if absent:
+            raise InputError(
+                f"Expected the cost columns {absent} in {source}, by which the run's rule of "
+                "targeting gives arms. Add them."
+            )
 
     @property
     def _is_designed(self) -> bool:
@@ -181,7 +210,10 @@ class Scorer:
             identity = frame[self.data.row_id]
             id_type = batch.columns[str(self.data.row_id)].values.type
         seen = Seen.of(batch, levels, strata)
-        return Prepared(features, propensity, identity, id_type, seen, batch.where)
+        costs = None
+        if targets := self._targets:
+            costs = read_costs(frame, targets["cost"], self.bundle.arms)
+        return Prepared(features, propensity, identity, id_type, seen, batch.where, costs)
 
     def score(self, rows: "Prepared") -> pd.DataFrame:
         """The estimates for rows, after their identity; a ValueError of a learner that can't."""
@@ -195,6 +227,8 @@ class Scorer:
             conformed=True,
             level=self.options.level,
         )
+        if rows.costs is not None:
+            estimates = estimates.assign(**{TREAT: self._treated(estimates, rows.costs)})
         if self.options.recommend:
             estimates = estimates.assign(**self._recommended(estimates))
         estimates.insert(0, str(rows.identity.name), rows.identity)
@@ -207,8 +241,18 @@ class Scorer:
             features=rows.features.iloc[:1],
             propensity=None if rows.propensity is None else rows.propensity[:1],
             identity=rows.identity.iloc[:1],
+            costs=None if rows.costs is None else rows.costs[:1],
         )
         return schema_of(self._estimates(first), rows.id_type)
+
+    def _treated(self, estimates: pd.DataFrame, costs: Floats) -> Array:
+        """(n,) names of the arms that the run's rule gives; missing where an effect is."""
+        targets = self._targets
+        name = targets["learner"]
+        columns = [f"cate.{name}.{arm_name(arm)}" for arm in self.bundle.arms[1:]]
+        rule = TargetingRule(targets["cut_off"], targets["value"])
+        effects = estimates[columns].to_numpy()
+        return treated(effects, costs, self.bundle.arms, rule, targets["tolerance"])[0]
 
     def _recommended(self, estimates: pd.DataFrame) -> dict[str, Array]:
         """(n,) names of the arms that each learner would give; missing where an effect is."""

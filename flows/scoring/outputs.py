@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
-from flows.config.names import OF_SCORES
+from flows.config.names import OF_SCORES, TREAT
 
 _ROWS = 1 << 16  # of a batch of Feather, as pandas writes it
 _MOST_HEAD = 1 << 22  # characters of a text that may be its first row
@@ -52,10 +52,15 @@ def schema_of(frame: pd.DataFrame, id_type: pa.DataType) -> pa.Schema:
     """The types of scores, which every batch has: of the identity, of numbers, of names of arms."""
     first, *others = frame.columns
     types = {
-        name: pa.string() if name.startswith(_ARMS) else pa.from_numpy_dtype(frame[name].dtype)
+        name: pa.string() if _has_arms(name) else pa.from_numpy_dtype(frame[name].dtype)
         for name in others
     }
     return pa.schema({first: id_type, **types})
+
+
+def _has_arms(name: str) -> bool:
+    """Whether a column has names of arms."""
+    return name == TREAT or name.startswith(_ARMS)
 
 
 class Csv(Output):
@@ -138,7 +143,7 @@ class Parquet(_Arrow):
 
     def _open(self, schema: pa.Schema) -> Any:
         # Identities and estimates are all different: a dictionary of them would only take time.
-        arms = [field.name for field in schema if field.name.startswith(_ARMS)]
+        arms = [field.name for field in schema if _has_arms(field.name)]
         return pa.parquet.ParquetWriter(self.file, schema, use_dictionary=arms)
 
     def _write(self, rows: pa.Table) -> None:
@@ -182,4 +187,6 @@ def holds_scores(path: Path) -> bool:
         _, first, *others = OUTPUTS[path.suffix.lower()].names(path)
     except Exception:  # each format has errors of its own
         return False
-    return first.startswith("cate.") and all(name.startswith(OF_SCORES) for name in others)
+    return first.startswith("cate.") and all(
+        name == TREAT or name.startswith(OF_SCORES) for name in others
+    )

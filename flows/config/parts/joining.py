@@ -30,6 +30,7 @@ def joined(configs: Mapping[str, "Config"]) -> "Config":
         "data": first.data.model_copy(update=data),
         "models": first.models.model_copy(update=models),
         "compare": first.compare and _compare(first.compare, configs),
+        "targeting": next((c.targeting for c in configs.values() if c.targets), first.targeting),
     }
     return first.model_copy(update=one)
 

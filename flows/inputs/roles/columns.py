@@ -48,7 +48,7 @@ def known_propensity(
                 f"found the number {rule}."
             )
         rule = {arms[1]: rule}
-    given = [_label(arm, list(arms), "data.propensity") for arm in rule]
+    given = [label_among(arm, list(arms), "data.propensity") for arm in rule]
     if len(set(given)) < len(given) or not set(arms[1:]) <= set(given):
         raise InputError(
             f"data.propensity: expected one probability for each of {arms[1:]} (the control may be "
@@ -94,15 +94,20 @@ def _check_design(data: DataConfig, arms: Sequence[Any], left_out: Collection[st
 def _probability(frame: pd.DataFrame, value: float | str) -> Floats:
     if not isinstance(value, str):
         return np.asarray(float(value))
-    return _numbers(frame[value], "data.propensity")
+    return as_numbers(frame[value], "data.propensity")
 
 
 def choose_columns(
-    data: DataConfig, names: list[str], data_names: list[str], faults: Faults
+    data: DataConfig,
+    names: list[str],
+    data_names: list[str],
+    faults: Faults,
+    beside: Collection[str] = (),
 ) -> tuple[list[str], list[str], list[str]]:
     """Columns to read, the features among them, and what to warn of.
 
-    `names` are all columns; `data_names` are those that no program wrote for itself.
+    `names` are all columns; `data_names` are those that no program wrote for itself. Those `beside`
+    have a role in another section, and are features only where these are listed.
     """
     for role, column in data.roles.items():
         faults.judge(place_of(role), partial(check_name, data, role, column, names))
@@ -114,7 +119,7 @@ def choose_columns(
     features = [column for column in given if column in names]
     # A column whose role is unknown may be any of the others.
     if data.features is None and faults.knows("data.features", *ROLES):
-        features = [name for name in data_names if name not in roles]
+        features = [name for name in data_names if name not in (*roles, *beside)]
         if not features:
             message = f"Expected feature columns in {data.place}; every column has a role."
             faults.note(message, "data.features")
@@ -160,9 +165,9 @@ def read_arms(
         return None
     codes, found = pd.factorize(column, sort=True)
     labels = [_plain(label) for label in found.tolist()]
-    faults.judge("data.control", lambda: _label(data.control, labels, "data.control"))
+    faults.judge("data.control", lambda: label_among(data.control, labels, "data.control"))
     for i, arm in enumerate(data.arms or []):
-        faults.judge(f"data.arms.{i}", partial(_label, arm, labels, "data.arms"))
+        faults.judge(f"data.arms.{i}", partial(label_among, arm, labels, "data.arms"))
     if not faults.knows(where, "data.control", "data.arms"):
         return None
     return faults.judge("data.arms", lambda: _arms_among(labels, codes, column, data))
@@ -171,8 +176,8 @@ def read_arms(
 def _arms_among(
     labels: list[Any], codes: Array, column: pd.Series, data: DataConfig
 ) -> tuple[list[Any], Array, dict[str, int]]:
-    control = _label(data.control, labels, "data.control")
-    chosen = [_label(arm, labels, "data.arms") for arm in data.arms or labels]
+    control = label_among(data.control, labels, "data.control")
+    chosen = [label_among(arm, labels, "data.arms") for arm in data.arms or labels]
     if control not in chosen:
         raise InputError(f"data.arms: expected the control {control!r} among them; found {chosen}.")
     arms = [control, *(arm for arm in chosen if arm != control)]
@@ -234,7 +239,7 @@ def _plain(label: Any) -> Any:
     return label.item() if isinstance(label, np.generic) else label
 
 
-def _label(wanted: Any, labels: list[Any], where: str) -> Any:
+def label_among(wanted: Any, labels: list[Any], where: str) -> Any:
     """The label of the data that a config means: equal, or written the same."""
     for label in labels:
         if type(label) is type(wanted) and label == wanted:
@@ -260,7 +265,7 @@ def read_outcome(column: pd.Series, data: DataConfig) -> Array:
             f"found string, such as {', '.join(map(repr, column.unique()[:5]))}. Of two labels, "
             "name the one that counts as 1 as data.positive, in quotes."
         )
-    values = _numbers(column, "data.outcome")
+    values = as_numbers(column, "data.outcome")
     if np.abs(values).max() > _LARGEST:
         raise InputError(
             f"data.outcome: expected numbers up to {_LARGEST:g} in {column.name!r}; found "
@@ -290,7 +295,7 @@ def _is_positive(column: pd.Series, positive: Any) -> Array:
     _labels(column, "data.outcome", "a label", remedy)
     codes, found = pd.factorize(column, sort=True)
     labels = [_plain(label) for label in found.tolist()]
-    one = _label(positive, labels, "data.positive")
+    one = label_among(positive, labels, "data.positive")
     if len(labels) != 2:
         raise InputError(
             f"data.positive: expected two labels in {column.name!r}; found {len(labels)}, such as "
@@ -305,7 +310,7 @@ def read_weight(
     """(n,) sampling weights, some of each arm above 0; None where rows have none."""
     if data.weight is None:
         return None
-    values = _numbers(frame[data.weight], "data.weight")
+    values = as_numbers(frame[data.weight], "data.weight")
     negative = int((values < 0).sum())
     empty = [arm for code, arm in enumerate(arms) if not values[codes == code].any()]
     if negative or empty:
@@ -332,7 +337,7 @@ def read_drawn(frame: pd.DataFrame, data: DataConfig) -> Array | None:
     """
     if data.drawn is None:
         return None
-    values = _numbers(frame[data.drawn], "data.drawn")
+    values = as_numbers(frame[data.drawn], "data.drawn")
     others = values[~np.isin(values, (0, 1))]
     if len(others):
         raise InputError(
@@ -362,7 +367,11 @@ def read_time(frame: pd.DataFrame, data: DataConfig) -> Array | None:
     return pd.factorize(column, sort=True)[0]
 
 
-def _numbers(column: pd.Series, where: str) -> Floats:
+def as_numbers(
+    column: pd.Series,
+    where: str,
+    remedy: str = "Remove those rows, knowing what that assumes.",
+) -> Floats:
     """A column as finite floats, or a refusal."""
     kind = kind_of(column)
     if kind not in ("integer", "floating", "boolean"):
@@ -372,8 +381,7 @@ def _numbers(column: pd.Series, where: str) -> Floats:
     if missing or infinite:
         raise InputError(
             f"{where}: expected a finite number in each row of {column.name!r}; found {missing} "
-            f"missing and {infinite} infinite of {len(values)}. Remove those rows, knowing what "
-            "that assumes."
+            f"missing and {infinite} infinite of {len(values)}. {remedy}"
         )
     return values
 

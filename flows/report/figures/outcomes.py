@@ -35,6 +35,18 @@ def of_outcomes(study: Study, found: Mapping[str, Results]) -> Results:
     )
 
 
+def with_treat(study: Study, results: Results, own: Mapping[str, Results]) -> Results:
+    """The results with the column ``treat`` and the stored rule of the outcome that has one."""
+    for name, one in own.items():
+        found = one.targeting
+        if found is not None:
+            stored = {"targeting": found.stored(study.by_outcome[name])}
+            bundle = replace(results.bundle, about={**results.bundle.about, **stored})
+            estimates = results.estimates.assign(treat=found.treat)
+            return replace(results, estimates=estimates, bundle=bundle, targeting=found)
+    return results
+
+
 def _estimates(found: Mapping[str, Results]) -> pd.DataFrame:
     first = next(iter(found.values())).estimates
     tables = [_of_one(own.estimates.iloc[:, _BESIDE:], name) for name, own in found.items()]

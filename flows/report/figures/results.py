@@ -10,6 +10,7 @@ from flows.report.figures.averages import Averages
 from flows.report.figures.decision import Decision
 from flows.report.figures.features import Described
 from flows.report.figures.judging import Definition
+from flows.report.figures.targeting import Targeted
 from metalearners._typing import Floats
 from metalearners.bundle import Bundle
 from metalearners.evaluation.balance import Balance
@@ -91,6 +92,7 @@ class Results:
     decision: Decision  # what a decision without costs goes by
     comparison: Comparison | None = None  # of all candidates, where the run is a comparison
     described: Described | None = None  # features; None without held-out rows
+    targeting: Targeted | None = None  # whom to treat with what; None where nobody asks
     moves: list[Move] = field(default_factory=list)  # of figures, over repeats; empty for none
     # Of each outcome, where the config lists them: estimates and bundle above are those of all.
     by_outcome: "dict[str, Results]" = field(default_factory=dict)
