@@ -70,16 +70,28 @@ def test_the_library_s_page_runs():
 
 
 @pytest.mark.slow
-def test_commands_for_ones_own_data_run(api, tmp_path):
-    section = README.partition("## Your data")[2]
-    (commands,) = re.findall(r"```sh\n(.*?)```", section.partition("\n## ")[0], flags=re.DOTALL)
+@pytest.mark.parametrize(
+    "text",
+    [
+        README.partition("## Your data")[2].partition("\n## ")[0],
+        (REPOSITORY / "docs" / "tutorial.md").read_text(),
+    ],
+    ids=["README.md", "tutorial.md"],
+)
+def test_commands_for_ones_own_data_run(text, api, tmp_path):
+    shown = "".join(re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL))
     shutil.copytree(REPOSITORY / "data", tmp_path / "data")
-    for line in commands.splitlines():
+    printed = ""
+    for line in shown.replace("\\\n", "").splitlines():
         words = shlex.split(line, comments=True)
         assert words[0] == ".venv/bin/uplift"
         command = [sys.executable, "-m", "flows.cli", *words[1:]]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, (line, done.stderr)
+        printed += done.stdout
+    figures = r"\d+ fits executed, \d+ reused|^  effect of .*|^  treatment plan .*"
+    told = re.findall(figures, text, flags=re.MULTILINE)
+    assert [line for line in told if line not in printed] == []
 
 
 def examples_of_configs():
