@@ -8,7 +8,7 @@ SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13)
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3 python, \
 	$(shell $(p) -c '$(SUPPORTED)' 2>/dev/null && echo $(p))))
 
-.PHONY: run serve setup test test-slow lint ruff ruff-format mypy bench bench-full simulate constraints newest
+.PHONY: run serve setup test test-slow lint ruff ruff-format mypy bench bench-full simulate docs constraints newest
 
 run: $(VENV)/.run ## the main job on the bundled data
 	$(BIN)/uplift run deployments/configs/rand_hie.yaml
@@ -56,6 +56,9 @@ bench-full: $(VENV)/.dev ## all benchmarks, large data and every package too: ho
 
 simulate: $(VENV)/.dev ## checks intervals and rankings on thousands of draws: 90 minutes
 	$(BIN)/python -m benchmarks.simulate
+
+docs: $(VENV)/.dev ## the documentation site, build/docs/index.html; a warning is an error
+	$(BIN)/python docs/site build/docs
 
 constraints: ## renews constraints.txt with the newest allowed versions, on each supported Python
 	$(PYTHON) .ci/constraints.py

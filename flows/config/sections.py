@@ -200,7 +200,7 @@ LogicalDate = Annotated[
 class Config(Section):
     """Everything that decides a run."""
 
-    name: Annotated[str, BeforeValidator(check_name)] = DEFAULT_NAME
+    name: Annotated[JobName, BeforeValidator(check_name)] = DEFAULT_NAME
     data: DataConfig
     learners: Learners = ["DRLearner"]  # noqa: RUF012 - pydantic copies it
     models: ModelsConfig = ModelsConfig()
@@ -216,7 +216,7 @@ class Config(Section):
     segments: Segments = {}  # noqa: RUF012 - pydantic copies it
     compare: SkipJsonSchema[CompareConfig | None] = None  # of a comparison; a run has none
     targeting: Targeting = NONE
-    output: Folder = DEFAULT_OUTPUT
+    output: Annotated[Folder, described("Folder of all runs")] = DEFAULT_OUTPUT
     date: LogicalDate = None
     schedule: SkipJsonSchema[ScheduleConfig | None] = None
 
