@@ -69,6 +69,13 @@ def legend(study: Study) -> list[Key]:
     return [Key(style, name) for name, style in learner_styles(study.learners).items()]
 
 
+def arm_keys(study: Study) -> list[Key]:
+    """The arms' keys, where several share a picture; without the control."""
+    labels = arm_labels(study)[1 : plots.MOST_ARMS + 1]
+    keys = [Key(arm_style(k), label) for k, label in enumerate(labels, start=1)]
+    return keys if len(keys) > 1 else []
+
+
 def styles_of(study: Study, code: int) -> dict[str, Style]:
     """How learners are drawn in an arm's picture: a single one in the arm's colour."""
     if len(study.learners) == 1:

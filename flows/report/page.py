@@ -10,19 +10,30 @@ from flows.report import html
 from flows.report.elements import arm_labels, legend, number, who
 from flows.report.evaluation import NO_HOLDOUT
 from flows.report.figures.results import ArmResult, Results
-from flows.report.sections import course, data, effects, features, ranking
+from flows.report.glossary import GLOSSARY, QUESTIONS
+from flows.report.sections import choices, course, data, effects, features, ranking
 from metalearners.data.estimate_columns import arm_name
 from metalearners.evaluation.findings import claims_ranking
 
 _SECTIONS = {
+    "effects": effects.effects,
+    "populations": effects.populations,
+    "segments": effects.segments,
+    "gains": ranking.gains,
+    "tops": ranking.tops,
+    "sequential": ranking.sequential,
+    "gates": ranking.gates,
+    "profiles": features.profiles,
+    "along": features.along,
+    "calibration": ranking.calibration,
+    "cates": effects.cates,
+    "drivers": features.drivers,
+    "comparison": choices.comparison,
     "design": data.design,
     "data": data.data,
     "overlap": data.overlap,
-    "effects": effects.effects,
-    "cates": effects.cates,
-    "gains": ranking.gains,
-    "calibration": ranking.calibration,
-    "drivers": features.drivers,
+    "weighting": data.weighting,
+    "sensitivity": effects.sensitivity,
     "stability": course.stability,
 }
 
@@ -56,6 +67,11 @@ def sections_of(study: Study, results: Results, run: Mapping[str, Any]) -> dict[
         "config": study.config,
         "study": study,
         "run": run,
+        "glossary": GLOSSARY,
+        "questions": QUESTIONS,
+        "targeting": None,
+        "verdict": run.get("found", {}).get("verdict", []),
+        "health": run.get("found", {}).get("health", []),
         "findings": [_finding(arm) for arm in results.arms],
         "legend_keys": legend(study),
         "reason": NO_HOLDOUT,

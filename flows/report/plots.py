@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from markupsafe import Markup
@@ -11,11 +12,16 @@ from matplotlib.figure import Figure
 from flows.report.images import image_of, pairs
 from metalearners import plots
 from metalearners._typing import Floats
+from metalearners.evaluation.averages.features import FeatureEffect
+from metalearners.evaluation.averages.hidden import Sensitivity
+from metalearners.evaluation.averages.segments import SegmentEffect
 from metalearners.evaluation.judging.calibration import Group
+from metalearners.evaluation.judging.comparison import Comparison
 from metalearners.evaluation.judging.judgement import Judgement
 from metalearners.evaluation.means import Estimate
-from metalearners.plots.canvas import SMALL, bars
-from metalearners.plots.styles import ARMS, INK, Style, arm_style
+from metalearners.evaluation.repeats import Stability
+from metalearners.plots.canvas import SMALL, bars, drawable
+from metalearners.plots.styles import ARMS, FAINT, INK, Style, arm_style, learner_styles
 
 MOST_FEATURES = 20
 """Features drawn in one picture."""
@@ -75,6 +81,61 @@ def effects(
     )
 
 
+def forest(rows: Mapping[str, Mapping[str, Estimate]], x_label: str, about: str) -> Markup:
+    """Estimates by arm with intervals, a row for each label."""
+    labels = list(dict.fromkeys(label for row in rows.values() for label in row))
+    styles = {label: arm_style(k) for k, label in enumerate(labels, start=1)}
+    axes = plots.forest(rows, Figure(), x_label=drawable(x_label, 32), styles=styles, keys=False)
+    return image_of(axes, f"{about}: {_told(rows)}.")
+
+
+def _told(rows: Mapping[str, Mapping[str, Estimate]]) -> str:
+    """Estimates by row and mark, for those who hear a picture."""
+    return "; ".join(
+        f"{label}: {pairs(list(row), [f'{one.estimate:.3g}' for one in row.values()])}"
+        for label, row in rows.items()
+    )
+
+
+def segments(found: Sequence[SegmentEffect], labels: Sequence[str], outcome: str) -> Markup:
+    """Effects of segments with joint intervals."""
+    drawn = [one for one in found if one.arm <= MOST_ARMS]
+    names = list(dict.fromkeys(one.segment for one in found))
+    return image_of(
+        plots.segments(drawn, Figure(), arms=labels, outcome=outcome, keys=False),
+        f"Average effects of segments by {', '.join(names)}, with joint 95 % intervals.",
+    )
+
+
+def sensitivity(labels: Sequence[str], found: Sequence[Sensitivity], outcome: str) -> Markup:
+    """Average effects above what they may be with a hidden confounder."""
+    effects = {label: one.effect for label, one in zip(labels, found, strict=True)}
+    bounds = {
+        label: replace(one.effect, ci_low=one.bounds.ci_low, ci_high=one.bounds.ci_high)
+        for label, one in zip(labels, found, strict=True)
+    }
+    values = pairs(labels, [f"{one.ci_low:.3g} to {one.ci_high:.3g}" for one in bounds.values()])
+    return image_of(
+        plots.average_effects(effects, Figure(), raw=bounds, outcome=outcome),
+        f"Average effects, and bounds with a hidden confounder: {values}.",
+    )
+
+
+def weighting(
+    features: Sequence[str], before: Floats, after: Floats, labels: Sequence[str]
+) -> Markup:
+    """Dots of standardized differences after weighting, on hollow ones of those before.
+
+    `before` and `after` are (p, K-1): a row for each feature, a column for each arm.
+    """
+    sizes = (f"{float(np.abs(own).max(initial=0)):.2g}" for own in (before, after))
+    return image_of(
+        plots.balance(features, after, ax=Figure(), before=before),
+        f"Standardized differences by {', '.join(labels)}; largest size {next(sizes)} before "
+        f"weighting, {next(sizes)} after. Lines at -0.1 and 0.1.",
+    )
+
+
 def cate_histogram(
     estimates: Mapping[str, Floats], outcome: str, styles: Mapping[str, Style], label: str
 ) -> Markup:
@@ -96,6 +157,69 @@ def gain_curves(
         plots.qini(judged, Figure(), outcome=outcome, styles=styles, keys=False),
         f"Gain curve of {label}, from 0 to {last:.3g}; Qini: {areas}.",
     )
+
+
+def toc_curves(
+    judged: Mapping[str, Judgement], outcome: str, styles: Mapping[str, Style], label: str
+) -> Markup:
+    """Effects of the rows with the highest estimates above the average."""
+    areas = pairs(list(judged), [f"{one.autoc.estimate.estimate:.3g}" for one in judged.values()])
+    return image_of(
+        plots.toc(judged, Figure(), outcome=outcome, styles=styles, keys=False),
+        f"Effect of the top rows above the average, {label}; AUTOC: {areas}.",
+    )
+
+
+def gates(
+    groups: Mapping[str, Sequence[Group]], outcome: str, styles: Mapping[str, Style], label: str
+) -> Markup:
+    """Effects found in groups of rows by estimate."""
+    ends = [
+        f"{own[0].actual.estimate:.3g} to {own[-1].actual.estimate:.3g}"
+        for own in groups.values()
+        if own
+    ]
+    named = [name for name, own in groups.items() if own]
+    return image_of(
+        plots.gates(groups, Figure(), outcome=outcome, styles=styles, keys=False),
+        f"Effects of {label} from the group of the lowest to that of the highest estimates: "
+        f"{pairs(named, ends)}.",
+    )
+
+
+def feature_effect(found: Sequence[FeatureEffect], labels: Sequence[str], outcome: str) -> Markup:
+    """Effects along a feature with joint intervals."""
+    drawn = [one for one in found if one.arm <= MOST_ARMS]
+    return image_of(
+        plots.feature_effect(drawn, Figure(), arms=labels, outcome=outcome, keys=False),
+        f"Average effects by {found[0].feature}, in {len({(o.low, o.category) for o in found})} "
+        "parts, with joint 95 % intervals.",
+    )
+
+
+def candidates(found: Comparison) -> Markup:
+    """AUTOC of candidates less that of the best, with intervals that hold for all at once."""
+    rows = {one.candidate: {one.candidate: one.difference_to_best} for one in found.ranking}
+    styles = learner_styles([one.candidate for one in found.ranking])
+    x_label = f"AUTOC less that of {drawable(found.chosen, 16)}"
+    axes = plots.forest(rows, Figure(), x_label=x_label, styles=styles, keys=False)
+    return image_of(axes, f"{x_label}: {_told(rows)}.")
+
+
+def moves(rows: Mapping[str, Stability]) -> Markup:
+    """Ranges of figures over draws, in standard errors around the median."""
+    shown = {label: {"": _in_errors(one)} for label, one in rows.items()}
+    axes = plots.forest(shown, Figure(), x_label="Standard errors from the median")
+    for end in (-1, 1):
+        axes.axvline(end, color=FAINT, linewidth=0.8, dashes=(4, 3))
+    worst = max((one.relative for one in rows.values()), default=0)
+    return image_of(axes, f"Ranges of figures over draws; largest spread {worst:.2g} errors.")
+
+
+def _in_errors(found: Stability) -> Estimate:
+    error = found.spread / found.relative
+    low, high = ((end - found.median) / error for end in (found.lowest, found.highest))
+    return Estimate(0.0, 1.0, low, high, np.inf)
 
 
 def calibration(

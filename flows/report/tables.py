@@ -84,13 +84,13 @@ def tables_of(shown: Any) -> Iterator[Table]:
 # Records
 
 
-def values_of(found: Estimate, prefix: str = "") -> dict[str, float]:
+def values_of(found: Estimate, prefix: str = "") -> dict[str, Any]:
     """An estimate as the values of a record."""
     names = ("estimate", "std_error", "ci_low", "ci_high")
     return {prefix + name: getattr(found, name) for name in names}
 
 
-def ends_of(ends: tuple[float, float] | None, prefix: str = "joint") -> dict[str, float | None]:
+def ends_of(ends: tuple[float, float] | None, prefix: str = "joint") -> dict[str, Any]:
     """An interval as the values of a record."""
     low, high = ends or (None, None)
     return {f"{prefix}_low": low, f"{prefix}_high": high}

@@ -65,6 +65,7 @@ def forest(
     x_label: str = "Effect",
     styles: Styles = None,
     keys: bool = True,
+    width: float = 4.3,
 ) -> Axes:
     """Estimates with their intervals, a row for each label, one or more marks in each.
 
@@ -80,6 +81,8 @@ def forest(
         By arm or learner; by default those of learners, or that of an arm where there is only one.
     keys : bool
         Whether several arms or learners get a legend.
+    width : float
+        Of a figure, in inches.
 
     Returns
     -------
@@ -88,7 +91,7 @@ def forest(
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
     styles = styles_of(names, styles)
     unit = 0.26 + 0.1 * (len(names) - 1)
-    axes = bars(ax, list(rows), x_label, unit=unit, most=24)
+    axes = bars(ax, list(rows), x_label, unit=unit, width=width, most=24)
     zero(axes)
     offsets = dict(zip(names, np.linspace(-0.3, 0.3, len(names) + 2)[1:-1], strict=True))
     for k, row in enumerate(rows.values()):

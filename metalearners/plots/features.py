@@ -9,7 +9,7 @@ from matplotlib.ticker import PercentFormatter
 from metalearners._typing import Floats
 from metalearners.evaluation.averages.features import FeatureEffect
 from metalearners.evaluation.means import Estimate
-from metalearners.plots.canvas import Where, band, bars, drawable, legend, panel, zero
+from metalearners.plots.canvas import Where, band, bars, drawable, legend, panel, tick, zero
 from metalearners.plots.effects import forest, joint, label_of
 from metalearners.plots.styles import Style, arm_style
 
@@ -77,14 +77,15 @@ def feature_effect(
     ranges = [one for one in known if one.low is not None]
     if not ranges:
         x_label = f"Effect on {drawable(outcome, 16)}"
-        return forest(_by_category(known, arms), ax, x_label=x_label, styles=styles, keys=keys)
+        rows = _by_category(known, arms)
+        return forest(rows, ax, x_label=x_label, styles=styles, keys=keys, width=3.4)
     axes = panel(ax, drawable(ranges[0].feature, 24), f"Effect on {drawable(outcome, 16)}")
     zero(axes, upright=False)
     places = sorted({(one.low, one.high) for one in ranges})
     for one in ranges:
         _step(axes, one, places.index((one.low, one.high)), styles[label_of(one.arm, arms)])
     ends = [low for low, _ in places] + [places[-1][1]]
-    axes.set_xticks(range(len(ends)), [f"{end:.3g}" for end in ends])
+    axes.set_xticks(range(len(ends)), [tick(float(f"{end:.3g}")) for end in ends])
     axes.set_xlim(0, len(places))
     legend(axes, styles, keys)
     return axes

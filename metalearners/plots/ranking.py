@@ -1,6 +1,7 @@
 """Pictures of how well estimates order rows: curves over the share of rows treated."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -75,7 +76,7 @@ def qini(
         ((name, gain),) = gains.items()
         _band(axes, gain.above_line, styles[name], gain.above_line.share * last)
     elif not isinstance(ax, Axes):
-        _strips(axes, gains, styles)
+        _strips(axes, {name: gain.above_line for name, gain in gains.items()}, styles)
     legend(axes, styles, keys)
     return axes
 
@@ -90,9 +91,8 @@ def toc(
 ) -> Axes:
     """Effect of the rows with the highest estimates above the average effect, by their share.
 
-    The targeting operator characteristic: its mean over shares is AUTOC. A single learner has the
-    band that holds at all shares at once. The curve is drawn from where bands hold, as the first
-    few rows tell next to nothing.
+    The targeting operator characteristic: its mean over shares is AUTOC. Bands are as those of
+    `qini`. Curves are drawn from where bands hold, as the first few rows tell next to nothing.
 
     Parameters
     ----------
@@ -109,12 +109,15 @@ def toc(
     gains = _gains(judged)
     styles = styles_of(gains, styles)
     axes.axhline(0, color=INK, linewidth=0.9, dashes=(4, 3))
-    for name, gain in gains.items():
-        known = gain.toc.share >= gain.begin
-        axes.plot(gain.toc.share[known], gain.toc.value[known], **line(styles[name]))
-        if len(gains) == 1:
-            _band(axes, gain.toc, styles[name])
+    curves = {name: _from(gain.begin, gain.toc) for name, gain in gains.items()}
+    for name, curve in curves.items():
+        axes.plot(curve.share, curve.value, **line(styles[name]))
     axes.set_xlim(0, 1)
+    if len(curves) == 1:
+        ((name, curve),) = curves.items()
+        _band(axes, curve, styles[name])
+    elif not isinstance(ax, Axes):
+        _strips(axes, curves, styles)
     legend(axes, styles, keys)
     return axes
 
@@ -124,29 +127,34 @@ def _gains(judged: Judged | Mapping[str, Judged]) -> dict[str, Gain]:
     return {name: one if isinstance(one, Gain) else one.gain for name, one in named.items()}
 
 
-def _strips(axes: Axes, gains: Mapping[str, Gain], styles: Mapping[str, Style]) -> None:
-    """Add a strip for each learner below: its curve's distance from the line, with its band."""
+def _from(begin: float, curve: Curve) -> Curve:
+    """The part of a curve whose band is known."""
+    known = curve.share >= begin
+    return Curve(*(getattr(curve, one.name)[known] for one in fields(curve)))
+
+
+def _strips(axes: Axes, curves: Mapping[str, Curve], styles: Mapping[str, Style]) -> None:
+    """Add a strip for each learner below: its curve's distance from a line, with its band."""
     figure = axes.figure
     assert isinstance(figure, Figure)
     width, above = figure.get_size_inches()
     strip = 0.62
-    height = above + strip * len(gains) + 0.1
+    height = above + strip * len(curves) + 0.1
     left, bottom, across, up = axes.get_position().bounds
     figure.set_size_inches(width, height)
     axes.set_position((left, 1 - above * (1 - bottom) / height, across, up * above / height))
-    curves = [gain.above_line for gain in gains.values()]
-    ends = [end for one in curves for end in (one.joint_low, one.joint_high, one.value)]
+    ends = [x for one in curves.values() for x in (one.joint_low, one.joint_high, one.value)]
     reach = 1.1 * max(float(np.nanmax(np.abs(end), initial=0)) for end in ends) or 1.0
-    for row, (name, gain) in enumerate(gains.items()):
-        base = 0.1 + strip * (len(gains) - 1 - row)
+    for row, (name, curve) in enumerate(curves.items()):
+        base = 0.1 + strip * (len(curves) - 1 - row)
         own = figure.add_axes((left, base / height, across, (strip - 0.08) / height))
         own.set(xlim=(0, 1), ylim=(-reach, reach), xticks=[])
-        _strip(own, name, gain.above_line, styles[name])
+        _strip(own, name, curve, styles[name])
 
 
 def _strip(axes: Axes, name: str, curve: Curve, style: Style) -> None:
     _band(axes, curve, style)
-    axes.plot(*_from_zero(curve), color=style.colour, linewidth=1.2)
+    axes.plot(curve.share, curve.value, color=style.colour, linewidth=1.2)
     axes.axhline(0, color=INK, linewidth=0.9, dashes=(4, 3))
     axes.yaxis.set_major_locator(MaxNLocator(2, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(tick))

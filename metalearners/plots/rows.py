@@ -1,6 +1,7 @@
 """Pictures of the rows of the arms: overlap of their propensities, balance of their features."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -53,9 +54,16 @@ def overlap(
 
 
 def balance(
-    features: Sequence[str], difference: Floats, noise: Floats | None = None, ax: Where = None
+    features: Sequence[str],
+    difference: Floats,
+    noise: Floats | None = None,
+    ax: Where = None,
+    *,
+    before: Floats | None = None,
 ) -> Axes:
     """Dots of standardized differences against the control, on bars of what chance explains.
+
+    With the differences before weighting, it is the field's Love plot.
 
     Parameters
     ----------
@@ -65,6 +73,8 @@ def balance(
         A column for each arm, as `standardized_differences` returns them.
     noise : (p, K-1) array, optional
         Size of the differences that chance alone explains.
+    before : (p, K-1) array, optional
+        Differences before weighting, drawn as hollow dots.
     ax : Axes or Figure, optional
         Where to draw. An empty figure gets the size that suits; by default it is a new one.
 
@@ -79,12 +89,22 @@ def balance(
     n_arms = difference.shape[1]
     offsets = np.linspace(-0.25, 0.25, n_arms) if n_arms > 1 else [0.0]  # so that no dot hides
     chance = np.zeros_like(difference) if noise is None else noise
-    for j, values in enumerate(difference.T):
+    earlier = np.full_like(difference, np.nan) if before is None else before
+    for j in range(n_arms):
         style = arm_style(j + 1)
         position = np.arange(len(features)) + offsets[j]
         axes.hlines(position, -chance[:, j], chance[:, j], color=PALE, linewidth=4)
-        axes.plot(values, position, style.marker, color=style.colour, markersize=4.5, alpha=0.9)
-    worst = float(np.nan_to_num(np.abs(difference)).max(initial=0))
-    reach = max(0.15, 1.1 * worst, 1.1 * float(np.nan_to_num(chance).max(initial=0)))
+        mark: dict[str, Any] = {
+            "marker": style.marker,
+            "color": style.colour,
+            "linestyle": "",
+            "markersize": 4.5,
+        }
+        axes.plot(earlier[:, j], position, mfc="white", **mark)
+        axes.plot(difference[:, j], position, alpha=0.9, **mark)
+    seen = [
+        float(np.nan_to_num(np.abs(one)).max(initial=0)) for one in (difference, chance, earlier)
+    ]
+    reach = max(0.15, 1.1 * max(seen))
     axes.set_xlim(-reach, reach)
     return axes

@@ -59,7 +59,7 @@ def _losses(study: Study, results: Results) -> Table:
     return Table(caption, columns, records, file="outcome_models")
 
 
-def stability(study: Study, results: Results) -> Table | None:
+def stability(study: Study, results: Results) -> dict[str, Any] | None:
     """How much figures move over repeats; None without such."""
     if not results.moves:
         return None
@@ -77,4 +77,12 @@ def stability(study: Study, results: Results) -> Table | None:
     heads["relative"] = "Spread over std. error"
     figures = [tables.figure(head, key) for key, head in heads.items()]
     caption = f"How figures move over {study.config.folds.repeats} draws of the folds"
-    return Table(caption, [*names, *figures], records, names=3, file="stability")
+    moves = {
+        ", ".join(filter(None, (_MOVES[one.figure], one.learner, arm_name(one.arm)))): one.stability
+        for one in results.moves
+        if one.stability.relative > 0  # others have no error, or don't move
+    }
+    return {
+        "plot": plots.moves(moves) if moves else None,
+        "table": Table(caption, [*names, *figures], records, names=3, file="stability"),
+    }

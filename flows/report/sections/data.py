@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from flows.inputs.study import Study
 from flows.report import plots, tables
-from flows.report.elements import Key, arm_labels, panels_of
+from flows.report.elements import Key, arm_keys, arm_labels, panels_of
 from flows.report.figures.results import Results
 from flows.report.tables import Table
 from metalearners.evaluation.balance import Balance
@@ -16,6 +16,7 @@ from metalearners.fits.estimator_spec import EstimatorSpec
 from metalearners.metalearner import PROPENSITY_MODEL
 from metalearners.plots.styles import arm_style
 
+_ALIKE = 1e-12
 _QUANTILES = {"smallest": 0, "q01": 0.01, "median": 0.5, "q99": 0.99, "largest": 1}
 _QUANTILE_HEADS = ("Smallest", "1 %", "Median", "99 %", "Largest")
 
@@ -130,12 +131,60 @@ def overlap(study: Study, results: Results) -> dict[str, Any]:
     if results.design is not None:
         columns.append(tables.figure("Kept above", "kept_above"))
     caption = f"Probability of each arm, over {len(d):,} rows"
+    alike = np.ptp(results.propensity, axis=0).max() < _ALIKE  # there is nothing to see
     return {
-        "panels": panels_of(study, draw, first=0),
+        "panels": [] if alike else panels_of(study, draw, first=0),
         "table": Table(caption, columns, _propensities(study, results), file="propensities"),
         "clipped": results.overlap.clipped,
         "share": results.overlap.share,
     }
+
+
+def weighting(study: Study, results: Results) -> dict[str, Any] | None:
+    """What weighting by inverse propensities does to balance; None where it changes nothing."""
+    found = results.averages.weighting
+    if found is None:
+        return None
+    names, labels = study.schema.names, arm_labels(study)[1:]
+    before, after = found.balance.before, found.balance.after
+    order = np.argsort(-np.abs(before).max(axis=1), kind="stable")
+    first, k = order[: plots.MOST_FEATURES], plots.MOST_ARMS
+    records = [
+        {"feature": names[j], "arm": label, "before": float(old), "after": float(new)}
+        for j in order
+        for label, old, new in zip(labels, before[j], after[j], strict=True)
+    ]
+    columns = [
+        tables.text("Feature", "feature"),
+        tables.text("Arm", "arm"),
+        tables.figure("Before", "before", 0.1),
+        tables.figure("After", "after", 0.1),
+    ]
+    caption = "Standardized differences before and after weighting"
+    of = [names[j] for j in first]
+    return {
+        "plot": plots.weighting(of, before[first][:, :k], after[first][:, :k], labels[:k]),
+        "table": Table(caption, columns, records, names=2, file="weighted_balance"),
+        "legend": arm_keys(study),
+        "numbers": _effective_rows(study, results),
+        "trimming": found.trimming,
+        "beyond": int((np.abs(after) > 0.1).any(axis=1).sum()),
+    }
+
+
+def _effective_rows(study: Study, results: Results) -> Table:
+    """What the rows of each arm are worth, before and after weighting."""
+    assert results.averages.weighting is not None
+    own = results.averages.weighting.balance
+    each = zip(arm_labels(study), own.effective_before, own.effective_after, strict=True)
+    records = [{"arm": a, "before": float(old), "after": float(new)} for a, old, new in each]
+    columns = [
+        tables.text("Arm", "arm"),
+        tables.figure("Before", "before"),
+        tables.figure("After", "after"),
+    ]
+    what = "rows" if study.dataset.groups is None else "clusters"
+    return Table(f"Effective {what} of each arm", columns, records, file="effective_rows")
 
 
 def _propensities(study: Study, results: Results) -> list[dict[str, Any]]:

@@ -8,12 +8,22 @@ import numpy as np
 
 from flows.inputs.study import Study
 from flows.report import plots, tables
-from flows.report.elements import arm_labels, spoken, typical
+from flows.report.elements import arm_keys, arm_labels, spoken, typical
+from flows.report.figures.averages import BY_CHANCE
 from flows.report.figures.results import ArmResult, Results
 from flows.report.sections.by_learner import by_learner
 from flows.report.tables import Record, Table
 from metalearners.data.estimate_columns import arm_name
+from metalearners.evaluation.average_effects import AverageEffect
+from metalearners.evaluation.averages.hidden import Confounder
+from metalearners.evaluation.averages.targets import ALL, OVERLAP, TREATED
+from metalearners.plots.effects import joint
 
+_POPULATIONS = {
+    ALL: "All rows (ATE)",
+    TREATED: "Rows of the arm (ATT)",
+    OVERLAP: "Rows with overlap (ATO)",
+}
 _QUANTILES = (5, 25, 50, 75, 95)
 
 
@@ -44,6 +54,96 @@ def _both(label: str, arm: ArmResult) -> list[Record]:
         {"arm": label, "method": "adjusted (AIPW)", **adjusted},
         {"arm": label, "method": "raw difference", **tables.values_of(arm.difference)},
     ]
+
+
+def populations(study: Study, results: Results) -> dict[str, Any]:
+    """Average effects of the rows of an arm, and of rows that might be in either."""
+    labels, arms = arm_labels(study)[1:], results.arms
+    ate = [AverageEffect(arm.ate, arm.joint) for arm in arms]
+    found = {ALL: ate, **results.averages.targets}
+    scale = typical(one.effect.std_error for own in found.values() for one in own)
+    records = [
+        {"population": _POPULATIONS[target], "target": target, "arm": label}
+        | tables.values_of(one.effect)
+        | tables.ends_of(one.joint)
+        for target, own in found.items()
+        for label, one in zip(labels, own, strict=True)
+    ]
+    columns = [
+        tables.text("Average over", "population"),
+        tables.text("Arm", "arm"),
+        *tables.estimated(scale),
+        tables.interval("95 % for all arms at once", scale, "joint_low", "joint_high"),
+    ]
+    shown = {
+        _POPULATIONS[target]: {
+            label: joint(one.effect, one.joint)
+            for label, one in list(zip(labels, own, strict=True))[: plots.MOST_ARMS]
+        }
+        for target, own in found.items()
+    }
+    caption = f"Average effects on {study.config.data.outcome}, by population"
+    return {
+        "plot": plots.forest(shown, f"Effect on {study.config.data.outcome}", caption),
+        "table": Table(caption, columns, records, names=2, file="populations"),
+        "legend": arm_keys(study),
+    }
+
+
+def segments(study: Study, results: Results) -> dict[str, Any] | None:
+    """Average effects by level of the segments; None without such."""
+    found, labels = results.averages.segments, arm_labels(study)[1:]
+    if not found:
+        return None
+    scale = typical(one.effect.std_error for one in found if one.effect is not None)
+    records = [
+        {"segment": one.segment, "level": "none" if one.level is None else str(one.level)}
+        | {"arm": labels[one.arm - 1]}
+        | ({} if one.effect is None else tables.values_of(one.effect))
+        | {**tables.ends_of(one.joint), "rows": one.rows}
+        for one in found
+    ]
+    columns = [
+        *(tables.text(head, head.lower()) for head in ("Segment", "Level", "Arm")),
+        tables.count("Rows", "rows"),
+        *tables.estimated(scale),
+        tables.interval("95 % for all at once", scale, "joint_low", "joint_high"),
+    ]
+    return {
+        "plot": plots.segments(found, labels, study.config.data.outcome),
+        "table": Table("Average effects by segment", columns, records, names=3, file="segments"),
+        "legend": arm_keys(study),
+        "without": sum(one.effect is None for one in found),
+    }
+
+
+def sensitivity(study: Study, results: Results) -> dict[str, Any]:
+    """How strong hidden confounding must be to explain an average effect away."""
+    found, labels = results.averages.sensitivity, arm_labels(study)[1:]
+    if found is None:
+        return {"absent": BY_CHANCE}
+    scale = typical(one.effect.std_error for one in found)
+    records = [
+        {"arm": label, **tables.values_of(one.effect)}
+        | {f"bounds_{end}": value for end, value in vars(one.bounds).items()}
+        | {"robustness_value": one.robustness, "robustness_value_significant": one.robustness_ci}
+        for label, one in zip(labels, found, strict=True)
+    ]
+    columns = [
+        tables.text("Arm", "arm"),
+        tables.with_interval("Average effect (95 % interval)", scale),
+        tables.interval("With the confounder", scale, "bounds_low", "bounds_high"),
+        tables.interval("and with chance", scale, "bounds_ci_low", "bounds_ci_high"),
+        tables.percent("Explains it away from", "robustness_value"),
+        tables.percent("Makes it uncertain from", "robustness_value_significant"),
+    ]
+    caption = "Average effects with a hidden confounder"
+    return {
+        "absent": "",
+        "plot": plots.sensitivity(labels, found, study.config.data.outcome),
+        "table": Table(caption, columns, records, file="sensitivity"),
+        "confounder": Confounder(),
+    }
 
 
 def realised(found: Mapping[str, Any]) -> Table | None:

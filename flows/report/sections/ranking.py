@@ -6,9 +6,9 @@ from flows.inputs.study import Study
 from flows.report import plots, tables
 from flows.report.elements import typical
 from flows.report.figures.results import Results
-from flows.report.sections.by_learner import by_learner
+from flows.report.sections.by_learner import by_learner, filled
 from flows.report.tables import Record, Table
-from metalearners.evaluation.findings import claims_ranking
+from metalearners.evaluation.findings import adjusted_p_values, claims_ranking
 from metalearners.evaluation.judging.judgement import Judgement
 
 
@@ -38,6 +38,80 @@ def gains(study: Study, results: Results) -> dict[str, Any] | None:
     table = Table("Ranking on held-out rows", columns, [], file="qini")
     section = by_learner(study, judged, plots.gain_curves, table, records)
     return {**section, "tests": len(section["table"].records)}
+
+
+def tops(study: Study, results: Results) -> dict[str, Any] | None:
+    """Effects of the top rows above the average, with AUTOC; None without hold-out."""
+    judged = _judged(results)
+    if not judged:
+        return None
+    scale = typical(one.autoc.estimate.std_error for own in judged.values() for one in own)
+
+    def records(name: str, k: int) -> list[Record]:
+        one, adjusted = judged[name][k], results.learners[name].autoc_adjusted[k]
+        p_values = {"p_value_greater": one.autoc.p_greater, "p_value_adjusted": adjusted}
+        tenth = one.gain.uplift.at(0.1)
+        at = {f"top_tenth.{key}": value for key, value in tables.values_of(tenth).items()}
+        return [{**tables.values_of(one.autoc.estimate), **p_values, **at}]
+
+    columns = [
+        tables.with_interval("AUTOC (95 % interval)", scale),
+        tables.p_values("p-value", "p_value_greater"),
+        tables.p_values("Adjusted p-value", "p_value_adjusted"),
+        tables.with_interval("Effect of the top tenth (95 % interval)", scale, "top_tenth."),
+    ]
+    table = Table("Effect of the top rows, held-out rows", columns, [], file="autoc")
+    return by_learner(study, judged, plots.toc_curves, table, records)
+
+
+def sequential(study: Study, results: Results) -> Table | None:
+    """Tests of whether effects differ, by all rows; None where none was asked for."""
+    if not results.sequential:
+        return None
+    adjusted = adjusted_p_values(results.sequential)
+    every = [one.autoc.std_error for own in results.sequential.values() for one in own]
+
+    def records(name: str, k: int) -> list[Record]:
+        one = results.sequential[name][k]
+        p_values = {"p_value_greater": one.p_greater, "p_value_adjusted": adjusted[name][k]}
+        steps = {f"step_{s}": found.estimate for s, found in enumerate(one.steps, start=1)}
+        return [{**tables.values_of(one.autoc), **p_values, **steps}]
+
+    scale = typical(every)
+    first = next(iter(results.sequential.values()))[0]
+    columns = [
+        tables.with_interval("Mean AUTOC (95 % interval)", scale),
+        tables.p_values("p-value", "p_value_greater"),
+        tables.p_values("Adjusted p-value", "p_value_adjusted"),
+        *(tables.figure(f"Step {s}", f"step_{s}", scale) for s in range(1, len(first.steps) + 1)),
+    ]
+    table = Table("Sequential test, all rows", columns, [], file="sequential")
+    return filled(study, results.sequential, table, records)
+
+
+def gates(study: Study, results: Results) -> dict[str, Any] | None:
+    """Effects of groups by estimate, and tests of their order; None without hold-out."""
+    found = {name: [one.gates for one in own] for name, own in _judged(results).items()}
+    if not found:
+        return None
+    known = [one for own in found.values() for one in own if one is not None]
+    scale = typical(one.difference.std_error for one in known)
+
+    def records(name: str, k: int) -> list[Record]:
+        one = found[name][k]
+        if one is None:
+            return []
+        p_values = {key: getattr(one, key) for key in ("p_value", "p_greater", "p_monotone")}
+        return [{**tables.values_of(one.difference), **p_values}]
+
+    columns = [
+        *tables.estimated(scale, "Highest less lowest"),
+        tables.p_values("p-value, above 0", "p_greater"),
+        tables.p_values("p-value, order wrong", "p_monotone"),
+    ]
+    table = Table("Most affected group less the least affected", columns, [], file="gates")
+    groups = {name: [one.groups if one else [] for one in own] for name, own in found.items()}
+    return by_learner(study, groups, plots.gates, table, records)
 
 
 def _judged(results: Results) -> dict[str, list[Judgement]]:
