@@ -82,9 +82,9 @@ def populations(study: Study, results: Results) -> dict[str, Any]:
         }
         for target, own in found.items()
     }
-    caption = f"Average effects on {study.config.data.outcome}, by population"
+    caption = f"Average effects on {study.config.data.first_outcome}, by population"
     return {
-        "plot": plots.forest(shown, f"Effect on {study.config.data.outcome}", caption),
+        "plot": plots.forest(shown, f"Effect on {study.config.data.first_outcome}", caption),
         "table": Table(caption, columns, records, names=2, file="populations"),
         "legend": arm_keys(study),
     }
@@ -110,7 +110,7 @@ def segments(study: Study, results: Results) -> dict[str, Any] | None:
         tables.interval("95 % for all at once", scale, "joint_low", "joint_high"),
     ]
     return {
-        "plot": plots.segments(found, labels, study.config.data.outcome),
+        "plot": plots.segments(found, labels, study.config.data.first_outcome),
         "table": Table("Average effects by segment", columns, records, names=3, file="segments"),
         "legend": arm_keys(study),
         "without": sum(one.effect is None for one in found),
@@ -140,7 +140,7 @@ def sensitivity(study: Study, results: Results) -> dict[str, Any]:
     caption = "Average effects with a hidden confounder"
     return {
         "absent": "",
-        "plot": plots.sensitivity(labels, found, study.config.data.outcome),
+        "plot": plots.sensitivity(labels, found, study.config.data.first_outcome),
         "table": Table(caption, columns, records, file="sensitivity"),
         "confounder": Confounder(),
     }

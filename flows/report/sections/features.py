@@ -110,7 +110,7 @@ def along(study: Study, results: Results) -> dict[str, Any] | None:
 
 def _along(study: Study, found: Sequence[FeatureEffect], name: str) -> Markup:
     own = [one for one in found if one.feature == name]
-    return plots.feature_effect(own, arm_labels(study)[1:], study.config.data.outcome)
+    return plots.feature_effect(own, arm_labels(study)[1:], study.config.data.first_outcome)
 
 
 def _part(found: FeatureEffect) -> str:
