@@ -11,7 +11,7 @@ from flows.report.elements import arm_labels, legend, number, who
 from flows.report.evaluation import NO_HOLDOUT
 from flows.report.figures.results import ArmResult, Results
 from flows.report.glossary import GLOSSARY, QUESTIONS
-from flows.report.sections import choices, course, data, effects, features, ranking
+from flows.report.sections import choices, course, data, effects, features, ranking, targeting
 from metalearners.data.estimate_columns import arm_name
 from metalearners.evaluation.findings import claims_ranking
 
@@ -29,6 +29,7 @@ _SECTIONS = {
     "cates": effects.cates,
     "drivers": features.drivers,
     "comparison": choices.comparison,
+    "outcomes": choices.outcomes,
     "design": data.design,
     "data": data.data,
     "overlap": data.overlap,
@@ -69,7 +70,7 @@ def sections_of(study: Study, results: Results, run: Mapping[str, Any]) -> dict[
         "run": run,
         "glossary": GLOSSARY,
         "questions": QUESTIONS,
-        "targeting": None,
+        "targeting": targeting.targeting(study, run.get("found", {}).get("targeting")),
         "verdict": run.get("found", {}).get("verdict", []),
         "health": run.get("found", {}).get("health", []),
         "findings": [_finding(arm) for arm in results.arms],

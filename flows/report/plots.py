@@ -20,6 +20,7 @@ from metalearners.evaluation.judging.comparison import Comparison
 from metalearners.evaluation.judging.judgement import Judgement
 from metalearners.evaluation.means import Estimate
 from metalearners.evaluation.repeats import Stability
+from metalearners.evaluation.targeting.curves import TargetingCurve
 from metalearners.plots.canvas import SMALL, bars, drawable
 from metalearners.plots.styles import ARMS, FAINT, INK, Style, arm_style, learner_styles
 
@@ -204,6 +205,18 @@ def candidates(found: Comparison) -> Markup:
     x_label = f"AUTOC less that of {drawable(found.chosen, 16)}"
     axes = plots.forest(rows, Figure(), x_label=x_label, styles=styles, keys=False)
     return image_of(axes, f"{x_label}: {_told(rows)}.")
+
+
+def targeting(
+    curve: TargetingCurve,
+    marks: Mapping[str, tuple[float, Estimate]],
+    styles: Mapping[str, Style],
+    outcome: str,
+) -> Markup:
+    """Gain by budget with its band, and other policies beside it."""
+    values = pairs(list(marks), [f"{found.estimate:.3g}" for _, found in marks.values()])
+    axes = plots.targeting(curve, Figure(), marks=marks, styles=styles, outcome=outcome)
+    return image_of(axes, f"Gain by budget, up to {float(curve.value[-1]):.3g}; {values}.")
 
 
 def moves(rows: Mapping[str, Stability]) -> Markup:

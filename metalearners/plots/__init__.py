@@ -18,6 +18,7 @@ _PLACES = {
     "overlap": "rows",
     "qini": "ranking",
     "segments": "effects",
+    "targeting": "policies",
     "toc": "ranking",
 }
 __all__ = [*_PLACES]  # noqa: PLE0604 - they are strings

@@ -1,11 +1,12 @@
-"""Sections of a report on choices: which learner."""
+"""Sections of a report on choices: which learner, and what else changes."""
 
 from typing import Any
 
 from flows.inputs.study import Study
 from flows.report import plots, tables
-from flows.report.elements import typical
+from flows.report.elements import Panel, typical
 from flows.report.figures.results import Results
+from flows.report.sections.effects import effects
 from flows.report.tables import Table
 
 
@@ -36,3 +37,26 @@ def comparison(study: Study, results: Results) -> dict[str, Any] | None:
         "table": Table(caption, columns, records, file="comparison"),
         "found": found,
     }
+
+
+def outcomes(study: Study, results: Results) -> dict[str, Any] | None:
+    """Average effects on each outcome, where the run has several."""
+    if len(results.by_outcome) < 2:
+        return None
+    panels, records = [], []
+    for name, own in results.by_outcome.items():
+        section = effects(study.by_outcome[name], own)
+        panels.append(Panel(name, section["plot"]))
+        adjusted = [one for one in section["table"].records if one["method"].startswith("adj")]
+        claims = zip(adjusted, own.arms, strict=True)
+        records += [{"outcome": name, **one, "claimed": arm.claimed} for one, arm in claims]
+    columns = [
+        tables.text("Outcome", "outcome"),
+        tables.text("Arm", "arm"),
+        tables.with_interval("Average effect (95 % interval)"),
+        tables.interval("95 % for all arms at once", None, "joint_low", "joint_high"),
+        tables.Column("Effect", ("claimed",), lambda x: "claimed" if x else "not claimed"),
+    ]
+    caption = "Average effects on all outcomes of the run"
+    table = Table(caption, columns, records, names=2, file="outcomes")
+    return {"panels": panels, "table": table}

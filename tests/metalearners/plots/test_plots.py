@@ -13,6 +13,8 @@ from metalearners.evaluation import (
     mean_with_error,
     segment_effects,
     standardized_differences,
+    targeting_curve,
+    treatment_path,
 )
 
 
@@ -38,6 +40,8 @@ def pictures(rows, judged):
     gaps = standardized_differences(X, w, 2)
     both = np.column_stack([0 * scores, scores])
     along = feature_effects(both, {"x": X[:, 0]}, w)
+    path = treatment_path(cate[:, None], np.full((600, 1), 0.2))
+    curve = targeting_curve(path, both, arms=w)
     two = {"TLearner": judged, "DRLearner": judged}
     return {
         "average_effects": lambda ax: plots.average_effects(average, ax, raw=average),
@@ -51,6 +55,7 @@ def pictures(rows, judged):
         "overlap": lambda ax: plots.overlap(np.full(9, 0.3), np.full(9, 0.4), ax),
         "qini": lambda ax: plots.qini(two, ax),
         "segments": lambda ax: plots.segments(segment_effects(both, {"new": X[:, 1] > 0}, w), ax),
+        "targeting": lambda ax: plots.targeting(curve, ax, marks={"all": (0.3, average["mail"])}),
         "toc": lambda ax: plots.toc(two, ax),
     }
 
