@@ -58,7 +58,7 @@ OF_A_RUN = Counter(
         "POST /flow_runs/": 1,
         "GET /flow_runs/ID": 2,
         "POST /flow_runs/ID/set_state": 2,
-        "POST /artifacts/": 4,
+        "POST /artifacts/": 6,
         "PATCH /artifacts/ID": 3,
     }
 )
