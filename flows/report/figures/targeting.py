@@ -299,7 +299,11 @@ def _judged_summary(study: Study, found: JudgedTargeting) -> dict[str, Any]:
         "treat_all": {
             arm: {**plain(one.gain), "spend": one.spend.estimate} for arm, one in treat_all
         },
-        "best_single_arm": {"arm": study.arms[found.best_arm], **_value(found.best, names)},
+        "best_single_arm": {
+            "arm": study.arms[found.best_arm],
+            **plain(found.best.gain),
+            **_value(found.best, names),
+        },
         "over_best_single_arm": plain(found.over_best),
         "random": plain(found.chosen.random),
         "over_random": plain(found.chosen.over_random),
