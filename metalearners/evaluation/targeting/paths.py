@@ -329,33 +329,49 @@ def _slack(costs: Floats) -> float:
 
 def _steps(gains: Floats, costs: Floats, first: Array) -> dict[str, Array]:
     """Steps along the upper convex hulls of rows: all first steps, then all second ones."""
+    columns = np.ascontiguousarray(gains.T), np.ascontiguousarray(costs.T)
     slack, rows, at = _slack(costs), np.arange(len(first)), first
     before = np.full(len(first), np.inf)
-    found = []
-    for _ in range(costs.shape[1] - 1):
-        own = np.arange(len(rows))
-        further = costs[rows] - costs[rows, at][:, None]
-        gained = gains[rows] - gains[rows, at][:, None]
-        margin = np.full(further.shape, -np.inf)
-        np.divide(gained, further, out=margin, where=further > slack)
-        arm = np.argmax(margin, axis=1)
-        steepest = margin[own, arm]
-        more = np.flatnonzero(steepest > 0)
-        if not len(more):
-            break
+    found: list[dict[str, Array]] = [
+        {name: np.zeros(0, dtype=np.int64) for name in ("row", "origin", "arm")}
+        | {name: np.zeros(0) for name in ("cost", "gain", "margin")}
+    ]
+    while len(rows):
+        step = _steepest(columns, rows, at, slack)
+        more = np.flatnonzero(step["margin"] > 0)
+        step = {name: values[more] for name, values in step.items()}
         # Margins fall along a hull, but for rounding.
-        before = np.minimum(before, steepest)[more]
-        step = {"row": rows, "origin": at, "arm": arm}
-        each = {"cost": further[own, arm], "gain": gained[own, arm]}
-        found.append({**{k: v[more] for k, v in (step | each).items()}, "margin": before})
-        rows, at = rows[more], arm[more]
-    empty = {k: np.zeros(0, dtype=np.int64) for k in ("row", "origin", "arm")}
-    found = found or [{**empty, **{k: np.zeros(0) for k in ("cost", "gain", "margin")}}]
+        before = step["margin"] = np.minimum(before[more], step["margin"])
+        rows, at = rows[more], at[more]
+        found.append({"row": rows, "origin": at, **step})
+        at = step["arm"]
     return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
 
 
+def _steepest(
+    columns: tuple[Floats, Floats], rows: Array, at: Array, slack: float
+) -> dict[str, Array]:
+    """Of rows at arms, the step to a dearer arm with the highest marginal gain, if above 0."""
+    gains, costs = columns
+    here = gains[at, rows], costs[at, rows]
+    best: dict[str, Array] = {"arm": np.zeros(len(rows), dtype=np.int64)}
+    best |= {name: np.zeros(len(rows)) for name in ("cost", "gain", "margin")}
+    for k in range(len(gains)):
+        gained, further = gains[k][rows] - here[0], costs[k][rows] - here[1]
+        margin = np.divide(gained, further, out=np.zeros(len(rows)), where=further > slack)
+        steeper = np.flatnonzero(margin > best["margin"])
+        best["arm"][steeper] = k
+        for name, values in (("cost", further), ("gain", gained), ("margin", margin)):
+            best[name][steeper] = values[steeper]
+    return best
+
+
 def _in_order(steps: dict[str, Array]) -> dict[str, Array]:
-    order = np.argsort(-steps["margin"], kind="stable")
+    """Steps by falling margin; of equal ones, a row's first one first."""
+    falling = -steps["margin"]
+    order = np.argsort(falling)
+    if (np.diff(falling[order]) == 0).any():
+        order = np.argsort(falling, kind="stable")  # which takes longer
     return {name: values[order] for name, values in steps.items()}
 
 
