@@ -32,7 +32,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1_000_000, help="1,000,000 by default")
     n_rows = parser.parse_args().rows
-    timed = {name: seconds(call) for name, call in _calls(n_rows).items()}
+    timed = {name: _seconds(call) for name, call in _calls(n_rows).items()}
     total, most = sum(timed.values()), peak()
     print("\n".join(f"| {name} | {one:.2f} s |" for name, one in timed.items()))
     print(f"| all | {total:.1f} s (at most {SECONDS}), {most:.2f} GiB (at most {GIB}) |")
@@ -67,8 +67,7 @@ def _calls(n: int) -> dict[str, Callable[[], Any]]:
     }
 
 
-def seconds(call: Callable[[], Any]) -> float:
-    """How long a call takes."""
+def _seconds(call: Callable[[], Any]) -> float:
     begun = time.perf_counter()
     call()
     return time.perf_counter() - begun
