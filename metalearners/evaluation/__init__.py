@@ -93,6 +93,7 @@ _PLACES = {
     "Light": "verdict.health",
     "PolicyGain": "verdict.policies",
     "RankTest": "verdict.evidence",
+    "RuleGain": "verdict.costed",
     "Signs": "verdict.health",
     "Words": "verdict.words",
     "best_arms": "verdict.policies",

@@ -17,15 +17,22 @@ class Decision:
 
     learner: str  # whose estimates decide, chosen before they are judged; empty without any
     policy: PolicyGain | None  # None where no held-out rows judge it
-    best: tuple[int, ...]  # codes of the arm of the highest average effect, and of its rivals
+    best: tuple[
+        int, ...
+    ]  # codes of the arm of the highest average effect, and of its rivals; or none
 
 
 def decided(
-    study: Study, rows: Scored, held_out: Scored | None, comparison: Comparison | None
+    study: Study,
+    rows: Scored,
+    held_out: Scored | None,
+    comparison: Comparison | None,
+    n_better: int,
 ) -> Decision:
     """By the chosen learner, else by the first one.
 
-    A policy is judged by held-out rows that had no say in the choice.
+    A policy is judged by held-out rows that had no say in the choice. `n_better` is the number of
+    arms that raise the outcome on average: only several of them are to be told apart.
     """
     learner = comparison.chosen if comparison else next(iter(study.learners), "")
     policy = None
@@ -33,7 +40,8 @@ def decided(
         cate = study.learners[learner].in_sample_[:, :, -1][study.judged]
         among = np.ones(len(cate), bool) if comparison is None else comparison.judged
         policy = _judged(cate, held_out, among)
-    best = best_arms(rows.scores, rows.weight, rows.groups, arms=rows.w)
+    given = (rows.scores, rows.weight, rows.groups)
+    best = best_arms(*given, arms=rows.w) if n_better > 1 else ()
     return Decision(learner, policy, best)
 
 

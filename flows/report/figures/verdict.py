@@ -14,6 +14,7 @@ from metalearners.evaluation.design import SampleRatio
 from metalearners.evaluation.findings import adjusted_p_values
 from metalearners.evaluation.means import effective_clusters
 from metalearners.evaluation.verdict.answers import verdict_of
+from metalearners.evaluation.verdict.costed import RuleGain
 from metalearners.evaluation.verdict.evidence import ArmEffect, Evidence, RankTest
 from metalearners.evaluation.verdict.health import Light, Signs, health_of
 from metalearners.evaluation.verdict.words import Words
@@ -122,7 +123,17 @@ def evidence_of(study: Study, results: Results, lights: tuple[Light, ...]) -> Ev
         learner=decision.learner,
         policy=decision.policy,
         best=[names[code] for code in decision.best],
+        rule=_rule(study, names, results),
     )
+
+
+def _rule(study: Study, names: list[str], results: Results) -> RuleGain | None:
+    """What targeting brings; None where there is none, or it is that of another outcome."""
+    found = results.targeting
+    if found is None or study.config.targets is None:
+        return None
+    value = None if found.judged is None else found.judged.chosen
+    return RuleGain(found.learner, tuple(names), value, found.settings.budget)
 
 
 def _held_out_tests(names: list[str], results: Results) -> list[RankTest]:

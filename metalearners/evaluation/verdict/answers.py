@@ -19,6 +19,14 @@ def verdict_of(found: Evidence) -> tuple[Answer, ...]:
 
     `SENTENCES` in `metalearners.evaluation.verdict.sentences` has all answers, and when each is
     given. Where the first doubt is bad, the other answers say so first.
+
+    Examples
+    --------
+    >>> from metalearners.evaluation import ArmEffect, Estimate, Evidence, Words
+    >>> found = Estimate(0.5, 0.1, 0.3, 0.7, 999)
+    >>> given = Evidence(Words("spend"), "none", [ArmEffect("mail", found, (0.3, 0.7))], lights=[])
+    >>> verdict_of(given)[0].sentence
+    'On average, mail raises spend by 0.5 (95 % interval 0.3 to 0.7).'
     """
     doubt = worst(found.lights)
     answers = [_effect(found), _heterogeneity(found), _learner(found), target(found)]
@@ -111,7 +119,7 @@ def _learner(found: Evidence) -> Answer:
     better = list(dict.fromkeys(one.learner for one in found.held_out if one.claimed))
     p = p_value(min(one.p_adjusted for one in found.held_out))
     if not better:
-        return sentences.NO_BETTER.of(none=_none_of(learners), p=f"adjusted {p}")
+        return sentences.NO_BETTER.of(none=_none_of(learners), p=f"smallest adjusted {p}")
     if len(learners) == 1:
         return sentences.ALONE.of(learner=better[0], p=f"adjusted {p}")
     rank = "ranks" if len(better) == 1 else "rank"
@@ -130,7 +138,9 @@ def _compared(found: Comparison, words: Words) -> Answer:
     p = p_value(min(found.p_constant))
     if not found.distinguishable_from_constant:
         none = _none_of([one.candidate for one in found.ranking if one.candidate != STACK])
-        return sentences.NO_BETTER.of(none=none, p=f"adjusted {p} of {found.chosen}")
+        return sentences.NO_BETTER.of(
+            none=none, p=f"adjusted {p} of {found.chosen}, the chosen one"
+        )
     if found.difference is None:
         return sentences.ALONE.of(learner=found.chosen, p=p)
     lead, runner_up = words.estimate(found.difference), str(found.runner_up)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from metalearners.evaluation.findings import LEVEL, claims_effect
 from metalearners.evaluation.judging.comparison import Comparison
 from metalearners.evaluation.means import Estimate
+from metalearners.evaluation.verdict.costed import RuleGain
 from metalearners.evaluation.verdict.health import Light
 from metalearners.evaluation.verdict.policies import PolicyGain
 from metalearners.evaluation.verdict.words import Words
@@ -87,7 +88,10 @@ class Evidence:
     policy : PolicyGain, optional
         What treating by its estimates brings, on held-out rows that had no say in the choice.
     best : sequence of str
-        The arm of the highest average effect, then those that aren't told apart from it.
+        The arm of the highest average effect, then those that aren't told apart from it. It
+        matters where several arms raise the outcome.
+    rule : RuleGain, optional
+        A targeting rule that weighs gains against costs: it then decides whom to treat.
     lights : sequence of Light
         The most severe first among those of one status.
     """
@@ -102,6 +106,7 @@ class Evidence:
     learner: str = ""
     policy: PolicyGain | None = None
     best: Sequence[str] = ()
+    rule: RuleGain | None = None
 
     @property
     def tests(self) -> Sequence[RankTest]:

@@ -35,6 +35,13 @@ class Limit:
     bad: float | None = None
     least: bool = False
 
+    @property
+    def line(self) -> str:
+        """Its line in the table of a page."""
+        side = "below" if self.least else "above"
+        told = ("" if one is None else f"{side} {one:g}" for one in (self.warn, self.bad))
+        return f"| {self.check} | {self.figure} | {' | '.join(told)} |"
+
     def status(self, value: float) -> Status:
         """The light of a value."""
         if self._beyond(value, self.bad):

@@ -45,6 +45,11 @@ class Sentence:
     when: str
     text: str
 
+    @property
+    def line(self) -> str:
+        """Its line in the table of a page."""
+        return f"| {self.question} | {self.answer} | {self.when} | {self.text} |"
+
     def of(self, **fields: str) -> Answer:
         """The answer with these values of its fields."""
         return Answer(self.question, self.answer.format(**fields), self.text.format(**fields))
@@ -102,7 +107,7 @@ NO_BETTER = Sentence(
     LEARNER,
     "none",
     "none is told apart from a constant effect",
-    "{none} shown to rank people better than a constant effect does (smallest {p}).",
+    "{none} shown to rank people better than a constant effect does ({p}).",
 )
 ALONE = Sentence(
     LEARNER,
@@ -151,6 +156,42 @@ NOBODY = Sentence(
     "else",
     "Target nobody differently: treat nobody, so {control} for everybody. {why}{more}{premise}",
 )
+UNJUDGED_RULE = Sentence(
+    TARGET,
+    "open",
+    "with `targeting`: no held-out rows judge the rule",
+    "The rule by {learner} gives each person an arm, but no held-out rows judge what that brings.",
+)
+RULE = Sentence(
+    TARGET,
+    "by ranking",
+    "with `targeting`: effects differ, and the rule pays and brings more than the same arms given "
+    "at random (95 % intervals)",
+    "Follow the rule by {learner}: {shares}. Judged on held-out rows, it gains {gain} a person at "
+    "a cost of {spend}; {net} is left. That is {over} more than the same treatments bring at "
+    "random.",
+)
+AT_RANDOM = Sentence(
+    TARGET,
+    "as many at random",
+    "with `targeting`: else, the rule pays",
+    "Target nobody differently. Treating as the rule by {learner} does pays ({shares}): {net} a "
+    "person is left. But it isn't shown to bring more than the same treatments at random ({over}).",
+)
+UNPAID = Sentence(
+    TARGET,
+    "nobody",
+    "with `targeting`: else",
+    "Target nobody differently: treat nobody, so {control} for everybody. The rule by {learner} "
+    "({shares}) was judged on held-out rows. {shown}: {net} a person is left after its cost.",
+)
+NONE_PAYS = Sentence(
+    TARGET,
+    "nobody",
+    "with `targeting`: the rule treats nobody",
+    "Target nobody differently: treat nobody, so {control} for everybody. By the estimates of "
+    "{learner}, nobody gains more than the treatment costs.",
+)
 SURE = Sentence(
     DOUBT,
     "nothing stands out",
@@ -166,7 +207,20 @@ FIRST = Sentence(
 )
 SENTENCES = (
     *(YES, NO_EFFECT, DIFFERS, ALIKE, UNTESTED, WINNER, NO_WINNER, NO_BETTER, ALONE, UNCOMPARED),
-    *(UNJUDGED, RANKED, EVERYBODY, OPEN, NOBODY, SURE, FIRST),
+    *(
+        UNJUDGED,
+        RANKED,
+        EVERYBODY,
+        OPEN,
+        NOBODY,
+        UNJUDGED_RULE,
+        RULE,
+        AT_RANDOM,
+        UNPAID,
+        NONE_PAYS,
+        SURE,
+        FIRST,
+    ),
 )
 IN_DOUBT = "in doubt"
 """The answer to each other question where the worst light is bad."""

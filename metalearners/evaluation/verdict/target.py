@@ -1,9 +1,10 @@
-"""Whom to treat, and what that brings, with treatments that cost nothing."""
+"""Whom to treat, and what that brings: by a rule with costs, else as if treatments cost nothing."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 from metalearners.evaluation.verdict import sentences
+from metalearners.evaluation.verdict.costed import by_rule
 from metalearners.evaluation.verdict.evidence import ArmEffect, Evidence
 from metalearners.evaluation.verdict.policies import PolicyGain
 from metalearners.evaluation.verdict.sentences import Answer
@@ -19,6 +20,8 @@ def target(found: Evidence) -> Answer:
     Treating by estimates must be better than nobody and than each arm for all. As all of these must
     be shown, no interval has to be adjusted for the others.
     """
+    if found.rule is not None:
+        return by_rule(found.rule, found.differs)
     better = [one for one in found.effects if one.sign > 0]
     policy = found.policy if found.differs else None
     if policy is not None and policy.over_nobody.ci_low > 0:
@@ -86,7 +89,9 @@ def _instead(found: Evidence, policy: PolicyGain | None, arm: str) -> str:
 
 def _open(found: Evidence, policy: PolicyGain | None) -> Answer:
     why = _UNJUDGED
-    if policy is not None:
+    if policy is not None and policy.shares[0] >= 1:
+        why = f"{found.learner} predicts a gain for nobody"
+    elif policy is not None:
         why = (
             f"it isn't shown that treating those for whom {found.learner} predicts a gain brings "
             f"more than {found.control} for everybody ({found.words.each(policy.over_nobody)})"

@@ -51,6 +51,15 @@ class Words:
         return f"{arm} {verb} {self.outcome} by {size}"
 
 
+def money(found: Estimate) -> str:
+    """An estimate in units of costs, as a mean over people."""
+    return f"{number(found.estimate)} (95 % interval {' to '.join(map(number, _ends(found)))})"
+
+
+def _ends(found: Estimate) -> tuple[float, float]:
+    return found.ci_low, found.ci_high
+
+
 def number(value: float) -> str:
     """Three digits; large numbers in full."""
     return f"{value:,.0f}" if abs(value) >= _LARGE else f"{value + 0.0:.3g}"

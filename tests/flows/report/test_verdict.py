@@ -56,6 +56,20 @@ def test_a_verdict_answers_by_the_figures_of_the_run(run, given):
     ]
 
 
+@pytest.mark.slow
+def test_a_rule_with_costs_decides_whom_to_treat(run, given):
+    summary = run(
+        {**given, "targeting": {"cost": {"mail": 0.3, "call": 0.1}, "budget": 0.1}}
+    ).summary
+    found, target = summary["targeting"], by(summary, "verdict", "question")["target"]
+
+    assert target["answer"] == "by ranking"
+    gain, over = found["chosen"]["gain"], found["over_random"]
+    assert f"it gains {gain['estimate']:.3g} (95 % interval" in target["sentence"]
+    assert "within a budget of 0.1" in target["sentence"]
+    assert f"That is {over['estimate']:.3g} (95 % interval" in target["sentence"]
+
+
 def test_confounded_rows_without_overlap_are_doubted_first(run, given):
     rng = np.random.default_rng(1)
     frame = pd.read_parquet("data.parquet")

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +11,12 @@ from metalearners.evaluation import choose_and_judge
 from metalearners.evaluation.findings import adjusted_p_values
 from metalearners.evaluation.judging.rate import rate
 from metalearners.evaluation.means import Estimate
+from metalearners.evaluation.targeting.values import PolicyValue
 from metalearners.evaluation.verdict.answers import verdict_of
+from metalearners.evaluation.verdict.costed import RuleGain
 from metalearners.evaluation.verdict.evidence import ArmEffect, Evidence, RankTest
 from metalearners.evaluation.verdict.health import Light
+from metalearners.evaluation.verdict.limits import LIMITS
 from metalearners.evaluation.verdict.policies import PolicyGain
 from metalearners.evaluation.verdict.sentences import QUESTIONS, SENTENCES
 from metalearners.evaluation.verdict.words import Words, number, p_value, percent, several
@@ -38,6 +42,22 @@ def policy(over_nobody, *over_arms, half=0.5):
     shares = (0.4, *[0.6 / len(over_arms)] * len(over_arms))
     over = tuple(estimate(one, half) for one in over_arms)
     return PolicyGain(shares, estimate(over_nobody, half), over)
+
+
+def rule(net, over_random, treated=0.6):
+    """A rule with a net gain, half of which is spent beside it."""
+    own = PolicyValue(
+        gain=estimate(1.5 * net),
+        spend=estimate(0.5 * net),
+        net=estimate(net),
+        shares=(1 - treated, treated),
+        random=estimate(1.5 * net - over_random),
+        over_random=estimate(over_random),
+        realised=None,
+        influence=np.empty((0, 2)),
+        part=np.empty(0),
+    )
+    return RuleGain("T", ("none", "mail"), own, budget=0.6)
 
 
 def evidence(*effects, **given):
@@ -74,6 +94,10 @@ CASES = {
         replace(APART, policy=policy(0.3, 0.2)),
         ["not shown", "yes", "T", "open"],
     ),
+    "differ, but nobody is predicted to gain": (
+        replace(APART, policy=PolicyGain((1.0, 0.0), estimate(0, 0.0), (estimate(0.1),))),
+        ["not shown", "yes", "T", "open"],
+    ),
     "harm": (evidence(arm(-1), held_out=[ranks(0.4)]), ["yes", "not shown", "none", "nobody"]),
     "no held-out rows": (evidence(arm(0.1)), ["not shown", "not tested", "not judged", "nobody"]),
     "no held-out rows, sequential": (
@@ -90,6 +114,30 @@ CASES = {
         ["not shown", "yes", "no clear winner", "by ranking"],
     ),
     "none better": (replace(APART, comparison=WEAK), ["not shown", "yes", "none", "by ranking"]),
+    "a rule that pays": (
+        replace(APART, rule=rule(1.0, 0.8)),
+        ["not shown", "yes", "T", "by ranking"],
+    ),
+    "a rule as good as chance": (
+        replace(APART, rule=rule(1.0, 0.1)),
+        ["not shown", "yes", "T", "as many at random"],
+    ),
+    "a rule where nothing differs": (
+        replace(BEST, rule=rule(1.0, 0.8)),
+        ["yes", "not shown", "none", "as many at random"],
+    ),
+    "a rule that nothing judges": (
+        replace(BEST, rule=RuleGain("T", ("none", "mail"), None)),
+        ["yes", "not shown", "none", "open"],
+    ),
+    "a rule that may not pay": (
+        replace(BEST, rule=rule(0.2, 0.8)),
+        ["yes", "not shown", "none", "nobody"],
+    ),
+    "a rule that treats nobody": (
+        replace(BEST, rule=rule(0.0, 0.0, treated=0.0)),
+        ["yes", "not shown", "none", "nobody"],
+    ),
     "a clipped arm": (
         evidence(arm(1, doubt="clipped"), held_out=[ranks(0.4)]),
         ["not shown", "not shown", "none", "nobody"],
@@ -210,6 +258,17 @@ def test_the_bound_of_the_autoc_is_above_0_where_a_ranking_is_claimed():
     assert 5 < sum(claimed for claimed, _ in above) < 60
 
 
+def test_a_rule_is_told_in_units_of_its_costs():
+    found = replace(CASES["a rule that pays"][0], words=Words("visit", binary=True))
+
+    assert told(found)["target"].sentence == (
+        "Follow the rule by T: mail for 60 % of people and none for 40 %. Judged on held-out rows, "
+        "it gains 1.5 (95 % interval 1 to 2) a person at a cost of 0.5 a person, within a budget "
+        "of 0.6; 1 (95 % interval 0.5 to 1.5) is left. That is 0.8 (95 % interval 0.3 to 1.3) "
+        "more than the same treatments bring at random."
+    )
+
+
 def test_candidates_that_are_not_told_apart_have_no_winner():
     said = told(replace(APART, comparison=RIVALS))["learner"]
 
@@ -244,3 +303,13 @@ def test_figures_are_shown_short():
     assert several(["a"]) == "a"
     assert several("abc", "or") == "a, b or c"
     assert several("abcdefgh") == "a, b, c, d, e and 3 more"
+
+
+def test_the_page_on_verdicts_has_each_sentence_and_each_limit():
+    page = (Path(__file__).parents[4] / "docs" / "verdict.md").read_text()
+    lines = [one.line for one in (*SENTENCES, *LIMITS)]
+
+    assert [line for line in lines if line not in page] == []
+    places = [page.index(line) for line in lines]
+    assert places == sorted(places)
+    assert len(set(places)) == len(lines)
