@@ -14,6 +14,7 @@ from benchmarks.simulate.judging.targeting import targeting
 from benchmarks.simulate.measures import Measure, Measured, averages, held_out_qini
 from benchmarks.simulate.months import Month, drifts
 from benchmarks.simulate.samples import Sample
+from benchmarks.simulate.verdicts import Experiment, verdicts
 from benchmarks.simulate.years import Year, by_the_rule, each_month, promotions
 
 
@@ -238,7 +239,24 @@ def _claims() -> dict[str, Design]:
     }
 
 
-def _same(population: Population, seed: int) -> Population:
+def _verdicts() -> dict[str, Design]:
+    """Verdicts on experiments with known effects; each is drawn anew by the seed."""
+    drawn = {
+        "null": Experiment(effects=(0.0, 0.0)),
+        "equal effects": Experiment(effects=(0.3,)),
+        "effects that differ": Experiment(effects=(0.2, 0.2), slope=0.6),
+        "bad overlap": Experiment(effects=(1.0,), confounding=2.5),
+        "a harmful arm": Experiment(effects=(-0.3,)),
+        "a harmful arm beside a good one": Experiment(effects=(0.3, -0.3)),
+        "200 rows": Experiment(rows=200),
+    }
+    return {
+        f"verdict, {name}": Design(partial(_same, own), 300, verdicts, figures.VERDICTS[name])
+        for name, own in drawn.items()
+    }
+
+
+def _same(population: Any, seed: int) -> Any:
     """The population that rows of any seed are drawn from."""
     return population
 
@@ -254,4 +272,5 @@ DESIGNS = {
     **_judged(),
     **_targeted(),
     **_claims(),
+    **_verdicts(),
 }

@@ -210,6 +210,28 @@ CALLED = (
     Figure("better than a constant", _share("better"), most=0.08, percent=True),
     Figure("better than the next", _share("better than the next"), most=0.08, percent=True),
 )
+
+
+def _said(question: str, answer: str, least: float | None = 0.91) -> Figure:
+    """The share of verdicts that answer a question so."""
+    name = f"{question}: {answer}"
+    return Figure(name, lambda d: float((d[question] == answer).mean()), least, percent=True)
+
+
+_ALIKE = Figure("target nobody differently", _share("alike"), 0.91, percent=True)
+_GAIN = Figure("gain covered", _share("covers"), 0.91, 0.98, percent=True)
+VERDICTS = {
+    "null": (_ALIKE, _said("effect", "not shown"), _said("heterogeneity", "not shown")),
+    "equal effects": (_said("target", "everybody"), _said("heterogeneity", "not shown")),
+    "effects that differ": (_said("target", "by ranking"), _GAIN),
+    "bad overlap": (_said("target", "in doubt"), _said("worst", "bad")),
+    "a harmful arm": (_said("target", "nobody"), _said("effect", "yes")),
+    "a harmful arm beside a good one": (
+        _said("target", "everybody"),
+        Figure("the harmful one left out", _share("left out"), 0.91, percent=True),
+    ),
+    "200 rows": (_ALIKE, _said("doubt", "few rows", None), _said("worst", "ok", None)),
+}
 CHOSEN = (
     Figure("chosen", _share("chosen"), 0.9, percent=True),
     Figure("rows, median", lambda d: float(np.median(d["rows"]))),

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 import metalearners
-from benchmarks.simulate import designs, measures, months, samples, years
+from benchmarks.simulate import designs, measures, months, samples, verdicts, years
 from benchmarks.simulate.judging import claims, coverage, populations, rules, truth
 
 Rows = dict[int, dict[str, Any]]
 JUDGING = (claims, coverage, populations, rules, truth)
-MODULES = (designs, measures, months, samples, years, *JUDGING)
+MODULES = (designs, measures, months, samples, verdicts, years, *JUDGING)
 
 
 def folder() -> Path:
