@@ -26,6 +26,7 @@ threads pass figures.
 
 Styles = Mapping[str, Style] | None
 SMALL = 8.5
+_WIDEST = 12  # times the shortest interval of a picture
 
 
 def panel(where: Where, x_label: str, y_label: str) -> Axes:
@@ -104,6 +105,18 @@ def interval(
     axes.plot(x, y, color=colour, linewidth=1.4)
     point = (at, found.estimate) if upright else (found.estimate, at)
     axes.plot(*point, style.marker, color=colour, markersize=5, mfc="white" if raw else colour)
+
+
+def limit(axes: Axes, found: Iterable[Estimate], upright: bool = False) -> None:
+    """Leave room for intervals, but not for one that is far wider than others: it is cut off."""
+    ends = np.array([[one.ci_low, one.ci_high] for one in found]).reshape(-1, 2)
+    lengths = ends[:, 1] - ends[:, 0]
+    usual = ends[lengths <= _WIDEST * lengths.min(initial=np.inf)]
+    if len(usual) == len(ends):
+        return
+    low, high = min(0.0, usual.min()), max(0.0, usual.max())
+    room = 0.08 * (high - low)
+    (axes.set_ylim if upright else axes.set_xlim)(low - room, high + room)
 
 
 def line(style: Style) -> dict[str, Any]:

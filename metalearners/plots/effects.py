@@ -18,6 +18,7 @@ from metalearners.plots.canvas import (
     drawable,
     interval,
     legend,
+    limit,
     panel,
     styles_of,
     zero,
@@ -69,6 +70,8 @@ def forest(
 ) -> Axes:
     """Estimates with their intervals, a row for each label, one or more marks in each.
 
+    An interval more than twelve times as long as the shortest may leave the picture.
+
     Parameters
     ----------
     rows : mapping of str to mapping of str to Estimate
@@ -97,6 +100,7 @@ def forest(
     for k, row in enumerate(rows.values()):
         for name, found in row.items():
             interval(axes, found, k + offsets[name], styles[name])
+    limit(axes, [found for row in rows.values() for found in row.values()])
     legend(axes, styles, keys)
     return axes
 

@@ -9,7 +9,7 @@ from matplotlib.ticker import PercentFormatter
 from metalearners._typing import Floats
 from metalearners.evaluation.averages.features import FeatureEffect
 from metalearners.evaluation.means import Estimate
-from metalearners.plots.canvas import Where, band, bars, drawable, legend, panel, tick, zero
+from metalearners.plots.canvas import Where, band, bars, drawable, legend, limit, panel, tick, zero
 from metalearners.plots.effects import forest, joint, label_of
 from metalearners.plots.styles import Style, arm_style
 
@@ -84,6 +84,7 @@ def feature_effect(
     places = sorted({(one.low, one.high) for one in ranges})
     for one in ranges:
         _step(axes, one, places.index((one.low, one.high)), styles[label_of(one.arm, arms)])
+    limit(axes, [joint(one.effect, one.joint) for one in ranges if one.effect], upright=True)
     ends = [low for low, _ in places] + [places[-1][1]]
     axes.set_xticks(range(len(ends)), [tick(float(f"{end:.3g}")) for end in ends])
     axes.set_xlim(0, len(places))

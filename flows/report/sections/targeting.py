@@ -57,7 +57,8 @@ def _policies(found: Mapping[str, Any], labels: list[str]) -> list[dict[str, Any
     """The rule, and what it is measured against."""
     chosen = found["chosen"]
     shown = [{"policy": "The rule", **_policy(chosen, labels)}]
-    shown.append({**shown[0], "policy": "As many at random", **found["random"], "net": None})
+    spent = {key: value for key, value in shown[0].items() if not key.startswith("net.")}
+    shown.append({**spent, "policy": "As many at random", **found["random"]})
     for arm, one in found["treat_all"].items():
         gain = {key: value for key, value in one.items() if key != "spend"}
         spend = one.get("spend", 0.0)

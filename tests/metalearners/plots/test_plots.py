@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from metalearners import plots
 from metalearners.evaluation import (
+    Estimate,
     feature_effects,
     judge,
     mean_with_error,
@@ -137,6 +138,15 @@ def test_segments_have_rows_by_level_with_joint_intervals(rows):
     assert [one.get_text() for one in axes.get_yticklabels()] == ["new: False", "new: True"]
     drawn = [line.get_xdata() for line in axes.lines if len(line.get_xdata()) == 2]
     assert [one.joint for one in found] == [tuple(ends) for ends in drawn if any(ends)]
+
+
+def test_one_interval_far_wider_than_the_others_takes_no_room_from_them():
+    near, far = Estimate(1.0, 0.1, 0.8, 1.2, 9.0), Estimate(90.0, 99.0, -400.0, 600.0, 1.0)
+    axes = plots.forest({"a": {"": near}, "b": {"": near}, "rare": {"": far}}, Figure())
+
+    low, high = axes.get_xlim()
+    assert -1 < low < 0
+    assert 1.2 < high < 2
 
 
 def test_a_curve_above_average_is_drawn_from_where_bands_hold(judged):
