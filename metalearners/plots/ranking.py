@@ -28,6 +28,8 @@ from metalearners.plots.styles import FAINT, INK, Style
 
 _SHARE = "Share of rows treated, highest first"
 
+_FIRST = 0.05
+
 Judged = Judgement | Gain
 """What has the curves of a learner: `judge` and `gain_curve` return such."""
 
@@ -92,7 +94,8 @@ def toc(
     """Effect of the rows with the highest estimates above the average effect, by their share.
 
     The targeting operator characteristic: its mean over shares is AUTOC. Bands are as those of
-    `qini`. Curves are drawn from where bands hold, as the first few rows tell next to nothing.
+    `qini`. Curves are drawn from where bands hold, or from 5 % of the rows where none does, as the
+    first few rows tell next to nothing.
 
     Parameters
     ----------
@@ -128,8 +131,8 @@ def _gains(judged: Judged | Mapping[str, Judged]) -> dict[str, Gain]:
 
 
 def _from(begin: float, curve: Curve) -> Curve:
-    """The part of a curve whose band is known."""
-    known = curve.share >= begin
+    """The part of a curve whose band is known; where no part is, without its first rows."""
+    known = curve.share >= (begin if begin < 1 else _FIRST)
     return Curve(*(getattr(curve, one.name)[known] for one in fields(curve)))
 
 

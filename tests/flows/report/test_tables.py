@@ -1,10 +1,13 @@
 """Tables of a report: what the page shows is what the run's folder has."""
 
 import re
+from pathlib import Path
 
 import pandas as pd
 import pytest
 
+import flows
+import flows.report.sections
 from flows.report.tables import Column, Table, figure, interval, of_texts, tables_of, text
 
 RECORDS = [{"arm": "mail", "estimate": 1.23456, "ci_low": -0.5, "ci_high": 3, "rows": None}]
@@ -49,3 +52,13 @@ def test_every_table_of_the_report_is_in_the_run_s_folder(run, settings):
     ):
         (arm,) = own["evaluation"]["arms"]
         assert row["estimate"] == pytest.approx(arm["qini"]["estimate"], rel=1e-12)
+
+
+def test_the_docs_name_every_file_of_a_table():
+    sources = Path(flows.report.sections.__file__).parent.glob("*.py")
+    files = set(re.findall(r'file="(\w+)"', "".join(one.read_text() for one in sources)))
+    page = (Path(flows.__file__).parents[1] / "docs" / "report.md").read_text()
+    named = re.findall(r"^\| (`.*?) \|", page, re.M)
+
+    assert len(files) > 15
+    assert {name for row in named for name in re.findall(r"`(\w+)`", row)} == files
