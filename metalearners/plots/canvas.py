@@ -104,7 +104,8 @@ def interval(
     x, y = (both, ends) if upright else (ends, both)
     axes.plot(x, y, color=colour, linewidth=1.4)
     point = (at, found.estimate) if upright else (found.estimate, at)
-    axes.plot(*point, style.marker, color=colour, markersize=5, mfc="white" if raw else colour)
+    size = 8 if style.marker == "*" else 5  # a star fills little of its square
+    axes.plot(*point, style.marker, color=colour, markersize=size, mfc="white" if raw else colour)
 
 
 def limit(axes: Axes, found: Iterable[Estimate], upright: bool = False) -> None:

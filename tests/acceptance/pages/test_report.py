@@ -1,7 +1,9 @@
 """The report in a real browser: on a phone, in the dark, without a network."""
 
 import shutil
+from html import unescape
 
+import pandas as pd
 import pytest
 
 # Each text with the colour of what lies behind it.
@@ -70,7 +72,19 @@ def _leaves(url, address):
 def test_a_report_is_read_on_a_phone_in_the_dark_and_on_paper(run, settings, open_page):
     settings["learners"] = ["TLearner", "DRLearner"]
     settings["segments"] = {"positive": "a > 0"}
-    path = run(settings).folder / "report.html"
+    settings["data"] |= {
+        "outcome": ["y", "c"],
+        "outcome_type": "regression",
+        "features": ["a", "b"],
+    }
+    settings["targeting"] = {"outcome": "y", "value": 2.0}
+    ran = run(settings)
+    path = ran.folder / "report.html"
+    text = unescape(path.read_text())
+    assert all(one["sentence"] in text for one in ran.summary["verdict"] + ran.summary["health"])
+    rule = pd.read_parquet(ran.folder / "tables" / "policies.parquet").iloc[0]
+    assert rule["estimate"] == ran.summary["targeting"]["chosen"]["gain"]["estimate"]
+    assert all(f'<section id="{name}">' in text for name in ("targeting", "outcomes", "glossary"))
 
     for width, scheme in ((1280, "light"), (390, "light"), (390, "dark")):
         page, wrong = open_page(path, width, scheme)
