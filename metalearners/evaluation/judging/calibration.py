@@ -239,10 +239,12 @@ class _Sorted:
         after = np.cumsum(mass) / mass.sum()
         inner = np.linspace(0, 1, n_groups + 1)[1:-1]
         member = np.searchsorted(inner, after - mass / mass.sum() + 1e-9, side="right")
-        # Codes of pairs: the clusters that a group has.
-        some, of_cluster = w > 0, cluster_codes(len(w), groups)
-        pairs = np.unique(member[value[some]] + n_groups * of_cluster[some])
-        kept = np.flatnonzero(np.bincount(pairs % n_groups) > 1)
+        some = w > 0
+        found = member[value[some]]
+        if groups is not None:  # codes of pairs: the clusters that a group has
+            clusters = cluster_codes(len(w), groups)[some]
+            found = np.unique(found + n_groups * clusters) % n_groups
+        kept = np.flatnonzero(np.bincount(found) > 1)
         codes = None if arms is None else np.asarray(arms).astype(np.int64)
         own = (predicted, scores, w / w.sum(), groups, codes)
         return cls(*own, value, after, member, kept, n_groups, n_clusters(w, groups))
