@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from flows.messages.outcome import comparison_rows, interval
+from flows.messages.outcome import by_outcome, comparison_rows, interval
 from flows.messages.output import plain
 from metalearners.showing.results import table_html
 
@@ -20,19 +20,26 @@ def run_html(summary: dict[str, Any], folder: Path) -> str:
     )
     parts = [
         f"<b>{_text(summary['run_name'])}</b>: {counts}{partial}",
-        _listed("", (one["sentence"] for one in summary.get("verdict", []))),
-        _table(list(_effects(summary))),
-        _table(list(_rankings(summary))),
-        _comparison(summary),
-        _listed("Warnings", _warnings(summary)),
+        *(part for name, own in by_outcome(summary).items() for part in _findings(name, own)),
+        _listed("Warnings", dict.fromkeys(_warnings(summary))),
         _links(folder),
     ]
     return f"<div>{''.join(f'<div>{part}</div>' for part in parts if part)}</div>"
 
 
-def _effects(summary: dict[str, Any]) -> Iterator[dict[str, str]]:
+def _findings(outcome: str, found: dict[str, Any]) -> Iterator[str]:
+    """What was found of one outcome; its name is empty where there is no list of them."""
+    if outcome:
+        yield f"<b>{_text(outcome)}</b>"
+    yield _listed("", (one["sentence"] for one in found.get("verdict", [])))
+    yield _table(list(_effects(found)))
+    yield _table(list(_rankings(found)))
+    yield _comparison(found)
+
+
+def _effects(found: dict[str, Any]) -> Iterator[dict[str, str]]:
     """A row for each arm: its average effect with the interval that decides about a claim."""
-    for ate, joint in zip(summary["ate"], summary["ate_joint"], strict=True):
+    for ate, joint in zip(found["ate"], found["ate_joint"], strict=True):
         yield {
             "Arm": str(ate["arm"]),
             "Average effect (joint 95 % interval)": interval({**ate, **joint}),
@@ -46,9 +53,9 @@ def _claim(joint: dict[str, Any]) -> str:
     return f"no: {joint['doubt']}" if joint["doubt"] else "no"
 
 
-def _rankings(summary: dict[str, Any]) -> Iterator[dict[str, str]]:
+def _rankings(found: dict[str, Any]) -> Iterator[dict[str, str]]:
     """A row for each test of whether a learner's estimates order rows by their effects."""
-    for one in summary.get("heterogeneity", []):
+    for one in found.get("heterogeneity", []):
         yield {
             "Learner": one["learner"],
             "Arm": str(one["arm"]),
@@ -58,18 +65,22 @@ def _rankings(summary: dict[str, Any]) -> Iterator[dict[str, str]]:
         }
 
 
-def _comparison(summary: dict[str, Any]) -> str:
-    found = summary.get("comparison")
-    return _table(comparison_rows(found)) + _text(found["rule"]) if found else ""
+def _comparison(found: dict[str, Any]) -> str:
+    judged = found.get("comparison")
+    return _table(comparison_rows(judged)) + _text(judged["rule"]) if judged else ""
 
 
 def _warnings(summary: dict[str, Any]) -> Iterator[str]:
-    for name, learner in summary.get("learners", {}).items():
-        if "error" in learner:
-            yield f"{name} failed: {learner['error']}"
+    for outcome, found in by_outcome(summary).items():
+        of = f"{outcome}: " if outcome else ""
+        for name, learner in found.get("learners", {}).items():
+            if "error" in learner:
+                yield f"{of}{name} failed: {learner['error']}"
+        for light in found.get("health", []):
+            if light["status"] != "ok":
+                yield f"{of}{light['sentence']}"
     yield from summary.get("caveats", [])
-    caveats = set(summary.get("caveats", []))
-    yield from (one for one in summary.get("warnings", []) if one not in caveats)
+    yield from summary.get("warnings", [])
 
 
 def _links(folder: Path) -> str:

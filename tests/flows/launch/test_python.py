@@ -201,6 +201,10 @@ def test_a_notebook_shows_the_verdict_figures_warnings_and_the_report(tmp_path, 
         ],
         "heterogeneity": [{"arm": "call", **test}],
         "verdict": [{"question": "target", "answer": "yes", "sentence": "Treat the top fifth."}],
+        "health": [
+            {"check": "few rows", "status": "warn", "sentence": "Few rows & many features."},
+            {"check": "overlap", "status": "ok", "sentence": "All is well."},
+        ],
         "caveats": ["Arms differ."],
         "warnings": ["Arms differ.", "Few rows & many features."],
     }
@@ -219,10 +223,16 @@ def test_a_notebook_shows_the_verdict_figures_warnings_and_the_report(tmp_path, 
     assert re.findall("<li>(.*?)</li>", shown) == [
         "Treat the top fifth.",
         "XLearner failed: fold 1 failed",
-        "Arms differ.",
         "Few rows &amp; many features.",
+        "Arms differ.",
     ]
     assert '<a href="a%20run/report.html">' in shown
+    several = SUMMARY | told | {"outcomes": {"visit": told, "spend": told}}
+    (tmp_path / "a run" / "summary.json").write_text(json.dumps(several))
+    by_outcome = flows.load(tmp_path / "a run")._repr_html_()
+    again = [unescape(cell) for cell in re.findall("<td[^>]*>(.*?)</td>", by_outcome)]
+    assert again == cells * 2
+    assert by_outcome.index("<b>visit</b>") < by_outcome.index("<b>spend</b>")
     monkeypatch.chdir(Path(__file__).parent)
     elsewhere = flows.load(tmp_path / "a run")._repr_html_()
     assert f'<a href="{tmp_path.as_uri()}/a%20run/report.html">' in elsewhere
