@@ -13,12 +13,13 @@ from metalearners.data.containers import check_same_rows
 from metalearners.data.conversion import as_array, as_vector
 from metalearners.evaluation.averages.segments import SegmentEffect, segment_effects
 from metalearners.evaluation.means import Estimate
+from metalearners.showing.results import Several, Shown
 
 OTHERS = "others"
 
 
 @dataclass(frozen=True)
-class FeatureEffect:
+class FeatureEffect(Shown):
     """An arm's average effect on the rows of some values of a feature.
 
     Parameters
@@ -114,7 +115,7 @@ def feature_effects(
     }
     segments = {name: one.codes for name, one in cut.items()}
     found = segment_effects(scores, segments, w, weight, groups, level=level, draws=draws)
-    return [cut[one.segment].named(one) for one in found]
+    return Several(cut[one.segment].named(one) for one in found)
 
 
 @dataclass(frozen=True, eq=False)

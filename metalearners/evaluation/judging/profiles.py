@@ -14,10 +14,11 @@ from metalearners.data.containers import check_same_rows
 from metalearners.data.conversion import as_array, as_vector
 from metalearners.evaluation.judging.calibration import Gates, gates
 from metalearners.evaluation.means import Estimate, check_level
+from metalearners.showing.results import Several, Shown
 
 
 @dataclass(frozen=True)
-class Trait:
+class Trait(Shown):
     """A feature's mean among rows of the lowest and of the highest estimates.
 
     Parameters
@@ -90,7 +91,7 @@ def profile(
     check_same_rows(predicted=predicted, weight=weight, groups=groups, **features)
     cate = as_array(predicted)
     shared = partial(gates, n_groups=n_groups, level=level, tolerance=tolerance, draws=0)
-    found = []
+    found: Several[Trait] = Several()
     for name, values in features.items():
         for category, column in _columns(values, len(cate), most):
             known = np.isfinite(column)

@@ -10,10 +10,11 @@ from metalearners.evaluation.verdict.costed import RuleGain
 from metalearners.evaluation.verdict.health import Light
 from metalearners.evaluation.verdict.policies import PolicyGain
 from metalearners.evaluation.verdict.words import Words
+from metalearners.showing.results import Shown
 
 
 @dataclass(frozen=True)
-class ArmEffect:
+class ArmEffect(Shown):
     """An arm's average effect.
 
     Parameters
@@ -42,7 +43,7 @@ class ArmEffect:
 
 
 @dataclass(frozen=True)
-class RankTest:
+class RankTest(Shown):
     """A test of whether a learner's estimates of an arm order people by effect.
 
     Parameters
@@ -67,7 +68,7 @@ class RankTest:
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class Evidence(Shown):
     """Figures of a run; empty or None for those that it hasn't.
 
     Parameters

@@ -15,12 +15,13 @@ from metalearners.evaluation.overlap import Overlap
 from metalearners.evaluation.verdict import limits
 from metalearners.evaluation.verdict.limits import Limit, Status
 from metalearners.evaluation.verdict.words import number, p_value, percent, several
+from metalearners.showing.results import Shown
 
 _ORDER = {"bad": 0, "warn": 1, "ok": 2}
 
 
 @dataclass(frozen=True)
-class Light:
+class Light(Shown):
     """What a check says.
 
     Parameters
@@ -39,7 +40,7 @@ class Light:
 
 
 @dataclass(frozen=True, eq=False)
-class Signs:
+class Signs(Shown):
     """What is known of an experiment's health; None or empty for what isn't.
 
     Parameters

@@ -17,10 +17,11 @@ from metalearners.evaluation.targeting.values import (
     policy_value,
     single_arm_value,
 )
+from metalearners.showing.results import Shown
 
 
 @dataclass(frozen=True, eq=False)
-class PolicyGain:
+class PolicyGain(Shown):
     """What the policy brings that gives each row the arm of its highest estimate above 0.
 
     Parameters

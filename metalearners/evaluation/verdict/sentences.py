@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 
+from metalearners.showing.results import Shown
+
 EFFECT, HETEROGENEITY, LEARNER = "effect", "heterogeneity", "learner"
 TARGET, DOUBT = "target", "doubt"
 QUESTIONS = (EFFECT, HETEROGENEITY, LEARNER, TARGET, DOUBT)
 
 
 @dataclass(frozen=True)
-class Answer:
+class Answer(Shown):
     """What a verdict says on a question.
 
     Parameters

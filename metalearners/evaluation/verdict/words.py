@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from metalearners.evaluation.means import Estimate
+from metalearners.showing.results import Shown
 
 _LEAST_P = 0.001
 _LARGE = 1000
@@ -12,7 +13,7 @@ _FEW = 0.01
 
 
 @dataclass(frozen=True)
-class Words:
+class Words(Shown):
     """How a verdict shows figures.
 
     Parameters
