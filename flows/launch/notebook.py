@@ -21,6 +21,7 @@ def run_html(summary: dict[str, Any], folder: Path) -> str:
     parts = [
         f"<b>{_text(summary['run_name'])}</b>: {counts}{partial}",
         *(part for name, own in by_outcome(summary).items() for part in _findings(name, own)),
+        _table(list(_policies(summary.get("targeting", {})))),
         _listed("Warnings", dict.fromkeys(_warnings(summary))),
         _links(folder),
     ]
@@ -63,6 +64,20 @@ def _rankings(found: dict[str, Any]) -> Iterator[dict[str, str]]:
             "p, adjusted": f"{one['p_value_adjusted']:.2g}",
             "Test": one["test"],
         }
+
+
+def _policies(targeting: dict[str, Any]) -> Iterator[dict[str, str]]:
+    """A row for the rule that says whom to treat, and for the best arm alone, on held-out rows."""
+    if "chosen" in targeting:
+        alone = targeting["best_single_arm"]
+        policies = {"the rule": targeting["chosen"], f"{alone['arm']} alone, at random": alone}
+        for name, found in policies.items():
+            yield {
+                "Policy": name,
+                "Spend a row": f"{found['spend']:.3g}",
+                "Gain a row (95 % interval)": interval(found["gain"]),
+                "Gain less spend": interval(found["net"]),
+            }
 
 
 def _comparison(found: dict[str, Any]) -> str:
