@@ -28,6 +28,7 @@ autodoc_member_order = "bysource"
 autosummary_generate = False
 napoleon_custom_sections = [("Base models", "params_style"), "Returns", "Yields"]  # prose
 suppress_warnings = ["ref.python"]  # words of docstrings' types may be names of two things
+pygments_dark_style = "github-dark"
 html_theme = "furo"
 html_title = "uplift-flows"
 html_math_renderer = "mathml"

@@ -2,6 +2,9 @@
 
 import base64
 import json
+import re
+from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +19,20 @@ def page_of(path: Path, folder: Path) -> str:
             parts.append(text)
         elif cell["cell_type"] == "code" and text.strip():
             parts.append(f"```python\n{text}\n```")
-            name = f"{path.stem}-{number}"
-            parts += [shown(one, name, folder) for one in cell["outputs"]]
+            for place, output in enumerate(joined(cell["outputs"])):
+                parts.append(shown(output, f"{path.stem}-{number}-{place}", folder))
     return "\n\n".join([*parts, ""])
+
+
+def joined(outputs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Outputs, with printed text in one; a line that starts anew replaces what it held."""
+    for printed, group in groupby(outputs, key=lambda output: "text" in output):
+        if printed:
+            text = "".join("".join(output["text"]) for output in group)
+            text = re.sub(r"[^\n]*\r(?!\n|$)", "", text).strip()
+            yield from [{"text": text}] if text else ()
+        else:
+            yield from group
 
 
 def shown(output: dict[str, Any], name: str, folder: Path) -> str:

@@ -1,5 +1,7 @@
 """The documentation site: it builds without a warning, all is in it, and no link is dead."""
 
+import json
+import re
 import shutil
 import subprocess
 import sys
@@ -23,6 +25,7 @@ LISTING = (
     "metalearners",
     "metalearners.base_models.recipes",
     "metalearners.evaluation",
+    "metalearners.plots",
     "metalearners.resampling",
     "flows",
 )
@@ -168,6 +171,28 @@ def test_a_dead_link_and_a_page_that_none_leads_to_fail_the_build(tmp_path):
     assert done.returncode == 1
     for fault in ("'b.md'", "'c'", "document isn't included in any toctree"):
         assert fault in done.stderr
+
+
+def test_a_notebook_keeps_its_words_code_and_outputs(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(REPOSITORY / "docs" / "site")
+    picture = {"data": {"image/png": "iVBORw0K", "text/plain": "a figure"}}
+    printed = [{"text": ["\r1 of 2"]}, {"text": ["\r2 of 2\n", "done\r\n"]}]
+    table = {"data": {"text/html": ["<b>1</b>"], "text/plain": "1"}}
+    cells = [
+        {"cell_type": "markdown", "source": ["# Title\n", "words"]},
+        {"cell_type": "code", "source": ["f()"], "outputs": [*printed, picture, table]},
+        {"cell_type": "code", "source": [], "outputs": []},
+    ]
+    (tmp_path / "one.ipynb").write_text(json.dumps({"cells": cells}))
+    page = import_module("notebooks").page_of(tmp_path / "one.ipynb", tmp_path)
+
+    assert page.startswith(
+        "# Title\nwords\n\n```python\nf()\n```\n\n```text\n2 of 2\ndone\n```\n\n!["
+    )
+    assert "```{raw} html\n<b>1</b>\n```" in page
+    assert page.count("```") == 6
+    (name,) = re.findall(r"\]\((.*)\)", page)
+    assert (tmp_path / name).read_bytes() == b"\x89PNG\r\n"
 
 
 @pytest.mark.parametrize("width", [390, 1280])
