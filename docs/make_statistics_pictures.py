@@ -33,9 +33,9 @@ def main() -> None:
     judged()
 
 
-def axes_of(width: float = 6.4, height: float = 2.6, panels: int = 1) -> tuple[Figure, list[Axes]]:
+def axes_of(height: float = 2.6, panels: int = 1) -> tuple[Figure, list[Axes]]:
     """A figure with panels side by side."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(5, height), layout="constrained")
     axes = list(figure.subplots(1, panels, squeeze=False)[0])
     for each in axes:
         each.spines[["top", "right"]].set_visible(False)
@@ -81,7 +81,7 @@ def doubly_robust() -> None:
         axes.plot(middle, -k, "o" if k > 1 else "s", color=BLUE if k > 1 else ORANGE)
     axes.axvline(1, color=INK, linewidth=0.8)
     axes.set_yticks(-np.arange(len(labels)), labels)
-    axes.set_xlabel("Estimated average effect: median and middle 95 % of 400 draws (truth: 1)")
+    figure.supxlabel("Average effect: median and middle 95 % of 400 draws", fontsize=9)
     save(figure, "doubly-robust")
 
 
@@ -105,7 +105,7 @@ def adjusted(x: np.ndarray, w: np.ndarray, y: np.ndarray, outcome: int, arm: int
 def cross_fitting() -> None:
     """Averages with nuisances that saw the row they predict, and with out-of-fold ones."""
     figure, panels = axes_of(panels=2, height=2.3)
-    for axes, folds, title in zip(panels, (None, FOLDS), ("in sample", "out of fold"), strict=True):
+    for axes, folds, title in zip(panels, (None, FOLDS), ("In sample", "Out of fold"), strict=True):
         found = [flexible(seed, folds) for seed in range(200)]
         inside = np.mean([each.ci_low < 1 < each.ci_high for each in found])
         print(f"{title}: covered {inside:.3f} of 200")
@@ -113,11 +113,11 @@ def cross_fitting() -> None:
             covers = each.ci_low < 1 < each.ci_high
             axes.plot([k, k], [each.ci_low, each.ci_high], color=BLUE if covers else ORANGE)
         axes.axhline(1, color=INK, linewidth=0.8)
-        axes.set_title(f"Nuisances {title}: {inside:.0%} cover", fontsize=9)
-        axes.set_xlabel("Draw, by estimate")
+        axes.set_title(f"{title}: {inside:.0%} cover", fontsize=9)
         axes.set_xticks([])
         axes.set_ylim(-0.1, 2.1)
     panels[0].set_ylabel("95 % interval")
+    figure.supxlabel("50 draws, by estimate", fontsize=9)
     save(figure, "cross-fitting")
 
 
@@ -185,9 +185,9 @@ def ranking(estimates: dict[str, np.ndarray], gamma: np.ndarray, w: np.ndarray) 
         axes.plot(share, gain.gain.value - cost * share, color=BLUE)
         axes.plot(share, line - cost * share, color=FAINT, linewidth=1, dashes=(4, 3))
         axes.axhline(0, color=INK, linewidth=0.6)
-        axes.set_xlabel("Share of rows treated, highest estimates first")
     left.set_title("Gain a row", fontsize=9)
-    right.set_title(f"Gain less a cost of {COST} a treated row", fontsize=9)
+    right.set_title(f"Gain less {COST} a treated row", fontsize=9)
+    figure.supxlabel("Share of rows treated, highest estimates first", fontsize=9)
     rates = {
         each: rate(predicted, gamma, kind="qini", arms=w) for each, predicted in estimates.items()
     }
@@ -215,9 +215,9 @@ def calibration(estimates: dict[str, np.ndarray], gamma: np.ndarray, w: np.ndarr
         axes.axline((0, 0), slope=1, color=FAINT, linewidth=1, dashes=(4, 3))
         axes.set_xlim(-1.8, 3.2)
         axes.set_ylim(-1.8, 3.2)
-        axes.set_xlabel("Mean estimate of a fifth")
-        axes.set_title(f"{name}: slope {slope.estimate:.2f}", fontsize=9)
+        axes.set_title(f"{name}\nslope {slope.estimate:.2f}", fontsize=9)
     panels[0].set_ylabel("Effect found")
+    figure.supxlabel("Mean estimate of a fifth of the rows", fontsize=9)
     save(figure, "calibration")
 
 
