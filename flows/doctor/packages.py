@@ -11,7 +11,7 @@ from flows.doctor.examination import Check, Places
 from flows.errors import InputError
 
 _OWN = "uplift-flows"
-_OURS_ALONE = "dev"  # the extra of this project's own tests
+_OURS_ALONE = {"dev", "docs"}  # extras for this project's own tests and site
 
 
 def needed_packages() -> list[Requirement]:
@@ -59,7 +59,7 @@ def _requirements() -> list[Requirement]:
 
 def _optional() -> list[Requirement]:
     """What users may install too."""
-    extras = set(_own().metadata.get_all("Provides-Extra") or []) - {_OURS_ALONE}
+    extras = set(_own().metadata.get_all("Provides-Extra") or []) - _OURS_ALONE
     only = [each for each in _requirements() if not _is_for("", each)]
     return [each for each in only if any(_is_for(extra, each) for extra in extras)]
 

@@ -19,7 +19,6 @@ from tests.acceptance.test_readme import README, examples_of_configs
 from tests.conftest import REPOSITORY
 from tests.test_public_names import NAMES, commands
 
-bs4 = pytest.importorskip("bs4", reason="the site's generator isn't installed")
 pytestmark = pytest.mark.slow
 LISTING = (
     "metalearners",
@@ -52,6 +51,8 @@ def site(tmp_path_factory):
 @pytest.fixture(scope="module")
 def pages(site):
     """Each page of the site, parsed."""
+    import bs4  # the theme brings it
+
     return {
         path.relative_to(site).as_posix(): bs4.BeautifulSoup(path.read_text(), "html.parser")
         for path in site.rglob("*.html")
