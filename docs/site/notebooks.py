@@ -45,7 +45,9 @@ def shown(output: dict[str, Any], name: str, folder: Path) -> str:
         (folder / f"{name}.svg").write_text("".join(data["image/svg+xml"]))
         return f"![Output of the code above]({name}.svg)"
     if "text/html" in data:
-        return "```{raw} html\n" + "".join(data["text/html"]) + "\n```"
+        # A link to a file leads to where the notebook ran.
+        html = re.sub(r'<a href="(?!https?:)[^"]*">(.*?)</a>', r"\1", "".join(data["text/html"]))
+        return f"```{{raw}} html\n{html}\n```"
     return "```text\n" + "".join(data["text/plain"]) + "\n```"
 
 

@@ -170,6 +170,14 @@ def test_the_readme_links_to_every_page_of_docs():
     assert linked == {f"docs/{page.name}" for page in PAGES if page.parent.name == "docs"}
 
 
+def test_the_site_lists_every_page_of_docs():
+    lists = (REPOSITORY / "docs" / "site" / "index.md").read_text().splitlines()
+
+    assert [
+        page.stem for page in (REPOSITORY / "docs").glob("*.md") if page.stem not in lists
+    ] == []
+
+
 @each_page
 def test_named_files_and_targets_exist(page):
     if page.name == "CHANGELOG.md":  # it also names what was there before
