@@ -112,7 +112,8 @@ def limit(axes: Axes, found: Iterable[Estimate], upright: bool = False) -> None:
     """Leave room for intervals, but not for one that is far wider than others: it is cut off."""
     ends = np.array([[one.ci_low, one.ci_high] for one in found]).reshape(-1, 2)
     lengths = ends[:, 1] - ends[:, 0]
-    usual = ends[lengths <= _WIDEST * lengths.min(initial=np.inf)]
+    shortest = lengths[lengths > 0].min(initial=np.inf)  # the best one's difference to itself is 0
+    usual = ends[lengths <= _WIDEST * shortest]
     if len(usual) == len(ends):
         return
     low, high = min(0.0, usual.min()), max(0.0, usual.max())

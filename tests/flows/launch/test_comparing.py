@@ -147,13 +147,15 @@ def test_from_python_the_table_is_a_frame(api, compared, frame, monkeypatch):
 
 def test_the_flow_shows_the_table_on_its_page(run, compared):
     from prefect import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 
     config = parse_config(compared)
     folder = Path(flows.uplift_compare(**parameters(config)))
     found = Ran(folder).summary["comparison"]
     with get_client(sync_client=True) as client:
-        artifacts = client.read_artifacts()
-    own = max((a for a in artifacts if a.key == "uplift-comparison"), key=lambda a: a.created)
+        wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["uplift-comparison"]))
+        artifacts = client.read_artifacts(artifact_filter=wanted)
+    own = max(artifacts, key=lambda artifact: artifact.created)
     assert own.description == found["rule"]
     rows = json.loads(own.data)
     assert [row["Candidate"] for row in rows] == [one["candidate"] for one in found["ranking"]]

@@ -166,3 +166,12 @@ def test_names_of_the_data_are_no_formulas():
     assert [label.get_text() for label in axes.get_yticklabels()] == ["\\$\\frac{1}{0}\\$ □"]
     assert axes.get_xlabel() == "Effect on \\$x, per row"
     axes.figure.draw_without_rendering()
+
+
+def test_a_difference_of_nothing_leaves_room_for_the_others():
+    found = {"best": Estimate(0, 0, 0, 0, 9), "other": Estimate(-1, 0.5, -2, 0, 9)}
+    rows = {name: {"": one} for name, one in found.items()}
+    low, high = plots.forest(rows, Figure()).get_xlim()
+
+    assert low < -2
+    assert high > 0
