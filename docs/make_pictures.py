@@ -34,8 +34,8 @@ def main(address: str, shop: str) -> None:
 def report(page: Page) -> None:
     """The beginning of the newest report, and its average effects."""
     page.goto((Path("runs") / "latest" / "report.html").resolve().as_uri())
-    page.screenshot(path=PICTURES / "report.png", clip=_box(height=470))
-    page.locator("#effects").screenshot(path=PICTURES / "report-effects.png")
+    page.screenshot(path=PICTURES / "report.png", clip=_box(height=860))
+    page.locator("#effects .pair").first.screenshot(path=PICTURES / "report-effects.png")
 
 
 def history(page: Page, shop: Path) -> None:

@@ -35,12 +35,19 @@ def pictures(study: Study, sections: Mapping[str, Any]) -> str:
     """
     against = f"Average effects against {spoken(arm_labels(study)[0])}"
     shown = [Panel(against, sections["effects"]["plot"])]
+    treated = [Panel("Whom to treat: gain by budget", plot)] if (plot := _gain(sections)) else []
     noise = Markup("<p>Estimated effects by row. {}</p>").format(sections["noise"])
     for kind, name in (("Estimated effects of", "cates"), ("Gain curves of", "gains")):
         panels = (sections[name] or {"panels": []})["panels"]
         shown += [Panel(f"{kind} {spoken(panel.title)}", panel.image) for panel in panels]
     first, *others = map(_figure, shown[:_MOST])
-    return "\n\n".join([first, noise, *others])
+    return "\n\n".join([first, *map(_figure, treated), noise, *others])
+
+
+def _gain(sections: Mapping[str, Any]) -> Markup | None:
+    """The picture of whom to treat, if that was asked for and judged."""
+    found = sections["targeting"]
+    return None if found is None or found["absent"] else found["plot"]
 
 
 def history_pictures(panels: Sequence[Panel]) -> str:
