@@ -93,10 +93,12 @@ def forest(
     """
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
     styles = styles_of(names, styles)
-    unit = 0.26 + 0.1 * (len(names) - 1)
+    several = max(map(len, rows.values()), default=1) > 1
+    unit = 0.26 + 0.1 * (len(names) - 1) * several
     axes = bars(ax, list(rows), x_label, unit=unit, width=width, most=24)
     zero(axes)
-    offsets = dict(zip(names, np.linspace(-0.3, 0.3, len(names) + 2)[1:-1], strict=True))
+    places = np.linspace(-0.3, 0.3, len(names) + 2)[1:-1] * several
+    offsets = dict(zip(names, places, strict=True))
     for k, row in enumerate(rows.values()):
         for name, found in row.items():
             interval(axes, found, k + offsets[name], styles[name])

@@ -1,6 +1,6 @@
 """Pictures of policies: what treating by a budget gains."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -55,10 +55,22 @@ def targeting(
     axes.plot(np.append(0.0, x), np.append(0.0, curve.value), **line(_RULE))
     known = np.isfinite(curve.joint_low)
     band(axes, *_part(known, x, curve.joint_low, curve.joint_high), _RULE)
-    for name, (at, found) in (marks or {}).items():
+    others = marks or {}
+    longest = max([float(x[-1]), *(at for at, _ in others.values())])
+    apart = _apart([at for at, _ in others.values()], 0.025 * longest)
+    for at, (name, (_, found)) in zip(apart, others.items(), strict=True):
         interval(axes, found, at, (styles or {}).get(name, _RULE), upright=True)
-    axes.set_xlim(left=0)
+    axes.set_xlim(-0.03 * longest, 1.05 * longest or 1)
     return axes
+
+
+def _apart(places: Sequence[float], step: float) -> list[float]:
+    """Places beside each other where several are one, so that no mark hides another."""
+    found = []
+    for k, at in enumerate(places):
+        same = [j for j, other in enumerate(places) if abs(other - at) < step]
+        found.append(at + (same.index(k) - (len(same) - 1) / 2) * step)
+    return found
 
 
 def _part(known: Floats, *columns: Floats) -> tuple[Floats, Floats, Floats]:

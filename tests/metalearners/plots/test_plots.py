@@ -149,6 +149,17 @@ def test_one_interval_far_wider_than_the_others_takes_no_room_from_them():
     assert 1.2 < high < 2
 
 
+def test_a_difference_to_itself_limits_no_picture():
+    none, some = Estimate(0.0, 0.0, 0.0, 0.0, 9.0), Estimate(-1.0, 0.5, -2.0, -0.1, 9.0)
+    axes = plots.forest({"best": {"a": none}, "other": {"b": some}}, Figure(), keys=False)
+
+    low, high = axes.get_xlim()
+    assert low < -2
+    assert high > 0
+    marks = [line.get_ydata()[0] for line in axes.lines if line.get_marker() not in ("None", "")]
+    assert marks == [0, 1]  # a single mark is in the middle of its row
+
+
 def test_a_curve_above_average_is_drawn_from_where_bands_hold(judged):
     zero, curve = plots.toc(judged, Figure()).lines
 
