@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from docutils import nodes
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 
 from metalearners import __version__
@@ -40,8 +42,9 @@ html_show_sphinx = False
 
 
 def setup(app: Sphinx) -> None:
-    """Have docstrings passed on."""
+    """Have docstrings, and pages made of them, passed on."""
     app.connect("autodoc-process-docstring", without_types)
+    app.connect("doctree-read", without_figures)
 
 
 def without_types(app: Sphinx, kind: str, name: str, value: Any, _: Any, lines: list[str]) -> None:
@@ -49,3 +52,11 @@ def without_types(app: Sphinx, kind: str, name: str, value: Any, _: Any, lines: 
     of_type = inspect.getdoc(type(value)) or ""
     if kind in ("data", "attribute") and lines[:1] == of_type.splitlines()[:1]:
         lines.clear()
+
+
+def without_figures(app: Sphinx, page: nodes.document) -> None:
+    """Take links from Figure in the types of plots: it is matplotlib's there, not ours."""
+    if app.env.docname.endswith("metalearners.plots"):
+        for link in list(page.findall(pending_xref)):
+            if link["reftarget"] == "Figure":
+                link.replace_self(link.children)

@@ -47,7 +47,7 @@ def shown(output: dict[str, Any], name: str, folder: Path) -> str:
     if "text/html" in data:
         # A link to a file leads to where the notebook ran.
         html = re.sub(r'<a href="(?!https?:)[^"]*">(.*?)</a>', r"\1", "".join(data["text/html"]))
-        return f"```{{raw}} html\n{html}\n```"
+        return f'```{{raw}} html\n<div class="output">{html}</div>\n```'
     return "```text\n" + "".join(data["text/plain"]) + "\n```"
 
 

@@ -191,7 +191,7 @@ def test_a_notebook_keeps_its_words_code_and_outputs(tmp_path, monkeypatch):
     assert page.startswith(
         "# Title\nwords\n\n```python\nf()\n```\n\n```text\n2 of 2\ndone\n```\n\n!["
     )
-    assert "```{raw} html\n<b>1</b> run\n```" in page
+    assert '```{raw} html\n<div class="output"><b>1</b> run</div>\n```' in page
     assert page.count("```") == 6
     (name,) = re.findall(r"\]\((.*)\)", page)
     assert (tmp_path / name).read_bytes() == b"\x89PNG\r\n"
