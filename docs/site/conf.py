@@ -25,6 +25,7 @@ extensions = [
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 6
 highlight_language = "none"
+smartquotes = False  # texts have code with quotes
 autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 autosummary_generate = False
