@@ -110,7 +110,7 @@ def interval(
 
 def limit(axes: Axes, found: Iterable[Estimate], upright: bool = False) -> None:
     """Leave room for intervals, but not for one that is far wider than others: it is cut off."""
-    ends = np.array([[one.ci_low, one.ci_high] for one in found]).reshape(-1, 2)
+    ends = np.array([[one.ci_low, one.ci_high] for one in found], dtype=float).reshape(-1, 2)
     lengths = ends[:, 1] - ends[:, 0]
     shortest = lengths.min(initial=np.inf, where=lengths > 0)  # a difference to itself has none
     usual = ends[lengths <= _WIDEST * shortest]
