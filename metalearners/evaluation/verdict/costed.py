@@ -6,10 +6,11 @@ from metalearners.evaluation.targeting.values import PolicyValue
 from metalearners.evaluation.verdict import sentences
 from metalearners.evaluation.verdict.sentences import Answer
 from metalearners.evaluation.verdict.words import money, number, percent, several
+from metalearners.showing.results import Shown
 
 
 @dataclass(frozen=True, eq=False)
-class RuleGain:
+class RuleGain(Shown):
     """What a targeting rule brings, on rows that neither fitted nor chose it.
 
     Parameters
