@@ -132,8 +132,11 @@ def _rule(study: Study, names: list[str], results: Results) -> RuleGain | None:
     found = results.targeting
     if found is None or study.config.targets is None:
         return None
-    value = None if found.judged is None else found.judged.chosen
-    return RuleGain(found.learner, tuple(names), value, found.settings.budget)
+    about, budget = (found.learner, tuple(names)), found.settings.budget
+    own = found.judged
+    if own is None:
+        return RuleGain(*about, None, budget)
+    return RuleGain(*about, own.chosen, budget, own.best, names[own.best_arm], own.over_best)
 
 
 def _held_out_tests(names: list[str], results: Results) -> list[RankTest]:

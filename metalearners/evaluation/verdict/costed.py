@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from metalearners.evaluation.means import Estimate
 from metalearners.evaluation.targeting.values import PolicyValue
 from metalearners.evaluation.verdict import sentences
 from metalearners.evaluation.verdict.sentences import Answer
@@ -23,18 +24,38 @@ class RuleGain(Shown):
         In units of the costs; None where no held-out rows judge the rule.
     budget : float, optional
         Mean cost a row that it may spend; None where it treats whom that pays for.
+    single : PolicyValue, optional
+        Of the best single arm, for as many rows as the budget pays for.
+    arm : str
+        That arm.
+    over_single : Estimate, optional
+        What the rule leaves less what that arm leaves.
     """
 
     learner: str
     arms: tuple[str, ...]
     value: PolicyValue | None
     budget: float | None = None
+    single: PolicyValue | None = None
+    arm: str = ""
+    over_single: Estimate | None = None
+
+    @property
+    def single_pays(self) -> bool:
+        """Whether the best single arm pays."""
+        return self.single is not None and self.single.net.ci_low > 0
+
+    @property
+    def beats_single(self) -> bool:
+        """Whether it leaves more than that."""
+        return self.over_single is not None and self.over_single.ci_low > 0
 
 
 def by_rule(rule: RuleGain, differs: bool) -> Answer:
-    """Whether to follow the rule, to treat as many at random, or nobody.
+    """Whether to follow the rule, to give one arm, to treat as many at random, or nobody.
 
-    It must pay, and bring more than the same arms given at random, where effects differ.
+    It must pay, bring more than the same arms given at random, where effects differ, and leave more
+    than the best single arm, where that pays.
     """
     own = rule.value
     if own is None:
@@ -46,10 +67,32 @@ def by_rule(rule: RuleGain, differs: bool) -> Answer:
         shown = "It loses" if own.net.ci_high < 0 else "That it pays isn't shown"
         return sentences.UNPAID.of(shown=shown, control=rule.arms[0], **about)
     over = money(own.over_random)
-    if differs and own.over_random.ci_low > 0:
+    beats = rule.beats_single or not rule.single_pays
+    if differs and own.over_random.ci_low > 0 and beats:
         spend = number(own.spend.estimate) + _within(rule.budget)
-        return sentences.RULE.of(gain=money(own.gain), over=over, spend=spend, **about)
+        single = _over_single(rule)
+        given = {"gain": money(own.gain), "over": over, "spend": spend, "single": single}
+        return sentences.RULE.of(**given, **about)
+    if rule.single is not None and rule.single_pays:
+        left = money(rule.single.net)
+        return sentences.ONE_ARM.of(
+            arm=rule.arm, whom=_whom(rule), left=left, single=_over_single(rule), **about
+        )
     return sentences.AT_RANDOM.of(over=over, **about)
+
+
+def _whom(rule: RuleGain) -> str:
+    return "everybody" if rule.budget is None else "as many as the budget pays for, at random"
+
+
+def _over_single(rule: RuleGain) -> str:
+    """What the rule leaves beside the best single arm."""
+    if rule.over_single is None:
+        return ""
+    told = f"{rule.arm} for {_whom(rule)}"
+    if rule.beats_single:
+        return f" It leaves {money(rule.over_single)} more than {told}."
+    return f" That it leaves more than {told} isn't shown ({money(rule.over_single)})."
 
 
 def _within(budget: float | None) -> str:

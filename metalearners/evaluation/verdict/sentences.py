@@ -167,11 +167,18 @@ UNJUDGED_RULE = Sentence(
 RULE = Sentence(
     TARGET,
     "by ranking",
-    "with `targeting`: effects differ, and the rule pays and brings more than the same arms given "
-    "at random (95 % intervals)",
+    "with `targeting`: effects differ, and the rule pays, brings more than the same arms given at "
+    "random and, where one arm for all pays, leaves more than the best such arm (95 % intervals)",
     "Follow the rule by {learner}: {shares}. Judged on held-out rows, it gains {gain} a person at "
     "a cost of {spend}; {net} is left. That is {over} more than the same treatments bring at "
-    "random.",
+    "random.{single}",
+)
+ONE_ARM = Sentence(
+    TARGET,
+    "one arm",
+    "with `targeting`: else, the rule pays, and so does the best single arm",
+    "Target nobody differently: {arm} for {whom}. Judged on held-out rows, {left} a person is left "
+    "after its cost. The rule by {learner} ({shares}) leaves {net}.{single}",
 )
 AT_RANDOM = Sentence(
     TARGET,
@@ -217,6 +224,7 @@ SENTENCES = (
         NOBODY,
         UNJUDGED_RULE,
         RULE,
+        ONE_ARM,
         AT_RANDOM,
         UNPAID,
         NONE_PAYS,

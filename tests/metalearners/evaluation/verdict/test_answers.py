@@ -44,9 +44,17 @@ def policy(over_nobody, *over_arms, half=0.5):
     return PolicyGain(shares, estimate(over_nobody, half), over)
 
 
-def rule(net, over_random, treated=0.6):
-    """A rule with a net gain, half of which is spent beside it."""
-    own = PolicyValue(
+def rule(net, over_random, treated=0.6, single=None, over_single=None):
+    """A rule with a net gain, half of which is spent beside it; beside what one arm leaves."""
+    own = valued(net, over_random, treated)
+    if single is None:
+        return RuleGain("T", ("none", "mail"), own, budget=0.6)
+    beside = valued(single, 0), "mail", estimate(over_single)
+    return RuleGain("T", ("none", "mail"), own, None, *beside)
+
+
+def valued(net, over_random, treated=0.6):
+    return PolicyValue(
         gain=estimate(1.5 * net),
         spend=estimate(0.5 * net),
         net=estimate(net),
@@ -57,7 +65,6 @@ def rule(net, over_random, treated=0.6):
         influence=np.empty((0, 2)),
         part=np.empty(0),
     )
-    return RuleGain("T", ("none", "mail"), own, budget=0.6)
 
 
 def evidence(*effects, **given):
@@ -117,6 +124,22 @@ CASES = {
     "a rule that pays": (
         replace(APART, rule=rule(1.0, 0.8)),
         ["not shown", "yes", "T", "by ranking"],
+    ),
+    "a rule better than one arm": (
+        replace(APART, rule=rule(1.0, 0.8, single=0.9, over_single=0.6)),
+        ["not shown", "yes", "T", "by ranking"],
+    ),
+    "a rule as good as one arm": (
+        replace(APART, rule=rule(1.0, 0.8, single=0.9, over_single=0.1)),
+        ["not shown", "yes", "T", "one arm"],
+    ),
+    "a rule beside an arm that doesn't pay": (
+        replace(APART, rule=rule(1.0, 0.8, single=0.1, over_single=0.1)),
+        ["not shown", "yes", "T", "by ranking"],
+    ),
+    "a rule as good as chance, and an arm that pays": (
+        replace(APART, rule=rule(1.0, 0.1, single=0.9, over_single=0.1)),
+        ["not shown", "yes", "T", "one arm"],
     ),
     "a rule as good as chance": (
         replace(APART, rule=rule(1.0, 0.1)),
