@@ -93,7 +93,7 @@ _PLACES = {
     "Light": "verdict.health",
     "PolicyGain": "verdict.policies",
     "RankTest": "verdict.evidence",
-    "RuleGain": "verdict.costed",
+    "RuleGain": "verdict.evidence",
     "Signs": "verdict.health",
     "Words": "verdict.words",
     "best_arms": "verdict.policies",

@@ -6,7 +6,7 @@ import numpy as np
 
 from flows.inputs import concerns
 from flows.inputs.study import Study
-from flows.report.figures.results import Move, Results
+from flows.report.figures.results import LearnerResult, Move, Results
 from metalearners._typing import Array, Floats
 from metalearners.data.estimate_columns import arm_name
 from metalearners.data.outcomes import OutcomeShape
@@ -14,8 +14,7 @@ from metalearners.evaluation.design import SampleRatio
 from metalearners.evaluation.findings import adjusted_p_values
 from metalearners.evaluation.means import effective_clusters
 from metalearners.evaluation.verdict.answers import verdict_of
-from metalearners.evaluation.verdict.costed import RuleGain
-from metalearners.evaluation.verdict.evidence import ArmEffect, Evidence, RankTest
+from metalearners.evaluation.verdict.evidence import ArmEffect, Evidence, RankTest, RuleGain
 from metalearners.evaluation.verdict.health import Light, Signs, health_of
 from metalearners.evaluation.verdict.words import Words
 
@@ -49,13 +48,21 @@ def signs_of(study: Study, results: Results) -> Signs:
         unsure=_unsure(study),
         lines={
             (name, arm): one.blp
-            for name, own in results.learners.items()
+            for name, own in _used(results).items()
             for arm, one in zip(_names(study)[1:], own.judged, strict=False)
             if one.blp is not None
         },
         moves={_figure(one): one.stability.relative for one in results.moves},
         failed=list(study.failed),
     )
+
+
+def _used(results: Results) -> dict[str, LearnerResult]:
+    """Learners by whose estimates somebody may go: after a comparison, the chosen one."""
+    learners = results.learners
+    if results.comparison is None:
+        return learners
+    return {name: own for name, own in learners.items() if name == results.decision.learner}
 
 
 def _names(study: Study) -> list[str]:
@@ -132,11 +139,19 @@ def _rule(study: Study, names: list[str], results: Results) -> RuleGain | None:
     found = results.targeting
     if found is None or study.config.targets is None:
         return None
-    about, budget = (found.learner, tuple(names)), found.settings.budget
     own = found.judged
     if own is None:
-        return RuleGain(*about, None, budget)
-    return RuleGain(*about, own.chosen, budget, own.best, names[own.best_arm], own.over_best)
+        return RuleGain(found.learner, tuple(names), None)
+    return RuleGain(
+        found.learner,
+        tuple(names),
+        own.chosen,
+        budget=found.settings.budget,
+        single=names[own.best_arm],
+        over_single=own.over_best,
+        worth=found.settings.value,
+        spends=tuple(one.spend.estimate for one in own.treat_all),
+    )
 
 
 def _held_out_tests(names: list[str], results: Results) -> list[RankTest]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from metalearners.evaluation.findings import LEVEL, claims_effect
 from metalearners.evaluation.judging.comparison import Comparison
 from metalearners.evaluation.means import Estimate
-from metalearners.evaluation.verdict.costed import RuleGain
+from metalearners.evaluation.targeting.values import PolicyValue
 from metalearners.evaluation.verdict.health import Light
 from metalearners.evaluation.verdict.policies import PolicyGain
 from metalearners.evaluation.verdict.words import Words
@@ -65,6 +65,45 @@ class RankTest(Shown):
     def claimed(self) -> bool:
         """Whether it is claimed that they do."""
         return self.p_adjusted < LEVEL
+
+
+@dataclass(frozen=True, eq=False)
+class RuleGain(Shown):
+    """What a targeting rule brings, on rows that neither fitted nor chose it.
+
+    Parameters
+    ----------
+    learner : str
+        Whose estimates it goes by.
+    arms : tuple of str
+        Names of the K arms, the control first.
+    value : PolicyValue, optional
+        In units of the costs; None where no held-out rows judge the rule.
+    budget : float, optional
+        Mean cost a row that it may spend; None where it treats whom that pays for.
+    single : str
+        The best single arm by estimates.
+    over_single : Estimate, optional
+        What the rule leaves less what that arm leaves, for as many rows as the budget pays for.
+    worth : float
+        Of one unit of the outcome, in units of the costs.
+    spends : tuple of float
+        Mean costs of the arms other than the control, each for all.
+    """
+
+    learner: str
+    arms: tuple[str, ...]
+    value: PolicyValue | None
+    budget: float | None = None
+    single: str = ""
+    over_single: Estimate | None = None
+    worth: float = 1.0
+    spends: tuple[float, ...] = ()
+
+    @property
+    def beats_single(self) -> bool:
+        """Whether it leaves more than the best single arm."""
+        return self.over_single is not None and self.over_single.ci_low > 0
 
 
 @dataclass(frozen=True, eq=False)

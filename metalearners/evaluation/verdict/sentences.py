@@ -176,9 +176,10 @@ RULE = Sentence(
 ONE_ARM = Sentence(
     TARGET,
     "one arm",
-    "with `targeting`: else, the rule pays, and so does the best single arm",
-    "Target nobody differently: {arm} for {whom}. Judged on held-out rows, {left} a person is left "
-    "after its cost. The rule by {learner} ({shares}) leaves {net}.{single}",
+    "with `targeting`: else, some arm pays if everybody gets it (joint intervals, all rows)",
+    "Target nobody differently: {arm} for {whom}. If everybody gets it, {left} a person is left "
+    "after its cost. The rule by {learner} ({shares}), judged on held-out rows, leaves "
+    "{net}.{single}",
 )
 AT_RANDOM = Sentence(
     TARGET,

@@ -21,7 +21,7 @@ def target(found: Evidence) -> Answer:
     be shown, no interval has to be adjusted for the others.
     """
     if found.rule is not None:
-        return by_rule(found.rule, found.differs)
+        return by_rule(found.rule, found.effects, found.differs)
     better = [one for one in found.effects if one.sign > 0]
     policy = found.policy if found.differs else None
     if policy is not None and policy.over_nobody.ci_low > 0:

@@ -13,8 +13,7 @@ from metalearners.evaluation.judging.rate import rate
 from metalearners.evaluation.means import Estimate
 from metalearners.evaluation.targeting.values import PolicyValue
 from metalearners.evaluation.verdict.answers import verdict_of
-from metalearners.evaluation.verdict.costed import RuleGain
-from metalearners.evaluation.verdict.evidence import ArmEffect, Evidence, RankTest
+from metalearners.evaluation.verdict.evidence import ArmEffect, Evidence, RankTest, RuleGain
 from metalearners.evaluation.verdict.health import Light
 from metalearners.evaluation.verdict.limits import LIMITS
 from metalearners.evaluation.verdict.policies import PolicyGain
@@ -44,13 +43,13 @@ def policy(over_nobody, *over_arms, half=0.5):
     return PolicyGain(shares, estimate(over_nobody, half), over)
 
 
-def rule(net, over_random, treated=0.6, single=None, over_single=None):
-    """A rule with a net gain, half of which is spent beside it; beside what one arm leaves."""
+def rule(net, over_random, treated=0.6, cost=None, over_single=0.0):
+    """A rule with a net gain, half of which is spent beside it; beside an arm of some cost."""
     own = valued(net, over_random, treated)
-    if single is None:
+    if cost is None:
         return RuleGain("T", ("none", "mail"), own, budget=0.6)
-    beside = valued(single, 0), "mail", estimate(over_single)
-    return RuleGain("T", ("none", "mail"), own, None, *beside)
+    single = {"single": "mail", "over_single": estimate(over_single), "spends": (cost,)}
+    return RuleGain("T", ("none", "mail"), own, **single)
 
 
 def valued(net, over_random, treated=0.6):
@@ -88,11 +87,12 @@ RIVALS = replace(SURE, distinguishable_from_runner_up=False)
 NULL = evidence(arm(0.1), held_out=[ranks(0.4)], policy=policy(0.1, 0.1), best=["mail"])
 BEST = evidence(arm(1), held_out=[ranks(0.4)], policy=policy(1.0, 0.0), best=["mail"])
 APART = evidence(arm(0.1), held_out=[ranks(0.01)], policy=policy(1.0, 0.8), best=["mail"])
+BOTH = replace(BEST, held_out=[ranks(0.01)])
 CASES = {
     "null": (NULL, ["not shown", "not shown", "none", "nobody"]),
     "equal effects": (BEST, ["yes", "not shown", "none", "everybody"]),
     "effects that differ": (APART, ["not shown", "yes", "T", "by ranking"]),
-    "differ, all gain": (replace(BEST, held_out=[ranks(0.01)]), ["yes", "yes", "T", "everybody"]),
+    "differ, all gain": (BOTH, ["yes", "yes", "T", "everybody"]),
     "differ, no arm for all": (
         replace(APART, policy=policy(1.0, 0.1)),
         ["not shown", "yes", "T", "by ranking"],
@@ -126,20 +126,24 @@ CASES = {
         ["not shown", "yes", "T", "by ranking"],
     ),
     "a rule better than one arm": (
-        replace(APART, rule=rule(1.0, 0.8, single=0.9, over_single=0.6)),
-        ["not shown", "yes", "T", "by ranking"],
+        replace(BOTH, rule=rule(1.0, 0.8, cost=0.3, over_single=0.6)),
+        ["yes", "yes", "T", "by ranking"],
     ),
     "a rule as good as one arm": (
-        replace(APART, rule=rule(1.0, 0.8, single=0.9, over_single=0.1)),
-        ["not shown", "yes", "T", "one arm"],
+        replace(BOTH, rule=rule(1.0, 0.8, cost=0.3, over_single=0.1)),
+        ["yes", "yes", "T", "one arm"],
     ),
     "a rule beside an arm that doesn't pay": (
-        replace(APART, rule=rule(1.0, 0.8, single=0.1, over_single=0.1)),
-        ["not shown", "yes", "T", "by ranking"],
+        replace(BOTH, rule=rule(1.0, 0.8, cost=3.0)),
+        ["yes", "yes", "T", "by ranking"],
     ),
-    "a rule as good as chance, and an arm that pays": (
-        replace(APART, rule=rule(1.0, 0.1, single=0.9, over_single=0.1)),
-        ["not shown", "yes", "T", "one arm"],
+    "a rule that may not pay beside an arm that does": (
+        replace(BOTH, rule=rule(0.2, 0.1, cost=0.3)),
+        ["yes", "yes", "T", "one arm"],
+    ),
+    "a rule where less is better": (
+        replace(BOTH, rule=replace(rule(0.2, 0.1, cost=0.3), worth=-1.0)),
+        ["yes", "yes", "T", "nobody"],
     ),
     "a rule as good as chance": (
         replace(APART, rule=rule(1.0, 0.1)),
