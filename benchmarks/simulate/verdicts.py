@@ -38,7 +38,7 @@ from metalearners.metalearner import PROPENSITY_MODEL
 FEATURES = 5
 LEARNERS = ("linear", "others")  # the first decides
 SURPRISE = 0.01  # chance that adjustment changes an effect, as the flows have it
-ALIKE, LEFT_OUT = "Target nobody differently", " out: the outcome is lower with it"
+ALIKE, LEFT_OUT = "target nobody differently", " out: the outcome is lower with it"
 
 
 @dataclass(frozen=True)

@@ -74,9 +74,9 @@ def _policies(targeting: dict[str, Any]) -> Iterator[dict[str, str]]:
         for name, found in policies.items():
             yield {
                 "Policy": name,
-                "Spend a row": f"{found['spend']:.3g}",
+                "Cost a row": f"{found['spend']:.3g}",
                 "Gain a row (95 % interval)": interval(found["gain"]),
-                "Gain less spend": interval(found["net"]),
+                "Gain less cost": interval(found["net"]),
             }
 
 

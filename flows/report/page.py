@@ -70,7 +70,7 @@ def sections_of(study: Study, results: Results, run: Mapping[str, Any]) -> dict[
         "run": run,
         "glossary": GLOSSARY,
         "questions": QUESTIONS,
-        "targeting": targeting.targeting(study, run.get("found", {}).get("targeting")),
+        "targeting": targeting.targeting(study, *_targeted(run.get("found", {}))),
         "verdict": run.get("found", {}).get("verdict", []),
         "health": run.get("found", {}).get("health", []),
         "findings": [_finding(arm) for arm in results.arms],
@@ -80,6 +80,12 @@ def sections_of(study: Study, results: Results, run: Mapping[str, Any]) -> dict[
         "course": course.course(study, results, run),
         "realised": effects.realised(run.get("found", {})),
     }
+
+
+def _targeted(found: Mapping[str, Any]) -> tuple[Any, str]:
+    """Whom a run treats, and what its verdict says of that."""
+    told = [one["sentence"] for one in found.get("verdict", []) if one["question"] == "target"]
+    return found.get("targeting"), "".join(told)
 
 
 def render(sections: Mapping[str, Any]) -> str:

@@ -32,9 +32,11 @@ def summary_of(study: Study, results: Results) -> dict[str, Any]:
     """
     studies, aimed = study.by_outcome, results.targeting
     outcomes = {name: _findings(studies[name], own) for name, own in results.by_outcome.items()}
+    own = _findings(study, results)
     return {
         "data": _data_summary(study),
-        **_findings(study, results),
+        **own,
+        "verdict": _verdict(study, own, outcomes),
         **({"outcomes": outcomes} if outcomes else {}),
         **({"targeting": targeting_summary(study, aimed)} if aimed else {}),
         "overlap": {
@@ -49,6 +51,18 @@ def summary_of(study: Study, results: Results) -> dict[str, Any]:
         "warnings": study.warnings,
         "caveats": results.caveats,
     }
+
+
+def _verdict(
+    study: Study, own: dict[str, Any], outcomes: dict[str, dict[str, Any]]
+) -> list[dict[str, str]]:
+    """Answers about the first outcome; whom to treat, about the outcome that targeting names."""
+    name = study.whole.targeted_outcome
+    if name == study.outcome or name not in outcomes:
+        return list(own["verdict"])
+    (told,) = (one for one in outcomes[name]["verdict"] if one["question"] == "target")
+    answer = {**told, "sentence": f"For {name}: {told['sentence']}"}
+    return [answer if one["question"] == "target" else one for one in own["verdict"]]
 
 
 def _findings(study: Study, results: Results) -> dict[str, Any]:

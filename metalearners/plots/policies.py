@@ -47,7 +47,7 @@ def targeting(
     free = not np.any(curve.spend > 0)
     axes = panel(
         ax,
-        "Share of rows treated" if free else "Spend per row",
+        "Share of rows treated" if free else "Cost per row",
         f"Gain in {drawable(outcome, 18)}",
     )
     zero(axes, upright=False)

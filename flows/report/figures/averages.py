@@ -18,8 +18,8 @@ from metalearners.evaluation.averages.weighting import (
 )
 
 BY_CHANCE = (
-    "the propensities are those of a declared design: chance drew the arms, and nothing hidden can "
-    "have moved them"
+    "the propensities are those of a declared design: if chance drew the arms as declared, nothing "
+    "hidden has moved them"
 )
 ALIKE = (
     "all rows have the same propensities: weighting by them changes nothing, and none has less "

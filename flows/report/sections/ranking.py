@@ -85,7 +85,9 @@ def sequential(study: Study, results: Results) -> Table | None:
         tables.p_values("Adjusted p-value", "p_value_adjusted"),
         *(tables.figure(f"Step {s}", f"step_{s}", scale) for s in range(1, len(first.steps) + 1)),
     ]
-    table = Table("Sequential test, all rows", columns, [], file="sequential")
+    table = Table(
+        "Sequential test, rows of all folds but the first", columns, [], file="sequential"
+    )
     return filled(study, results.sequential, table, records)
 
 
@@ -109,7 +111,12 @@ def gates(study: Study, results: Results) -> dict[str, Any] | None:
         tables.p_values("p-value, above 0", "p_greater"),
         tables.p_values("p-value, order wrong", "p_monotone"),
     ]
-    table = Table("Most affected group less the least affected", columns, [], file="gates")
+    table = Table(
+        "Effect of the highest fifth of the estimates less that of the lowest",
+        columns,
+        [],
+        file="gates",
+    )
     groups = {name: [one.groups if one else [] for one in own] for name, own in found.items()}
     return by_learner(study, groups, plots.gates, table, records)
 

@@ -17,16 +17,23 @@ _RULE, _RANDOM = Style("#0072b2", "*"), Style(FAINT, "o")
 _TREE, _SINGLE = Style("#b07d00", "p"), Style("#332288", "X")
 
 
-def targeting(study: Study, found: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def targeting(
+    study: Study, found: Mapping[str, Any] | None, answer: str = ""
+) -> dict[str, Any] | None:
     """Whom to treat with what, and what that brings; None where nobody asks.
 
     Parameters
     ----------
     found : mapping, optional
         As `summary.json` has it under ``targeting``.
+    answer : str
+        The verdict's.
     """
-    if not found or "curve" not in found:
-        return {"found": found, "absent": found["absent"]} if found else None
+    if not found:
+        return None
+    about = {"found": found, "answer": answer, "cost": _costs(found)}
+    if "curve" not in found:
+        return {**about, "absent": found["absent"]}
     policies = _policies(found, arm_labels(study))
     curve = _curve(found["curve"])
     free = not np.any(curve.spend > 0)
@@ -35,18 +42,18 @@ def targeting(study: Study, found: Mapping[str, Any] | None) -> dict[str, Any] |
     }
     styles = dict(zip(marks, _styles(found, study), strict=True))
     return {
-        "found": found,
+        **about,
         "absent": "",
         "plot": plots.targeting(curve, marks, styles, found["outcome"]),
         "legend": [Key(style, name) for name, style in styles.items()],
-        "table": _policy_table(policies, arm_labels(study)),
+        "table": _policy_table(policies, arm_labels(study), found["rows"]),
         "curve": _curve_table(found["curve"]),
         "tree": "\n".join(found["tree"]["text"]) if found.get("tree") else "",
         "over": [
-            (name, found[key])
-            for key, name in (
-                ("over_random", "as many rows at random"),
-                ("over_best_single_arm", "the best single arm for the same budget"),
+            (name, verb, found[key])
+            for key, name, verb in (
+                ("over_random", "as many rows at random", "gains"),
+                ("over_best_single_arm", _single_of(found), "leaves, after costs,"),
             )
             if key in found
         ],
@@ -62,13 +69,32 @@ def _policies(found: Mapping[str, Any], labels: list[str]) -> list[dict[str, Any
     for arm, one in found["treat_all"].items():
         gain = {key: value for key, value in one.items() if key != "spend"}
         spend = one.get("spend", 0.0)
-        shown.append({"policy": f"All get {arm}", **gain, "spend": spend, "treated": 1.0})
+        given = {f"share.{label}": float(label == arm) for label in labels}
+        shown.append({"policy": f"All get {arm}", **gain, "spend": spend, "treated": 1.0, **given})
     single, tree = found.get("best_single_arm"), found.get("tree")
-    if single:
+    if single and _is_apart(single):
         shown.append({"policy": f"{single['arm']} alone", **_policy(single, labels)})
     if tree:
         shown.append({"policy": "The tree", **_policy(tree, labels)})
     return shown
+
+
+def _is_apart(single: Mapping[str, Any]) -> bool:
+    """Whether the best single arm isn't given to all, which the table has anyway."""
+    return bool(max(single["shares"].values()) < 1)
+
+
+def _single_of(found: Mapping[str, Any]) -> str:
+    arm = found["best_single_arm"]["arm"] if "best_single_arm" in found else "the best single arm"
+    whom = "everybody" if found["budget"] is None else "as many as the budget pays for, at random"
+    return f"{arm} for {whom}"
+
+
+def _costs(found: Mapping[str, Any]) -> str:
+    """What arms cost, and what a unit of the outcome is worth."""
+    costs = [f"{arm} {cost}" for arm, cost in found["cost"].items()]
+    told = f"Costs: {', '.join(costs)}. " if costs else ""
+    return f"{told}One unit of {found['outcome']} is worth {found['value']:g}."
 
 
 def _policy(found: Mapping[str, Any], labels: list[str]) -> dict[str, Any]:
@@ -80,20 +106,25 @@ def _policy(found: Mapping[str, Any], labels: list[str]) -> dict[str, Any]:
 
 def _styles(found: Mapping[str, Any], study: Study) -> list[Style]:
     arms = [arm_style(k) for k in range(1, len(found["treat_all"]) + 1)]
-    others = [_SINGLE] * bool(found.get("best_single_arm")) + [_TREE] * bool(found.get("tree"))
+    single = found.get("best_single_arm")
+    others = [_SINGLE] * bool(single and _is_apart(single))
+    others += [_TREE] * bool(found.get("tree"))
     return [_RULE, _RANDOM, *arms, *others]
 
 
-def _policy_table(records: Sequence[Record], labels: list[str]) -> Table:
+def _policy_table(records: Sequence[Record], labels: list[str], rows: int) -> Table:
     scale = typical(one["std_error"] for one in records)
     columns = [
         tables.text("Policy", "policy"),
-        tables.figure("Spend per row", "spend"),
+        tables.figure("Cost per row", "spend"),
         tables.with_interval("Gain (95 % interval)", scale),
-        tables.with_interval("Gain less spend", scale, "net."),
+        tables.with_interval("Gain less cost", scale, "net."),
         *(tables.percent(f"Gets {label}", f"share.{label}") for label in labels),
     ]
-    caption = "What policies bring per row, against treating nobody, on held-out rows"
+    caption = (
+        f"What policies bring per row, against treating nobody, on the {rows:,} held-out rows that "
+        "judge. Averages over all rows are above, and surer"
+    )
     return Table(caption, columns, records, file="policies")
 
 
@@ -104,7 +135,7 @@ def _curve_table(points: list[Mapping[str, Any]]) -> Table:
     ]
     scale = typical(one["std_error"] for one in records)
     columns = [
-        tables.figure("Spend per row", "spend"),
+        tables.figure("Cost per row", "spend"),
         tables.percent("Rows treated", "treated"),
         tables.with_interval("Gain (95 % interval)", scale),
         tables.interval("Band", scale, "joint_low", "joint_high"),

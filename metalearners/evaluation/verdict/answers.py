@@ -112,7 +112,7 @@ def _autoc(one: RankTest, n_tests: int, sequential: bool, words: Words) -> str:
 
 def _learner(found: Evidence) -> Answer:
     if found.comparison is not None:
-        return _compared(found.comparison, found.words)
+        return _compared(found.comparison, found)
     if not found.held_out:
         return sentences.UNJUDGED.of()
     learners = list(dict.fromkeys(one.learner for one in found.held_out))
@@ -130,7 +130,8 @@ def _none_of(learners: Sequence[str]) -> str:
     return f"{learners[0]} isn't" if len(learners) == 1 else f"None of {len(learners)} learners is"
 
 
-def _compared(found: Comparison, words: Words) -> Answer:
+def _compared(found: Comparison, evidence: Evidence) -> Answer:
+    words = evidence.words
     own = [one for one in found.ranking if one.candidate not in (found.chosen, STACK)]
     rivals = [one.candidate for one in own if one.difference_to_best.ci_high >= 0]
     if found.runner_up not in (None, *rivals) and not found.distinguishable_from_runner_up:
@@ -141,11 +142,14 @@ def _compared(found: Comparison, words: Words) -> Answer:
         return sentences.NO_BETTER.of(
             none=none, p=f"adjusted {p} of {found.chosen}, the chosen one"
         )
+    if len(found.p_constant) > 1:  # it is of the arm where that is surest
+        arm = evidence.effects[found.p_constant.index(min(found.p_constant))].arm
+        p = f"{p} for {arm}, adjusted for {len(found.p_constant)} arms"
     if found.difference is None:
         return sentences.ALONE.of(learner=found.chosen, p=p)
     lead, runner_up = words.estimate(found.difference), str(found.runner_up)
     if not rivals:
         return sentences.WINNER.of(learner=found.chosen, runner_up=runner_up, lead=lead, p=p)
-    told = f" Its AUTOC less that of {runner_up}, the second, is {lead}."
+    told = f" Its AUTOC less that of {runner_up}, second on the rows that chose, is {lead}."
     named = several(rivals, "or")
     return sentences.NO_WINNER.of(learner=found.chosen, rivals=named, lead=told, p=p)

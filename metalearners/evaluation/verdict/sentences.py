@@ -143,7 +143,7 @@ EVERYBODY = Sentence(
     TARGET,
     "everybody",
     "else, an arm raises the outcome on average",
-    "Target nobody differently: treat everybody with {arms}. {rivals}{arm} brings {gain}."
+    "Treat everybody with {arms}: target nobody differently. {rivals}{arm} brings {gain}."
     "{more}{harm}{premise}",
 )
 OPEN = Sentence(
@@ -156,7 +156,7 @@ NOBODY = Sentence(
     TARGET,
     "nobody",
     "else",
-    "Target nobody differently: treat nobody, so {control} for everybody. {why}{more}{premise}",
+    "Treat nobody, so {control} for everybody: target nobody differently. {why}{more}{premise}",
 )
 UNJUDGED_RULE = Sentence(
     TARGET,
@@ -177,7 +177,7 @@ ONE_ARM = Sentence(
     TARGET,
     "one arm",
     "with `targeting`: else, some arm pays if everybody gets it (joint intervals, all rows)",
-    "Target nobody differently: {arm} for {whom}. If everybody gets it, {left} a person is left "
+    "{arm} for {whom}: target nobody differently. If everybody gets it, {left} a person is left "
     "after its cost. The rule by {learner} ({shares}), judged on held-out rows, leaves "
     "{net}.{single}",
 )
@@ -185,21 +185,22 @@ AT_RANDOM = Sentence(
     TARGET,
     "as many at random",
     "with `targeting`: else, the rule pays",
-    "Target nobody differently. Treating as the rule by {learner} does pays ({shares}): {net} a "
+    "As many as the rule treats, at random: target nobody differently. The rule by {learner} pays "
+    "({shares}): {net} a "
     "person is left. But it isn't shown to bring more than the same treatments at random ({over}).",
 )
 UNPAID = Sentence(
     TARGET,
     "nobody",
     "with `targeting`: else",
-    "Target nobody differently: treat nobody, so {control} for everybody. The rule by {learner} "
+    "Treat nobody, so {control} for everybody: target nobody differently. The rule by {learner} "
     "({shares}) was judged on held-out rows. {shown}: {net} a person is left after its cost.",
 )
 NONE_PAYS = Sentence(
     TARGET,
     "nobody",
     "with `targeting`: the rule treats nobody",
-    "Target nobody differently: treat nobody, so {control} for everybody. By the estimates of "
+    "Treat nobody, so {control} for everybody: target nobody differently. By the estimates of "
     "{learner}, nobody gains more than the treatment costs.",
 )
 SURE = Sentence(

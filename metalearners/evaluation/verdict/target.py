@@ -10,6 +10,7 @@ from metalearners.evaluation.verdict.policies import PolicyGain
 from metalearners.evaluation.verdict.sentences import Answer
 from metalearners.evaluation.verdict.words import percent, several
 
+_KIND = "95 % interval "
 _UNTESTED = " Whether the effect differs between people wasn't tested."
 _UNJUDGED = "no held-out rows judge what treating by estimates brings"
 
@@ -65,7 +66,7 @@ def _everybody(found: Evidence, policy: PolicyGain | None, better: Sequence[ArmE
         arms=several(alike, "or"),
         rivals="The data don't tell these apart. " if len(alike) > 1 else "",
         arm=best.arm,
-        gain=found.words.each(gain),
+        gain=found.words.each(gain, "joint 95 % interval " if len(found.effects) > 1 else _KIND),
         more=_instead(found, policy, best.arm),
         harm=_harm(found),
         premise=_premise(found),
@@ -81,9 +82,8 @@ def _instead(found: Evidence, policy: PolicyGain | None, arm: str) -> str:
     at = [one.arm for one in found.effects].index(arm)
     change = found.words.each(policy.over_arms[at])
     return (
-        f" The effect differs, but treating only those for whom {found.learner} predicts a gain "
-        f"isn't shown to bring more than that ({change}). With costs or a budget, the ranking says "
-        "whom to treat first."
+        f" The effect differs, but giving each person the arm for which {found.learner} predicts "
+        f"most isn't shown to bring more than that ({change})."
     )
 
 

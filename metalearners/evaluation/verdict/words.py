@@ -40,9 +40,9 @@ class Words(Shown):
         """An estimate with its interval."""
         return f"{self.amount(found.estimate)} ({kind}{self.interval(found.ci_low, found.ci_high)})"
 
-    def each(self, found: Estimate) -> str:
+    def each(self, found: Estimate, kind: str = "95 % interval ") -> str:
         """An estimate with its interval, as a mean over people."""
-        shown = self.estimate(found)
+        shown = self.estimate(found, kind)
         return shown if self.binary else shown.replace(" (", " a person (", 1)
 
     def moves(self, arm: str, value: float, ends: tuple[float, float], kind: str = "") -> str:

@@ -249,11 +249,12 @@ def test_several_arms_are_told_one_by_one():
         "0.6). The 95 % intervals hold for all 4 arms at once."
     )
     target = said["target"].sentence
-    assert "treat everybody with call or mail. The data don't tell these apart." in target
-    assert "Leave fax out: the outcome is lower with it." in target
-    assert (
-        "everybody with call. call brings" in told(replace(found, best=["call"]))["target"].sentence
+    assert target.startswith(
+        "Treat everybody with call or mail: target nobody differently. The data "
     )
+    assert "Leave fax out: the outcome is lower with it." in target
+    alone = told(replace(found, best=["call"]))["target"].sentence
+    assert "everybody with call: target nobody differently. call brings" in alone
 
 
 def test_the_sequential_test_decides_where_it_was_run():
@@ -316,7 +317,7 @@ def test_where_nothing_is_to_be_found_it_targets_nobody_differently():
             for k in range(2)
         ]
         given = evidence(arm(0, "a"), arm(0, "b"), held_out=tests, policy=policy(9, 9, 9))
-        kept.append("Target nobody differently" in told(given)["target"].sentence)
+        kept.append("target nobody differently" in told(given)["target"].sentence)
 
     assert np.mean(kept) >= 0.91
 
