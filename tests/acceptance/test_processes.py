@@ -81,6 +81,7 @@ def test_run_show_list_and_score_as_a_user_would(api, settings):
     assert list(pd.read_parquet("scores.parquet")) == columns
 
 
+@pytest.mark.slow
 def test_quiet_says_nothing(api, settings):
     done = uplift("run", write_config(settings), "--quiet")
 
@@ -104,6 +105,7 @@ def test_failure_has_status_1_one_message_and_a_record(api, settings, monkeypatc
     assert not finished_runs()
 
 
+@pytest.mark.slow
 def test_init_writes_a_config_that_runs_and_never_overwrites(api, settings):
     first = uplift("init", "data.parquet", "--output", "new.yaml")
     text = Path("new.yaml").read_text()

@@ -792,6 +792,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_costs_later_runs_time_and_this_one_nothing(
     run, settings, expected, small_disk
 ):

@@ -51,6 +51,7 @@ def test_intervals_are_the_library_s_whoever_fits(run, three, runner):
         assert (wanted.std_error > 0).any()
 
 
+@pytest.mark.slow
 def test_a_second_run_reuses_the_refits_and_more_draws_add_their_own(run, three):
     first, second = run(three), run(three)
     three["evaluation"]["refits"] = DRAWS + 1
@@ -77,6 +78,7 @@ def test_a_run_counts_its_own_fits_alone_and_estimates_the_same(run, three):
     assert {path.name for path in (ran.folder / "model").iterdir()} == files | refits
 
 
+@pytest.mark.slow
 def test_held_out_rows_have_no_part_in_refits(run, three):
     """Other outcomes of the held-out rows leave every refit as it was."""
     rows = pd.read_parquet("data.parquet")
@@ -191,6 +193,7 @@ def test_a_refit_that_fails_costs_the_refits_alone(run, three, monkeypatch):
         flows.load(ran.folder).score("data.parquet", intervals=0.9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("enabled", [True, False])
 def test_a_refit_is_tried_again_and_counted_once(run, three, monkeypatch, tmp_path, enabled):
     monkeypatch.setenv("UPLIFT_IMPORT_ROOTS", "tests,lightgbm,sklearn")
@@ -242,6 +245,7 @@ def test_intervals_that_cannot_be_given_are_refused(run, three):
     assert not Path("s.parquet").exists()
 
 
+@pytest.mark.slow
 def test_the_champion_s_refits_are_registered_with_it(run, three):
     three["registry"] = {"enabled": True}
     run({**three, "name": "shop"})

@@ -72,6 +72,7 @@ def test_figures_are_medians_over_runs_with_the_seeds_and_fit_nothing_else(run, 
     assert "All was fitted 3 times" in page
 
 
+@pytest.mark.slow
 def test_a_fit_that_fails_costs_the_repeats_alone(run, asked, monkeypatch, frame):
     """A row that is held out in the run itself breaks the treatment models of a repeat."""
     asked["learners"] = ["DRLearner"]

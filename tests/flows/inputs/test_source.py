@@ -426,6 +426,7 @@ def test_labels_of_json_lines_are_what_stands_there():
     refused(r"whole numbers of up to 38 digits, in \['id'\] of .*a.jsonl", "a.jsonl")
 
 
+@pytest.mark.slow
 def test_rows_beyond_memory_are_refused_before_they_are_read():
     memory = psutil.virtual_memory().total
     nulls = pa.nulls(1_000_000, pa.float64())

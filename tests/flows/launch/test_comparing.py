@@ -145,6 +145,7 @@ def test_from_python_the_table_is_a_frame(api, compared, frame, monkeypatch):
         _ = run.comparison
 
 
+@pytest.mark.slow
 def test_the_flow_shows_the_table_on_its_page(run, compared):
     from prefect import get_client
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey

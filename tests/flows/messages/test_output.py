@@ -95,6 +95,7 @@ def test_a_refusal_keeps_its_status(tmp_path, monkeypatch, streams):
     assert shell(f"{COMMAND} run nowhere.yaml {streams}").returncode == 2
 
 
+@pytest.mark.slow
 def test_a_run_without_output_in_a_folder_with_odd_letters_is_whole(api, settings, monkeypatch):
     folder = Path("ümläut ☃")
     folder.mkdir()

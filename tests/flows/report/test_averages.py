@@ -120,6 +120,7 @@ def told_of(entry):
     return some(entry, ("estimate", "std_error", "ci_low", "ci_high"))
 
 
+@pytest.mark.slow
 def test_segments_are_of_the_same_scores_and_move_nothing_else(run, given):
     given["segments"]["seventh"] = "age == 18 and age > 19"  # no row
     pd.read_parquet("data.parquet").assign(one=np.arange(900) == 5).to_parquet("data.parquet")

@@ -439,6 +439,7 @@ def fingerprint():
     return sha256(b"".join(found)).hexdigest()
 
 
+@pytest.mark.slow
 def test_another_process_with_other_hashes_gives_the_same_bits():
     code = "from tests.metalearners.data.test_containers import fingerprint; print(fingerprint())"
     environment = {**os.environ, "PYTHONHASHSEED": "12345"}
