@@ -301,8 +301,8 @@ def _calibration(found: Signs) -> Iterator[Light]:
     if limits.SLOPE.status(p[at]) != "ok":
         use = "Their order says more than their size" if slope.ci_low > 0 else "They may be noise"
         sentence = (
-            f"The estimates of {learner} for {arm} vary more than effects do: where they differ by "
-            f"1, effects differ by {number(slope.estimate)} (95 % interval "
+            f"The estimates of {learner} for {arm} vary more than effects do: for each unit by "
+            f"which they differ, effects differ by {number(slope.estimate)} (95 % interval "
             f"{number(slope.ci_low)} to {number(slope.ci_high)}). {use}."
         )
     yield _light(limits.SLOPE, float(p[at]), sentence)
