@@ -213,7 +213,7 @@ def _balance(found: Signs) -> Iterator[Light]:
     if found.drawn and found.balance is not None and found.weighted is None:
         yield _drawn_balance(found.balance, found.features)
     elif found.weighted is not None and found.balance is not None:
-        yield _weighted_balance(found.weighted, found.balance, found.features)
+        yield _weighted_balance(found.weighted, found.balance, found.features, found.declared)
 
 
 def _drawn_balance(own: Balance, features: Sequence[str]) -> Light:
@@ -229,7 +229,9 @@ def _drawn_balance(own: Balance, features: Sequence[str]) -> Light:
     return _light(limits.DRAWN_BALANCE, float(p.min()), sentence)
 
 
-def _weighted_balance(own: WeightedBalance, raw: Balance, features: Sequence[str]) -> Light:
+def _weighted_balance(
+    own: WeightedBalance, raw: Balance, features: Sequence[str], declared: bool
+) -> Light:
     size = np.abs(own.after)
     size = np.where(size > np.nan_to_num(raw.noise), size, 0.0).max(axis=1)
     at = int(np.argmax(size))
@@ -237,13 +239,14 @@ def _weighted_balance(own: WeightedBalance, raw: Balance, features: Sequence[str
     if limits.WEIGHTED_BALANCE.status(value) == "ok":
         sentence = "Weighted by their probabilities, the arms are alike in all features."
         return _light(limits.WEIGHTED_BALANCE, value, sentence)
-    return _light(
-        limits.WEIGHTED_BALANCE,
-        value,
+    why = "The model of the probabilities doesn't tell the arms' people apart as they are."
+    if declared:
+        why = "The declared design doesn't give that: it may be chance, or rows may be missing."
+    sentence = (
         f"Even after weighting, arms differ in {features[at]} by {number(value)} standard "
-        "deviations. The model of the probabilities doesn't tell the arms' people apart as they "
-        "are.",
+        f"deviations. {why}"
     )
+    return _light(limits.WEIGHTED_BALANCE, value, sentence)
 
 
 def _few(found: Signs) -> Iterator[Light]:
