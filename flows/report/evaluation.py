@@ -93,10 +93,9 @@ def evaluate(
     steps.count()
     study.warnings.extend(average["caveats"])
     learners = ranked(dict(zip(study.learners, found, strict=True)))
-    better = sum(arm.claimed and arm.ate.estimate > 0 for arm in average["arms"])
     results = Results(
         **average,
-        decision=decided(study, rows, held_out, comparison, better),
+        decision=decided(study, held_out, comparison),
         averages=beside,
         learners=learners,
         described=_described(study, held_out, learners, comparison),

@@ -17,6 +17,7 @@ from metalearners.evaluation.findings import claims_ranking
 
 _SECTIONS = {
     "effects": effects.effects,
+    "arms": effects.arms,
     "populations": effects.populations,
     "segments": effects.segments,
     "gains": ranking.gains,
@@ -73,6 +74,8 @@ def sections_of(study: Study, results: Results, run: Mapping[str, Any]) -> dict[
         "targeting": targeting.targeting(study, *_targeted(run.get("found", {}))),
         "verdict": run.get("found", {}).get("verdict", []),
         "health": run.get("found", {}).get("health", []),
+        "caveats": results.caveats,
+        "notes": [line for line in study.warnings if line not in results.caveats],
         "findings": [_finding(arm) for arm in results.arms],
         "legend_keys": legend(study),
         "reason": NO_HOLDOUT,

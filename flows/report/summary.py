@@ -161,6 +161,14 @@ def _averages(study: Study, results: Results) -> dict[str, Any]:
     found, arms = results.averages, study.arms
     hidden = found.sensitivity
     return {
+        "arm_means": [
+            {"arm": arm, **plain(one)} for arm, one in zip(arms, found.means, strict=True)
+        ],
+        "arm_differences": [
+            {"arm": arms[one.arm], "other": arms[one.other], **plain(one.effect)}
+            | {"joint_low": one.joint[0], "joint_high": one.joint[1]}
+            for one in found.pairs
+        ],
         "averages": [
             {"arm": arm, "target": target, **plain(one.effect)}
             for target, own in found.targets.items()

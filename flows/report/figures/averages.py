@@ -1,4 +1,4 @@
-"""Averages beside that of all rows: whose average, of which segment, and what could bend it."""
+"""Averages beside the effects of arms: of each two arms, on whom, and what could bend them."""
 
 from dataclasses import dataclass
 
@@ -7,6 +7,7 @@ import numpy as np
 from flows.inputs.study import Study
 from flows.report.figures.scored import Scored
 from metalearners.evaluation.average_effects import AverageEffect
+from metalearners.evaluation.averages.arms import ArmDifference, arm_differences, arm_means
 from metalearners.evaluation.averages.hidden import Sensitivity, sensitivity
 from metalearners.evaluation.averages.segments import SegmentEffect, segment_effects
 from metalearners.evaluation.averages.targets import OVERLAP, TREATED, target_effects
@@ -16,6 +17,7 @@ from metalearners.evaluation.averages.weighting import (
     trimming,
     weighted_balance,
 )
+from metalearners.evaluation.means import Estimate
 
 BY_CHANCE = (
     "the propensities are those of a declared design: if chance drew the arms as declared, nothing "
@@ -37,8 +39,10 @@ class Weighting:
 
 @dataclass(frozen=True, eq=False)
 class Averages:
-    """Lists follow the arms other than the control."""
+    """Lists follow the arms other than the control, but for means and pairs."""
 
+    means: list[Estimate]  # outcomes by arm, the control first
+    pairs: list[ArmDifference]  # of each two other arms
     targets: dict[str, list[AverageEffect]]  # by population
     segments: list[SegmentEffect]
     weighting: Weighting | None  # None where all rows have the same propensities
@@ -50,7 +54,10 @@ def averages(study: Study, rows: Scored) -> Averages:
     given = (rows.y, rows.w, rows.mu, rows.e, rows.weight, rows.groups)
     declared = study.dataset.propensity is not None
     arms = range(1, len(study.arms))
+    scored = (rows.scores, rows.w, rows.weight, rows.groups)
     return Averages(
+        means=arm_means(*scored),
+        pairs=arm_differences(*scored),
         targets={target: target_effects(*given, target=target) for target in (TREATED, OVERLAP)},
         segments=_segments(study, rows),
         weighting=_weighting(study, rows),

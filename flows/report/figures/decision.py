@@ -1,4 +1,4 @@
-"""What a decision goes by whose treatments cost nothing: the best arms, and a policy's gain."""
+"""What a decision goes by whose treatments cost nothing: a learner, and its policy's gain."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,8 @@ from flows.inputs.study import Study
 from flows.report.figures.scored import Scored
 from metalearners._typing import Floats
 from metalearners.evaluation.judging.comparison import Comparison
-from metalearners.evaluation.verdict.policies import PolicyGain, best_arms, policy_gain
+from metalearners.evaluation.recurring.policies import policy_arms
+from metalearners.evaluation.verdict.policies import PolicyGain, policy_gain
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,32 +18,28 @@ class Decision:
 
     learner: str  # whose estimates decide, chosen before they are judged; empty without any
     policy: PolicyGain | None  # None where no held-out rows judge it
-    best: tuple[
+    counts: tuple[
         int, ...
-    ]  # codes of the arm of the highest average effect, and of its rivals; or none
+    ]  # numbers of rows by arm that the policy gives it; none without a learner
 
 
-def decided(
-    study: Study,
-    rows: Scored,
-    held_out: Scored | None,
-    comparison: Comparison | None,
-    n_better: int,
-) -> Decision:
+def decided(study: Study, held_out: Scored | None, comparison: Comparison | None) -> Decision:
     """By the chosen learner, else by the first one.
 
-    A policy is judged by held-out rows that had no say in the choice. `n_better` is the number of
-    arms that raise the outcome on average: only several of them are to be told apart.
+    A policy is judged by held-out rows that had no say in the choice.
     """
     learner = comparison.chosen if comparison else next(iter(study.learners), "")
+    if not learner:
+        return Decision("", None, ())
+    cate = study.learners[learner].in_sample_[:, :, -1]
+    known = cate[np.isfinite(cate).all(axis=1)]
+    counts = np.bincount(policy_arms(known), minlength=len(study.arms))
     policy = None
-    if learner and held_out is not None:
-        cate = study.learners[learner].in_sample_[:, :, -1][study.judged]
-        among = np.ones(len(cate), bool) if comparison is None else comparison.judged
-        policy = _judged(cate, held_out, among)
-    given = (rows.scores, rows.weight, rows.groups)
-    best = best_arms(*given, arms=rows.w) if n_better > 1 else ()
-    return Decision(learner, policy, best)
+    if held_out is not None:
+        own = cate[study.judged]
+        among = np.ones(len(own), bool) if comparison is None else comparison.judged
+        policy = _judged(own, held_out, among)
+    return Decision(learner, policy, tuple(counts.tolist()))
 
 
 def _judged(cate: Floats, rows: Scored, among: Floats) -> PolicyGain:

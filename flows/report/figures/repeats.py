@@ -8,13 +8,16 @@ import pandas as pd
 
 from flows.inputs.study import Study
 from flows.report.evaluation import adopt, estimated, held_out_rows, mean_cate, ranked
+from flows.report.figures.averages import Averages
 from flows.report.figures.judging import Definition, judged
 from flows.report.figures.results import ArmResult, LearnerResult, Move, Results
 from metalearners._typing import Array, Floats, Name
 from metalearners.data.estimate_columns import estimate_columns
 from metalearners.evaluation.average_effects import AverageEffect, average_effects
+from metalearners.evaluation.averages.arms import ArmDifference, arm_differences, arm_means
 from metalearners.evaluation.judging.judgement import Judgement
 from metalearners.evaluation.judging.repeated import median_judgement
+from metalearners.evaluation.means import Estimate
 from metalearners.evaluation.repeats import median_average, median_joint, stability
 from metalearners.fits.crossfit import CrossFit
 
@@ -26,6 +29,8 @@ class _Draw:
     """What one draw gives; lists follow the arms other than the control."""
 
     effects: list[AverageEffect]
+    means: list[Estimate]
+    pairs: list[ArmDifference]
     cate: dict[str, Floats]  # (n, K-1) by learner
     judged: dict[str, list[Judgement]]  # by learner, as are the next
     definitions: dict[str, list[Definition]]
@@ -41,8 +46,9 @@ class _Draw:
             cate[name], tolerance = estimated(study, name, fitted)
             about = judged(study, held_out, cate[name], tolerance, lambda: None)
             found[name], definitions[name] = about
-        effects = average_effects(scores[rows], d.w, d.weight, d.groups)
-        return cls(effects, cate, found, definitions, ~study.dataset.train)
+        given = (scores[rows], d.w, d.weight, d.groups)
+        averages = (average_effects(*given), arm_means(*given), arm_differences(*given))
+        return cls(*averages, cate, found, definitions, ~study.dataset.train)
 
 
 def over_repeats(study: Study, results: Results, repeats: Sequence[tuple[Study, Fits]]) -> Results:
@@ -55,6 +61,8 @@ def over_repeats(study: Study, results: Results, repeats: Sequence[tuple[Study, 
         return results
     own = _Draw(
         [AverageEffect(arm.ate, arm.joint) for arm in results.arms],
+        results.averages.means,
+        results.averages.pairs,
         {name: one.cate for name, one in results.learners.items()},
         {name: one.judged for name, one in results.learners.items()},
         {name: one.definitions for name, one in results.learners.items()},
@@ -65,6 +73,7 @@ def over_repeats(study: Study, results: Results, repeats: Sequence[tuple[Study, 
     return replace(
         results,
         arms=[_arm(arm, [one.effects[k] for one in draws]) for k, arm in enumerate(results.arms)],
+        averages=_averages(results.averages, draws),
         learners=ranked(learners),
         estimates=_estimates(study, results.estimates, learners, draws),
         moves=_moves(study, draws),
@@ -75,6 +84,19 @@ def _arm(arm: ArmResult, draws: Sequence[AverageEffect]) -> ArmResult:
     found = [one.effect for one in draws]
     whole = median_average(found)
     return replace(arm, ate=whole, joint=median_joint([one.joint for one in draws], found, whole))
+
+
+def _averages(own: Averages, draws: Sequence[_Draw]) -> Averages:
+    means = [median_average(found) for found in zip(*(one.means for one in draws), strict=True)]
+    pairs = [_pair(found) for found in zip(*(one.pairs for one in draws), strict=True)]
+    return replace(own, means=means, pairs=pairs)
+
+
+def _pair(draws: Sequence[ArmDifference]) -> ArmDifference:
+    found = [one.effect for one in draws]
+    whole = median_average(found)
+    joint = median_joint([one.joint for one in draws], found, whole)
+    return replace(draws[0], effect=whole, joint=joint)
 
 
 def _learner(study: Study, own: LearnerResult, name: str, draws: Sequence[_Draw]) -> LearnerResult:

@@ -64,6 +64,10 @@ class Targeted:
     absent: str = ""  # why it isn't judged
     caveats: list[str] = field(default_factory=list)
 
+    def rows_by_arm(self, arms: list[Any]) -> dict[str, int]:
+        """Numbers of rows that get each arm."""
+        return {arm_name(arm): int((self.treat == arm_name(arm)).sum()) for arm in arms}
+
     def stored(self, study: Study) -> dict[str, Any]:
         """The rule as a model stores it, for new rows."""
         cost = {arm_name(arm): value for arm, value in self.settings.cost.items()}
@@ -271,7 +275,6 @@ def _columns(study: Study, name: str) -> list[str]:
 def targeting_summary(study: Study, found: Targeted) -> dict[str, Any]:
     """Whom to treat with what, for `summary.json`."""
     settings = found.settings
-    counted = [int((found.treat == arm_name(arm)).sum()) for arm in study.arms]
     about = {
         "outcome": settings.outcome or study.config.targeted_outcome,
         "learner": found.learner,
@@ -279,7 +282,7 @@ def targeting_summary(study: Study, found: Targeted) -> dict[str, Any]:
         "cost": {arm_name(arm): cost for arm, cost in settings.cost.items()},
         "budget": settings.budget,
         "cut_off": found.rule.cut_off,
-        "rows_by_arm": dict(zip(map(arm_name, study.arms), counted, strict=True)),
+        "rows_by_arm": found.rows_by_arm(study.arms),
         "mean_cost": found.spend,
     }
     if found.judged is None:

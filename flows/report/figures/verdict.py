@@ -116,12 +116,13 @@ def evidence_of(study: Study, results: Results, lights: tuple[Light, ...]) -> Ev
     """What the run's verdict goes by."""
     data, decision = study.config.data, results.decision
     names = _names(study)
+    control, means = results.averages.means[0].estimate, results.averages.means[1:]
     return Evidence(
-        words=Words(str(data.outcome), data.outcome_type == "binary"),
+        words=Words(str(data.outcome), data.outcome_type == "binary", _people(study)),
         control=names[0],
         effects=[
-            ArmEffect(name, arm.ate, arm.joint, arm.doubt)
-            for name, arm in zip(names[1:], results.arms, strict=True)
+            ArmEffect(name, arm.ate, arm.joint, arm.doubt, (control, own.estimate))
+            for name, arm, own in zip(names[1:], results.arms, means, strict=True)
         ],
         lights=lights,
         held_out=_held_out_tests(names[1:], results),
@@ -129,7 +130,8 @@ def evidence_of(study: Study, results: Results, lights: tuple[Light, ...]) -> Ev
         comparison=results.comparison,
         learner=decision.learner,
         policy=decision.policy,
-        best=[names[code] for code in decision.best],
+        counts=decision.counts if _people(study) else (),
+        pairs=results.averages.pairs,
         rule=_rule(study, names, results),
     )
 
@@ -151,7 +153,13 @@ def _rule(study: Study, names: list[str], results: Results) -> RuleGain | None:
         over_single=own.over_best,
         worth=found.settings.value,
         spends=tuple(one.spend.estimate for one in own.treat_all),
+        counts=tuple(found.rows_by_arm(study.arms).values()) if _people(study) else (),
     )
+
+
+def _people(study: Study) -> int:
+    """Number of rows that a decision is about; 0 where weights say that they stand for others."""
+    return 0 if study.dataset.weight is not None else len(study.dataset)
 
 
 def _held_out_tests(names: list[str], results: Results) -> list[RankTest]:

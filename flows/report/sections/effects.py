@@ -1,6 +1,6 @@
 """Sections of a report on effects: averages, and estimates by row."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from flows.report.sections.by_learner import by_learner
 from flows.report.tables import Record, Table
 from metalearners.data.estimate_columns import arm_name
 from metalearners.evaluation.average_effects import AverageEffect
+from metalearners.evaluation.averages.arms import ArmDifference
 from metalearners.evaluation.averages.hidden import Confounder
 from metalearners.evaluation.averages.targets import ALL, OVERLAP, TREATED
 from metalearners.plots.effects import joint
@@ -87,6 +88,53 @@ def populations(study: Study, results: Results) -> dict[str, Any]:
         "plot": plots.forest(shown, f"Effect on {study.config.data.first_outcome}", caption),
         "table": Table(caption, columns, records, names=2, file="populations"),
         "legend": arm_keys(study),
+    }
+
+
+def arms(study: Study, results: Results) -> dict[str, Any]:
+    """Mean outcomes by arm, and differences of each two arms other than the control."""
+    labels, found = arm_labels(study), results.averages
+    outcome = study.config.data.first_outcome
+    scale = typical(one.std_error for one in found.means)
+    means = [
+        {"arm": label, **tables.values_of(one)}
+        for label, one in zip(labels, found.means, strict=True)
+    ]
+    columns = [tables.text("Arm", "arm"), *tables.estimated(scale, "Mean")]
+    caption = f"Mean of {outcome} if all rows were in the arm, adjusted for the features"
+    return {
+        "means": Table(caption, columns, means, file="arm_means"),
+        "differences": _differences(labels, found.pairs, outcome),
+    }
+
+
+def _differences(
+    labels: list[str], pairs: Sequence[ArmDifference], outcome: str
+) -> dict[str, Any] | None:
+    """Each two arms beside each other; None without such."""
+    if not pairs:
+        return None
+    scale = typical(one.effect.std_error for one in pairs)
+    names = [f"{labels[one.arm]} less {labels[one.other]}" for one in pairs]
+    records = [
+        {"arm": labels[one.arm], "other": labels[one.other]}
+        | tables.values_of(one.effect)
+        | tables.ends_of(one.joint)
+        for one in pairs
+    ]
+    columns = [
+        tables.text("Arm", "arm"),
+        tables.text("Less arm", "other"),
+        *tables.estimated(scale, "Difference"),
+        tables.interval("95 % for all pairs at once", scale, "joint_low", "joint_high"),
+    ]
+    caption = f"Differences between arms in the mean of {outcome}, per row"
+    rows = {
+        name: {"": joint(one.effect, one.joint)} for name, one in zip(names, pairs, strict=True)
+    }
+    return {
+        "plot": plots.forest(rows, f"Difference in {outcome}", caption),
+        "table": Table(caption, columns, records, names=2, file="arm_differences"),
     }
 
 

@@ -221,6 +221,8 @@ def _rule(found: Comparison, n_candidates: int, level: float) -> str:
     sure = "better than" if found.distinguishable_from_constant else "not shown to be better than"
     p = min(found.p_constant)
     shown = f"p = {p:.2g}" if p >= _LEAST_SHOWN else f"p < {_LEAST_SHOWN}"
+    if len(found.p_constant) > 1:
+        shown += f" for the arm where that is surest, adjusted for {len(found.p_constant)} arms"
     constant = f"its ranking is {sure} that of a constant effect ({shown})"
     if found.difference is None:
         return f"{first} {other} {constant}."

@@ -1,17 +1,18 @@
 """A verdict: five questions, each answered in plain words by stated thresholds."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from scipy import stats
 
 from metalearners.evaluation.findings import LEVEL
 from metalearners.evaluation.judging.comparison import STACK, Comparison
 from metalearners.evaluation.verdict import sentences
-from metalearners.evaluation.verdict.evidence import ArmEffect, Evidence, RankTest
+from metalearners.evaluation.verdict.evidence import Along, ArmEffect, Evidence, RankTest
 from metalearners.evaluation.verdict.health import Light, worst
 from metalearners.evaluation.verdict.sentences import Answer
 from metalearners.evaluation.verdict.target import target
-from metalearners.evaluation.verdict.words import Words, p_value, several
+from metalearners.evaluation.verdict.words import INTERVAL, Words, p_value, several
 
 
 def verdict_of(found: Evidence) -> tuple[Answer, ...]:
@@ -37,7 +38,7 @@ def verdict_of(found: Evidence) -> tuple[Answer, ...]:
 
 def _doubted(answer: Answer, doubt: Light) -> Answer:
     before = sentences.BEFORE.format(check=doubt.check)
-    return Answer(answer.question, sentences.IN_DOUBT, before + answer.sentence)
+    return replace(answer, answer=sentences.IN_DOUBT, sentence=before + answer.sentence)
 
 
 def _doubt(doubt: Light | None) -> Answer:
@@ -48,33 +49,25 @@ def _doubt(doubt: Light | None) -> Answer:
 
 def _effect(found: Evidence) -> Answer:
     claimed = [one for one in found.effects if one.sign]
-    others = [one for one in found.effects if not one.sign]
-    if not claimed:
-        told = _estimates(others, found.words)
-        return sentences.NO_EFFECT.of(outcome=found.words.outcome, others=told)
+    others = [_estimate(one, found.words) for one in found.effects if not one.sign]
     note = ""
     if len(found.effects) > 1:
         every = "both" if len(found.effects) == 2 else f"all {len(found.effects)}"
-        note = f" The 95 % intervals hold for {every} arms at once."
-    kind = "" if note else "95 % interval "
-    shown = [found.words.moves(one.arm, one.effect.estimate, one.joint, kind) for one in claimed]
-    more = ""
-    if others:
-        more = f" No effect is shown of {several([_estimate(one, found.words) for one in others])}."
+        note = f" The intervals hold for {every} arms at once."
+    if not claimed:
+        told = several(others) if len(others) == 1 else f"any arm: {several(others)}"
+        return sentences.NO_EFFECT.of(outcome=found.words.outcome, others=told, note=note)
+    shown = [
+        found.words.moves(one.arm, one.effect.estimate, one.joint, one.means) for one in claimed
+    ]
+    more = f" No effect is shown of {several(others)}." if others else ""
     return sentences.YES.of(effects=several(shown), others=more, note=note)
 
 
-def _estimates(effects: Sequence[ArmEffect], words: Words) -> str:
-    if len(effects) == 1:
-        return _estimate(effects[0], words, "95 % interval ")
-    told = several([_estimate(one, words) for one in effects])
-    return f"any arm: {told}; these 95 % intervals hold for all arms at once"
-
-
-def _estimate(one: ArmEffect, words: Words, kind: str = "") -> str:
+def _estimate(one: ArmEffect, words: Words) -> str:
     """An arm's estimate with its joint interval, and the doubt in it."""
     doubt = f"; {one.doubt}" if one.doubt else ""
-    interval = f"{kind}{words.interval(*one.joint)}"
+    interval = f"{INTERVAL}{words.interval(*one.joint)}"
     return f"{one.arm} (estimate {words.amount(one.effect.estimate)}, {interval}{doubt})"
 
 
@@ -83,12 +76,49 @@ def _heterogeneity(found: Evidence) -> Answer:
     if not tests:
         return sentences.UNTESTED.of()
     first = min(tests, key=lambda one: one.p_adjusted)
-    about = {"p": p_value(first.p_adjusted), "tests": _number_of(tests)}
+    kind = "Sequential tests" if found.sequential else "Held-out tests"
+    about = {"kind": kind, "p": p_value(first.p_adjusted), "tests": _number_of(tests)}
     if not first.claimed:
         return sentences.ALIKE.of(**about)
     arms = list(dict.fromkeys(one.arm for one in tests if one.claimed))
-    figure = _autoc(first, len(tests), bool(found.sequential), found.words)
-    return sentences.DIFFERS.of(arms=several(arms), learner=first.learner, figure=figure, **about)
+    left = [one.arm for one in found.effects if one.arm not in arms]
+    shown = [_along(found.along, arm, found.words) for arm in arms]
+    return sentences.DIFFERS.of(
+        arms=several(arms),
+        along="".join(shown),
+        others=f" Of {several(left)}, that isn't shown." if left else "",
+        learner=first.learner,
+        arm=first.arm,
+        figure=_autoc(first, len(tests), bool(found.sequential), found.words),
+        smallest="".join(_smallest(tests, arm) for arm in left),
+        by=_BY if any(shown) else "",
+        **about,
+    )
+
+
+_BY = (
+    " Effects by values of a feature: held-out rows, intervals that hold for all values, features "
+    "and arms at once; it describes these people, and isn't what changing the feature would do."
+)
+
+
+def _along(found: Sequence[Along], arm: str, words: Words) -> str:
+    """The feature along which an arm's effect differs most surely, with both ends of it."""
+    own = [one for one in found if one.arm == arm and one.p_adjusted < LEVEL]
+    if not own:
+        return ""
+    first = min(own, key=lambda one: one.p_adjusted)
+    (low, least), (high, most) = first.lowest, first.highest
+    return (
+        f" For {arm}, it is {words.estimate(most)} where {first.feature} is {high}, and "
+        f"{words.estimate(least)} where it is {low}."
+    )
+
+
+def _smallest(tests: Sequence[RankTest], arm: str) -> str:
+    """The smallest p-value of an arm whose effect isn't shown to differ."""
+    own = [one.p_adjusted for one in tests if one.arm == arm]
+    return f" The smallest for {arm}: {p_value(min(own))}." if own else ""
 
 
 def _number_of(tests: Sequence[RankTest]) -> str:
@@ -101,13 +131,13 @@ def _autoc(one: RankTest, n_tests: int, sequential: bool, words: Words) -> str:
     The bound of a held-out test is above 0 if and only if its adjusted p-value is below the level.
     A sequential test weighs its steps otherwise than their mean does.
     """
-    own, about = one.autoc, f" for {one.arm}"
+    own = one.autoc
     if sequential:
         error = words.amount(own.std_error)
-        return f"mean AUTOC{about} {words.amount(own.estimate)}, standard error {error}"
+        return f"mean AUTOC {words.amount(own.estimate)}, standard error {error}"
     quantile = float(stats.t.ppf(1 - LEVEL / n_tests, own.degrees))
     least = words.amount(own.estimate - quantile * own.std_error)
-    return f"AUTOC{about} {words.amount(own.estimate)}, at 95 % confidence above {least}"
+    return f"AUTOC {words.amount(own.estimate)}, at 95 % confidence above {least}"
 
 
 def _learner(found: Evidence) -> Answer:
@@ -148,8 +178,19 @@ def _compared(found: Comparison, evidence: Evidence) -> Answer:
     if found.difference is None:
         return sentences.ALONE.of(learner=found.chosen, p=p)
     lead, runner_up = words.estimate(found.difference), str(found.runner_up)
+    about = {"learner": found.chosen, "p": p, "loss": _loss(found)}
     if not rivals:
-        return sentences.WINNER.of(learner=found.chosen, runner_up=runner_up, lead=lead, p=p)
+        return sentences.WINNER.of(runner_up=runner_up, lead=lead, **about)
     told = f" Its AUTOC less that of {runner_up}, second on the rows that chose, is {lead}."
-    named = several(rivals, "or")
-    return sentences.NO_WINNER.of(learner=found.chosen, rivals=named, lead=told, p=p)
+    return sentences.NO_WINNER.of(rivals=several(rivals, "or"), lead=told, **about)
+
+
+def _loss(found: Comparison) -> str:
+    """Whose estimates are further from the effects, or nearer to them, than the chosen one's."""
+    own = {one.candidate: one.dr_loss_to_best for one in found.ranking if one.candidate != STACK}
+    sides = {
+        "larger": [name for name, loss in own.items() if loss.ci_low > 0],
+        "smaller": [name for name, loss in own.items() if loss.ci_high < 0],
+    }
+    parts = [f"{word} for {several(names)}" for word, names in sides.items() if names]
+    return f" The DR-loss, which judges sizes too, is {several(parts)}." if parts else ""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from metalearners.evaluation.averages.arms import ArmDifference
 from metalearners.evaluation.findings import LEVEL, claims_effect
 from metalearners.evaluation.judging.comparison import Comparison
 from metalearners.evaluation.means import Estimate
@@ -27,12 +28,15 @@ class ArmEffect(Shown):
         Ends of the 95 % interval that holds for all arms at once.
     doubt : str
         Why nobody should rely on the interval; empty for no reason.
+    means : tuple of float, optional
+        Mean outcomes if all were in the control, and if all were in the arm.
     """
 
     arm: str
     effect: Estimate
     joint: tuple[float, float]
     doubt: str = ""
+    means: tuple[float, float] | None = None
 
     @property
     def sign(self) -> int:
@@ -40,6 +44,28 @@ class ArmEffect(Shown):
         if not claims_effect(self.joint, self.doubt):
             return 0
         return 1 if self.joint[0] > 0 else -1
+
+
+@dataclass(frozen=True)
+class Along(Shown):
+    """A feature that an arm's effect differs along.
+
+    Parameters
+    ----------
+    arm, feature : str
+        Names.
+    p_adjusted : float
+        Of equal effects at all values, adjusted for all features and arms.
+    lowest, highest : tuple of str and Estimate
+        The values of the lowest and of the highest effect, with intervals that hold for all values,
+        features and arms at once.
+    """
+
+    arm: str
+    feature: str
+    p_adjusted: float
+    lowest: tuple[str, Estimate]
+    highest: tuple[str, Estimate]
 
 
 @dataclass(frozen=True)
@@ -89,6 +115,8 @@ class RuleGain(Shown):
         Of one unit of the outcome, in units of the costs.
     spends : tuple of float
         Mean costs of the arms other than the control, each for all.
+    counts : tuple of int
+        Numbers of people that it gives each arm, the control first; empty where rows have weights.
     """
 
     learner: str
@@ -99,6 +127,7 @@ class RuleGain(Shown):
     over_single: Estimate | None = None
     worth: float = 1.0
     spends: tuple[float, ...] = ()
+    counts: tuple[int, ...] = ()
 
     @property
     def beats_single(self) -> bool:
@@ -127,9 +156,13 @@ class Evidence(Shown):
         anything is judged.
     policy : PolicyGain, optional
         What treating by its estimates brings, on held-out rows that had no say in the choice.
-    best : sequence of str
-        The arm of the highest average effect, then those that aren't told apart from it. It
-        matters where several arms raise the outcome.
+    counts : tuple of int
+        Numbers of people by arm that its estimates give the arm, the control first; empty where
+        rows have weights.
+    pairs : sequence of ArmDifference
+        Of the arms other than the control; codes count `effects` from 1 on.
+    along : sequence of Along
+        Features along which effects differ, by held-out rows.
     rule : RuleGain, optional
         A targeting rule that weighs gains against costs: it then decides whom to treat.
     lights : sequence of Light
@@ -145,13 +178,22 @@ class Evidence(Shown):
     comparison: Comparison | None = None
     learner: str = ""
     policy: PolicyGain | None = None
-    best: Sequence[str] = ()
+    counts: tuple[int, ...] = ()
+    pairs: Sequence[ArmDifference] = ()
+    along: Sequence[Along] = ()
     rule: RuleGain | None = None
 
     @property
     def tests(self) -> Sequence[RankTest]:
         """Those of whether effects differ: one family, whatever it finds."""
         return self.sequential or self.held_out
+
+    def leads(self, arm: str) -> list[tuple[str, ArmDifference]]:
+        """Differences of an arm's mean outcome to each other one's, the least sure first."""
+        names = [one.arm for one in self.effects]
+        code = names.index(arm) + 1
+        own = [one if one.arm == code else -one for one in self.pairs if code in one.codes]
+        return [(names[one.other - 1], one) for one in sorted(own, key=lambda one: one.joint[0])]
 
     @property
     def differs(self) -> bool:

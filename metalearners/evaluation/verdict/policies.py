@@ -1,7 +1,6 @@
-"""What treating by estimates brings where treatment costs nothing, and which arm is the best."""
+"""What treating by estimates brings where treatment costs nothing."""
 
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ from metalearners._typing import Array, Floats
 from metalearners.data.arguments import check_shape, numbers
 from metalearners.data.containers import check_same_rows
 from metalearners.data.conversion import as_array
-from metalearners.evaluation.means import Estimate, Means, same_rows
+from metalearners.evaluation.means import Estimate
 from metalearners.evaluation.recurring.policies import policy_arms
 from metalearners.evaluation.targeting.values import (
     policy_difference,
@@ -84,58 +83,6 @@ def policy_gain(
     others = [single_arm_value(k, scores, **rows) for k in range(1, scores.shape[1])]
     over = tuple(policy_difference(own, other, **rows) for other in others)
     return PolicyGain(own.shares, own.gain, over)
-
-
-def best_arms(
-    scores: Floats,
-    weight: Floats | None = None,
-    groups: Array | None = None,
-    *,
-    arms: Array | None = None,
-    level: float = 0.95,
-    draws: int = 20_000,
-) -> tuple[int, ...]:
-    """Code of the arm of the highest mean outcome, then of those that aren't told apart from it.
-
-    The control is none of them. An arm is told apart by the interval of its difference, which holds
-    for all pairs of arms at once.
-
-    Parameters
-    ----------
-    scores, weight, groups, arms, level
-        As for `policy_gain`.
-    draws : int
-        Number of draws for the joint intervals, from a fixed seed.
-
-    Raises
-    ------
-    ValueError
-        As for `mean_with_error`.
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> best_arms(rng.normal(size=(500, 4)) + [0, 1, 3, 3.01])
-    (3, 2)
-    """
-    scores = _by_arm(scores)
-    codes = range(1, scores.shape[1])
-    pairs = list(combinations(codes, 2))
-    if not pairs:
-        return (1,)
-    _, v, _ = same_rows(weight, groups, first=scores[:, 0])
-    means = v @ scores / v.sum()
-    best = 1 + int(np.argmax(means[1:]))
-    columns = np.column_stack([scores[:, a] - scores[:, b] for a, b in pairs])
-    joint = Means.checked(columns, weight, groups, arms).joint(level, draws)
-    rivals = {
-        code
-        for pair, (low, high) in zip(pairs, joint, strict=True)
-        if best in pair and low <= 0 <= high
-        for code in pair
-    }
-    others = sorted(rivals - {best}, key=lambda code: -means[code])
-    return (best, *others)
 
 
 def _by_arm(scores: Floats) -> Floats:

@@ -20,12 +20,15 @@ class Answer(Shown):
     answer : str
         In a word or a few.
     sentence : str
-        The answer with its figures.
+        The answer with the figures that a decision needs, in plain words.
+    detail : str
+        How it was found, with tests and intervals; may be empty.
     """
 
     question: str
     answer: str
     sentence: str
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Sentence:
         As of `Answer`; the answer may have fields, too.
     when : str
         The condition, in words.
-    text : str
+    text, detail : str
         With names of fields in braces.
     """
 
@@ -46,43 +49,51 @@ class Sentence:
     answer: str
     when: str
     text: str
+    detail: str = ""
 
     @property
     def line(self) -> str:
         """Its line in the table of a page."""
-        return f"| {self.question} | {self.answer} | {self.when} | {self.text} |"
+        return f"| {self.question} | {self.answer} | {self.when} | {self.text} | {self.detail} |"
 
     def of(self, **fields: str) -> Answer:
         """The answer with these values of its fields."""
-        return Answer(self.question, self.answer.format(**fields), self.text.format(**fields))
+        told = (text.format(**fields).strip() for text in (self.answer, self.text, self.detail))
+        return Answer(self.question, *told)
 
 
 YES = Sentence(
     EFFECT,
     "yes",
     "an arm's 95 % interval, which holds for all arms at once, leaves 0 out",
-    "On average, {effects}.{others}{note}",
+    "On average, {effects}.{others}",
+    "Means over all rows, adjusted for the features (doubly robust).{note} An effect is that of "
+    "being assigned the arm, whether or not it was taken up.",
 )
 NO_EFFECT = Sentence(
     EFFECT,
     "not shown",
     "else",
     "No average effect on {outcome} is shown of {others}. That doesn't prove that there is none.",
+    "Means over all rows, adjusted for the features (doubly robust).{note} An effect is that of "
+    "being assigned the arm, whether or not it was taken up.",
 )
 DIFFERS = Sentence(
     HETEROGENEITY,
     "yes",
     "a test's p-value, adjusted for all learners and arms, is below 0.05: sequential tests where "
     "they were run, else those of held-out rows",
-    "The effect of {arms} differs between people: those whom {learner} ranks first gain more than "
-    "the average ({figure}; {p}, adjusted for {tests}).",
+    "The effect of {arms} differs between people.{along}{others}",
+    "{kind} of {tests}, p-values adjusted for all. The surest: those whom {learner} ranks first "
+    "for "
+    "{arm} gain more than the average ({figure}; {p}).{smallest}{by}",
 )
 ALIKE = Sentence(
     HETEROGENEITY,
     "not shown",
     "else",
-    "Nothing shows that the effect differs between people (smallest {p}, adjusted for {tests}). "
-    "That doesn't prove that all gain alike.",
+    "Nothing shows that the effect differs between people. That doesn't prove that all gain alike.",
+    "{kind} of {tests}, p-values adjusted for all: the smallest is {p}.",
 )
 UNTESTED = Sentence(
     HETEROGENEITY,
@@ -93,37 +104,42 @@ UNTESTED = Sentence(
 WINNER = Sentence(
     LEARNER,
     "{learner}",
-    "in a comparison, the chosen one ranks better than a constant effect does, than the runner-up "
-    "does and, by intervals that hold for all at once, than each other candidate does",
-    "{learner} ranks people better than a constant effect does ({p}), and better than the others: "
-    "its AUTOC leads that of {runner_up}, the second, by {lead}.",
+    "in a comparison, the chosen one ranks better than chance does, than the runner-up does and, "
+    "by "
+    "intervals that hold for all at once, than each other candidate does",
+    "{learner} ranks people by effect better than the others do, and better than chance.",
+    "Better than chance: {p}. Its AUTOC leads that of {runner_up}, the second, by {lead}.{loss}",
 )
 NO_WINNER = Sentence(
     LEARNER,
     "no clear winner",
     "it isn't told apart from one of them",
-    "Some ranking is better than a constant effect ({p}), but the data don't tell {learner} and "
-    "{rivals} apart. {learner} was chosen by rule.{lead}",
+    "The estimates order people better than chance does, but the data don't tell the rankings of "
+    "{learner} and {rivals} apart. {learner} was chosen by rule.",
+    "{learner} better than chance: {p}.{lead}{loss}",
 )
 NO_BETTER = Sentence(
     LEARNER,
     "none",
-    "none is told apart from a constant effect",
-    "{none} shown to rank people better than a constant effect does ({p}).",
+    "none ranks better than chance",
+    "{none} shown to rank people by effect better than chance does.",
+    "Held-out rows: {p}.",
 )
 ALONE = Sentence(
     LEARNER,
     "{learner}",
-    "a single learner ranks better than a constant effect: adjusted p-value below 0.05",
-    "{learner} ranks people better than a constant effect does ({p}). It is the only learner, so "
-    "it was compared with no other.",
+    "a single learner ranks better than chance: adjusted p-value below 0.05",
+    "{learner} ranks people by effect better than chance does. It is the only learner, so it was "
+    "compared with no other.",
+    "Held-out rows: {p}.",
 )
 UNCOMPARED = Sentence(
     LEARNER,
     "not compared",
-    "of several learners, some rank better than a constant effect, but no comparison was run",
-    "{learners} {rank} people better than a constant effect does (smallest {p}). Which learner is "
-    "best wasn't tested: uplift compare does that.",
+    "of several learners, some rank better than chance, but no comparison was run",
+    "{learners} {rank} people by effect better than chance does. Which learner is best wasn't "
+    "tested: uplift compare does that.",
+    "Held-out rows: smallest {p}.",
 )
 UNJUDGED = Sentence(
     LEARNER,
@@ -136,15 +152,18 @@ RANKED = Sentence(
     "by ranking",
     "effects differ, and treating by estimates brings more than treating nobody, and more than "
     "each arm for all or no arm raises the outcome on average (95 % intervals)",
-    "Treat those for whom {learner} predicts a gain: {shares}. Judged on held-out rows, that "
-    "brings {gain} more than {control} for everybody{over}.{premise}",
+    "Treat those for whom {learner} predicts a gain: {shares}. That brings {gain} more than "
+    "{control} for everybody{total}.{over}{premise}",
+    "Judged on held-out rows, which neither fitted nor chose the estimates. The gain is that of "
+    "the fitted policy.",
 )
 EVERYBODY = Sentence(
     TARGET,
     "everybody",
     "else, an arm raises the outcome on average",
-    "Treat everybody with {arms}: target nobody differently. {rivals}{arm} brings {gain}."
+    "Treat everybody with {arms}: target nobody differently. {arm} brings {gain}{total}.{beside}"
     "{more}{harm}{premise}",
+    "{change}",
 )
 OPEN = Sentence(
     TARGET,
@@ -169,32 +188,39 @@ RULE = Sentence(
     "by ranking",
     "with `targeting`: effects differ, and the rule pays, brings more than the same arms given at "
     "random and, where one arm for all pays, leaves more than the best such arm (95 % intervals)",
-    "Follow the rule by {learner}: {shares}. Judged on held-out rows, it gains {gain} a person at "
-    "a cost of {spend}; {net} is left. That is {over} more than the same treatments bring at "
-    "random.{single}",
+    "Follow the rule by {learner}: {shares}. It gains {gain} a person at a cost of {spend}. What "
+    "is left: {net} a person{total}.",
+    "Judged on held-out rows, which neither fitted nor chose the rule. That is {over} a person "
+    "more "
+    "than the same treatments bring at random.{single}",
 )
 ONE_ARM = Sentence(
     TARGET,
     "one arm",
     "with `targeting`: else, some arm pays if everybody gets it (joint intervals, all rows)",
-    "{arm} for {whom}: target nobody differently. If everybody gets it, {left} a person is left "
-    "after its cost. The rule by {learner} ({shares}), judged on held-out rows, leaves "
-    "{net}.{single}",
+    "{arm} for {whom}: target nobody differently. If everybody gets it, it gains {gain} a person "
+    "at "
+    "a cost of {spend}. What is left: {left} a person{total}.{beside}",
+    "By average effects over all rows; intervals hold for all arms at once. The rule by {learner} "
+    "({shares}) was judged on held-out rows: {net} a person is left.{single}",
 )
 AT_RANDOM = Sentence(
     TARGET,
     "as many at random",
     "with `targeting`: else, the rule pays",
     "As many as the rule treats, at random: target nobody differently. The rule by {learner} pays "
-    "({shares}): {net} a "
-    "person is left. But it isn't shown to bring more than the same treatments at random ({over}).",
+    "({shares}): {net} a person is left{total}. But it isn't shown to bring more than the same "
+    "treatments at random.",
+    "Judged on held-out rows. More than at random: {over} a person.",
 )
 UNPAID = Sentence(
     TARGET,
     "nobody",
     "with `targeting`: else",
-    "Treat nobody, so {control} for everybody: target nobody differently. The rule by {learner} "
-    "({shares}) was judged on held-out rows. {shown}: {net} a person is left after its cost.",
+    "Treat nobody, so {control} for everybody: target nobody differently. {shown}.",
+    "The rule by {learner} ({shares}) was judged on held-out rows: {net} a person is left after "
+    "its "
+    "cost.",
 )
 NONE_PAYS = Sentence(
     TARGET,
@@ -207,8 +233,9 @@ SURE = Sentence(
     DOUBT,
     "nothing stands out",
     "all lights are ok",
-    "No check fails. What no check sees: whether people affect each other, and whether the data "
-    "are what they are said to be.",
+    "No check fails. No check sees whether people affect each other, whether the data are what "
+    "they "
+    "are said to be, and whether effects stay as they were.",
 )
 FIRST = Sentence(
     DOUBT,

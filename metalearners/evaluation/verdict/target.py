@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from metalearners.evaluation.averages.arms import ArmDifference
+from metalearners.evaluation.means import Estimate
 from metalearners.evaluation.verdict import sentences
 from metalearners.evaluation.verdict.costed import by_rule
 from metalearners.evaluation.verdict.evidence import ArmEffect, Evidence
 from metalearners.evaluation.verdict.policies import PolicyGain
 from metalearners.evaluation.verdict.sentences import Answer
-from metalearners.evaluation.verdict.words import percent, several
+from metalearners.evaluation.verdict.words import INTERVAL, JOINT, given, several
 
-_KIND = "95 % interval "
 _UNTESTED = " Whether the effect differs between people wasn't tested."
 _UNJUDGED = "no held-out rows judge what treating by estimates brings"
 
@@ -22,7 +23,7 @@ def target(found: Evidence) -> Answer:
     be shown, no interval has to be adjusted for the others.
     """
     if found.rule is not None:
-        return by_rule(found.rule, found.effects, found.differs)
+        return by_rule(found, found.rule)
     better = [one for one in found.effects if one.sign > 0]
     policy = found.policy if found.differs else None
     if policy is not None and policy.over_nobody.ci_low > 0:
@@ -38,53 +39,66 @@ def _ranked(found: Evidence, policy: PolicyGain) -> Answer:
     """By ranking, beside the arm for all that it is least sure to be better than."""
     pairs = zip(found.effects, policy.over_arms, strict=True)
     arm, over = min(((one.arm, gain) for one, gain in pairs), key=lambda pair: pair[1].ci_low)
-    shown = found.words.each(over)
-    beside = f"{shown} more than {arm} for everybody"
-    missing = f". That it brings more than {arm} for everybody isn't shown ({shown})"
+    shown, names = found.words.each(over), [found.control, *(one.arm for one in found.effects)]
+    beside = f" It brings {shown} more than {arm} for everybody."
+    missing = f" That it brings more than {arm} for everybody isn't shown ({shown})."
     return sentences.RANKED.of(
         learner=found.learner,
-        shares=_shares(found.effects, policy, found.control),
+        shares=given(names, policy.shares, found.counts),
         gain=found.words.each(policy.over_nobody),
+        total=_total(found, policy.over_nobody),
         control=found.control,
-        over=f", and {beside}" if over.ci_low > 0 else missing,
+        over=beside if over.ci_low > 0 else missing,
         premise=_premise(found),
     )
 
 
-def _shares(effects: Sequence[ArmEffect], policy: PolicyGain, control: str) -> str:
-    given = zip(effects, policy.shares[1:], strict=True)
-    told = [f"{percent(share)} of people get {one.arm}" for one, share in given if share > 0]
-    return several([*told, f"{percent(policy.shares[0])} get {control}"])
+def _total(found: Evidence, gain: Estimate) -> str:
+    return found.words.in_all(gain, found.words.binary)
 
 
 def _everybody(found: Evidence, policy: PolicyGain | None, better: Sequence[ArmEffect]) -> Answer:
     best = max(better, key=lambda one: one.effect.estimate)
-    rivals = {name for name in found.best if best.arm in found.best}
-    alike = [best.arm, *(one.arm for one in better if one.arm in rivals - {best.arm})]
+    names = {one.arm for one in better}
+    leads = [(other, one) for other, one in found.leads(best.arm) if other in names]
+    rivals = [other for other, one in leads if one.joint[0] <= 0]
     gain = replace(best.effect, ci_low=best.joint[0], ci_high=best.joint[1])
+    more, change = _instead(found, policy, best.arm)
     return sentences.EVERYBODY.of(
-        arms=several(alike, "or"),
-        rivals="The data don't tell these apart. " if len(alike) > 1 else "",
+        arms=several([best.arm, *rivals], "or"),
         arm=best.arm,
-        gain=found.words.each(gain, "joint 95 % interval " if len(found.effects) > 1 else _KIND),
-        more=_instead(found, policy, best.arm),
+        gain=found.words.each(gain, JOINT if len(found.effects) > 1 else INTERVAL),
+        total=_total(found, gain),
+        beside=_beside(found, leads),
+        more=more,
+        change=change,
         harm=_harm(found),
         premise=_premise(found),
     )
 
 
-def _instead(found: Evidence, policy: PolicyGain | None, arm: str) -> str:
-    """What treating by ranking would change, where effects differ."""
+def _beside(found: Evidence, leads: Sequence[tuple[str, ArmDifference]]) -> str:
+    """What the best arm brings beside the other good one that comes nearest."""
+    if not leads:
+        return ""
+    other, lead = leads[0]
+    own = replace(lead.effect, ci_low=lead.joint[0], ci_high=lead.joint[1])
+    shown = found.words.each(own, JOINT if len(found.pairs) > 1 else INTERVAL)
+    if lead.joint[0] > 0:
+        return f" That is {shown} more than {other} brings."
+    return f" That it brings more than {other} isn't shown ({shown})."
+
+
+def _instead(found: Evidence, policy: PolicyGain | None, arm: str) -> tuple[str, str]:
+    """What treating by ranking would change, where effects differ, and by how much."""
     if not found.differs:
-        return "" if found.tests else _UNTESTED
+        return ("", "") if found.tests else (_UNTESTED, "")
     if policy is None:
-        return f" The effect differs, but {_UNJUDGED}."
+        return f" The effect differs, but {_UNJUDGED}.", ""
     at = [one.arm for one in found.effects].index(arm)
     change = found.words.each(policy.over_arms[at])
-    return (
-        f" The effect differs, but giving each person the arm for which {found.learner} predicts "
-        f"most isn't shown to bring more than that ({change})."
-    )
+    told = " Choosing the arm by person isn't shown to bring more."
+    return told, f"The arm for which {found.learner} predicts most, less {arm} for all: {change}."
 
 
 def _open(found: Evidence, policy: PolicyGain | None) -> Answer:

@@ -39,7 +39,9 @@ def test_a_verdict_answers_by_the_figures_of_the_run(run, given):
     assert said["effect"]["answer"] == "not shown"
     assert not any(one["claimed"] for one in summary["ate_joint"])
     for one, joint in zip(summary["ate"], summary["ate_joint"], strict=True):
-        told = f"{one['arm']} (estimate {one['estimate']:.3g}, {joint['ci_low']:.3g} to "
+        told = (
+            f"{one['arm']} (estimate {one['estimate']:.3g}, 95 % interval {joint['ci_low']:.3g} to "
+        )
         assert told in said["effect"]["sentence"]
     adjusted = {one["arm"]: one["p_value_adjusted"] for one in summary["heterogeneity"]}
     claimed = " and ".join(arm for arm, p in adjusted.items() if p < 0.05)
@@ -65,9 +67,11 @@ def test_a_rule_with_costs_decides_whom_to_treat(run, given):
 
     assert target["answer"] == "by ranking"
     gain, over = found["chosen"]["gain"], found["over_random"]
-    assert f"it gains {gain['estimate']:.3g} (95 % interval" in target["sentence"]
+    assert f"It gains {gain['estimate']:.3g} (95 % interval" in target["sentence"]
     assert "within a budget of 0.1" in target["sentence"]
-    assert f"That is {over['estimate']:.3g} (95 % interval" in target["sentence"]
+    assert f"That is {over['estimate']:.3g} (95 % interval" in target["detail"]
+    for arm, n in found["rows_by_arm"].items():
+        assert f"{arm} for {n:,} people (" in target["sentence"]
 
 
 def test_confounded_rows_without_overlap_are_doubted_first(run, given):

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from metalearners.evaluation import choose_and_judge
+from metalearners.evaluation.averages.arms import ArmDifference
 from metalearners.evaluation.findings import adjusted_p_values
 from metalearners.evaluation.judging.rate import rate
 from metalearners.evaluation.means import Estimate
 from metalearners.evaluation.targeting.values import PolicyValue
 from metalearners.evaluation.verdict.answers import verdict_of
-from metalearners.evaluation.verdict.evidence import ArmEffect, Evidence, RankTest, RuleGain
+from metalearners.evaluation.verdict.evidence import Along, ArmEffect, Evidence, RankTest, RuleGain
 from metalearners.evaluation.verdict.health import Light
 from metalearners.evaluation.verdict.limits import LIMITS
 from metalearners.evaluation.verdict.policies import PolicyGain
@@ -28,9 +29,14 @@ def estimate(value, half=0.5):
     return Estimate(value, half / 2, value - half, value + half, 1e6)
 
 
-def arm(value, name="mail", **given):
-    own = estimate(value)
+def arm(value, name="mail", half=0.5, **given):
+    own = estimate(value, half)
     return ArmEffect(name, own, (own.ci_low, own.ci_high), **given)
+
+
+def difference(one, other, value):
+    own = estimate(value)
+    return ArmDifference(one, other, own, (own.ci_low, own.ci_high))
 
 
 def ranks(p, learner="T", name="mail"):
@@ -84,9 +90,9 @@ def compared(lead, seed=0, n=4000):
 
 SURE, WEAK = compared(3.0), compared(0.0)
 RIVALS = replace(SURE, distinguishable_from_runner_up=False)
-NULL = evidence(arm(0.1), held_out=[ranks(0.4)], policy=policy(0.1, 0.1), best=["mail"])
-BEST = evidence(arm(1), held_out=[ranks(0.4)], policy=policy(1.0, 0.0), best=["mail"])
-APART = evidence(arm(0.1), held_out=[ranks(0.01)], policy=policy(1.0, 0.8), best=["mail"])
+NULL = evidence(arm(0.1), held_out=[ranks(0.4)], policy=policy(0.1, 0.1))
+BEST = evidence(arm(1), held_out=[ranks(0.4)], policy=policy(1.0, 0.0))
+APART = evidence(arm(0.1), held_out=[ranks(0.01)], policy=policy(1.0, 0.8))
 BOTH = replace(BEST, held_out=[ranks(0.01)])
 CASES = {
     "null": (NULL, ["not shown", "not shown", "none", "nobody"]),
@@ -181,7 +187,8 @@ def test_answers_follow_from_the_figures(case):
     assert tuple(one.question for one in said) == QUESTIONS
     assert [one.answer for one in said[:-1]] == answers
     assert said[-1].answer == "nothing stands out"
-    assert not any(re.search(r"[{}]|  | [.,;)]", one.sentence) for one in said)
+    texts = [text for one in said for text in (one.sentence, one.detail)]
+    assert not any(re.search(r"[{}]|  | [.,;)]|^ | $", text) for text in texts)
 
 
 def test_each_sentence_of_the_table_is_said_in_some_case():
@@ -189,12 +196,10 @@ def test_each_sentence_of_the_table_is_said_in_some_case():
     said += verdict_of(replace(NULL, lights=[WARN]))
 
     for one in SENTENCES:
-        pattern = re.sub(r"\\{\w+\\}", ".*", re.escape(one.text))
-        answer = re.sub(r"\\{\w+\\}", ".*", re.escape(one.answer))
+        texts = (one.question, one.answer, one.text, one.detail)
+        wanted = [re.sub(r"\\{\w+\\}", ".*", re.escape(text)) for text in texts]
         assert any(
-            own.question == one.question
-            and re.fullmatch(pattern, own.sentence)
-            and re.fullmatch(answer, own.answer)
+            all(map(re.fullmatch, wanted, (own.question, own.answer, own.sentence, own.detail)))
             for own in said
         ), one
 
@@ -205,10 +210,10 @@ def test_sentences_have_the_figures():
 
     assert effect == "On average, mail raises sales by 1 (95 % interval 0.5 to 1.5)."
     assert said["target"].sentence == (
-        "Treat those for whom T predicts a gain: 60 % of people get mail and 40 % get none. "
-        "Judged on held-out rows, that brings 1 a person (95 % interval 0.5 to 1.5) more than "
-        "none for everybody, and 0.8 a person (95 % interval 0.3 to 1.3) more than mail for "
-        "everybody. This takes a higher sales as better, and treatment as free."
+        "Treat those for whom T predicts a gain: mail for 60 % of people and none for 40 % of "
+        "people. That brings 1 a person (95 % interval 0.5 to 1.5) more than none for everybody. "
+        "It brings 0.8 a person (95 % interval 0.3 to 1.3) more than mail for everybody. This "
+        "takes a higher sales as better, and treatment as free."
     )
     assert told(CASES["harm"][0])["effect"].sentence == (
         "On average, mail lowers sales by 1 (95 % interval 0.5 to 1.5)."
@@ -239,22 +244,31 @@ def test_a_light_that_warns_changes_no_answer():
 
 def test_several_arms_are_told_one_by_one():
     effects = (arm(1, "mail"), arm(1.1, "call"), arm(-2, "fax"), arm(0.1, "sms"))
-    found = evidence(*effects, held_out=[ranks(0.4)], best=["call", "mail"])
+    pairs = [difference(1, 2, -0.1), difference(2, 3, 3.1), difference(1, 3, 3.0)]
+    pairs += [difference(2, 4, 1.0), difference(1, 4, 0.9), difference(3, 4, -2.1)]
+    found = evidence(*effects, held_out=[ranks(0.4)], pairs=pairs)
 
     said = told(found)
 
     assert said["effect"].sentence == (
-        "On average, mail raises sales by 1 (0.5 to 1.5), call raises sales by 1.1 (0.6 to 1.6) "
-        "and fax lowers sales by 2 (1.5 to 2.5). No effect is shown of sms (estimate 0.1, -0.4 to "
-        "0.6). The 95 % intervals hold for all 4 arms at once."
+        "On average, mail raises sales by 1 (95 % interval 0.5 to 1.5), call raises sales by 1.1 "
+        "(95 % interval 0.6 to 1.6) and fax lowers sales by 2 (95 % interval 1.5 to 2.5). No "
+        "effect is shown of sms (estimate 0.1, 95 % interval -0.4 to 0.6)."
     )
+    assert "The intervals hold for all 4 arms at once." in said["effect"].detail
     target = said["target"].sentence
     assert target.startswith(
-        "Treat everybody with call or mail: target nobody differently. The data "
+        "Treat everybody with call or mail: target nobody differently. call brings 1.1 a person "
+        "(joint 95 % interval 0.6 to 1.6). That it brings more than mail isn't shown (0.1 a person "
+        "(joint 95 % interval -0.4 to 0.6))."
     )
     assert "Leave fax out: the outcome is lower with it." in target
-    alone = told(replace(found, best=["call"]))["target"].sentence
-    assert "everybody with call: target nobody differently. call brings" in alone
+    alone = told(replace(found, pairs=[difference(1, 2, -0.7)]))["target"].sentence
+    assert alone.startswith(
+        "Treat everybody with call: target nobody differently. call brings 1.1 a person (joint "
+        "95 % interval 0.6 to 1.6). That is 0.7 a person (95 % interval 0.2 to 1.2) more than mail "
+        "brings."
+    )
 
 
 def test_the_sequential_test_decides_where_it_was_run():
@@ -279,7 +293,7 @@ def test_the_bound_of_the_autoc_is_above_0_where_a_ranking_is_claimed():
             for name, own, p in zip("ab", rates["T"], adjusted_p_values(rates)["T"], strict=True)
         ]
         said = told(evidence(arm(0, "a"), arm(0, "b"), held_out=tests))["heterogeneity"]
-        bound = re.search(r"confidence above (-?[\d.]+)", said.sentence)
+        bound = re.search(r"confidence above (-?[\d.]+)", said.detail)
         above.append((said.answer == "yes", bound is not None and float(bound[1]) > 0))
 
     assert all(claimed == positive for claimed, positive in above)
@@ -290,17 +304,83 @@ def test_a_rule_is_told_in_units_of_its_costs():
     found = replace(CASES["a rule that pays"][0], words=Words("visit", binary=True))
 
     assert told(found)["target"].sentence == (
-        "Follow the rule by T: mail for 60 % of people and none for 40 %. Judged on held-out rows, "
-        "it gains 1.5 (95 % interval 1 to 2) a person at a cost of 0.5 a person, within a budget "
-        "of 0.6; 1 (95 % interval 0.5 to 1.5) is left. That is 0.8 (95 % interval 0.3 to 1.3) "
-        "more than the same treatments bring at random."
+        "Follow the rule by T: mail for 60 % of people and none for 40 % of people. It gains 1.5 "
+        "(95 % interval 1 to 2) a person at a cost of 0.5 a person, within a budget of 0.6. What "
+        "is left: 1 (95 % interval 0.5 to 1.5) a person."
+    )
+    assert told(found)["target"].detail.endswith(
+        "That is 0.8 (95 % interval 0.3 to 1.3) a person more than the same treatments bring at "
+        "random."
+    )
+
+
+def test_people_are_counted_where_rows_stand_for_people():
+    words = Words("visit", binary=True, people=2000)
+    points = replace(APART, words=words, counts=(1200, 800))
+    best = replace(BEST, words=words)
+
+    ranked, everybody = (told(one)["target"].sentence for one in (points, best))
+
+    assert "a gain: mail for 800 people (40 %) and none for 1,200 people (60 %)." in ranked
+    assert "for everybody, 2,000 of 2,000 such people (1,000 to 3,000)." in ranked
+    assert ", 2,000 of 2,000 such people (1,000 to 3,000)." in everybody
+    costed = replace(points, rule=replace(rule(1.0, 0.8), counts=(1500, 500)))
+    sentence = told(costed)["target"].sentence
+    assert "by T: mail for 500 people (25 %) and none for 1,500 people (75 %)." in sentence
+    assert "is left: 1 (95 % interval 0.5 to 1.5) a person, 2,000 for 2,000 such people" in sentence
+
+
+def test_an_effect_is_told_between_the_means_of_both_arms():
+    effect = replace(arm(0.05, half=0.01), means=(0.1, 0.15))
+    found = replace(NULL, words=Words("visit", binary=True), effects=[effect])
+
+    assert told(found)["effect"].sentence == (
+        "On average, mail raises visit from 10 % to 15 %, by 5 percentage points (95 % interval 4 "
+        "to 6)."
+    )
+
+
+def test_where_effects_differ_the_surest_feature_is_told():
+    ends = (("1", estimate(0.1)), ("0", estimate(2)))
+    along = [Along("mail", "age", 0.04, *ends), Along("mail", "shop", 0.01, *ends)]
+
+    said = told(replace(APART, along=along))["heterogeneity"]
+    unsure = told(replace(APART, along=[Along("mail", "shop", 0.06, *ends)]))["heterogeneity"]
+
+    assert said.sentence == (
+        "The effect of mail differs between people. For mail, it is 2 (95 % interval 1.5 to 2.5) "
+        "where shop is 0, and 0.1 (95 % interval -0.4 to 0.6) where it is 1."
+    )
+    assert unsure.sentence == "The effect of mail differs between people."
+
+
+def test_where_one_arm_pays_it_is_beside_the_other_in_money():
+    two = evidence(arm(2), arm(1.5, "call"), held_out=[ranks(0.4)], pairs=[difference(1, 2, 0.6)])
+    own = replace(valued(1.0, 0.1), shares=(0.4, 0.3, 0.3))
+    names = ("none", "mail", "call")
+    costs = RuleGain("T", names, own, single="mail", over_single=estimate(0), spends=(0.3, 0.1))
+
+    said = told(replace(two, rule=costs))["target"]
+    dear = told(replace(two, rule=replace(costs, spends=(0.3, 0.3))))["target"]
+
+    assert (said.answer, dear.answer) == ("one arm", "one arm")
+    assert said.sentence.endswith("isn't shown (0.4 (95 % interval -0.1 to 0.9)).")
+    assert dear.sentence.endswith("That is 0.6 (95 % interval 0.1 to 1.1) more than call leaves.")
+    assert "at a cost of 0.3. What is left: 1.7 (95 % interval 1.2 to 2.2) a person." in (
+        said.sentence
     )
 
 
 def test_candidates_that_are_not_told_apart_have_no_winner():
     said = told(replace(APART, comparison=RIVALS))["learner"]
 
-    assert "the data don't tell good and other apart" in said.sentence
+    assert "the data don't tell the rankings of good and other apart" in said.sentence
+    ranking = [
+        replace(one, dr_loss_to_best=estimate(0.6)) if one.candidate == "other" else one
+        for one in RIVALS.ranking
+    ]
+    worse = told(replace(APART, comparison=replace(RIVALS, ranking=ranking)))["learner"]
+    assert worse.detail.endswith(" The DR-loss, which judges sizes too, is larger for other.")
     assert told(replace(APART, comparison=SURE))["learner"].answer == "good"
 
 
