@@ -14,6 +14,7 @@ from metalearners.evaluation.means import (
     Means,
     check_level,
     effective_clusters,
+    n_clusters,
     same_rows,
 )
 from metalearners.evaluation.ties import tied
@@ -71,9 +72,9 @@ def rate(
     second term is for the estimated ranks; ties have the same from totals of their groups. As in
     HC3, an influence less the mean is divided by 1 - h: few rows of high rank or large weight pull
     the figure to themselves, so that what they differ by is too small. With v the square of a
-    row's a(u) - mean, h is its share of the weights times 1 + v / mean(v), in a cluster too. The
-    degrees of freedom are those of `mean_with_error`, where a row counts as much as its v. The
-    priority is taken as given: fit it on other rows.
+    row's a(u) - mean, h is its share of the weights times 1 + v / mean(v); in clusters of several
+    rows, h is 0. The degrees of freedom are those of `mean_with_error`, where a row counts as much
+    as its v. The priority is taken as given: fit it on other rows.
 
     Parameters
     ----------
@@ -123,8 +124,9 @@ def rate_means(
     Few rows of high rank carry most of AUTOC's variance, and so of what its error is known from.
     """
     squares = np.mean([ranking.leverage(kind) ** 2 for ranking in rankings], axis=0)
-    # By rows: of clusters, the degrees allow for those that pull. Both are too careful.
-    influences = _as_predicted(influences, weight / weight.sum(), squares)
+    if groups is None or n_clusters(weight, groups) == np.count_nonzero(weight):
+        # Of clusters of several rows, the degrees alone allow for it: both are too careful.
+        influences = _as_predicted(influences, weight / weight.sum(), squares)
     codes = np.zeros(len(weight), dtype=np.int64) if arms is None else np.asarray(arms)
     worth = effective_clusters(codes, groups, weight * squares)
     made = Means.of(influences, weight, groups, arms)

@@ -76,8 +76,9 @@ def _heterogeneity(found: Evidence) -> Answer:
     if not tests:
         return sentences.UNTESTED.of()
     first = min(tests, key=lambda one: one.p_adjusted)
-    kind = "Sequential tests" if found.sequential else "Held-out tests"
-    about = {"kind": kind, "p": p_value(first.p_adjusted), "tests": _number_of(tests)}
+    kind = "sequential" if found.sequential else "held-out"
+    number = f"{len(tests)} {kind} {'test' if len(tests) == 1 else 'tests'}"
+    about = {"p": p_value(first.p_adjusted), "tests": number}
     if not first.claimed:
         return sentences.ALIKE.of(**about)
     arms = list(dict.fromkeys(one.arm for one in tests if one.claimed))
@@ -119,10 +120,6 @@ def _smallest(tests: Sequence[RankTest], arm: str) -> str:
     """The smallest p-value of an arm whose effect isn't shown to differ."""
     own = [one.p_adjusted for one in tests if one.arm == arm]
     return f" The smallest for {arm}: {p_value(min(own))}." if own else ""
-
-
-def _number_of(tests: Sequence[RankTest]) -> str:
-    return "1 test" if len(tests) == 1 else f"{len(tests)} tests"
 
 
 def _autoc(one: RankTest, n_tests: int, sequential: bool, words: Words) -> str:

@@ -84,7 +84,7 @@ DIFFERS = Sentence(
     "a test's p-value, adjusted for all learners and arms, is below 0.05: sequential tests where "
     "they were run, else those of held-out rows",
     "The effect of {arms} differs between people.{along}{others}",
-    "{kind} of {tests}, p-values adjusted for all. The surest: those whom {learner} ranks first "
+    "By {tests}, p-values adjusted for all. The surest: those whom {learner} ranks first "
     "for "
     "{arm} gain more than the average ({figure}; {p}).{smallest}{by}",
 )
@@ -93,7 +93,7 @@ ALIKE = Sentence(
     "not shown",
     "else",
     "Nothing shows that the effect differs between people. That doesn't prove that all gain alike.",
-    "{kind} of {tests}, p-values adjusted for all: the smallest is {p}.",
+    "By {tests}, p-values adjusted for all: the smallest is {p}.",
 )
 UNTESTED = Sentence(
     HETEROGENEITY,
