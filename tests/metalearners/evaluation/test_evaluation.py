@@ -238,7 +238,7 @@ def test_copies_in_one_cluster_carry_no_information():
         np.testing.assert_allclose(ignored, copied / 2, rtol=0.2)  # its window is narrower
     plain = qini(priority, scores).std_error
     # Each copy pulls the figure less than the row alone, which HC3 allows for.
-    assert qini(*copies, None, groups).std_error == pytest.approx(plain, rel=0.01)
+    assert qini(*copies, None, groups).std_error == pytest.approx(plain, rel=0.02)
 
 
 def test_the_error_of_the_last_gain_is_that_of_the_mean():
