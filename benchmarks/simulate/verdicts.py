@@ -18,7 +18,7 @@ from metalearners.evaluation import (
     RankTest,
     Signs,
     Words,
-    best_arms,
+    arm_differences,
     blp,
     health_of,
     policy_gain,
@@ -124,7 +124,7 @@ def _told(drawn: Drawn, judging: Drawn, rules: dict[str, Rule], seed: int) -> tu
             ],
             learner=LEARNERS[0],
             policy=policy_gain(predicted[LEARNERS[0]], gamma, arms=judging.w),
-            best=[names[code] for code in best_arms(scores, arms=drawn.w, draws=2000)],
+            pairs=arm_differences(scores, drawn.w, draws=2000),
         )
 
     known = "propensity" in drawn.facts
