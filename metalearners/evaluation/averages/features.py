@@ -105,28 +105,22 @@ def feature_effects(
     ----------
     Semenova and Chernozhukov (2021), Econometrics Journal 24(2), pp. 264-289.
     """
-    count("n_bins", n_bins)
-    count("most", most)
-    check_same_rows(scores=scores, w=w, weight=weight, groups=groups, **features)
-    n = len(as_array(scores))
-    v = np.ones(n) if weight is None else np.asarray(weight, dtype=float)
-    cut = {
-        name: _Cut.of(as_vector("a feature", x, n), v, n_bins, most) for name, x in features.items()
-    }
+    cut = cuts(scores, features, w, weight, groups, n_bins, most)
     segments = {name: one.codes for name, one in cut.items()}
     found = segment_effects(scores, segments, w, weight, groups, level=level, draws=draws)
     return Several(cut[one.segment].named(one) for one in found)
 
 
 @dataclass(frozen=True, eq=False)
-class _Cut:
+class Cut:
     """A feature in parts."""
 
     codes: Floats  # (n,) number of the row's part; NaN for a missing value
     parts: list[tuple[Any, float | None, float | None]]  # category, least and largest value
 
     @classmethod
-    def of(cls, values: Any, weight: Floats, n_bins: int, most: int) -> "_Cut":
+    def of(cls, values: Any, weight: Floats, n_bins: int, most: int) -> "Cut":
+        """Ranges of numbers of many values, and else categories."""
         series = pd.Series(values)
         if pd.api.types.is_bool_dtype(series.dtype):
             return cls.of_categories(series, most)
@@ -138,7 +132,7 @@ class _Cut:
         return cls.of_categories(series, most)
 
     @classmethod
-    def of_numbers(cls, numbers: Floats, weight: Floats, n_bins: int) -> "_Cut":
+    def of_numbers(cls, numbers: Floats, weight: Floats, n_bins: int) -> "Cut":
         """Ranges of about equal weight; no value is in two of them."""
         known = np.isfinite(numbers)
         distinct, at = np.unique(numbers[known], return_inverse=True)
@@ -154,7 +148,7 @@ class _Cut:
         return cls(codes, [(None, float(one[0]), float(one[-1])) for one in own])
 
     @classmethod
-    def of_categories(cls, series: pd.Series, most: int) -> "_Cut":
+    def of_categories(cls, series: pd.Series, most: int) -> "Cut":
         """The most frequent values, in order, and the rest together."""
         frequent = series.value_counts().index[:most]
         ordered = sorted(frequent.tolist(), key=lambda x: (isinstance(x, str), x))
@@ -170,3 +164,23 @@ class _Cut:
         category, low, high = (None, None, None) if missing else self.parts[int(found.level)]
         own = (found.arm, found.rows, found.effect, found.joint)
         return FeatureEffect(found.segment, category, low, high, *own)
+
+
+def cuts(
+    scores: Floats,
+    features: Mapping[str, Array],
+    w: Array,
+    weight: Floats | None,
+    groups: Array | None,
+    n_bins: int,
+    most: int,
+) -> dict[str, Cut]:
+    """Features in parts, by name; errors and parameters as for `feature_effects`."""
+    count("n_bins", n_bins)
+    count("most", most)
+    check_same_rows(scores=scores, w=w, weight=weight, groups=groups, **features)
+    n = len(as_array(scores))
+    v = np.ones(n) if weight is None else np.asarray(weight, dtype=float)
+    return {
+        name: Cut.of(as_vector("a feature", x, n), v, n_bins, most) for name, x in features.items()
+    }

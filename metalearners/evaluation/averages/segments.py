@@ -1,6 +1,6 @@
 """Effects of segments: kinds of rows that a user names before looking at outcomes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -105,20 +105,7 @@ def segment_effects(
     """
     check_level(level)
     count("draws", draws)
-    named = {f"segment {name!r}": labels for name, labels in segments.items()}
-    check_same_rows(scores=scores, w=w, weight=weight, groups=groups, **named)
-    rows = _Rows.of(as_array(scores), w, weight, groups)
-    pieces = [
-        _Piece.of(rows, str(name), label, members)
-        for name, labels in segments.items()
-        for label, members in _levels(str(name), labels, rows)
-    ]
-    known = [piece for piece in pieces if piece.means is not None]
-    ends = iter(_joined(rows, known).joint(level, draws) if known else [])
-    found: Several[SegmentEffect] = Several()
-    for piece in pieces:
-        found += piece.effects(rows.n_variants, level, ends)
-    return found
+    return Segmented.of(scores, segments, w, weight, groups).effects(level, draws)
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,6 +177,50 @@ class _Piece:
         ]
 
 
+@dataclass(frozen=True, eq=False)
+class Segmented:
+    """Rows by segment and level."""
+
+    rows: _Rows
+    pieces: list[_Piece]  # by segment and level
+
+    @classmethod
+    def of(
+        cls,
+        scores: Floats,
+        segments: Mapping[str, Array],
+        w: Array,
+        weight: Floats | None,
+        groups: Array | None,
+    ) -> "Segmented":
+        """The levels of segments; errors and parameters as for `segment_effects`."""
+        named = {f"segment {name!r}": labels for name, labels in segments.items()}
+        check_same_rows(scores=scores, w=w, weight=weight, groups=groups, **named)
+        rows = _Rows.of(as_array(scores), w, weight, groups)
+        pieces = [
+            _Piece.of(rows, str(name), label, members)
+            for name, labels in segments.items()
+            for label, members in _levels(str(name), labels, rows)
+        ]
+        known = sum(piece.means is not None for piece in pieces)
+        if known > MOST_LEVELS:
+            raise _too_many(known, "")
+        return cls(rows, pieces)
+
+    @property
+    def known(self) -> list[_Piece]:
+        """Levels with an effect of some arm."""
+        return [piece for piece in self.pieces if piece.means is not None]
+
+    def effects(self, level: float, draws: int) -> list[SegmentEffect]:
+        """Effects by segment, level and arm."""
+        ends = iter(joined(self.rows, self.known).joint(level, draws) if self.known else [])
+        found: Several[SegmentEffect] = Several()
+        for piece in self.pieces:
+            found += piece.effects(self.rows.n_variants, level, ends)
+        return found
+
+
 def _levels(name: str, labels: Any, rows: _Rows) -> Iterator[tuple[Any, Array]]:
     """Labels of a segment's levels, and positions of their rows with any weight."""
     values = as_vector(f"segment {name!r}", labels, len(rows.w))
@@ -206,10 +237,8 @@ def _levels(name: str, labels: Any, rows: _Rows) -> Iterator[tuple[Any, Array]]:
             yield label, some[order[start:end]]
 
 
-def _joined(rows: _Rows, pieces: list[_Piece]) -> Means:
-    """Means of all pieces, as those of one sample."""
-    if len(pieces) > MOST_LEVELS:
-        raise _too_many(len(pieces), "")
+def joined(rows: _Rows, pieces: Sequence[_Piece]) -> Means:
+    """Means of levels by arm, as those of one sample: of levels that have an effect."""
     means = [piece.means for piece in pieces if piece.means is not None]
     errors = np.concatenate([one.std_errors for one in means])
     return Means(
@@ -222,7 +251,7 @@ def _joined(rows: _Rows, pieces: list[_Piece]) -> Means:
     )
 
 
-def _correlation(rows: _Rows, pieces: list[_Piece]) -> Floats:
+def _correlation(rows: _Rows, pieces: Sequence[_Piece]) -> Floats:
     """(m, m) correlations of means of pieces that may share rows or clusters."""
     columns = []
     for piece in pieces:
