@@ -7,7 +7,7 @@ from flows.inputs.study import Study
 from flows.report.evaluation import NO_HOLDOUT
 from flows.report.figures.averages import ALIKE, BY_CHANCE, Weighting
 from flows.report.figures.candidates import NO_ESTIMATE, comparison_summary, plain
-from flows.report.figures.features import features_summary
+from flows.report.figures.features import features_summary, level_test_summary
 from flows.report.figures.results import ArmResult, LearnerResult, Move, Results
 from flows.report.figures.targeting import targeting_summary
 from flows.report.figures.verdict import verdict_summary
@@ -175,6 +175,9 @@ def _averages(study: Study, results: Results) -> dict[str, Any]:
             for arm, one in zip(arms[1:], own, strict=True)
         ],
         "segments": [_segment(arms[one.arm], one) for one in found.segments],
+        "segment_tests": [
+            level_test_summary("segment", arms[one.arm], one) for one in found.segment_tests
+        ],
         "weighting": _weighting(study, found.weighting),
         "sensitivity": {"absent": BY_CHANCE}
         if hidden is None

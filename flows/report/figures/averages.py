@@ -6,9 +6,11 @@ import numpy as np
 
 from flows.inputs.study import Study
 from flows.report.figures.scored import Scored
+from metalearners._typing import Array
 from metalearners.evaluation.average_effects import AverageEffect
 from metalearners.evaluation.averages.arms import ArmDifference, arm_differences, arm_means
 from metalearners.evaluation.averages.hidden import Sensitivity, sensitivity
+from metalearners.evaluation.averages.levels import LevelTest, segment_tests
 from metalearners.evaluation.averages.segments import SegmentEffect, segment_effects
 from metalearners.evaluation.averages.targets import OVERLAP, TREATED, target_effects
 from metalearners.evaluation.averages.weighting import (
@@ -45,6 +47,7 @@ class Averages:
     pairs: list[ArmDifference]  # of each two other arms
     targets: dict[str, list[AverageEffect]]  # by population
     segments: list[SegmentEffect]
+    segment_tests: list[LevelTest]  # of whether effects differ between levels
     weighting: Weighting | None  # None where all rows have the same propensities
     sensitivity: list[Sensitivity] | None  # None for a declared design
 
@@ -55,20 +58,21 @@ def averages(study: Study, rows: Scored) -> Averages:
     declared = study.dataset.propensity is not None
     arms = range(1, len(study.arms))
     scored = (rows.scores, rows.w, rows.weight, rows.groups)
+    by_level = (rows.scores, _labels(study), rows.w, rows.weight, rows.groups)
     return Averages(
         means=arm_means(*scored),
         pairs=arm_differences(*scored),
         targets={target: target_effects(*given, target=target) for target in (TREATED, OVERLAP)},
-        segments=_segments(study, rows),
+        segments=segment_effects(*by_level),
+        segment_tests=segment_tests(*by_level),
         weighting=_weighting(study, rows),
         sensitivity=None if declared else [sensitivity(*given, arm=arm) for arm in arms],
     )
 
 
-def _segments(study: Study, rows: Scored) -> list[SegmentEffect]:
+def _labels(study: Study) -> dict[str, Array]:
     among = study.dataset.predicted
-    labels = {name: own[among] for name, own in study.segments.items()}
-    return segment_effects(rows.scores, labels, rows.w, rows.weight, rows.groups)
+    return {name: own[among] for name, own in study.segments.items()}
 
 
 def _weighting(study: Study, rows: Scored) -> Weighting | None:

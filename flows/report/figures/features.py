@@ -12,6 +12,7 @@ from flows.report.figures.scored import Scored
 from metalearners._typing import Floats
 from metalearners.base_models.rows import take
 from metalearners.evaluation.averages.features import FeatureEffect, feature_effects
+from metalearners.evaluation.averages.levels import LevelTest, feature_tests
 from metalearners.evaluation.judging.profiles import Trait, profile
 
 MOST = 4
@@ -28,6 +29,7 @@ class Described:
     names: list[str]  # of the features, the one that estimates vary with most first
     profiles: list[list[Trait]]  # by arm other than the control
     effects: list[FeatureEffect]
+    tests: list[LevelTest]  # of whether effects differ along a feature
 
 
 def described(
@@ -44,11 +46,13 @@ def described(
     X = take(study.dataset.X, np.flatnonzero(study.judged))
     features = {study.schema.names[j]: X.iloc[:, j] for j in order}
     given = (rows.weight, rows.groups)
+    along = (rows.scores, features, rows.w, *given)
     return Described(
         learner,
         list(features),
         [profile(features, own, *given) for own in cate[study.judged].T],
-        feature_effects(rows.scores, features, rows.w, *given, draws=_DRAWS) if features else [],
+        feature_effects(*along, draws=_DRAWS) if features else [],
+        feature_tests(*along) if features else [],
     )
 
 
@@ -69,7 +73,14 @@ def features_summary(found: Described, arms: Sequence[Any]) -> dict[str, Any]:
             for one in own
         ],
         "effects": [_effect(arms[one.arm], one) for one in found.effects],
+        "tests": [level_test_summary("feature", arms[one.arm], one) for one in found.tests],
     }
+
+
+def level_test_summary(kind: str, arm: Any, found: LevelTest) -> dict[str, Any]:
+    """A test of a segment or a feature, for `summary.json`."""
+    p_values = {"p_value": found.p_value, "p_value_adjusted": found.p_adjusted}
+    return {kind: found.segment, "arm": arm, "levels": found.levels, **p_values}
 
 
 def _effect(arm: Any, found: FeatureEffect) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from flows.report.elements import arm_keys, arm_labels, spoken, typical
 from flows.report.figures.averages import BY_CHANCE
 from flows.report.figures.results import ArmResult, Results
 from flows.report.sections.by_learner import by_learner
+from flows.report.sections.level_tests import differences
 from flows.report.tables import Record, Table
 from metalearners.data.estimate_columns import arm_name
 from metalearners.evaluation.average_effects import AverageEffect
@@ -162,6 +163,9 @@ def segments(study: Study, results: Results) -> dict[str, Any] | None:
         "table": Table("Average effects by segment", columns, records, names=3, file="segments"),
         "legend": arm_keys(study),
         "without": sum(one.effect is None for one in found),
+        "tests": differences(
+            study, results.averages.segment_tests, "Segment", file="segment_tests"
+        ),
     }
 
 

@@ -10,6 +10,7 @@ from flows.inputs.study import Study
 from flows.report import plots, tables
 from flows.report.elements import Panel, arm_keys, arm_labels, number, panels_of, typical, who
 from flows.report.figures.results import Results
+from flows.report.sections.level_tests import differences
 from flows.report.tables import Table
 from metalearners.evaluation.averages.features import FeatureEffect
 from metalearners.evaluation.drivers import MOST_ALONE
@@ -105,6 +106,7 @@ def along(study: Study, results: Results) -> dict[str, Any] | None:
         "table": Table(caption, columns, records, names=3, file="features"),
         "legend": arm_keys(study),
         "learner": found.learner,
+        "tests": differences(study, found.tests, "Feature", file="feature_tests"),
     }
 
 

@@ -17,6 +17,7 @@ from metalearners.evaluation import (
     qini_by_definition,
     r_loss,
     segment_effects,
+    segment_tests,
     sensitivity,
     target_effects,
     trimming,
@@ -146,12 +147,23 @@ def test_segments_are_of_the_same_scores_and_move_nothing_else(run, given):
         else:
             assert told_of(one) == told(own.effect)
             assert (one["joint_low"], one["joint_high"]) == pytest.approx(own.joint, **CLOSE)
+    assert ran.summary["segment_tests"] == [
+        {
+            "segment": own.segment,
+            "arm": study.arms[own.arm],
+            "levels": own.levels,
+            "p_value": own.p_value and pytest.approx(own.p_value, **CLOSE),
+            "p_value_adjusted": own.p_adjusted and pytest.approx(own.p_adjusted, **CLOSE),
+        }
+        for own in segment_tests(scores, labels, d.w, d.weight, d.groups)
+    ]
+    assert [one["levels"] for one in ran.summary["segment_tests"][::2]] == [2, 3, 1, 1]
     absent = {(one["segment"], one["level"]) for one in ran.summary["segments"] if one["rows"] < 3}
     assert absent == {("old", None), ("seventh", None), ("alone", True)}
 
     del given["segments"]
     without = run(given)
-    assert without.summary["segments"] == []
+    assert without.summary["segments"] == without.summary["segment_tests"] == []
     assert (without.fits["executed"], without.fits["unique"]) == (0, ran.fits["unique"])
     same = ("data", "ate", "averages", "weighting", "sensitivity", "learners", "overlap")
     assert some(without.summary, same) == some(ran.summary, same)

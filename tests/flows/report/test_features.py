@@ -41,5 +41,11 @@ def test_profiles_and_effects_along_features_are_of_held_out_rows(run, given):
         inside = rows["x"].between(one["low"], one["high"])
         truth = 1 + 2 * rows["x"][inside].mean()
         assert one["joint_low"] < truth < one["joint_high"]
+    tests = {one["feature"]: one for one in found["tests"]}
+    assert (tests["x"]["arm"], tests["x"]["levels"]) == (1, 5)
+    assert tests["x"]["p_value"] <= tests["x"]["p_value_adjusted"] < 1e-9
+    table = pd.read_parquet(ran.folder / "tables" / "feature_tests.parquet")
+    assert table["p_value_adjusted"].tolist() == [one["p_value_adjusted"] for one in found["tests"]]
     page = (ran.folder / "report.html").read_text()
+    assert "Does the effect differ between the parts of a feature?" in page
     assert "Profile of the lowest and the highest fifth" in page
