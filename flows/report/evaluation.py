@@ -16,7 +16,7 @@ from flows.report.figures.averages import averages
 from flows.report.figures.candidates import columns_of, compared, tolerance_of
 from flows.report.figures.decision import decided
 from flows.report.figures.features import Described, described
-from flows.report.figures.judging import judged
+from flows.report.figures.judging import adjusted_tests, judged
 from flows.report.figures.results import ArmResult, LearnerResult, Results
 from flows.report.figures.scored import Scored
 from flows.report.figures.targeting import targeted
@@ -275,14 +275,20 @@ def _doubt(study: Study, found: Overlap, k: int) -> str:
 
 def ranked(learners: dict[str, LearnerResult]) -> dict[str, LearnerResult]:
     """Learners with the p-values of their rankings, which are tested over all of them."""
+    judged = {name: own.judged for name, own in learners.items()}
     qini, autoc = (
-        adjusted_p_values(
-            {n: [getattr(one, kind) for one in own.judged] for n, own in learners.items()}
-        )
+        adjusted_p_values({n: [getattr(one, kind) for one in own] for n, own in judged.items()})
         for kind in ("qini", "autoc")
     )
+    gates, blp = (adjusted_tests(judged, figure) for figure in ("gates", "blp"))
     return {
-        name: replace(own, qini_adjusted=qini[name], autoc_adjusted=autoc[name])
+        name: replace(
+            own,
+            qini_adjusted=qini[name],
+            autoc_adjusted=autoc[name],
+            gates_adjusted=gates[name],
+            blp_adjusted=blp[name],
+        )
         for name, own in learners.items()
     }
 
@@ -302,6 +308,8 @@ def _learner_result(
         definitions=definitions,
         qini_adjusted=[],
         autoc_adjusted=[],
+        gates_adjusted=[],
+        blp_adjusted=[],
         drivers=drivers,
     )
 

@@ -8,6 +8,7 @@ from flows.report.evaluation import NO_HOLDOUT
 from flows.report.figures.averages import ALIKE, BY_CHANCE, Weighting
 from flows.report.figures.candidates import NO_ESTIMATE, comparison_summary, plain
 from flows.report.figures.features import features_summary, level_test_summary
+from flows.report.figures.judging import Adjusted, with_adjusted
 from flows.report.figures.results import ArmResult, LearnerResult, Move, Results
 from flows.report.figures.targeting import targeting_summary
 from flows.report.figures.verdict import verdict_summary
@@ -17,7 +18,6 @@ from metalearners.evaluation.averages.hidden import Confounder, Sensitivity
 from metalearners.evaluation.averages.segments import SegmentEffect
 from metalearners.evaluation.findings import adjusted_p_values
 from metalearners.evaluation.judging.calibration import Blp, Gates
-from metalearners.evaluation.judging.judgement import Judgement
 from metalearners.evaluation.judging.rate import Rate
 from metalearners.evaluation.judging.sequential import Sequential
 
@@ -261,21 +261,20 @@ def _learner_summary(study: Study, learner: LearnerResult) -> dict[str, Any]:
     found = {"mean_cate": mean_cate, "rows_without_estimate": absent}
     if not learner.judged:
         return {**found, "evaluation": {"absent": NO_HOLDOUT}}
-    adjusted = zip(learner.qini_adjusted, learner.autoc_adjusted, strict=True)
-    judged = zip(labels, learner.judged, adjusted, strict=True)
-    arms = [{"arm": arm, **_judged(one, *p_values)} for arm, one, p_values in judged]
+    arms = [{"arm": arm, **_judged(learner, k)} for k, arm in enumerate(labels)]
     rows = int(study.judged.sum())
     for arm, definition in zip(arms, learner.definitions, strict=False):  # none by default
         arm["definition"] = {k: v for k, v in vars(definition).items() if k != "reason" or v}
     return {**found, "evaluation": {"population": "held-out rows", "rows": rows, "arms": arms}}
 
 
-def _judged(found: Judgement, qini_adjusted: float, autoc_adjusted: float) -> dict[str, Any]:
-    """What held-out rows say of a learner's estimates of an arm."""
+def _judged(learner: LearnerResult, k: int) -> dict[str, Any]:
+    """What held-out rows say of a learner's estimates of an arm, the k-th but for the control."""
+    found = learner.judged[k]
     uplift = found.gain.uplift
     return {
-        "qini": _rate(found.qini, qini_adjusted),
-        "autoc": _rate(found.autoc, autoc_adjusted),
+        "qini": _rate(found.qini, learner.qini_adjusted[k]),
+        "autoc": _rate(found.autoc, learner.autoc_adjusted[k]),
         "uplift_at": [{"share": share, **plain(uplift.at(share))} for share in _SHARES],
         "deciles": [
             {"decile": k, **plain(one)} for k, one in enumerate(found.gain.deciles, start=1)
@@ -284,25 +283,24 @@ def _judged(found: Judgement, qini_adjusted: float, autoc_adjusted: float) -> di
             {"predicted": g.predicted, "actual": plain(g.actual), "rows": g.rows}
             for g in found.groups
         ],
-        "gates": _gates(found.gates),
-        "blp": _blp(found.blp),
+        "gates": _gates(found.gates, learner.gates_adjusted[k]),
+        "blp": _blp(found.blp, learner.blp_adjusted[k]),
         "dr_loss": plain(found.dr_loss),
         "r_loss": None if found.r_loss is None else plain(found.r_loss),
     }
 
 
-def _gates(found: Gates | None) -> dict[str, Any] | None:
+def _gates(found: Gates | None, adjusted: Adjusted) -> dict[str, Any] | None:
     """Tests of the order of the groups."""
     if found is None:
         return None
-    p_values = {name: getattr(found, name) for name in ("p_value", "p_greater", "p_monotone")}
-    return {"difference": plain(found.difference), **p_values}
+    return {"difference": plain(found.difference), **with_adjusted(found, adjusted)}
 
 
-def _blp(found: Blp | None) -> dict[str, Any] | None:
+def _blp(found: Blp | None, adjusted: Adjusted) -> dict[str, Any] | None:
     if found is None:
         return None
-    p_values = {"p_value": found.p_value, "p_calibrated": found.p_calibrated}
+    p_values = with_adjusted(found, adjusted)
     return {"slope": plain(found.slope), "mean": plain(found.mean), **p_values}
 
 

@@ -1,6 +1,7 @@
 """The rule for what the figures of a run claim."""
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 
@@ -35,6 +36,16 @@ def adjusted_p_values(
     rates: Mapping[str, Sequence[Rate | Sequential]],
 ) -> dict[str, list[float]]:
     """One-sided p-values of RATEs by learner and arm, adjusted for the number of both (Holm)."""
-    every = np.array([one.p_greater for own in rates.values() for one in own])
-    adjusted = iter(holm(every).tolist() if every.size else [])
-    return {name: [next(adjusted) for _ in own] for name, own in rates.items()}
+    found = adjusted({name: [one.p_greater for one in own] for name, own in rates.items()})
+    return cast(dict[str, list[float]], found)  # each has its test
+
+
+def adjusted(
+    p_values: Mapping[str, Sequence[float | None]],
+) -> dict[str, list[float | None]]:
+    """P-values by learner and arm, adjusted for the number of both (Holm); None without a test."""
+    known = [p for own in p_values.values() for p in own if p is not None]
+    found = iter(holm(np.array(known)).tolist() if known else [])
+    return {
+        name: [None if p is None else next(found) for p in own] for name, own in p_values.items()
+    }

@@ -1,13 +1,20 @@
 """Judgements of learners on held-out rows, which the nuisance models of none of them make."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from flows.inputs.study import Study
 from flows.report.figures.scored import Scored
 from metalearners._typing import Floats
+from metalearners.evaluation.findings import adjusted
+from metalearners.evaluation.judging.calibration import Blp, Gates
 from metalearners.evaluation.judging.definitions.by_name import qini_by_definition
 from metalearners.evaluation.judging.judgement import Judgement, judge
+
+Adjusted = dict[str, float | None]
+"""P-values by their names, adjusted for the number of learners and arms; None without a test."""
+
+_TESTS = {"gates": ("p_value", "p_greater", "p_monotone"), "blp": ("p_value", "p_calibrated")}
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,31 @@ def _judgement(rows: Scored, cate: Floats, k: int, tolerance: float, draws: int)
         arm=k,
         nuisances=(rows.y, rows.mu, e),
     )
+
+
+def adjusted_tests(
+    judged: Mapping[str, Sequence[Judgement]], figure: str
+) -> dict[str, list[Adjusted]]:
+    """Adjusted p-values of ``gates`` or ``blp``, by learner and arm other than the control."""
+    by_test = {
+        test: adjusted(
+            {
+                name: [getattr(getattr(one, figure), test, None) for one in own]
+                for name, own in judged.items()
+            }
+        )
+        for test in _TESTS[figure]
+    }
+    return {
+        name: [{test: found[name][k] for test, found in by_test.items()} for k in range(len(own))]
+        for name, own in judged.items()
+    }
+
+
+def with_adjusted(found: Gates | Blp, adjusted: Adjusted) -> Adjusted:
+    """P-values by their names, as they are and adjusted."""
+    own = {test: getattr(found, test) for test in adjusted}
+    return own | {f"{test}_adjusted": p for test, p in adjusted.items()}
 
 
 def by_definition(name: str, rows: Scored, cate: Floats, k: int) -> Definition:

@@ -9,7 +9,7 @@ import pandas as pd
 from flows.report.figures.averages import Averages
 from flows.report.figures.decision import Decision
 from flows.report.figures.features import Described
-from flows.report.figures.judging import Definition
+from flows.report.figures.judging import Adjusted, Definition
 from flows.report.figures.targeting import Targeted
 from metalearners._typing import Floats
 from metalearners.bundle import Bundle
@@ -50,6 +50,8 @@ class LearnerResult:
     definitions: list[Definition]  # Qini by the definition that was asked for; empty for none
     qini_adjusted: list[float]  # p-values, adjusted for the number of learners and arms
     autoc_adjusted: list[float]
+    gates_adjusted: list[Adjusted]
+    blp_adjusted: list[Adjusted]
     drivers: Floats  # (p, K-1) share of the estimates' variance that goes through each feature
 
     @property

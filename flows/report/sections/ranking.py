@@ -5,6 +5,7 @@ from typing import Any
 from flows.inputs.study import Study
 from flows.report import plots, tables
 from flows.report.elements import typical
+from flows.report.figures.judging import with_adjusted
 from flows.report.figures.results import Results
 from flows.report.sections.by_learner import by_learner, filled
 from flows.report.tables import Record, Table
@@ -100,16 +101,17 @@ def gates(study: Study, results: Results) -> dict[str, Any] | None:
     scale = typical(one.difference.std_error for one in known)
 
     def records(name: str, k: int) -> list[Record]:
-        one = found[name][k]
+        one, adjusted = found[name][k], results.learners[name].gates_adjusted[k]
         if one is None:
             return []
-        p_values = {key: getattr(one, key) for key in ("p_value", "p_greater", "p_monotone")}
-        return [{**tables.values_of(one.difference), **p_values}]
+        return [{**tables.values_of(one.difference), **with_adjusted(one, adjusted)}]
 
     columns = [
         *tables.estimated(scale, "Highest less lowest"),
         tables.p_values("p-value, above 0", "p_greater"),
+        tables.p_values("adjusted", "p_greater_adjusted"),
         tables.p_values("p-value, order wrong", "p_monotone"),
+        tables.p_values("adjusted", "p_monotone_adjusted"),
     ]
     table = Table(
         "Effect of the highest fifth of the estimates less that of the lowest",
@@ -118,7 +120,8 @@ def gates(study: Study, results: Results) -> dict[str, Any] | None:
         file="gates",
     )
     groups = {name: [one.groups if one else [] for one in own] for name, own in found.items()}
-    return by_learner(study, groups, plots.gates, table, records)
+    section = by_learner(study, groups, plots.gates, table, records)
+    return {**section, "tests": len(section["table"].records)}
 
 
 def _judged(results: Results) -> dict[str, list[Judgement]]:
@@ -147,4 +150,28 @@ def calibration(study: Study, results: Results) -> dict[str, Any] | None:
         *tables.estimated(scale, "Found"),
     ]
     table = Table("Groups of held-out rows, lowest estimates first", columns, [], file="groups")
-    return by_learner(study, judged, plots.calibration, table, records)
+    section = by_learner(study, judged, plots.calibration, table, records)
+    return {**section, "line": _line(study, results)}
+
+
+def _line(study: Study, results: Results) -> Table:
+    """The line of effects on estimates (BLP), where estimates aren't all tied."""
+    judged = _judged(results)
+
+    def records(name: str, k: int) -> list[Record]:
+        one, adjusted = judged[name][k].blp, results.learners[name].blp_adjusted[k]
+        if one is None:
+            return []
+        p_values = with_adjusted(one, adjusted)
+        return [{**tables.values_of(one.slope), **tables.values_of(one.mean, "mean."), **p_values}]
+
+    lines = [one.blp for own in judged.values() for one in own if one.blp is not None]
+    columns = [
+        tables.with_interval("Slope (95 % interval)", typical(x.slope.std_error for x in lines)),
+        tables.p_values("p-value, slope 0", "p_value"),
+        tables.p_values("adjusted", "p_value_adjusted"),
+        tables.p_values("p-value, slope 1", "p_calibrated"),
+        tables.p_values("adjusted", "p_calibrated_adjusted"),
+    ]
+    table = Table("Line of effects on estimates, held-out rows", columns, [], file="blp")
+    return filled(study, judged, table, records)

@@ -1,5 +1,7 @@
 """Figures of a run beside the average effect, against models that are fitted here by hand."""
 
+from unittest.mock import ANY
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,6 +16,7 @@ from metalearners.evaluation import (
     blp,
     dr_loss,
     gates,
+    holm,
     qini_by_definition,
     r_loss,
     segment_effects,
@@ -189,12 +192,17 @@ def test_learners_are_judged_by_the_library_on_held_out_rows(run, given):
             "mean": told(line.mean),
             "p_value": pytest.approx(line.p_value, **CLOSE),
             "p_calibrated": pytest.approx(line.p_calibrated, **CLOSE),
+            "p_value_adjusted": ANY,
+            "p_calibrated_adjusted": ANY,
         }
         assert arm["gates"] == {
             "difference": told(sorted_.difference),
             "p_value": pytest.approx(sorted_.p_value, **CLOSE),
             "p_greater": pytest.approx(sorted_.p_greater, **CLOSE),
             "p_monotone": pytest.approx(sorted_.p_monotone, **CLOSE),
+            "p_value_adjusted": ANY,
+            "p_greater_adjusted": ANY,
+            "p_monotone_adjusted": ANY,
         }
         assert arm["groups"] == [
             {"predicted": pytest.approx(g.predicted), "actual": told(g.actual), "rows": g.rows}
@@ -204,6 +212,15 @@ def test_learners_are_judged_by_the_library_on_held_out_rows(run, given):
         assert arm["r_loss"] == told(r_loss(cate, y, w, mu, e, k, weight, groups))
         assert arm["definition"]["qini"] is None
         assert "weights" in arm["definition"]["reason"]
+
+    arms = ran.summary["learners"]["DRLearner"]["evaluation"]["arms"]
+    tests = {"gates": ("p_value", "p_greater", "p_monotone"), "blp": ("p_value", "p_calibrated")}
+    for figure, names in tests.items():
+        table = pd.read_parquet(ran.folder / "tables" / f"{figure}.parquet")
+        for name in names:
+            own = [arm[figure][f"{name}_adjusted"] for arm in arms]
+            assert own == pytest.approx(holm([arm[figure][name] for arm in arms]))
+            assert table[f"{name}_adjusted"].tolist() == own
 
 
 @pytest.mark.parametrize("name", DEFINITIONS)

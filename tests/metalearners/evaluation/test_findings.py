@@ -10,7 +10,12 @@ from scipy import stats
 from flows.messages.outcome import outcome_lines
 from flows.report import page as report
 from flows.report.figures.results import ArmResult
-from metalearners.evaluation.findings import adjusted_p_values, claims_effect, claims_ranking
+from metalearners.evaluation.findings import (
+    adjusted,
+    adjusted_p_values,
+    claims_effect,
+    claims_ranking,
+)
 from metalearners.evaluation.judging.curves import gain_curve
 from metalearners.evaluation.judging.rate import rate
 from metalearners.evaluation.means import Estimate, mean_with_error, simultaneous_intervals
@@ -71,12 +76,18 @@ def test_rankings_are_adjusted_over_learners_and_arms():
         "B": [rate(scores, scores), rate(rng.normal(size=400), scores)],
     }
 
-    adjusted = adjusted_p_values(rates)
+    found = adjusted_p_values(rates)
 
-    assert adjusted["A"][0] == pytest.approx(min(1, 3 * rates["A"][0].p_greater))
-    assert adjusted["B"][0] == pytest.approx(4 * rates["B"][0].p_greater)
-    assert claims_ranking(adjusted["B"][0])
+    assert found["A"][0] == pytest.approx(min(1, 3 * rates["A"][0].p_greater))
+    assert found["B"][0] == pytest.approx(4 * rates["B"][0].p_greater)
+    assert claims_ranking(found["B"][0])
     assert adjusted_p_values({"A": []}) == {"A": []}
+
+
+def test_tests_that_could_not_be_made_count_for_none():
+    found = adjusted({"A": [0.01, None], "B": [0.03, 0.04], "C": []})
+    assert found == {"A": [0.03, None], "B": [0.06, 0.06], "C": []}
+    assert adjusted({"A": [None]}) == {"A": [None]}
 
 
 def test_learners_that_know_nothing_claim_a_ranking_in_5_percent_of_runs_at_most():
