@@ -14,6 +14,7 @@ from flows.report.sections.level_tests import differences
 from flows.report.tables import Table
 from metalearners.evaluation.averages.features import FeatureEffect
 from metalearners.evaluation.drivers import MOST_ALONE
+from metalearners.evaluation.findings import claims_ranking
 from metalearners.plots.styles import arm_style
 
 
@@ -50,8 +51,11 @@ def drivers(study: Study, results: Results) -> dict[str, Any]:
     }
 
 
-def profiles(study: Study, results: Results) -> Table | None:
-    """Features of the least and the most affected rows; None without held-out rows."""
+def profiles(study: Study, results: Results) -> dict[str, Any] | None:
+    """Features of the rows at both ends of the estimates; None without held-out rows.
+
+    ``alike`` has the arms of which GATES don't show that effects differ as the estimates do.
+    """
     found = results.described
     if found is None or not any(found.profiles):
         return None
@@ -72,7 +76,16 @@ def profiles(study: Study, results: Results) -> Table | None:
         tables.with_interval("Difference (95 % interval)", prefix="difference."),
     ]
     caption = "Means of features among the rows of the lowest and of the highest estimates"
-    return Table(caption, [*names, *columns], records, names=len(names), file="profiles")
+    p_values = [one["p_greater"] for one in results.learners[found.learner].gates_adjusted]
+    labels = arm_labels(study)[1:]
+    return {
+        "table": Table(caption, [*names, *columns], records, names=len(names), file="profiles"),
+        "alike": [
+            label
+            for label, p in zip(labels, p_values, strict=True)
+            if p is None or not claims_ranking(p)
+        ],
+    }
 
 
 def _feature(name: str, category: str | None) -> str:

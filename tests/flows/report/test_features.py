@@ -49,3 +49,15 @@ def test_profiles_and_effects_along_features_are_of_held_out_rows(run, given):
     page = (ran.folder / "report.html").read_text()
     assert "Does the effect differ between the parts of a feature?" in page
     assert "Profile of the lowest and the highest fifth" in page
+    assert "groups</a> don't show" not in page
+
+
+@pytest.mark.slow
+def test_a_profile_says_that_its_rows_are_not_shown_to_differ_in_effect(run, given):
+    rng = np.random.default_rng(1)
+    pd.read_parquet("data.parquet").assign(y=rng.normal(size=1000)).to_parquet("data.parquet")
+    ran = run(given)
+    (arm,) = ran.summary["learners"]["DRLearner"]["evaluation"]["arms"]
+    assert arm["gates"]["p_greater_adjusted"] > 0.05
+    page = (ran.folder / "report.html").read_text()
+    assert "groups</a> don't show that the effect is larger among the highest" in page
