@@ -9,6 +9,7 @@ from markupsafe import Markup
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from flows.report.figures.results import ArmResult
 from flows.report.images import image_of, pairs
 from metalearners import plots
 from metalearners._typing import Floats
@@ -70,15 +71,16 @@ def overlap(
     )
 
 
-def effects(
-    labels: Sequence[str], adjusted: Sequence[Estimate], raw: Sequence[Estimate], outcome: str
-) -> Markup:
-    """Forest plot: doubly robust effects, with joint intervals, above plain differences."""
-    ours, plain = (dict(zip(labels, found, strict=True)) for found in (adjusted, raw))
-    values = pairs(labels, [f"{e.estimate:.3g}" for e in adjusted])
+def effects(labels: Sequence[str], arms: Sequence[ArmResult], outcome: str) -> Markup:
+    """Forest plot: doubly robust effects above plain differences; joint intervals of several."""
+    adjusted = {label: arm.ate for label, arm in zip(labels, arms, strict=True)}
+    raw = {label: arm.difference for label, arm in zip(labels, arms, strict=True)}
+    joint = {label: arm.joint for label, arm in zip(labels, arms, strict=True)}
+    joint = joint if len(arms) > 1 else {}
+    values = pairs(labels, [f"{arm.ate.estimate:.3g}" for arm in arms])
     return image_of(
-        plots.average_effects(ours, Figure(), raw=plain, outcome=outcome),
-        f"Average effects with joint 95 % intervals: {values}.",
+        plots.average_effects(adjusted, Figure(), raw=raw, joint=joint, outcome=outcome),
+        f"Average effects with{' joint' if joint else ''} 95 % intervals: {values}.",
     )
 
 

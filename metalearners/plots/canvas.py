@@ -108,6 +108,11 @@ def interval(
     axes.plot(*point, style.marker, color=colour, markersize=size, mfc="white" if raw else colour)
 
 
+def ends_beyond(axes: Axes, ends: tuple[float, float], at: float, style: Style) -> None:
+    """A thin line with ends of its own, for an interval behind a marker's usual one."""
+    axes.plot(ends, (at, at), color=style.colour, linewidth=0.7, marker="|", markersize=6)
+
+
 def limit(axes: Axes, found: Iterable[Estimate], upright: bool = False) -> None:
     """Leave room for intervals, but not for one that is far wider than others: it is cut off."""
     ends = np.array([[one.ci_low, one.ci_high] for one in found], dtype=float).reshape(-1, 2)

@@ -16,6 +16,7 @@ from metalearners.plots.canvas import (
     by_name,
     dash,
     drawable,
+    ends_beyond,
     interval,
     legend,
     limit,
@@ -31,6 +32,7 @@ def average_effects(
     ax: Where = None,
     *,
     raw: Mapping[str, Estimate] | None = None,
+    joint: Mapping[str, tuple[float, float]] | None = None,
     outcome: str = "the outcome",
 ) -> Axes:
     """Average effects of arms as dots with their intervals, one below the other (forest plot).
@@ -43,6 +45,8 @@ def average_effects(
         Where to draw. An empty figure gets the size that suits; by default it is a new one.
     raw : mapping of str to Estimate, optional
         Unadjusted effects of the same arms, drawn below as hollow dots.
+    joint : mapping of str to tuple of float, optional
+        Ends of the intervals that hold for all arms at once, drawn as thin lines with end marks.
     outcome : str
         Its name, for the axis.
 
@@ -53,7 +57,10 @@ def average_effects(
     axes = bars(ax, list(effects), f"Effect on {drawable(outcome, 16)}, per row", unit=0.5)
     zero(axes)
     for k, (label, found) in enumerate(effects.items()):
-        interval(axes, found, k - 0.15 if raw else k, arm_style(k + 1))
+        at = k - 0.15 if raw else k
+        interval(axes, found, at, arm_style(k + 1))
+        if joint:
+            ends_beyond(axes, joint[label], at, arm_style(k + 1))
         if raw:
             interval(axes, raw[label], k + 0.2, arm_style(k + 1), raw=True)
     return axes

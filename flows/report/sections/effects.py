@@ -1,7 +1,6 @@
 """Sections of a report on effects: averages, and estimates by row."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,11 +39,9 @@ def effects(study: Study, results: Results) -> dict[str, Any]:
         tables.interval("95 % for all arms at once", scale, "joint_low", "joint_high"),
     ]
     records = [row for both in zip(labels[1:], arms, strict=True) for row in _both(*both)]
-    adjusted = [replace(arm.ate, ci_low=arm.joint[0], ci_high=arm.joint[1]) for arm in arms]
-    raw = [arm.difference for arm in arms]
     caption = f"Average effect against {spoken(labels[0])}, per row"
     return {
-        "plot": plots.effects(labels[1:], adjusted, raw, study.config.data.first_outcome),
+        "plot": plots.effects(labels[1:], arms, study.config.data.first_outcome),
         "table": Table(caption, columns, records, names=2, file="average_effects"),
     }
 

@@ -170,6 +170,23 @@ def test_a_curve_above_average_is_drawn_from_where_bands_hold(judged):
     assert not np.any(zero.get_ydata())
 
 
+def test_intervals_of_all_arms_at_once_go_beyond_those_of_one():
+    found = {"mail": Estimate(1, 0.5, 0, 2, 9), "call": Estimate(3, 0.5, 2, 4, 9)}
+    wider = {"mail": (-0.5, 2.5), "call": (1.5, 4.5)}
+    axes = plots.average_effects(found, Figure(), raw=found, joint=wider)
+
+    thin = [line for line in axes.lines if line.get_marker() == "|"]
+    filled = [line for line in axes.lines if line.get_linewidth() == 1.4][::2]
+    assert [tuple(line.get_xdata()) for line in thin] == [*wider.values()]
+    assert [tuple(line.get_xdata()) for line in filled] == [(0, 2), (2, 4)]
+    assert [[*line.get_ydata()] for line in thin] == [[*line.get_ydata()] for line in filled]
+    assert not [
+        line
+        for line in plots.average_effects(found, Figure(), raw=found).lines
+        if line.get_marker() == "|"
+    ]
+
+
 def test_names_of_the_data_are_no_formulas():
     effect = mean_with_error(np.arange(9.0))
     axes = plots.average_effects({"$\\frac{1}{0}$\n\x00": effect}, Figure(), outcome="$x")
