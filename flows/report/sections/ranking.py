@@ -59,7 +59,9 @@ def tops(study: Study, results: Results) -> dict[str, Any] | None:
         tables.with_interval("AUTOC (95 % interval)", scale),
         tables.p_values("p-value", "p_value_greater"),
         tables.p_values("Adjusted p-value", "p_value_adjusted"),
-        tables.with_interval("Effect of the top tenth (95 % interval)", scale, "top_tenth."),
+        tables.with_interval(
+            "Effect of the top tenth (pointwise 95 % interval)", scale, "top_tenth."
+        ),
     ]
     table = Table("Effect of the top rows, held-out rows", columns, [], file="autoc")
     return by_learner(study, judged, plots.toc_curves, table, records)

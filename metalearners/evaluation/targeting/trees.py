@@ -61,10 +61,10 @@ class PolicyTree(Shown):
         return np.asarray(found, dtype=np.int64)
 
     def text(self, labels: Any) -> str:
-        """A line a leaf, with the arms' labels, the control first."""
+        """A line a leaf; `labels` are the arms', the control first. Shares are of training rows."""
         return "\n".join(
             f"{arm_name(labels[leaf.arm])}: {' and '.join(leaf.conditions) or 'everyone'} "
-            f"({leaf.share:.0%} of the rows)"
+            f"({leaf.share:.0%} of the training rows)"
             for leaf in self.leaves
         )
 

@@ -49,7 +49,7 @@ def test_truth_values_are_features_and_equal_leaves_are_one():
     ]
 
     all_alike = policy_tree(X, np.ones((len(X), 1)), rule=RULE)
-    assert all_alike.text([0, 1]) == "1: everyone (100% of the rows)"
+    assert all_alike.text([0, 1]) == "1: everyone (100% of the training rows)"
 
 
 def test_what_it_loses_is_measured_on_other_rows():
