@@ -97,9 +97,8 @@ def _by_category(
 ) -> dict[str, dict[str, Estimate]]:
     rows: dict[str, dict[str, Estimate]] = {}
     for one in found:
-        category = "missing" if one.category is None else str(one.category)
         assert one.effect is not None
-        rows.setdefault(category, {})[label_of(one.arm, arms)] = joint(one.effect, one.joint)
+        rows.setdefault(one.part, {})[label_of(one.arm, arms)] = joint(one.effect, one.joint)
     return rows
 
 

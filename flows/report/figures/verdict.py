@@ -1,11 +1,13 @@
 """A run's verdict and health lights, from its results."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from flows.inputs import concerns
 from flows.inputs.study import Study
+from flows.report.figures.features import Described
 from flows.report.figures.results import LearnerResult, Move, Results
 from metalearners._typing import Array, Floats
 from metalearners.data.estimate_columns import arm_name
@@ -14,7 +16,13 @@ from metalearners.evaluation.design import SampleRatio
 from metalearners.evaluation.findings import adjusted_p_values
 from metalearners.evaluation.means import effective_clusters
 from metalearners.evaluation.verdict.answers import verdict_of
-from metalearners.evaluation.verdict.evidence import ArmEffect, Evidence, RankTest, RuleGain
+from metalearners.evaluation.verdict.evidence import (
+    Along,
+    ArmEffect,
+    Evidence,
+    RankTest,
+    RuleGain,
+)
 from metalearners.evaluation.verdict.health import Light, Signs, health_of
 from metalearners.evaluation.verdict.words import Words
 
@@ -132,6 +140,7 @@ def evidence_of(study: Study, results: Results, lights: tuple[Light, ...]) -> Ev
         policy=decision.policy,
         counts=decision.counts if _people(study) else (),
         pairs=results.averages.pairs,
+        along=_along(names[1:], results.described),
         rule=_rule(study, names, results),
     )
 
@@ -160,6 +169,25 @@ def _rule(study: Study, names: list[str], results: Results) -> RuleGain | None:
 def _people(study: Study) -> int:
     """Number of rows that a decision is about; 0 where weights say that they stand for others."""
     return 0 if study.dataset.weight is not None else len(study.dataset)
+
+
+def _along(names: list[str], found: Described | None) -> list[Along]:
+    """Features along which an arm's effect was tested, with its lowest and highest effect."""
+    if found is None:
+        return []
+    told = []
+    for test in found.tests:
+        ends = [
+            (one.part, replace(one.effect, ci_low=one.joint[0], ci_high=one.joint[1]))
+            for one in found.effects
+            if (one.feature, one.arm) == (test.segment, test.arm) and one.effect and one.joint
+        ]
+        if test.p_adjusted is not None:
+            ends.sort(key=lambda end: end[1].estimate)
+            told.append(
+                Along(names[test.arm - 1], test.segment, test.p_adjusted, ends[0], ends[-1])
+            )
+    return told
 
 
 def _held_out_tests(names: list[str], results: Results) -> list[RankTest]:

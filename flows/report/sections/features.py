@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from flows.inputs.study import Study
 from flows.report import plots, tables
-from flows.report.elements import Panel, arm_keys, arm_labels, number, panels_of, typical, who
+from flows.report.elements import Panel, arm_keys, arm_labels, panels_of, typical, who
 from flows.report.figures.results import Results
 from flows.report.sections.level_tests import differences
 from flows.report.tables import Table
@@ -99,7 +99,7 @@ def along(study: Study, results: Results) -> dict[str, Any] | None:
         return None
     scale = typical(one.effect.std_error for one in found.effects if one.effect is not None)
     records = [
-        {"feature": one.feature, "part": _part(one), "low": one.low, "high": one.high}
+        {"feature": one.feature, "part": one.part, "low": one.low, "high": one.high}
         | {"arm": labels[one.arm - 1], "rows": one.rows}
         | ({} if one.effect is None else tables.values_of(one.effect))
         | tables.ends_of(one.joint)
@@ -126,10 +126,3 @@ def along(study: Study, results: Results) -> dict[str, Any] | None:
 def _along(study: Study, found: Sequence[FeatureEffect], name: str) -> Markup:
     own = [one for one in found if one.feature == name]
     return plots.feature_effect(own, arm_labels(study)[1:], study.config.data.first_outcome)
-
-
-def _part(found: FeatureEffect) -> str:
-    """What rows of a part have in common."""
-    if found.low is not None:
-        return f"{number(found.low)} to {number(found.high)}"
-    return "missing" if found.category is None else str(found.category)

@@ -13,7 +13,7 @@ from metalearners.data.containers import check_same_rows
 from metalearners.data.conversion import as_array, as_vector
 from metalearners.evaluation.averages.segments import SegmentEffect, segment_effects
 from metalearners.evaluation.means import Estimate
-from metalearners.showing.results import Several, Shown
+from metalearners.showing.results import Several, Shown, rounded
 
 OTHERS = "others"
 
@@ -49,6 +49,13 @@ class FeatureEffect(Shown):
     rows: int
     effect: Estimate | None
     joint: tuple[float, float] | None
+
+    @property
+    def part(self) -> str:
+        """What its rows have in common: a category, ``missing``, or a range of values."""
+        if self.low is not None and self.high is not None:
+            return f"{rounded(self.low)} to {rounded(self.high)}"
+        return "missing" if self.category is None else str(self.category)
 
 
 def feature_effects(
