@@ -8,7 +8,7 @@ from scipy import stats
 from metalearners.evaluation.findings import LEVEL
 from metalearners.evaluation.judging.comparison import STACK, Comparison
 from metalearners.evaluation.verdict import sentences
-from metalearners.evaluation.verdict.evidence import Along, ArmEffect, Evidence, RankTest
+from metalearners.evaluation.verdict.evidence import ArmEffect, Evidence, RankTest
 from metalearners.evaluation.verdict.health import Light, worst
 from metalearners.evaluation.verdict.sentences import Answer
 from metalearners.evaluation.verdict.target import target
@@ -79,36 +79,43 @@ def _heterogeneity(found: Evidence) -> Answer:
     kind = "sequential" if found.sequential else "held-out"
     number = f"{len(tests)} {kind} {'test' if len(tests) == 1 else 'tests'}"
     about = {"p": p_value(first.p_adjusted), "tests": number}
-    if not first.claimed:
-        return sentences.ALIKE.of(**about)
     arms = list(dict.fromkeys(one.arm for one in tests if one.claimed))
     left = [one.arm for one in found.effects if one.arm not in arms]
-    shown = [_along(found.along, arm, found.words) for arm in arms]
+    apart = {arm: _along(found, arm) for arm in left}
+    if not first.claimed:
+        if not any(apart.values()):
+            return sentences.ALIKE.of(**about)
+        return sentences.PARTLY.of(along="".join(apart.values()), by=_BY, **about)
+    shown = [_along(found, arm) for arm in arms]
+    silent = [arm for arm, told in apart.items() if not told]
+    others = [f"{_NO_RANKING.format(arm=arm)}{told}" for arm, told in apart.items() if told]
     return sentences.DIFFERS.of(
         arms=several(arms),
         along="".join(shown),
-        others=f" Of {several(left)}, that isn't shown." if left else "",
+        others=f" Of {several(silent)}, that isn't shown." if silent else "",
+        apart="".join(others),
         learner=first.learner,
         arm=first.arm,
         figure=_autoc(first, len(tests), bool(found.sequential), found.words),
         smallest="".join(_smallest(tests, arm) for arm in left),
-        by=_BY if any(shown) else "",
+        by=_BY if any((*shown, *others)) else "",
         **about,
     )
 
 
+_NO_RANKING = " Of {arm}, no ranking shows that, but along a feature it does."
 _BY = (
     " Effects by values of a feature: held-out rows, intervals that hold for all values, features "
     "and arms at once; it describes these people, and isn't what changing the feature would do."
 )
 
 
-def _along(found: Sequence[Along], arm: str, words: Words) -> str:
+def _along(found: Evidence, arm: str) -> str:
     """The feature along which an arm's effect differs most surely, with both ends of it."""
-    own = [one for one in found if one.arm == arm and one.p_adjusted < LEVEL]
+    own = [one for one in found.along if one.arm == arm and one.claimed]
     if not own:
         return ""
-    first = min(own, key=lambda one: one.p_adjusted)
+    first, words = min(own, key=lambda one: one.p_adjusted), found.words
     (low, least), (high, most) = first.lowest, first.highest
     return (
         f" For {arm}, it is {words.estimate(most)} where {first.feature} is {high}, and "

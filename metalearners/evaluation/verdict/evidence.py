@@ -67,6 +67,11 @@ class Along(Shown):
     lowest: tuple[str, Estimate]
     highest: tuple[str, Estimate]
 
+    @property
+    def claimed(self) -> bool:
+        """Whether it is claimed that the effect differs along the feature."""
+        return self.p_adjusted < LEVEL
+
 
 @dataclass(frozen=True)
 class RankTest(Shown):

@@ -83,10 +83,18 @@ DIFFERS = Sentence(
     "yes",
     "a test's p-value, adjusted for all learners and arms, is below 0.05: sequential tests where "
     "they were run, else those of held-out rows",
-    "The effect of {arms} differs between people.{along}{others}",
+    "The effect of {arms} differs between people.{along}{others}{apart}",
     "By {tests}, p-values adjusted for all. The surest: those whom {learner} ranks first "
     "for "
     "{arm} gain more than the average ({figure}; {p}).{smallest}{by}",
+)
+PARTLY = Sentence(
+    HETEROGENEITY,
+    "along a feature",
+    "else, a test of held-out rows shows that an effect differs along a feature: p-value, adjusted "
+    "for all features and arms, below 0.05",
+    "No ranking shows that the effect differs between people, but along a feature it does.{along}",
+    "By {tests} of rankings, p-values adjusted for all: the smallest is {p}.{by}",
 )
 ALIKE = Sentence(
     HETEROGENEITY,
@@ -244,7 +252,19 @@ FIRST = Sentence(
     "Doubt first: {check}. {sentence}",
 )
 SENTENCES = (
-    *(YES, NO_EFFECT, DIFFERS, ALIKE, UNTESTED, WINNER, NO_WINNER, NO_BETTER, ALONE, UNCOMPARED),
+    *(
+        YES,
+        NO_EFFECT,
+        DIFFERS,
+        PARTLY,
+        ALIKE,
+        UNTESTED,
+        WINNER,
+        NO_WINNER,
+        NO_BETTER,
+        ALONE,
+        UNCOMPARED,
+    ),
     *(
         UNJUDGED,
         RANKED,

@@ -125,7 +125,8 @@ def _nobody(found: Evidence) -> Answer:
         told = [words.moves(one.arm, one.effect.estimate, one.joint) for one in worse]
         why = f"On average, {several(told)}."
     else:
-        differs = ", or that its effect differs between people" if tested else ""
+        alike = tested and not any(one.claimed for one in found.along)
+        differs = ", or that its effect differs between people" if alike else ""
         why = f"Nothing shows that treatment raises {words.outcome}{differs}."
     more = "" if tested else _UNTESTED
     about = {"control": found.control, "premise": _premise(found)}

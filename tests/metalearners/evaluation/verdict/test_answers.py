@@ -98,6 +98,10 @@ CASES = {
     "null": (NULL, ["not shown", "not shown", "none", "nobody"]),
     "equal effects": (BEST, ["yes", "not shown", "none", "everybody"]),
     "effects that differ": (APART, ["not shown", "yes", "T", "by ranking"]),
+    "differ along a feature": (
+        replace(NULL, along=[Along("mail", "age", 0.01, ("1", estimate(0)), ("2", estimate(1)))]),
+        ["not shown", "along a feature", "none", "nobody"],
+    ),
     "differ, all gain": (BOTH, ["yes", "yes", "T", "everybody"]),
     "differ, no arm for all": (
         replace(APART, policy=policy(1.0, 0.1)),
@@ -352,6 +356,28 @@ def test_where_effects_differ_the_surest_feature_is_told():
         "where shop is 0, and 0.1 (95 % interval -0.4 to 0.6) where it is 1."
     )
     assert unsure.sentence == "The effect of mail differs between people."
+
+
+def test_a_feature_may_show_what_no_ranking_does():
+    ends = (("1", estimate(0.1)), ("0", estimate(2)))
+    two = [arm(0.1), arm(0.1, "call")]
+    along = [Along("call", "shop", 0.01, *ends)]
+    call = "For call, it is 2 (95 % interval 1.5 to 2.5) where shop is 0, and 0.1 (95 % interval "
+
+    partly = told(replace(NULL, effects=two, along=along))
+    other = told(replace(APART, effects=two, along=along, policy=policy(1.0, 0.8, 0.8)))[
+        "heterogeneity"
+    ]
+
+    assert (partly["heterogeneity"].answer, partly["target"].answer) == (
+        *("along a feature", "nobody"),
+    )
+    assert call in partly["heterogeneity"].sentence
+    assert "or that its effect differs" not in partly["target"].sentence
+    assert other.sentence.startswith(
+        "The effect of mail differs between people. Of call, no ranking shows that, but along a "
+        f"feature it does. {call}"
+    )
 
 
 def test_where_one_arm_pays_it_is_beside_the_other_in_money():
