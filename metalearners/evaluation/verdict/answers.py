@@ -8,7 +8,7 @@ from scipy import stats
 from metalearners.evaluation.findings import LEVEL
 from metalearners.evaluation.judging.comparison import STACK, Comparison
 from metalearners.evaluation.verdict import sentences
-from metalearners.evaluation.verdict.evidence import ArmEffect, Evidence, RankTest
+from metalearners.evaluation.verdict.evidence import Along, ArmEffect, Evidence, RankTest
 from metalearners.evaluation.verdict.health import Light, worst
 from metalearners.evaluation.verdict.sentences import Answer
 from metalearners.evaluation.verdict.target import target
@@ -85,7 +85,7 @@ def _heterogeneity(found: Evidence) -> Answer:
     if not first.claimed:
         if not any(apart.values()):
             return sentences.ALIKE.of(**about)
-        return sentences.PARTLY.of(along="".join(apart.values()), by=_BY, **about)
+        return sentences.PARTLY.of(along="".join(apart.values()), by=_by(found), **about)
     shown = [_along(found, arm) for arm in arms]
     silent = [arm for arm, told in apart.items() if not told]
     others = [f"{_NO_RANKING.format(arm=arm)}{told}" for arm, told in apart.items() if told]
@@ -98,24 +98,38 @@ def _heterogeneity(found: Evidence) -> Answer:
         arm=first.arm,
         figure=_autoc(first, len(tests), bool(found.sequential), found.words),
         smallest="".join(_smallest(tests, arm) for arm in left),
-        by=_BY if any((*shown, *others)) else "",
+        by=_by(found),
         **about,
     )
 
 
 _NO_RANKING = " Of {arm}, no ranking shows that, but along a feature it does."
-_BY = (
-    " Effects by values of a feature: held-out rows, intervals that hold for all values, features "
-    "and arms at once; it describes these people, and isn't what changing the feature would do."
-)
+
+
+def _surest(found: Evidence, arm: str) -> Along | None:
+    """The feature along which an arm's effect differs most surely."""
+    own = [one for one in found.along if one.arm == arm and one.claimed]
+    return min(own, key=lambda one: one.p_adjusted, default=None)
+
+
+def _by(found: Evidence) -> str:
+    """How it was found that effects differ along features."""
+    surest = [one for each in found.effects if (one := _surest(found, each.arm))]
+    told = [f"{p_value(one.p_adjusted)} for {one.arm} along {one.feature}" for one in surest]
+    if not told:
+        return ""
+    return (
+        f" Along features: held-out rows, {several(told)}, adjusted for {len(found.along)} tests; "
+        "intervals hold for all values, features and arms at once. That describes these people: "
+        "changing the feature need not change the effect."
+    )
 
 
 def _along(found: Evidence, arm: str) -> str:
-    """The feature along which an arm's effect differs most surely, with both ends of it."""
-    own = [one for one in found.along if one.arm == arm and one.claimed]
-    if not own:
+    """Both ends of the feature along which an arm's effect differs most surely."""
+    first, words = _surest(found, arm), found.words
+    if first is None:
         return ""
-    first, words = min(own, key=lambda one: one.p_adjusted), found.words
     (low, least), (high, most) = first.lowest, first.highest
     return (
         f" For {arm}, it is {words.estimate(most)} where {first.feature} is {high}, and "
