@@ -3,6 +3,7 @@
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -84,11 +85,14 @@ def effects(labels: Sequence[str], arms: Sequence[ArmResult], outcome: str) -> M
     )
 
 
-def forest(rows: Mapping[str, Mapping[str, Estimate]], x_label: str, about: str) -> Markup:
-    """Estimates by arm with intervals, a row for each label."""
+def forest(
+    rows: Mapping[str, Mapping[str, Estimate]], x_label: str, about: str, **more: Any
+) -> Markup:
+    """Estimates by arm with intervals, a row for each label; `more` as for the plot."""
     labels = list(dict.fromkeys(label for row in rows.values() for label in row))
     styles = {label: arm_style(k) for k, label in enumerate(labels, start=1)}
-    axes = plots.forest(rows, Figure(), x_label=drawable(x_label, 32), styles=styles, keys=False)
+    about_axes = {"x_label": drawable(x_label, 32), "styles": styles, "keys": False}
+    axes = plots.forest(rows, Figure(), **about_axes, **more)
     return image_of(axes, f"{about}: {_told(rows)}.")
 
 

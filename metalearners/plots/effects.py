@@ -74,6 +74,7 @@ def forest(
     styles: Styles = None,
     keys: bool = True,
     width: float = 4.3,
+    most: int = 24,
 ) -> Axes:
     """Estimates with their intervals, a row for each label, one or more marks in each.
 
@@ -93,6 +94,8 @@ def forest(
         Whether several arms or learners get a legend.
     width : float
         Of a figure, in inches.
+    most : int
+        Characters of a label; of longer ones, the middle is cut.
 
     Returns
     -------
@@ -102,7 +105,7 @@ def forest(
     styles = styles_of(names, styles)
     several = max(map(len, rows.values()), default=1) > 1
     unit = 0.26 + 0.1 * (len(names) - 1) * several
-    axes = bars(ax, list(rows), x_label, unit=unit, width=width, most=24)
+    axes = bars(ax, list(rows), x_label, unit=unit, width=width, most=most)
     zero(axes)
     places = np.linspace(-0.3, 0.3, len(names) + 2)[1:-1] * several
     offsets = dict(zip(names, places, strict=True))

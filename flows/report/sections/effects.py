@@ -113,7 +113,7 @@ def _differences(
     if not pairs:
         return None
     scale = typical(one.effect.std_error for one in pairs)
-    names = [f"{labels[one.arm]} less {labels[one.other]}" for one in pairs]
+    names = [f"{labels[one.arm]} − {labels[one.other]}" for one in pairs]
     records = [
         {"arm": labels[one.arm], "other": labels[one.other]}
         | tables.values_of(one.effect)
@@ -131,7 +131,7 @@ def _differences(
         name: {"": joint(one.effect, one.joint)} for name, one in zip(names, pairs, strict=True)
     }
     return {
-        "plot": plots.forest(rows, f"Difference in {outcome}", caption),
+        "plot": plots.forest(rows, f"Difference in {outcome}", caption, width=5.2, most=36),
         "table": Table(caption, columns, records, names=2, file="arm_differences"),
     }
 
