@@ -10,6 +10,7 @@ from metalearners.evaluation.judging.comparison import STACK, Comparison
 from metalearners.evaluation.verdict import sentences
 from metalearners.evaluation.verdict.evidence import Along, ArmEffect, Evidence, RankTest
 from metalearners.evaluation.verdict.health import Light, worst
+from metalearners.evaluation.verdict.limits import UNSURE
 from metalearners.evaluation.verdict.sentences import Answer
 from metalearners.evaluation.verdict.target import target
 from metalearners.evaluation.verdict.words import INTERVAL, Words, p_value, several
@@ -31,12 +32,17 @@ def verdict_of(found: Evidence) -> tuple[Answer, ...]:
     """
     doubt = worst(found.lights)
     answers = [_effect(found), _heterogeneity(found), _learner(found), target(found)]
-    if doubt is not None and doubt.status == "bad":
+    if doubt is not None:
         answers = [_doubted(one, doubt) for one in answers]
     return (*answers, _doubt(doubt))
 
 
 def _doubted(answer: Answer, doubt: Light) -> Answer:
+    """The answer with the doubt in it; a warning is told with the decision if intervals need it."""
+    if doubt.status == "warn":
+        told = answer.question == sentences.TARGET and doubt.check in UNSURE
+        after = sentences.AFTER.format(check=doubt.check) if told else ""
+        return replace(answer, sentence=answer.sentence + after)
     before = sentences.BEFORE.format(check=doubt.check)
     return replace(answer, answer=sentences.IN_DOUBT, sentence=before + answer.sentence)
 
@@ -81,19 +87,18 @@ def _heterogeneity(found: Evidence) -> Answer:
     about = {"p": p_value(first.p_adjusted), "tests": number}
     arms = list(dict.fromkeys(one.arm for one in tests if one.claimed))
     left = [one.arm for one in found.effects if one.arm not in arms]
-    apart = {arm: _along(found, arm) for arm in left}
+    shown = [_along(found, arm) for arm in arms or left]
     if not first.claimed:
-        if not any(apart.values()):
+        if not any(shown):
             return sentences.ALIKE.of(**about)
-        return sentences.PARTLY.of(along="".join(apart.values()), by=_by(found), **about)
-    shown = [_along(found, arm) for arm in arms]
+        return sentences.PARTLY.of(along="".join(shown), by=_by(found), **about)
+    apart = {arm: _along(found, arm, " no ranking but a feature shows it:") for arm in left}
     silent = [arm for arm, told in apart.items() if not told]
-    others = [f"{_NO_RANKING.format(arm=arm)}{told}" for arm, told in apart.items() if told]
     return sentences.DIFFERS.of(
         arms=several(arms),
         along="".join(shown),
         others=f" Of {several(silent)}, that isn't shown." if silent else "",
-        apart="".join(others),
+        apart="".join(apart.values()),
         learner=first.learner,
         arm=first.arm,
         figure=_autoc(first, len(tests), bool(found.sequential), found.words),
@@ -101,9 +106,6 @@ def _heterogeneity(found: Evidence) -> Answer:
         by=_by(found),
         **about,
     )
-
-
-_NO_RANKING = " Of {arm}, no ranking shows that, but along a feature it does."
 
 
 def _surest(found: Evidence, arm: str) -> Along | None:
@@ -125,14 +127,14 @@ def _by(found: Evidence) -> str:
     )
 
 
-def _along(found: Evidence, arm: str) -> str:
+def _along(found: Evidence, arm: str, note: str = "") -> str:
     """Both ends of the feature along which an arm's effect differs most surely."""
     first, words = _surest(found, arm), found.words
     if first is None:
         return ""
     (low, least), (high, most) = first.lowest, first.highest
     return (
-        f" For {arm}, it is {words.estimate(most)} where {first.feature} is {high}, and "
+        f" For {arm},{note} it is {words.estimate(most)} where {first.feature} is {high}, and "
         f"{words.estimate(least)} where it is {low}."
     )
 
@@ -182,8 +184,10 @@ def _compared(found: Comparison, evidence: Evidence) -> Answer:
     words = evidence.words
     own = [one for one in found.ranking if one.candidate not in (found.chosen, STACK)]
     rivals = [one.candidate for one in own if one.difference_to_best.ci_high >= 0]
-    if found.runner_up not in (None, *rivals) and not found.distinguishable_from_runner_up:
-        rivals = [str(found.runner_up), *rivals]
+    second = found.runner_up  # named before it is judged, so by an interval of its own
+    rivals = [one for one in rivals if one != second]
+    if second is not None and not found.distinguishable_from_runner_up:
+        rivals = [second, *rivals]
     p = p_value(min(found.p_constant))
     if not found.distinguishable_from_constant:
         none = _none_of([one.candidate for one in found.ranking if one.candidate != STACK])
@@ -199,7 +203,7 @@ def _compared(found: Comparison, evidence: Evidence) -> Answer:
     about = {"learner": found.chosen, "p": p, "loss": _loss(found)}
     if not rivals:
         return sentences.WINNER.of(runner_up=runner_up, lead=lead, **about)
-    told = f" Its AUTOC less that of {runner_up}, second on the rows that chose, is {lead}."
+    told = f" Its AUTOC less that of {runner_up}, second on the rows that chose, alone: {lead}."
     return sentences.NO_WINNER.of(rivals=several(rivals, "or"), lead=told, **about)
 
 

@@ -83,7 +83,7 @@ def _beside(found: Evidence, rule: RuleGain, arm: str, spend: dict[str, float]) 
     other, lead = min(leads, key=lambda pair: pair[1].ci_low)
     if lead.ci_low > 0:
         return f" That is {money(lead)} more than {other} leaves."
-    return f" That it leaves more than {other} isn't shown ({money(lead)})."
+    return f" It isn't shown to leave more than {other}: the difference is {money(lead)}."
 
 
 def _whom(rule: RuleGain) -> str:
@@ -97,7 +97,9 @@ def _over_single(rule: RuleGain) -> str:
     told = f"{rule.single} for {_whom(rule)}"
     if rule.beats_single:
         return f" It leaves {money(rule.over_single)} a person more than {told}."
-    return f" That it leaves more than {told} isn't shown ({money(rule.over_single)})."
+    return (
+        f" It isn't shown to leave more than {told}: the difference is {money(rule.over_single)}."
+    )
 
 
 def _within(budget: float | None) -> str:

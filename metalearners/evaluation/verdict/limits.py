@@ -110,3 +110,6 @@ LIMITS = (
     *(HELD_OUT_CLUSTERS, ROWS, HELD_OUT, TAILS, SLOPE, MOVES, FAILED),
 )
 """All limits; the order is that of severity, where lights have the same status."""
+
+UNSURE = (ROWS.check, CLUSTERS.check, TAILS.check)
+"""Checks that say how far intervals can be relied on."""

@@ -123,8 +123,10 @@ NO_WINNER = Sentence(
     "no clear winner",
     "it isn't told apart from one of them",
     "The estimates order people better than chance does, but the data don't tell the rankings of "
-    "{learner} and {rivals} apart. {learner} was chosen by rule.",
-    "{learner} better than chance: {p}.{lead}{loss}",
+    "{learner} and {rivals} apart. {learner} is used, as it came first on the rows that chose.",
+    "{learner} better than chance: {p}. Not told apart by intervals that hold for all candidates "
+    "at "
+    "once.{lead}{loss}",
 )
 NO_BETTER = Sentence(
     LEARNER,
@@ -169,7 +171,8 @@ EVERYBODY = Sentence(
     TARGET,
     "everybody",
     "else, an arm raises the outcome on average",
-    "Treat everybody with {arms}: target nobody differently. {arm} brings {gain}{total}.{beside}"
+    "Treat everybody with {arms}: target nobody differently. With {arm}, the gain is "
+    "{gain}{total}.{beside}"
     "{more}{harm}{premise}",
     "{change}",
 )
@@ -241,9 +244,8 @@ SURE = Sentence(
     DOUBT,
     "nothing stands out",
     "all lights are ok",
-    "No check fails. No check sees whether people affect each other, whether the data are what "
-    "they "
-    "are said to be, and whether effects stay as they were.",
+    "No check fails. What none can see: whether people affect each other, whether the data are "
+    "what they are said to be, and whether effects stay as they were.",
 )
 FIRST = Sentence(
     DOUBT,
@@ -285,3 +287,5 @@ IN_DOUBT = "in doubt"
 """The answer to each other question where the worst light is bad."""
 BEFORE = "Not to be relied on until this is cleared up: {check}. "
 """What the sentence of such an answer begins with."""
+AFTER = " Before you act, look at what to doubt: {check}."
+"""What the sentence on whom to treat ends with where a light warns that intervals may be wrong."""

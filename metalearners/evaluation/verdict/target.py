@@ -41,7 +41,7 @@ def _ranked(found: Evidence, policy: PolicyGain) -> Answer:
     arm, over = min(((one.arm, gain) for one, gain in pairs), key=lambda pair: pair[1].ci_low)
     shown, names = found.words.each(over), [found.control, *(one.arm for one in found.effects)]
     beside = f" It brings {shown} more than {arm} for everybody."
-    missing = f" That it brings more than {arm} for everybody isn't shown ({shown})."
+    missing = f" It isn't shown to bring more than {arm} for everybody: the difference is {shown}."
     return sentences.RANKED.of(
         learner=found.learner,
         shares=given(names, policy.shares, found.counts),
@@ -86,7 +86,7 @@ def _beside(found: Evidence, leads: Sequence[tuple[str, ArmDifference]]) -> str:
     shown = found.words.each(own, JOINT if len(found.pairs) > 1 else INTERVAL)
     if lead.joint[0] > 0:
         return f" That is {shown} more than {other} brings."
-    return f" That it brings more than {other} isn't shown ({shown})."
+    return f" It isn't shown to bring more than {other}: the difference is {shown}."
 
 
 def _instead(found: Evidence, policy: PolicyGain | None, arm: str) -> tuple[str, str]:

@@ -71,15 +71,15 @@ class Words(Shown):
     def in_all(self, found: Estimate, counted: bool) -> str:
         """A mean over people times their number, with a comma before it; empty without one.
 
-        Where it is `counted`, it is how many people more have the outcome.
+        Where it is `counted`, it is how many people more have the outcome, and else an amount.
         """
         if not self.people:
             return ""
         at, *ends = (
             rounded(self.people * x) for x in (found.estimate, found.ci_low, found.ci_high)
         )
-        such = f"{self.people:,} such people"
-        return f", {at} {'of' if counted else 'for'} {such} ({' to '.join(ends)})"
+        what = "more in" if counted else "in all for"
+        return f", {at} {what} {self.people:,} such people ({' to '.join(ends)})"
 
 
 def money(found: Estimate) -> str:

@@ -243,7 +243,14 @@ def test_where_the_worst_light_is_bad_every_other_answer_says_so_first(case):
 
 
 def test_a_light_that_warns_changes_no_answer():
-    assert verdict_of(replace(BEST, lights=[WARN]))[:-1] == verdict_of(BEST)[:-1]
+    unsure = Light("calibration", "warn", "Flat.")
+    assert verdict_of(replace(BEST, lights=[unsure]))[:-1] == verdict_of(BEST)[:-1]
+    *others, target, _ = verdict_of(replace(BEST, lights=[WARN]))
+    plain = verdict_of(BEST)
+    assert tuple(others) == plain[:-2]
+    assert target.sentence == plain[-2].sentence + (
+        " Before you act, look at what to doubt: few rows."
+    )
 
 
 def test_several_arms_are_told_one_by_one():
@@ -262,16 +269,16 @@ def test_several_arms_are_told_one_by_one():
     assert "The intervals hold for all 4 arms at once." in said["effect"].detail
     target = said["target"].sentence
     assert target.startswith(
-        "Treat everybody with call or mail: target nobody differently. call brings 1.1 a person "
-        "(joint 95 % interval 0.6 to 1.6). That it brings more than mail isn't shown (0.1 a person "
-        "(joint 95 % interval -0.4 to 0.6))."
+        "Treat everybody with call or mail: target nobody differently. With call, the gain is 1.1 "
+        "a person (joint 95 % interval 0.6 to 1.6). It isn't shown to bring more than mail: the "
+        "difference is 0.1 a person (joint 95 % interval -0.4 to 0.6)."
     )
     assert "Leave fax out: the outcome is lower with it." in target
     alone = told(replace(found, pairs=[difference(1, 2, -0.7)]))["target"].sentence
     assert alone.startswith(
-        "Treat everybody with call: target nobody differently. call brings 1.1 a person (joint "
-        "95 % interval 0.6 to 1.6). That is 0.7 a person (95 % interval 0.2 to 1.2) more than mail "
-        "brings."
+        "Treat everybody with call: target nobody differently. With call, the gain is 1.1 a person "
+        "(joint 95 % interval 0.6 to 1.6). That is 0.7 a person (95 % interval 0.2 to 1.2) more "
+        "than mail brings."
     )
 
 
@@ -326,12 +333,12 @@ def test_people_are_counted_where_rows_stand_for_people():
     ranked, everybody = (told(one)["target"].sentence for one in (points, best))
 
     assert "a gain: mail for 800 people (40 %) and none for 1,200 people (60 %)." in ranked
-    assert "for everybody, 2,000 of 2,000 such people (1,000 to 3,000)." in ranked
-    assert ", 2,000 of 2,000 such people (1,000 to 3,000)." in everybody
+    assert "for everybody, 2,000 more in 2,000 such people (1,000 to 3,000)." in ranked
+    assert ", 2,000 more in 2,000 such people (1,000 to 3,000)." in everybody
     costed = replace(points, rule=replace(rule(1.0, 0.8), counts=(1500, 500)))
     sentence = told(costed)["target"].sentence
     assert "by T: mail for 500 people (25 %) and none for 1,500 people (75 %)." in sentence
-    assert "is left: 1 (95 % interval 0.5 to 1.5) a person, 2,000 for 2,000 such people" in sentence
+    assert "is left: 1 (95 % interval 0.5 to 1.5) a person, 2,000 in all for 2,000" in sentence
 
 
 def test_an_effect_is_told_between_the_means_of_both_arms():
@@ -375,8 +382,8 @@ def test_a_feature_may_show_what_no_ranking_does():
     assert call in partly["heterogeneity"].sentence
     assert "or that its effect differs" not in partly["target"].sentence
     assert other.sentence.startswith(
-        "The effect of mail differs between people. Of call, no ranking shows that, but along a "
-        f"feature it does. {call}"
+        "The effect of mail differs between people. For call, no ranking but a feature shows it: "
+        "it is 2 (95 % interval"
     )
 
 
@@ -390,7 +397,9 @@ def test_where_one_arm_pays_it_is_beside_the_other_in_money():
     dear = told(replace(two, rule=replace(costs, spends=(0.3, 0.3))))["target"]
 
     assert (said.answer, dear.answer) == ("one arm", "one arm")
-    assert said.sentence.endswith("isn't shown (0.4 (95 % interval -0.1 to 0.9)).")
+    assert said.sentence.endswith(
+        "It isn't shown to leave more than call: the difference is 0.4 (95 % interval -0.1 to 0.9)."
+    )
     assert dear.sentence.endswith("That is 0.6 (95 % interval 0.1 to 1.1) more than call leaves.")
     assert "at a cost of 0.3. What is left: 1.7 (95 % interval 1.2 to 2.2) a person." in (
         said.sentence
