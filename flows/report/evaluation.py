@@ -120,10 +120,14 @@ def _described(
     learners: dict[str, LearnerResult],
     comparison: Comparison | None,
 ) -> Described | None:
-    """Features of held-out rows by the chosen learner, or by the first."""
+    """Features of held-out rows, by the estimates of the chosen learner, or of the first.
+
+    All learners together say which features: held-out rows have no say in that.
+    """
     chosen = None if comparison is None else comparison.chosen
     learner = chosen if chosen in learners else next(iter(learners))
-    return described(study, held_out, learner, learners[learner].cate, learners[learner].drivers)
+    drivers = np.mean([one.drivers for one in learners.values()], axis=0)
+    return described(study, held_out, learner, learners[learner].cate, drivers)
 
 
 def adopt(study: Study, fitted: dict[Name, CrossFit]) -> tuple[dict[Name, Array], Floats]:
@@ -267,9 +271,9 @@ def _doubt(study: Study, found: Overlap, k: int) -> str:
     if found.carried[worst] <= MOST_CLIPPED:
         return ""
     return (
-        f"rows whose probability of {arm_name(study.arms[worst])} was clipped carry "
-        f"{found.carried[worst]:.0%} of that arm's weight, and the interval leaves the bias of "
-        "clipping out"
+        f"{100 * found.carried[worst]:.0f} % of what the mean of arm "
+        f"'{arm_name(study.arms[worst])}' rests on are rows whose probability was clipped, and "
+        "intervals leave the bias of that out"
     )
 
 

@@ -119,11 +119,13 @@ def _noise(study: Study, results: Results) -> str:
     if not study.config.evaluation.holdout:
         return "This run tests no ranking: the spread may be noise, in whole or in part."
     tested = [
-        (", ".join(who(study, label, name)), claims_ranking(own.qini_adjusted[k]))
-        for k, label in enumerate(arm_labels(study)[1:])
+        (", ".join(who(study, label, name)), claims_ranking(own.autoc_adjusted[k], arm.doubt))
+        for k, (label, arm) in enumerate(zip(arm_labels(study)[1:], results.arms, strict=True))
         for name, own in results.learners.items()
     ]
     claimed = [who for who, claim in tested if claim]
+    if all(arm.doubt for arm in results.arms):
+        return f"No ranking can be judged: {results.arms[0].doubt}."
     if not claimed:
         return (
             "The ranking test on held-out rows doesn't find that the estimates order rows better "

@@ -20,6 +20,8 @@ from metalearners.evaluation.findings import adjusted_p_values
 from metalearners.evaluation.judging.calibration import Blp, Gates
 from metalearners.evaluation.judging.rate import Rate
 from metalearners.evaluation.judging.sequential import Sequential
+from metalearners.evaluation.verdict.answers import doubt_of
+from metalearners.evaluation.verdict.health import Light
 
 _SHARES = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # of the rows, highest estimates first
 
@@ -36,7 +38,7 @@ def summary_of(study: Study, results: Results) -> dict[str, Any]:
     return {
         "data": _data_summary(study),
         **own,
-        "verdict": _verdict(study, own, outcomes),
+        **_with_target(study, own, outcomes),
         **({"outcomes": outcomes} if outcomes else {}),
         **({"targeting": targeting_summary(study, aimed)} if aimed else {}),
         "overlap": {
@@ -53,16 +55,36 @@ def summary_of(study: Study, results: Results) -> dict[str, Any]:
     }
 
 
-def _verdict(
+def _with_target(
     study: Study, own: dict[str, Any], outcomes: dict[str, dict[str, Any]]
-) -> list[dict[str, str]]:
-    """Answers about the first outcome; whom to treat, about the outcome that targeting names."""
-    name = study.whole.targeted_outcome
+) -> dict[str, Any]:
+    """Verdict and lights of the first outcome, with those that whom to treat rests on.
+
+    Where targeting names another outcome, that one's answers and lights decide about it.
+    """
+    name, keys = study.whole.targeted_outcome, ("verdict", "health")
     if name == study.outcome or name not in outcomes:
-        return list(own["verdict"])
-    (told,) = (one for one in outcomes[name]["verdict"] if one["question"] == "target")
-    answer = {**told, "sentence": f"For {name}: {told['sentence']}"}
-    return [answer if one["question"] == "target" else one for one in own["verdict"]]
+        return {key: own[key] for key in keys}
+    other = {one["question"]: one for one in outcomes[name]["verdict"]}
+    beside = f"For {name}: {other['heterogeneity']['sentence']} {other['learner']['sentence']}"
+    target = {
+        **other["target"],
+        "sentence": f"For {name}: {other['target']['sentence']}",
+        "detail": f"{other['target']['detail']} {beside}".strip(),
+    }
+    known = [one["sentence"] for one in own["health"]]
+    more = [
+        {**one, "sentence": f"For {name}: {one['sentence']}"}
+        for one in outcomes[name]["health"]
+        if one["sentence"] not in known
+    ]
+    lights = [*own["health"], *more]
+    doubt = vars(doubt_of([Light(**one) for one in lights]))
+    changed = {"target": target, "doubt": doubt}
+    return {
+        "verdict": [changed.get(one["question"], one) for one in own["verdict"]],
+        "health": lights,
+    }
 
 
 def _findings(study: Study, results: Results) -> dict[str, Any]:

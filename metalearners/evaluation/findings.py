@@ -27,9 +27,17 @@ def claims_effect(joint: tuple[float, float], doubt: str = "") -> bool:
     return not doubt and (joint[0] > 0 or joint[1] < 0)
 
 
-def claims_ranking(p_adjusted: float) -> bool:
-    """Whether a learner ranks rows better than chance, by the `adjusted_p_values` of its Qini."""
-    return p_adjusted < LEVEL
+def claims_ranking(p_adjusted: float, doubt: str = "") -> bool:
+    """Whether a learner ranks rows better than chance.
+
+    Parameters
+    ----------
+    p_adjusted : float
+        One of the `adjusted_p_values`.
+    doubt : str
+        Why nobody should rely on scores of the arm; empty where there is no reason.
+    """
+    return not doubt and p_adjusted < LEVEL
 
 
 def adjusted_p_values(

@@ -300,7 +300,8 @@ def _judged_summary(study: Study, found: JudgedTargeting) -> dict[str, Any]:
         "band_begins": curve.begin if np.isfinite(curve.begin) else None,
         "chosen": _value(found.chosen, names),
         "treat_all": {
-            arm: {**plain(one.gain), "spend": one.spend.estimate} for arm, one in treat_all
+            arm: {**plain(one.gain), "spend": one.spend.estimate, "net": plain(one.net)}
+            for arm, one in treat_all
         },
         "best_single_arm": {
             "arm": study.arms[found.best_arm],

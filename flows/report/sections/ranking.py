@@ -24,7 +24,7 @@ def gains(study: Study, results: Results) -> dict[str, Any] | None:
     def records(name: str, k: int) -> list[Record]:
         one, adjusted = judged[name][k], results.learners[name].qini_adjusted[k]
         p_values = {"p_value_greater": one.qini.p_greater, "p_value_adjusted": adjusted}
-        last = {"claimed": claims_ranking(adjusted), "treat_all": float(one.gain.gain.value[-1])}
+        last = {"treat_all": float(one.gain.gain.value[-1])}
         return [{**tables.values_of(one.qini.estimate), **p_values, **last, "rows": n_rows}]
 
     columns = [
@@ -32,8 +32,7 @@ def gains(study: Study, results: Results) -> dict[str, Any] | None:
         tables.figure("Std. error", "std_error", scale),
         tables.p_values("p-value", "p_value_greater"),
         tables.p_values("Adjusted p-value", "p_value_adjusted"),
-        tables.Column("Better than chance", ("claimed",), lambda x: "yes" if x else "not shown"),
-        tables.figure("Treating all", "treat_all", scale),
+        tables.figure("Treating all of these rows", "treat_all", scale),
         tables.count("Rows", "rows"),
     ]
     table = Table("Ranking on held-out rows", columns, [], file="qini")
@@ -53,12 +52,14 @@ def tops(study: Study, results: Results) -> dict[str, Any] | None:
         p_values = {"p_value_greater": one.autoc.p_greater, "p_value_adjusted": adjusted}
         tenth = one.gain.uplift.at(0.1)
         at = {f"top_tenth.{key}": value for key, value in tables.values_of(tenth).items()}
-        return [{**tables.values_of(one.autoc.estimate), **p_values, **at}]
+        claim = {"claimed": claims_ranking(adjusted, results.arms[k].doubt)}
+        return [{**tables.values_of(one.autoc.estimate), **p_values, **claim, **at}]
 
     columns = [
         tables.with_interval("AUTOC (95 % interval)", scale),
         tables.p_values("p-value", "p_value_greater"),
         tables.p_values("Adjusted p-value", "p_value_adjusted"),
+        tables.Column("Better than chance", ("claimed",), lambda x: "yes" if x else "not shown"),
         tables.with_interval(
             "Effect of the top tenth (pointwise 95 % interval)", scale, "top_tenth."
         ),

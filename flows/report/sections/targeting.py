@@ -67,7 +67,8 @@ def _policies(found: Mapping[str, Any], labels: list[str]) -> list[dict[str, Any
     spent = {key: value for key, value in shown[0].items() if not key.startswith("net.")}
     shown.append({**spent, "policy": "As many at random", **found["random"]})
     for arm, one in found["treat_all"].items():
-        gain = {key: value for key, value in one.items() if key != "spend"}
+        gain = {key: value for key, value in one.items() if key not in ("spend", "net")}
+        gain |= {f"net.{key}": value for key, value in one.get("net", {}).items()}
         spend = one.get("spend", 0.0)
         given = {f"share.{label}": float(label == arm) for label in labels}
         shown.append({"policy": f"All get {arm}", **gain, "spend": spend, "treated": 1.0, **given})

@@ -34,20 +34,23 @@ def verdict_of(found: Evidence) -> tuple[Answer, ...]:
     answers = [_effect(found), _heterogeneity(found), _learner(found), target(found)]
     if doubt is not None:
         answers = [_doubted(one, doubt) for one in answers]
-    return (*answers, _doubt(doubt))
+    return (*answers, doubt_of(found.lights))
 
 
 def _doubted(answer: Answer, doubt: Light) -> Answer:
     """The answer with the doubt in it; a warning is told with the decision if intervals need it."""
     if doubt.status == "warn":
-        told = answer.question == sentences.TARGET and doubt.check in UNSURE
+        asked = (sentences.HETEROGENEITY, sentences.TARGET)
+        told = answer.question in asked and doubt.check in UNSURE
         after = sentences.AFTER.format(check=doubt.check) if told else ""
         return replace(answer, sentence=answer.sentence + after)
     before = sentences.BEFORE.format(check=doubt.check)
     return replace(answer, answer=sentences.IN_DOUBT, sentence=before + answer.sentence)
 
 
-def _doubt(doubt: Light | None) -> Answer:
+def doubt_of(lights: Sequence[Light]) -> Answer:
+    """What to doubt first, by the lights."""
+    doubt = worst(lights)
     if doubt is None:
         return sentences.SURE.of()
     return sentences.FIRST.of(check=doubt.check, sentence=doubt.sentence)
@@ -66,7 +69,7 @@ def _effect(found: Evidence) -> Answer:
     shown = [
         found.words.moves(one.arm, one.effect.estimate, one.joint, one.means) for one in claimed
     ]
-    more = f" No effect is shown of {several(others)}." if others else ""
+    more = f" No effect is claimed of {several(others)}." if others else ""
     return sentences.YES.of(effects=several(shown), others=more, note=note)
 
 
@@ -79,6 +82,8 @@ def _estimate(one: ArmEffect, words: Words) -> str:
 
 def _heterogeneity(found: Evidence) -> Answer:
     tests = found.tests
+    if _all_in_doubt(found):
+        return sentences.NOT_JUDGED.of(doubt=found.doubt)
     if not tests:
         return sentences.UNTESTED.of()
     first = min(tests, key=lambda one: one.p_adjusted)
@@ -92,12 +97,12 @@ def _heterogeneity(found: Evidence) -> Answer:
         if not any(shown):
             return sentences.ALIKE.of(**about)
         return sentences.PARTLY.of(along="".join(shown), by=_by(found), **about)
-    apart = {arm: _along(found, arm, " no ranking but a feature shows it:") for arm in left}
+    apart = {arm: _along(found, arm, f" no {kind} test but a feature shows it:") for arm in left}
     silent = [arm for arm, told in apart.items() if not told]
     return sentences.DIFFERS.of(
         arms=several(arms),
         along="".join(shown),
-        others=f" Of {several(silent)}, that isn't shown." if silent else "",
+        others=f" Of {several(silent)}, these tests don't show it." if silent else "",
         apart="".join(apart.values()),
         learner=first.learner,
         arm=first.arm,
@@ -160,20 +165,35 @@ def _autoc(one: RankTest, n_tests: int, sequential: bool, words: Words) -> str:
     return f"AUTOC {words.amount(own.estimate)}, at 95 % confidence above {least}"
 
 
+def _all_in_doubt(found: Evidence) -> bool:
+    return all(one.doubt for one in found.effects)
+
+
 def _learner(found: Evidence) -> Answer:
+    if _all_in_doubt(found):
+        return sentences.NO_SCORES.of(doubt=found.doubt)
     if found.comparison is not None:
         return _compared(found.comparison, found)
-    if not found.held_out:
+    tests = found.rankings
+    if not tests:
         return sentences.UNJUDGED.of()
-    learners = list(dict.fromkeys(one.learner for one in found.held_out))
-    better = list(dict.fromkeys(one.learner for one in found.held_out if one.claimed))
-    p = p_value(min(one.p_adjusted for one in found.held_out))
+    learners = list(dict.fromkeys(one.learner for one in tests))
+    better = list(dict.fromkeys(one.learner for one in tests if one.claimed))
+    p = p_value(min(one.p_adjusted for one in tests))
     if not better:
         return sentences.NO_BETTER.of(none=_none_of(learners), p=f"smallest adjusted {p}")
+    arms = list(dict.fromkeys(one.arm for one in tests if one.claimed))
+    where = _where(arms, found)
     if len(learners) == 1:
-        return sentences.ALONE.of(learner=better[0], p=f"adjusted {p}")
+        return sentences.ALONE.of(learner=better[0], where=where, p=f"adjusted {p}")
     rank = "ranks" if len(better) == 1 else "rank"
-    return sentences.UNCOMPARED.of(learners=several(better), rank=rank, p=f"adjusted {p}")
+    about = {"rank": rank, "where": where, "p": f"adjusted {p}"}
+    return sentences.UNCOMPARED.of(learners=several(better), **about)
+
+
+def _where(arms: Sequence[str], found: Evidence) -> str:
+    """The arms that a claim is of, where there are several."""
+    return f" for {several(arms)}" if len(found.effects) > 1 else ""
 
 
 def _none_of(learners: Sequence[str]) -> str:
@@ -194,13 +214,15 @@ def _compared(found: Comparison, evidence: Evidence) -> Answer:
         return sentences.NO_BETTER.of(
             none=none, p=f"adjusted {p} of {found.chosen}, the chosen one"
         )
-    if len(found.p_constant) > 1:  # it is of the arm where that is surest
-        arm = evidence.effects[found.p_constant.index(min(found.p_constant))].arm
-        p = f"{p} for {arm}, adjusted for {len(found.p_constant)} arms"
+    pairs = list(zip(evidence.effects, found.p_constant, strict=True))
+    where = _where([one.arm for one, own in pairs if own < LEVEL], evidence)
+    if len(pairs) > 1:
+        told = several([f"{p_value(own)} for {one.arm}" for one, own in pairs])
+        p = f"{told}, adjusted for {len(pairs)} arms"
     if found.difference is None:
-        return sentences.ALONE.of(learner=found.chosen, p=p)
+        return sentences.ALONE.of(learner=found.chosen, where=where, p=p)
     lead, runner_up = words.estimate(found.difference), str(found.runner_up)
-    about = {"learner": found.chosen, "p": p, "loss": _loss(found)}
+    about = {"learner": found.chosen, "where": where, "p": p, "loss": _loss(found)}
     if not rivals:
         return sentences.WINNER.of(runner_up=runner_up, lead=lead, **about)
     told = f" Its AUTOC less that of {runner_up}, second on the rows that chose, alone: {lead}."

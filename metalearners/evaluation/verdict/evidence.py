@@ -189,9 +189,26 @@ class Evidence(Shown):
     rule: RuleGain | None = None
 
     @property
+    def doubt(self) -> str:
+        """Why no policy can be judged: some arm's scores can't be relied on."""
+        return next((one.doubt for one in self.effects if one.doubt), "")
+
+    @property
     def tests(self) -> Sequence[RankTest]:
-        """Those of whether effects differ: one family, whatever it finds."""
-        return self.sequential or self.held_out
+        """Those of whether effects differ, of arms without a doubt.
+
+        They are one family, whatever it finds.
+        """
+        return self._clear(self.sequential or self.held_out)
+
+    @property
+    def rankings(self) -> Sequence[RankTest]:
+        """Those of held-out rows, of arms without a doubt."""
+        return self._clear(self.held_out)
+
+    def _clear(self, tests: Sequence[RankTest]) -> Sequence[RankTest]:
+        clear = [one.arm for one in self.effects if not one.doubt]
+        return [one for one in tests if one.arm in clear]
 
     def leads(self, arm: str) -> list[tuple[str, ArmDifference]]:
         """Differences of an arm's mean outcome to each other one's, the least sure first."""

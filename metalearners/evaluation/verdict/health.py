@@ -4,11 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy import stats
 
 from metalearners._typing import Floats
 from metalearners.evaluation.averages.weighting import WeightedBalance
 from metalearners.evaluation.balance import Balance
 from metalearners.evaluation.design import SampleRatio
+from metalearners.evaluation.findings import LEVEL
 from metalearners.evaluation.judging.calibration import Blp
 from metalearners.evaluation.multiplicity import holm
 from metalearners.evaluation.overlap import Overlap
@@ -152,7 +154,10 @@ def _chance(found: Signs) -> Iterator[Light]:
             "than chance does. If chance drew the arms, a feature may come after the treatment.",
         )
     elif found.declared:
-        sentence = "Chance drew the arms, as declared, and adjustment for the features agrees."
+        sentence = (
+            "Chance drew the arms, the config says, and adjustment for the features doesn't speak "
+            "against it."
+        )
         yield _light(limits.CHANCE, 0, sentence)
     else:
         sentence = "The features don't predict the arm, as if chance had drawn it."
@@ -182,9 +187,9 @@ def _clipped(found: Signs) -> Iterator[Light]:
     if own.clipped:
         rows = "1 row" if own.clipped == 1 else f"{own.clipped:,} rows"
         sentence = (
-            f"The probability of an arm was too small to use in {rows}, and was raised. In "
-            f"{found.arms[at]}, such rows carry {percent(carried[at])} of the weight. Intervals "
-            "leave the bias of that out."
+            f"The probability of an arm was too small to use in {rows}, and was raised. Of "
+            f"what the mean of arm '{found.arms[at]}' rests on, {percent(carried[at])} are such "
+            "rows. Intervals leave the bias of that out."
         )
     yield _light(limits.CLIPPED, value, sentence)
 
@@ -201,11 +206,12 @@ def _overlap(found: Signs) -> Iterator[Light]:
         else ""
     )
     worth = f"{number(own.effective_after[at])} of {number(own.effective_before[at])}"
+    units = "rows" if found.clusters is None else "clusters"
     yield _light(
         limits.OVERLAP,
         float(left[at]),
         f"Weighted to be like all people, {found.arms[at]} is worth {percent(left[at])} of its "
-        f"size ({worth} effective rows){unlike}.",
+        f"size ({worth} effective {units}){unlike}.",
     )
 
 
@@ -233,7 +239,7 @@ def _weighted_balance(
     own: WeightedBalance, raw: Balance, features: Sequence[str], declared: bool
 ) -> Light:
     size = np.abs(own.after)
-    size = np.where(size > np.nan_to_num(raw.noise), size, 0.0).max(axis=1)
+    size = np.where(size > np.nan_to_num(raw.noise) * _for_all(size.size), size, 0.0).max(axis=1)
     at = int(np.argmax(size))
     value = float(size[at])
     if limits.WEIGHTED_BALANCE.status(value) == "ok":
@@ -247,6 +253,12 @@ def _weighted_balance(
         f"deviations. {why}"
     )
     return _light(limits.WEIGHTED_BALANCE, value, sentence)
+
+
+def _for_all(tests: int) -> float:
+    """By what a noise band of one difference grows to hold for so many at once (Bonferroni)."""
+    one, every = (stats.norm.isf(LEVEL / 2 / m) for m in (1, tests))
+    return float(every / one)
 
 
 def _few(found: Signs) -> Iterator[Light]:
@@ -300,15 +312,25 @@ def _calibration(found: Signs) -> Iterator[Light]:
     p = np.where([one.slope.estimate < 1 for one in lines], p, 1.0)
     at = int(np.argmin(p))
     (learner, arm), slope = names[at], lines[at].slope
-    sentence = "Nothing shows that estimates vary more than effects do."
+    learners = several(list(dict.fromkeys(learner for learner, _ in names)))
+    sentence = f"Nothing shows that the estimates of {learners} vary more than effects do."
     if limits.SLOPE.status(p[at]) != "ok":
         use = "Their order says more than their size" if slope.ci_low > 0 else "They may be noise"
         sentence = (
             f"The estimates of {learner} for {arm} vary more than effects do: for each unit by "
             f"which they differ, effects differ by {number(slope.estimate)} (95 % interval "
-            f"{number(slope.ci_low)} to {number(slope.ci_high)}). {use}."
+            f"{number(slope.ci_low)} to {number(slope.ci_high)}). {use}. {_others(p, names)} "
+            "It bears on treating by estimates, and not on average effects."
         )
     yield _light(limits.SLOPE, float(p[at]), sentence)
+
+
+def _others(p: Floats, names: Sequence[tuple[str, str]]) -> str:
+    """How many lines fail, with that of the smallest p-value."""
+    failing = sum(limits.SLOPE.status(float(own)) != "ok" for own in p)
+    return (
+        f"That is the surest of {failing} out of {len(names)} lines (adjusted {p_value(min(p))})."
+    )
 
 
 def _stability(found: Signs) -> Iterator[Light]:

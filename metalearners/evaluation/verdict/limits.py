@@ -65,7 +65,9 @@ CHANCE = Limit(
     "arms whose effect adjustment changes beyond chance (p < 0.01 over all arms)",
     0,
 )
-CLIPPED = Limit("clipped rows", "largest share of an arm's weight in clipped rows", 0, MOST_CLIPPED)
+CLIPPED = Limit(
+    "clipped rows", "largest share of what an arm's mean rests on in clipped rows", 0, MOST_CLIPPED
+)
 OVERLAP = Limit(
     "overlap",
     "smallest share of an arm's effective rows that weighting by inverse propensities leaves",
@@ -82,7 +84,8 @@ DRAWN_BALANCE = Limit(
 )
 WEIGHTED_BALANCE = Limit(
     "balance",
-    "else: largest standardized difference after weighting, where it is beyond the noise band",
+    "else: largest standardized difference after weighting, where it is beyond the noise band of "
+    "all features and arms at once",
     0.1,
     0.25,
 )

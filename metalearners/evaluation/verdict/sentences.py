@@ -74,7 +74,7 @@ NO_EFFECT = Sentence(
     EFFECT,
     "not shown",
     "else",
-    "No average effect on {outcome} is shown of {others}. That doesn't prove that there is none.",
+    "No average effect on {outcome} is claimed of {others}. That doesn't prove that there is none.",
     "Means over all rows, adjusted for the features (doubly robust).{note} An effect is that of "
     "being assigned the arm, whether or not it was taken up.",
 )
@@ -93,7 +93,8 @@ PARTLY = Sentence(
     "along a feature",
     "else, a test of held-out rows shows that an effect differs along a feature: p-value, adjusted "
     "for all features and arms, below 0.05",
-    "No ranking shows that the effect differs between people, but along a feature it does.{along}",
+    "No test of rankings shows that the effect differs between people, but along a feature it "
+    "does.{along}",
     "By {tests} of rankings, p-values adjusted for all: the smallest is {p}.{by}",
 )
 ALIKE = Sentence(
@@ -103,11 +104,23 @@ ALIKE = Sentence(
     "Nothing shows that the effect differs between people. That doesn't prove that all gain alike.",
     "By {tests}, p-values adjusted for all: the smallest is {p}.",
 )
+NOT_JUDGED = Sentence(
+    HETEROGENEITY,
+    "can't be judged",
+    "every arm has a doubt, such as too many clipped rows",
+    "Whether the effect differs between people can't be judged: {doubt}.",
+)
 UNTESTED = Sentence(
     HETEROGENEITY,
     "not tested",
     "there are neither held-out rows nor sequential tests",
     "Whether the effect differs between people wasn't tested, as there are no held-out rows.",
+)
+NO_SCORES = Sentence(
+    LEARNER,
+    "can't be judged",
+    "every arm has a doubt, such as too many clipped rows",
+    "Which learner ranks people by effect can't be judged: {doubt}.",
 )
 WINNER = Sentence(
     LEARNER,
@@ -115,14 +128,15 @@ WINNER = Sentence(
     "in a comparison, the chosen one ranks better than chance does, than the runner-up does and, "
     "by "
     "intervals that hold for all at once, than each other candidate does",
-    "{learner} ranks people by effect better than the others do, and better than chance.",
+    "{learner} ranks people by effect better than the others do, and better than chance{where}.",
     "Better than chance: {p}. Its AUTOC leads that of {runner_up}, the second, by {lead}.{loss}",
 )
 NO_WINNER = Sentence(
     LEARNER,
     "no clear winner",
     "it isn't told apart from one of them",
-    "The estimates order people better than chance does, but the data don't tell the rankings of "
+    "The estimates order people better than chance does{where}, but the data don't tell the "
+    "rankings of "
     "{learner} and {rivals} apart. {learner} is used, as it came first on the rows that chose.",
     "{learner} better than chance: {p}. Not told apart by intervals that hold for all candidates "
     "at "
@@ -139,7 +153,8 @@ ALONE = Sentence(
     LEARNER,
     "{learner}",
     "a single learner ranks better than chance: adjusted p-value below 0.05",
-    "{learner} ranks people by effect better than chance does. It is the only learner, so it was "
+    "{learner} ranks people by effect better than chance does{where}. It is the only learner, so "
+    "it was "
     "compared with no other.",
     "Held-out rows: {p}.",
 )
@@ -147,7 +162,8 @@ UNCOMPARED = Sentence(
     LEARNER,
     "not compared",
     "of several learners, some rank better than chance, but no comparison was run",
-    "{learners} {rank} people by effect better than chance does. Which learner is best wasn't "
+    "{learners} {rank} people by effect better than chance does{where}. Which learner is best "
+    "wasn't "
     "tested: uplift compare does that.",
     "Held-out rows: smallest {p}.",
 )
@@ -179,8 +195,8 @@ EVERYBODY = Sentence(
 OPEN = Sentence(
     TARGET,
     "open",
-    "else, effects differ",
-    "Whom to treat stays open: the effect differs, but {why}.{harm}{premise}",
+    "else, effects differ, or some arm has a doubt, such as too many clipped rows",
+    "Whom to treat stays open: {why}.{harm}{premise}",
 )
 NOBODY = Sentence(
     TARGET,
@@ -258,9 +274,11 @@ SENTENCES = (
         YES,
         NO_EFFECT,
         DIFFERS,
+        NOT_JUDGED,
         PARTLY,
         ALIKE,
         UNTESTED,
+        NO_SCORES,
         WINNER,
         NO_WINNER,
         NO_BETTER,
@@ -287,5 +305,5 @@ IN_DOUBT = "in doubt"
 """The answer to each other question where the worst light is bad."""
 BEFORE = "Not to be relied on until this is cleared up: {check}. "
 """What the sentence of such an answer begins with."""
-AFTER = " Before you act, look at what to doubt: {check}."
+AFTER = " Before you act on it, look at what to doubt: {check}."
 """What the sentence on whom to treat ends with where a light warns that intervals may be wrong."""

@@ -23,16 +23,18 @@ def target(found: Evidence) -> Answer:
     be shown, no interval has to be adjusted for the others.
     """
     if found.rule is not None:
-        return by_rule(found, found.rule)
+        return _open(found, found.doubt) if found.doubt else by_rule(found, found.rule)
     better = [one for one in found.effects if one.sign > 0]
-    policy = found.policy if found.differs else None
+    policy = found.policy if found.differs and not found.doubt else None
     if policy is not None and policy.over_nobody.ci_low > 0:
         beaten = all(one.ci_low > 0 for one in policy.over_arms)
         if beaten or not better:
             return _ranked(found, policy)
     if better:
         return _everybody(found, policy, better)
-    return _open(found, policy) if found.differs else _nobody(found)
+    if found.doubt or found.differs:
+        return _open(found, found.doubt or _why_open(found, policy))
+    return _nobody(found)
 
 
 def _ranked(found: Evidence, policy: PolicyGain) -> Answer:
@@ -101,7 +103,12 @@ def _instead(found: Evidence, policy: PolicyGain | None, arm: str) -> tuple[str,
     return told, f"The arm for which {found.learner} predicts most, less {arm} for all: {change}."
 
 
-def _open(found: Evidence, policy: PolicyGain | None) -> Answer:
+def _open(found: Evidence, why: str) -> Answer:
+    return sentences.OPEN.of(why=why, harm=_harm(found), premise=_premise(found))
+
+
+def _why_open(found: Evidence, policy: PolicyGain | None) -> str:
+    """Why nothing is said although effects differ."""
     why = _UNJUDGED
     if policy is not None and policy.shares[0] >= 1:
         why = f"{found.learner} predicts a gain for nobody"
@@ -110,7 +117,7 @@ def _open(found: Evidence, policy: PolicyGain | None) -> Answer:
             f"it isn't shown that treating those for whom {found.learner} predicts a gain brings "
             f"more than {found.control} for everybody ({found.words.each(policy.over_nobody)})"
         )
-    return sentences.OPEN.of(why=why, harm=_harm(found), premise=_premise(found))
+    return f"the effect differs, but {why}"
 
 
 def _harm(found: Evidence) -> str:

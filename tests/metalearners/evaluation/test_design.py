@@ -363,10 +363,10 @@ def test_a_run_whose_clipped_rows_carry_an_arm_claims_no_effect(run, settings, f
 
     (joint,) = ran.summary["ate_joint"]
     assert joint["ci_low"] > 0
-    assert "was clipped carry" in joint["doubt"]
+    assert "probability was clipped" in joint["doubt"]
     assert not joint["claimed"]
     text = " ".join(html.unescape((ran.folder / "report.html").read_text()).split())
     first = text.partition("<h1")[2].partition("<h2")[0]
-    assert "No average effect on y is shown of arm 1" in first
+    assert "No average effect on y is claimed of arm 1" in first
     assert joint["doubt"] in first
     assert "Doubt first: clipped rows." in first

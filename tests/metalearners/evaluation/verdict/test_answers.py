@@ -176,8 +176,8 @@ CASES = {
         ["yes", "not shown", "none", "nobody"],
     ),
     "a clipped arm": (
-        evidence(arm(1, doubt="clipped"), held_out=[ranks(0.4)]),
-        ["not shown", "not shown", "none", "nobody"],
+        evidence(arm(1, doubt="clipped"), held_out=[ranks(0.001)], policy=policy(1.0, 0.8)),
+        ["not shown", "can't be judged", "can't be judged", "open"],
     ),
 }
 
@@ -245,12 +245,12 @@ def test_where_the_worst_light_is_bad_every_other_answer_says_so_first(case):
 def test_a_light_that_warns_changes_no_answer():
     unsure = Light("calibration", "warn", "Flat.")
     assert verdict_of(replace(BEST, lights=[unsure]))[:-1] == verdict_of(BEST)[:-1]
-    *others, target, _ = verdict_of(replace(BEST, lights=[WARN]))
-    plain = verdict_of(BEST)
-    assert tuple(others) == plain[:-2]
-    assert target.sentence == plain[-2].sentence + (
-        " Before you act, look at what to doubt: few rows."
-    )
+    plain, warned = verdict_of(BEST), verdict_of(replace(BEST, lights=[WARN]))
+    after = " Before you act on it, look at what to doubt: few rows."
+    added = [
+        new.sentence.removeprefix(old.sentence) for new, old in zip(warned, plain, strict=True)
+    ]
+    assert added[:-1] == ["", after, "", after]
 
 
 def test_several_arms_are_told_one_by_one():
@@ -264,7 +264,7 @@ def test_several_arms_are_told_one_by_one():
     assert said["effect"].sentence == (
         "On average, mail raises sales by 1 (95 % interval 0.5 to 1.5), call raises sales by 1.1 "
         "(95 % interval 0.6 to 1.6) and fax lowers sales by 2 (95 % interval 1.5 to 2.5). No "
-        "effect is shown of sms (estimate 0.1, 95 % interval -0.4 to 0.6)."
+        "effect is claimed of sms (estimate 0.1, 95 % interval -0.4 to 0.6)."
     )
     assert "The intervals hold for all 4 arms at once." in said["effect"].detail
     target = said["target"].sentence
@@ -382,8 +382,8 @@ def test_a_feature_may_show_what_no_ranking_does():
     assert call in partly["heterogeneity"].sentence
     assert "or that its effect differs" not in partly["target"].sentence
     assert other.sentence.startswith(
-        "The effect of mail differs between people. For call, no ranking but a feature shows it: "
-        "it is 2 (95 % interval"
+        "The effect of mail differs between people. For call, no held-out test but a feature shows "
+        "it: it is 2 (95 % interval"
     )
 
 
