@@ -110,6 +110,12 @@ def test_one_of_several_outcomes_is_targeted(run, targets, frame):
     assert done.estimates["treat"].tolist() == alone.estimates["treat"].tolist()
     assert done.summary["targeting"] == alone.summary["targeting"]
     assert done.summary["targeting"]["outcome"] == "big"
+    told = {one["question"]: one for one in done.summary["verdict"]}
+    decided = {one["question"]: one for one in alone.summary["verdict"]}
+    assert told["target"]["sentence"] == f"For big: {decided['target']['sentence']}"
+    assert decided["heterogeneity"]["sentence"] in told["target"]["detail"]
+    lights = [one["sentence"].removeprefix("For big: ") for one in done.summary["health"]]
+    assert {one["sentence"] for one in alone.summary["health"]} <= set(lights)
     held_out = done.estimates["held_out"]
     scores = score_rows(done.folder / "model", frame)
     assert scores["treat"][held_out].tolist() == done.estimates["treat"][held_out].tolist()

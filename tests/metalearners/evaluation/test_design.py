@@ -365,6 +365,9 @@ def test_a_run_whose_clipped_rows_carry_an_arm_claims_no_effect(run, settings, f
     assert joint["ci_low"] > 0
     assert "probability was clipped" in joint["doubt"]
     assert not joint["claimed"]
+    said = {one["question"]: one["sentence"] for one in ran.summary["verdict"]}
+    assert "can't be judged: " + joint["doubt"] in said["heterogeneity"]
+    assert "Whom to treat stays open: " + joint["doubt"] in said["target"]
     text = " ".join(html.unescape((ran.folder / "report.html").read_text()).split())
     first = text.partition("<h1")[2].partition("<h2")[0]
     assert "No average effect on y is claimed of arm 1" in first

@@ -142,6 +142,36 @@ def test_sound_experiments_have_no_bad_light_and_few_that_warn():
     assert sum(one is not None and one.status == "bad" for one in lights) <= 2
 
 
+def test_a_difference_after_weighting_is_the_largest_of_many():
+    """What is beyond the noise of one difference is within that of twenty."""
+    noise, differs = np.full((20, 1), 0.1), np.zeros((20, 1))
+    differs[3] = 0.12
+    one = weighted(1, after=0.12, noise=0.1)
+    own = replace(one.weighted, after=differs, before=differs)
+    raw = Balance(differs, noise, np.ones((20, 1)))
+    many = replace(one, weighted=own, balance=raw, features=[f"x{k}" for k in range(20)])
+
+    found = [{light.check: light.status for light in health_of(signs)} for signs in (one, many)]
+
+    assert [lights["balance"] for lights in found] == ["warn", "ok"]
+
+
+def test_sentences_count_what_they_are_about():
+    of_clusters = replace(weighted(0.4), clusters=99 * TWO)
+    (own,) = line(0.01).lines.values()
+    lines = {("T", "mail"): own, ("X", "mail"): replace(own, p_calibrated=0.9)}
+
+    said = {one.check: one.sentence for one in health_of(of_clusters)}
+    found = {one.check: one.sentence for one in health_of(replace(SOUND, lines=lines))}
+    sound = {one.check: one.sentence for one in health_of(line(0.9))}
+
+    assert "effective clusters)" in said["overlap"]
+    assert "the surest of 1 out of 2 lines (adjusted p = 0.02)" in found["calibration"]
+    assert (
+        sound["calibration"] == "Nothing shows that the estimates of T vary more than effects do."
+    )
+
+
 def test_a_lost_tenth_of_an_arm_and_a_feature_of_after_the_treatment_are_found():
     rng = np.random.default_rng(0)
     w = np.repeat([0, 1], [10_000, 9_000])
