@@ -48,7 +48,7 @@ def targeting(
     axes = panel(
         ax,
         "Share of rows treated" if free else "Cost per row",
-        f"Gain in {drawable(outcome, 18)}",
+        f"Gain in {drawable(outcome, 18)}{'' if free else ', before cost'}",
     )
     zero(axes, upright=False)
     x = curve.treated if free else curve.spend

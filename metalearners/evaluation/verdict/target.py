@@ -100,7 +100,8 @@ def _instead(found: Evidence, policy: PolicyGain | None, arm: str) -> tuple[str,
     at = [one.arm for one in found.effects].index(arm)
     change = found.words.each(policy.over_arms[at])
     told = " Choosing the arm by person isn't shown to bring more."
-    return told, f"The arm for which {found.learner} predicts most, less {arm} for all: {change}."
+    judged = f"The arm for which {found.learner} predicts most, less {arm} for all: {change}"
+    return told, f"{judged}, on the held-out rows that judge."
 
 
 def _open(found: Evidence, why: str) -> Answer:
