@@ -18,7 +18,7 @@ GLOSSARY = {
     "ato": (
         "ATT, ATO",
         "Average effects of other rows: of those that received the arm (ATT), and of all, weighted "
-        "by how likely a row is to be in either arm (ATO), which needs the least extrapolation.",
+        "most where either arm was about as likely (ATO), which needs the least extrapolation.",
     ),
     "interval": (
         "95 % interval, standard error",
@@ -32,7 +32,9 @@ GLOSSARY = {
     "p": (
         "p-value, adjusted p-value",
         "How often chance alone would show as much as was found, if there were nothing. Adjusted "
-        "(Holm): for the number of tests that were made. Below 0.05, a finding is claimed.",
+        "(Holm): for the number of tests that were made. A test that decides claims below 0.05, "
+        "where "
+        "no doubt forbids it.",
     ),
     "aipw": (
         "Adjusted, doubly robust, AIPW",
@@ -115,8 +117,8 @@ GLOSSARY = {
     ),
     "sensitivity": (
         "Sensitivity, robustness value",
-        "How strong something unseen must be to explain an effect away. Compare it with what the "
-        "strongest feature explains: below that, be careful.",
+        "How strong something unseen must be to explain an effect away. Be careful where a "
+        "feature that you know explains as much; `feature_as_confounder` of the library says that.",
     ),
     "stability": (
         "Repeats, stability",

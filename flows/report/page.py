@@ -7,7 +7,7 @@ from typing import Any
 from flows.inputs.study import Study
 from flows.messages.progress import Steps
 from flows.report import html
-from flows.report.elements import arm_labels, legend, number, who
+from flows.report.elements import arm_labels, legend, number
 from flows.report.evaluation import NO_HOLDOUT
 from flows.report.figures.results import ArmResult, Results
 from flows.report.glossary import GLOSSARY, QUESTIONS
@@ -118,22 +118,33 @@ def _noise(study: Study, results: Results) -> str:
     """Whether the spread of estimated effects may be noise, by the test of the ranking."""
     if not study.config.evaluation.holdout:
         return "This run tests no ranking: the spread may be noise, in whole or in part."
-    tested = [
-        (", ".join(who(study, label, name)), claims_ranking(own.autoc_adjusted[k], arm.doubt))
-        for k, (label, arm) in enumerate(zip(arm_labels(study)[1:], results.arms, strict=True))
-        for name, own in results.learners.items()
-    ]
-    claimed = [who for who, claim in tested if claim]
     if all(arm.doubt for arm in results.arms):
         return f"No ranking can be judged: {results.arms[0].doubt}."
-    if not claimed:
+    claimed = {
+        label: [
+            name
+            for name, own in results.learners.items()
+            if claims_ranking(own.autoc_adjusted[k], arm.doubt)
+        ]
+        for k, (label, arm) in enumerate(zip(arm_labels(study)[1:], results.arms, strict=True))
+    }
+    tests = len(claimed) * len(results.learners)
+    adjusted = f"adjusted for {tests} tests" if tests > 1 else "a single test"
+    if not any(claimed.values()):
         return (
-            "The ranking test on held-out rows doesn't find that the estimates order rows better "
-            "than chance: this spread may be noise."
+            f"The ranking tests on held-out rows, {adjusted}, don't find that estimates order rows "
+            "better than chance: this spread may be noise."
         )
-    found = "The ranking test on held-out rows finds that the estimates order rows better than"
-    if len(claimed) == len(tested):
-        return f"{found} chance: the spread isn't noise alone, though part of it may be."
-    return (
-        f"{found} chance for {'; '.join(claimed)} alone. For the others, the spread may be noise."
-    )
+    found = f"On held-out rows, {adjusted}, estimates order rows better than chance"
+    if sum(map(len, claimed.values())) == tests:
+        return f"{found}: the spread isn't noise alone, though part of it may be."
+    of = [_of(label, own, study) for label, own in claimed.items() if own]
+    return f"{found} for {'; '.join(of)} alone. For the others, the spread may be noise."
+
+
+def _of(label: str, learners: list[str], study: Study) -> str:
+    """An arm with the learners that rank it better than chance."""
+    if len(study.learners) == 1:
+        return label
+    every = len(learners) == len(study.learners)
+    return f"{label} ({'all learners' if every else ', '.join(learners)})"

@@ -81,8 +81,11 @@ def _with_target(
     lights = [*own["health"], *more]
     doubt = vars(doubt_of([Light(**one) for one in lights]))
     changed = {"target": target, "doubt": doubt}
+    said = [
+        {**one, "sentence": f"For {study.outcome}: {one['sentence']}"} for one in own["verdict"]
+    ]
     return {
-        "verdict": [changed.get(one["question"], one) for one in own["verdict"]],
+        "verdict": [changed.get(one["question"], one) for one in said],
         "health": lights,
     }
 

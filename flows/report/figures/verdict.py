@@ -39,6 +39,7 @@ def signs_of(study: Study, results: Results) -> Signs:
     d, weighting = study.averaged.dataset, results.averages.weighting
     declared = study.dataset.propensity is not None
     auto = study.config.data.design == "auto"
+    held_out = _held_out(study, results)
     return Signs(
         arms=_names(study),
         drawn=declared or (auto and results.looks_randomised),
@@ -51,14 +52,15 @@ def signs_of(study: Study, results: Results) -> Signs:
         balance=results.balance,
         features=study.schema.names,
         **{"rows" if d.groups is None else "clusters": effective_clusters(d.w, d.groups, d.weight)},
-        held_out=_held_out(study, results),
+        held_out=held_out,
         judged_by_own=study.judging is not None,
-        unsure=_unsure(study),
+        unsure=_unsure(study, study.dataset.predicted),
+        held_out_unsure=None if held_out is None else _unsure(study, study.judged),
         lines={
             (name, arm): one.blp
             for name, own in _used(results).items()
-            for arm, one in zip(_names(study)[1:], own.judged, strict=False)
-            if one.blp is not None
+            for arm, one, about in zip(_names(study)[1:], own.judged, results.arms, strict=False)
+            if one.blp is not None and not about.doubt
         },
         moves={_figure(one): one.stability.relative for one in results.moves},
         failed=list(study.failed),
@@ -113,11 +115,13 @@ def _part(values: Array | None, rows: Array) -> Array | None:
     return None if values is None else values[rows]
 
 
-def _unsure(study: Study) -> Floats | None:
-    d = study.averaged.dataset
+def _unsure(study: Study, rows: Array) -> Floats | None:
+    """(K,) relative errors of standard errors among some rows; None for two classes."""
+    d = study.dataset
     if study.config.data.outcome_type == "binary":
         return None
-    return OutcomeShape.of(np.asarray(d.y), d.w, d.n_variants, d.weight).unsure
+    weight = None if d.weight is None else d.weight[rows]
+    return OutcomeShape.of(np.asarray(d.y)[rows], d.w[rows], d.n_variants, weight).unsure
 
 
 def evidence_of(study: Study, results: Results, lights: tuple[Light, ...]) -> Evidence:

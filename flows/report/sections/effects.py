@@ -124,7 +124,7 @@ def _differences(
         tables.text("Arm", "arm"),
         tables.text("Less arm", "other"),
         *tables.estimated(scale, "Difference"),
-        tables.interval("95 % for all pairs at once", scale, "joint_low", "joint_high"),
+        tables.interval("95 % for all these pairs at once", scale, "joint_low", "joint_high"),
     ]
     caption = f"Differences between arms in the mean of {outcome}, per row"
     rows = {

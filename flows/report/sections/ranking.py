@@ -52,14 +52,16 @@ def tops(study: Study, results: Results) -> dict[str, Any] | None:
         p_values = {"p_value_greater": one.autoc.p_greater, "p_value_adjusted": adjusted}
         tenth = one.gain.uplift.at(0.1)
         at = {f"top_tenth.{key}": value for key, value in tables.values_of(tenth).items()}
-        claim = {"claimed": claims_ranking(adjusted, results.arms[k].doubt)}
+        doubt = results.arms[k].doubt
+        claimed = "yes" if claims_ranking(adjusted) else "not shown"
+        claim = {"claimed": "can't be judged" if doubt else claimed}
         return [{**tables.values_of(one.autoc.estimate), **p_values, **claim, **at}]
 
     columns = [
         tables.with_interval("AUTOC (95 % interval)", scale),
         tables.p_values("p-value", "p_value_greater"),
         tables.p_values("Adjusted p-value", "p_value_adjusted"),
-        tables.Column("Better than chance", ("claimed",), lambda x: "yes" if x else "not shown"),
+        tables.text("Better than chance", "claimed"),
         tables.with_interval(
             "Effect of the top tenth (pointwise 95 % interval)", scale, "top_tenth."
         ),

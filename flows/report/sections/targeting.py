@@ -117,14 +117,14 @@ def _policy_table(records: Sequence[Record], labels: list[str], rows: int) -> Ta
     scale = typical(one["std_error"] for one in records)
     columns = [
         tables.text("Policy", "policy"),
-        tables.figure("Cost per row", "spend"),
+        tables.with_interval("Gain less cost (95 % interval)", scale, "net."),
         tables.with_interval("Gain (95 % interval)", scale),
-        tables.with_interval("Gain less cost", scale, "net."),
+        tables.figure("Cost per row", "spend"),
         *(tables.percent(f"Gets {label}", f"share.{label}") for label in labels),
     ]
     caption = (
         f"What policies bring per row, against treating nobody, on the {rows:,} held-out rows that "
-        "judge. Averages over all rows are above, and surer"
+        "judge; intervals hold one by one"
     )
     return Table(caption, columns, records, file="policies")
 

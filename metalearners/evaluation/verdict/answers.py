@@ -40,10 +40,9 @@ def verdict_of(found: Evidence) -> tuple[Answer, ...]:
 def _doubted(answer: Answer, doubt: Light) -> Answer:
     """The answer with the doubt in it; a warning is told with the decision if intervals need it."""
     if doubt.status == "warn":
-        asked = (sentences.HETEROGENEITY, sentences.TARGET)
-        told = answer.question in asked and doubt.check in UNSURE
-        after = sentences.AFTER.format(check=doubt.check) if told else ""
-        return replace(answer, sentence=answer.sentence + after)
+        told = answer.question != sentences.EFFECT and doubt.check in UNSURE
+        first = sentences.CAUTION.format(check=doubt.check) if told else ""
+        return replace(answer, sentence=first + answer.sentence)
     before = sentences.BEFORE.format(check=doubt.check)
     return replace(answer, answer=sentences.IN_DOUBT, sentence=before + answer.sentence)
 
@@ -95,9 +94,12 @@ def _heterogeneity(found: Evidence) -> Answer:
     shown = [_along(found, arm) for arm in arms or left]
     if not first.claimed:
         if not any(shown):
-            return sentences.ALIKE.of(**about)
+            return sentences.ALIKE.of(features=_features(found), **about)
         return sentences.PARTLY.of(along="".join(shown), by=_by(found), **about)
-    apart = {arm: _along(found, arm, f" no {kind} test but a feature shows it:") for arm in left}
+    apart = {
+        arm: _along(found, arm, f": the {kind} tests don't show it, a test along the feature does")
+        for arm in left
+    }
     silent = [arm for arm, told in apart.items() if not told]
     return sentences.DIFFERS.of(
         arms=several(arms),
@@ -139,9 +141,17 @@ def _along(found: Evidence, arm: str, note: str = "") -> str:
         return ""
     (low, least), (high, most) = first.lowest, first.highest
     return (
-        f" For {arm},{note} it is {words.estimate(most)} where {first.feature} is {high}, and "
-        f"{words.estimate(least)} where it is {low}."
+        f" For {arm}, it is {words.estimate(most)} where {first.feature} is {high}, and "
+        f"{words.estimate(least)} where it is {low}{note}."
     )
+
+
+def _features(found: Evidence) -> str:
+    """The smallest p-value along a feature, where none is claimed."""
+    if not found.along:
+        return ""
+    p = min(one.p_adjusted for one in found.along)
+    return f" Along features: {len(found.along)} tests, smallest adjusted {p_value(p)}."
 
 
 def _smallest(tests: Sequence[RankTest], arm: str) -> str:
@@ -226,6 +236,9 @@ def _compared(found: Comparison, evidence: Evidence) -> Answer:
     if not rivals:
         return sentences.WINNER.of(runner_up=runner_up, lead=lead, **about)
     told = f" Its AUTOC less that of {runner_up}, second on the rows that chose, alone: {lead}."
+    joint = next(one.difference_to_best for one in own if one.candidate == second)
+    if found.distinguishable_from_runner_up and joint.ci_high >= 0:
+        told += f" The joint interval doesn't tell {runner_up} apart."
     return sentences.NO_WINNER.of(rivals=several(rivals, "or"), lead=told, **about)
 
 

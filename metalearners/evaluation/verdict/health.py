@@ -73,8 +73,8 @@ class Signs(Shown):
         The same of held-out rows.
     judged_by_own : bool
         Whether held-out rows are judged by nuisance models of their own.
-    unsure : (K,) array, optional
-        Relative errors of the arms' standard errors (`unsureness`).
+    unsure, held_out_unsure : (K,) array, optional
+        Relative errors of the arms' standard errors (`unsureness`), and those of held-out rows.
     lines : mapping
         By learner and arm, the line of effects on estimates.
     moves : mapping of str to float
@@ -98,6 +98,7 @@ class Signs(Shown):
     held_out: Floats | None = None
     judged_by_own: bool = True
     unsure: Floats | None = None
+    held_out_unsure: Floats | None = None
     lines: Mapping[tuple[str, str], Blp] = field(default_factory=dict)
     moves: Mapping[str, float] = field(default_factory=dict)
     failed: Sequence[str] = ()
@@ -243,9 +244,15 @@ def _weighted_balance(
     at = int(np.argmax(size))
     value = float(size[at])
     if limits.WEIGHTED_BALANCE.status(value) == "ok":
-        sentence = "Weighted by their probabilities, the arms are alike in all features."
+        largest = float(np.abs(own.after).max())
+        sentence = (
+            "Weighted by their probabilities, the arms differ in no feature by more than chance "
+            f"explains and by 0.1 standard deviations (largest difference: {number(largest)})."
+        )
         return _light(limits.WEIGHTED_BALANCE, value, sentence)
-    why = "The model of the probabilities doesn't tell the arms' people apart as they are."
+    why = (
+        "The model of the probabilities, or clipping, leaves differences between the arms' people."
+    )
     if declared:
         why = "The declared design doesn't give that: it may be chance, or rows may be missing."
     sentence = (
@@ -283,25 +290,32 @@ def _few(found: Signs) -> Iterator[Light]:
 
 def _fewest(limit: Limit, arms: Sequence[str], numbers: Floats, what: str) -> Light:
     at = int(np.argmin(numbers))
-    few = "" if limit.status(numbers[at]) == "ok" else ", few for an interval to be right"
-    sentence = f"The smallest arm, {arms[at]}, is worth {number(numbers[at])} {what}{few}."
+    few = ", few for intervals and p-values to be right"
+    if limit.status(numbers[at]) == "ok":
+        few = ""
+    sentence = f"The smallest arm, {arms[at]}, has {number(numbers[at])} {what}{few}."
     return _light(limit, float(numbers[at]), sentence)
 
 
 def _tails(found: Signs) -> Iterator[Light]:
-    if found.unsure is None:
-        return
-    at = int(np.argmax(found.unsure))
-    own = float(found.unsure[at])
-    few = (
-        ": few large values decide it" if limits.TAILS.status(own) != "ok" else ": no tail is heavy"
+    """The worse of all rows and of held-out ones."""
+    given = (("all rows", found.unsure), ("held-out rows", found.held_out_unsure))
+    lights = [_tail(found.arms, own, rows) for rows, own in given if own is not None]
+    if lights:
+        yield min(lights, key=lambda one: _ORDER[one.status])
+
+
+def _tail(arms: Sequence[str], unsure: Floats, rows: str) -> Light:
+    at = int(np.argmax(unsure))
+    own = float(unsure[at])
+    few = "few large values decide it"
+    if limits.TAILS.status(own) == "ok":
+        few = "large values don't decide it"
+    sentence = (
+        f"Over {rows}, the standard error of the mean outcome in {arms[at]} is known to "
+        f"{percent(own)}: {few}."
     )
-    yield _light(
-        limits.TAILS,
-        own,
-        f"The standard error of the mean outcome in {found.arms[at]} is known to {percent(own)}"
-        f"{few}.",
-    )
+    return _light(limits.TAILS, own, sentence)
 
 
 def _calibration(found: Signs) -> Iterator[Light]:
@@ -313,12 +327,15 @@ def _calibration(found: Signs) -> Iterator[Light]:
     at = int(np.argmin(p))
     (learner, arm), slope = names[at], lines[at].slope
     learners = several(list(dict.fromkeys(learner for learner, _ in names)))
-    sentence = f"Nothing shows that the estimates of {learners} vary more than effects do."
+    sentence = (
+        f"Nothing shows that differences between estimates of {learners} overstate those of "
+        "effects."
+    )
     if limits.SLOPE.status(p[at]) != "ok":
         use = "Their order says more than their size" if slope.ci_low > 0 else "They may be noise"
         sentence = (
-            f"The estimates of {learner} for {arm} vary more than effects do: for each unit by "
-            f"which they differ, effects differ by {number(slope.estimate)} (95 % interval "
+            f"Differences between estimates of {learner} for {arm} overstate those of effects: for "
+            f"each unit, effects differ by {number(slope.estimate)} (95 % interval by itself "
             f"{number(slope.ci_low)} to {number(slope.ci_high)}). {use}. {_others(p, names)} "
             "It bears on treating by estimates, and not on average effects."
         )

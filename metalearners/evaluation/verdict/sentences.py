@@ -102,7 +102,7 @@ ALIKE = Sentence(
     "not shown",
     "else",
     "Nothing shows that the effect differs between people. That doesn't prove that all gain alike.",
-    "By {tests}, p-values adjusted for all: the smallest is {p}.",
+    "By {tests}, p-values adjusted for all: the smallest is {p}.{features}",
 )
 NOT_JUDGED = Sentence(
     HETEROGENEITY,
@@ -135,9 +135,9 @@ NO_WINNER = Sentence(
     LEARNER,
     "no clear winner",
     "it isn't told apart from one of them",
-    "The estimates order people better than chance does{where}, but the data don't tell the "
-    "rankings of "
-    "{learner} and {rivals} apart. {learner} is used, as it came first on the rows that chose.",
+    "The estimates of {learner} order people better than chance does{where}, but the data don't "
+    "tell the rankings of {learner} and {rivals} apart. {learner} is used, as it came first on the "
+    "rows that chose.",
     "{learner} better than chance: {p}. Not told apart by intervals that hold for all candidates "
     "at "
     "once.{lead}{loss}",
@@ -202,7 +202,7 @@ NOBODY = Sentence(
     TARGET,
     "nobody",
     "else",
-    "Treat nobody, so {control} for everybody: target nobody differently. {why}{more}{premise}",
+    "Treat nobody, so '{control}' for everybody: target nobody differently. {why}{more}{premise}",
 )
 UNJUDGED_RULE = Sentence(
     TARGET,
@@ -244,7 +244,7 @@ UNPAID = Sentence(
     TARGET,
     "nobody",
     "with `targeting`: else",
-    "Treat nobody, so {control} for everybody: target nobody differently. {shown}.",
+    "Treat nobody, so '{control}' for everybody: target nobody differently. {shown}.",
     "The rule by {learner} ({shares}) was judged on held-out rows: {net} a person is left after "
     "its "
     "cost.",
@@ -253,21 +253,25 @@ NONE_PAYS = Sentence(
     TARGET,
     "nobody",
     "with `targeting`: the rule treats nobody",
-    "Treat nobody, so {control} for everybody: target nobody differently. By the estimates of "
+    "Treat nobody, so '{control}' for everybody: target nobody differently. By the estimates of "
     "{learner}, nobody gains more than the treatment costs.",
+)
+_UNSEEN = (
+    "whether people affect each other, whether the data are what they are said to be, and whether "
+    "effects stay as they were."
 )
 SURE = Sentence(
     DOUBT,
     "nothing stands out",
     "all lights are ok",
-    "No check fails. What none can see: whether people affect each other, whether the data are "
-    "what they are said to be, and whether effects stay as they were.",
+    f"No check fails. What none can see: {_UNSEEN}",
 )
 FIRST = Sentence(
     DOUBT,
     "{check}",
     "a light warns or is bad: the worst one, and of equal ones the first in the table of lights",
     "Doubt first: {check}. {sentence}",
+    f"What no check sees: {_UNSEEN}",
 )
 SENTENCES = (
     *(
@@ -305,5 +309,5 @@ IN_DOUBT = "in doubt"
 """The answer to each other question where the worst light is bad."""
 BEFORE = "Not to be relied on until this is cleared up: {check}. "
 """What the sentence of such an answer begins with."""
-AFTER = " Before you act on it, look at what to doubt: {check}."
-"""What the sentence on whom to treat ends with where a light warns that intervals may be wrong."""
+CAUTION = "Look first at what to doubt, {check}. "
+"""What sentences that rest on intervals or p-values begin with where a light warns of these."""

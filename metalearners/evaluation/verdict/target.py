@@ -143,4 +143,6 @@ def _nobody(found: Evidence) -> Answer:
 
 def _premise(found: Evidence) -> str:
     """What the answer takes for granted."""
-    return f" This takes a higher {found.words.outcome} as better, and treatment as free."
+    return (
+        f" This takes a higher {found.words.outcome} as better, and all arms as costing the same."
+    )

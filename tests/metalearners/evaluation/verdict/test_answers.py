@@ -217,7 +217,7 @@ def test_sentences_have_the_figures():
         "Treat those for whom T predicts a gain: mail for 60 % of people and none for 40 % of "
         "people. That brings 1 a person (95 % interval 0.5 to 1.5) more than none for everybody. "
         "It brings 0.8 a person (95 % interval 0.3 to 1.3) more than mail for everybody. This "
-        "takes a higher sales as better, and treatment as free."
+        "takes a higher sales as better, and all arms as costing the same."
     )
     assert told(CASES["harm"][0])["effect"].sentence == (
         "On average, mail lowers sales by 1 (95 % interval 0.5 to 1.5)."
@@ -246,11 +246,10 @@ def test_a_light_that_warns_changes_no_answer():
     unsure = Light("calibration", "warn", "Flat.")
     assert verdict_of(replace(BEST, lights=[unsure]))[:-1] == verdict_of(BEST)[:-1]
     plain, warned = verdict_of(BEST), verdict_of(replace(BEST, lights=[WARN]))
-    after = " Before you act on it, look at what to doubt: few rows."
-    added = [
-        new.sentence.removeprefix(old.sentence) for new, old in zip(warned, plain, strict=True)
-    ]
-    assert added[:-1] == ["", after, "", after]
+    first = "Look first at what to doubt, few rows. "
+    pairs = zip(warned, plain, strict=True)
+    added = [new.sentence.removesuffix(old.sentence) for new, old in pairs]
+    assert added[:-1] == ["", first, first, first]
 
 
 def test_several_arms_are_told_one_by_one():
@@ -380,10 +379,13 @@ def test_a_feature_may_show_what_no_ranking_does():
         *("along a feature", "nobody"),
     )
     assert call in partly["heterogeneity"].sentence
+    assert other.sentence.endswith(
+        ": the held-out tests don't show it, a test along the feature does."
+    )
     assert "or that its effect differs" not in partly["target"].sentence
     assert other.sentence.startswith(
-        "The effect of mail differs between people. For call, no held-out test but a feature shows "
-        "it: it is 2 (95 % interval"
+        "The effect of mail differs between people. For call, it is 2 (95 % "
+        "interval 1.5 to 2.5) where shop is 0, and"
     )
 
 

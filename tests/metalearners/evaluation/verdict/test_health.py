@@ -167,9 +167,7 @@ def test_sentences_count_what_they_are_about():
 
     assert "effective clusters)" in said["overlap"]
     assert "the surest of 1 out of 2 lines (adjusted p = 0.02)" in found["calibration"]
-    assert (
-        sound["calibration"] == "Nothing shows that the estimates of T vary more than effects do."
-    )
+    assert sound["calibration"].endswith("between estimates of T overstate those of effects.")
 
 
 def test_a_lost_tenth_of_an_arm_and_a_feature_of_after_the_treatment_are_found():
