@@ -34,6 +34,7 @@ def own(table, outcome):
     return found.rename(columns=lambda name: name.replace(f".{outcome}.", "."))
 
 
+@pytest.mark.slow
 def test_each_outcome_has_the_results_that_it_has_alone_and_shares_what_is_equal(
     run, outcomes, frame
 ):

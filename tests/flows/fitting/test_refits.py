@@ -34,6 +34,7 @@ def ends(frame, name):
     return frame[[f"low.{name}.1", f"high.{name}.1"]].to_numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("runner", ["thread", "process"])
 def test_intervals_are_the_library_s_whoever_fits(run, three, runner):
     three["evaluation"]["holdout"] = 0.0
@@ -101,6 +102,7 @@ DESIGNS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("design", DESIGNS)
 def test_every_design_has_intervals(run, three, design):
     rows = pd.read_parquet("data.parquet")
@@ -264,6 +266,7 @@ def test_the_champion_s_refits_are_registered_with_it(run, three):
     assert not [column for column in none if column.startswith(("low", "high"))]
 
 
+@pytest.mark.slow
 def test_a_bundle_is_read_without_refits_unless_asked(run, three):
     folder = run(three).folder / "model"
     refits = Bundle.load(folder, refits=True).refits

@@ -32,6 +32,7 @@ def judged(ran, name):
     return arm
 
 
+@pytest.mark.slow
 def test_figures_are_medians_over_runs_with_the_seeds_and_fit_nothing_else(run, asked):
     asked["evaluation"] |= {"definition": "radcliffe"}
     alone = [run({**asked, "folds": {"seed": seed}}) for seed in (4, 5, 6)]

@@ -49,6 +49,7 @@ def test_it_is_the_library_s_whoever_fits(run, asked, runner):
     assert kinds == ["sequential"] * 2 + ["holdout"] * 2
 
 
+@pytest.mark.slow
 def test_its_fits_are_counted_and_reused_and_change_nothing_else(run, asked):
     first, second = run(asked), run(asked)
     asked["evaluation"]["sequential"] = False

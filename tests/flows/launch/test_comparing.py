@@ -42,6 +42,7 @@ def made(settings):
     return Ran(launch(parse_config(settings), False, quiet=True, comparing=True))
 
 
+@pytest.mark.slow
 def test_a_comparison_is_the_library_s_on_the_same_rows(api, compared, monkeypatch):
     monkeypatch.setenv("PREFECT_API_URL", api)
     first, again = made(compared), made(compared)
