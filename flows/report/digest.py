@@ -1,4 +1,4 @@
-"""What the page of a run in the UI shows of its report: effects, and the main pictures."""
+"""What the page of a run in the UI shows of its report: main tables, and the main pictures."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +8,9 @@ from markupsafe import Markup
 from flows.inputs.study import Study
 from flows.report.elements import Panel, arm_labels, number, spoken, typical
 from flows.report.figures.results import Results
+from flows.report.tables import tables_of
 
+_TABLES = ("arm_differences", "segments", "policies", "autoc", "feature_tests")
 _MOST = 9  # pictures of some 40 kB, each of which costs the run some milliseconds
 
 
@@ -26,6 +28,16 @@ def effect_rows(
     ]
     empty = dict.fromkeys(table.head, "")
     return [empty | row for row in (*averages, *means)]
+
+
+def decision_tables(sections: Mapping[str, Any]) -> list[tuple[str, str, list[dict[str, str]]]]:
+    """Tables that a decision rests on, as far as the report has them: file, caption and rows."""
+    found = {one.file: one for one in tables_of(sections)}
+    return [
+        (name, one.caption, [dict(zip(one.head, row, strict=True)) for row in one.first])
+        for name in _TABLES
+        if (one := found.get(name)) is not None
+    ]
 
 
 def pictures(study: Study, sections: Mapping[str, Any]) -> str:

@@ -158,6 +158,14 @@ class _RunPage(Page):
         create_table_artifact(answers, "uplift-verdict", f"Verdict of the run {name}")
         create_table_artifact(health, "uplift-health", f"Health of the run {name}")
 
+    def show_tables(self, tables: list[tuple[str, str, list[dict[str, str]]]]) -> None:
+        """Tables of the report that a decision rests on: name, caption and rows."""
+        self._later(self._set_tables, tables)
+
+    def _set_tables(self, tables: list[tuple[str, str, list[dict[str, str]]]]) -> None:
+        for name, caption, rows in tables:
+            create_table_artifact(rows, f"uplift-{name.replace('_', '-')}", caption)
+
     def show_comparison(self, rows: list[dict[str, str]], rule: str) -> None:
         """The ranked table of candidates, and which was chosen, by what rule."""
         self._later(self._set_comparison, rows, rule)

@@ -29,7 +29,7 @@ from flows.messages.outcome import (
     registry_warning,
 )
 from flows.messages.secrets import problem_of, without_secrets
-from flows.report.digest import effect_rows, history_pictures, pictures
+from flows.report.digest import decision_tables, effect_rows, history_pictures, pictures
 from flows.report.evaluation import evaluate
 from flows.report.figures.outcomes import of_outcomes, with_treat
 from flows.report.figures.repeats import over_repeats
@@ -140,6 +140,7 @@ def make(
         announce(summary)
         page.show_results(effect_rows(study, results, sections), pictures(study, sections))
         page.show_verdict(summary["verdict"], summary["health"])
+        page.show_tables(decision_tables(sections))
         if comparison := summary.get("comparison"):
             page.show_comparison(comparison_rows(comparison), comparison["rule"])
         if past:

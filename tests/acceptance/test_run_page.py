@@ -53,6 +53,10 @@ def test_a_run_s_page_has_a_bar_a_table_and_a_log_line_a_stage(api, run, setting
     assert f"{ran.stages['nuisance']['unique']} fits executed, 0 reused" in told[1]
 
 
+def tests(ran):
+    return [one for one in ran.summary["heterogeneity"] if one["test"] == "holdout"]
+
+
 def test_a_run_s_artifacts_show_effects_pictures_and_where_the_report_is(api, run, settings):
     settings["data"]["control"] = 0
     settings["learners"] = ["TLearner", "DRLearner"]
@@ -67,6 +71,10 @@ def test_a_run_s_artifacts_show_effects_pictures_and_where_the_report_is(api, ru
     assert (low, high) == pytest.approx((ate["ci_low"], ate["ci_high"]), abs=0.001)
     assert [row["Method"].partition(",")[0] for row in means] == ["TLearner", "DRLearner"]
     assert str(ran.folder.resolve() / "report.html") in report["data"]
+    (autoc,) = artifacts(api, "uplift-autoc", newest_run(api))
+    told = [row["Better than chance"] for row in json.loads(autoc["data"])]
+    assert told == ["yes" if one["p_value_adjusted"] < 0.05 else "not shown" for one in tests(ran)]
+    assert artifacts(api, "uplift-feature-tests", newest_run(api))
     pictures = re.findall(r'<img src="(data:image/svg\+xml;base64,)', report["data"])
     assert len(pictures) == 3  # average effects, estimates, gains
     assert re.search("<p>Estimated effects by row. .*noise", report["data"])

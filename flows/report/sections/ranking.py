@@ -4,7 +4,7 @@ from typing import Any
 
 from flows.inputs.study import Study
 from flows.report import plots, tables
-from flows.report.elements import typical
+from flows.report.elements import arm_keys, arm_labels, typical
 from flows.report.figures.judging import with_adjusted
 from flows.report.figures.results import Results
 from flows.report.sections.by_learner import by_learner, filled
@@ -70,7 +70,7 @@ def tops(study: Study, results: Results) -> dict[str, Any] | None:
     return by_learner(study, judged, plots.toc_curves, table, records)
 
 
-def sequential(study: Study, results: Results) -> Table | None:
+def sequential(study: Study, results: Results) -> dict[str, Any] | None:
     """Tests of whether effects differ, by all rows; None where none was asked for."""
     if not results.sequential:
         return None
@@ -94,7 +94,18 @@ def sequential(study: Study, results: Results) -> Table | None:
     table = Table(
         "Sequential test, rows of all folds but the first", columns, [], file="sequential"
     )
-    return filled(study, results.sequential, table, records)
+    rows = {
+        name: {
+            label: one.autoc
+            for label, one in list(zip(arm_labels(study)[1:], own, strict=True))[: plots.MOST_ARMS]
+        }
+        for name, own in results.sequential.items()
+    }
+    return {
+        "plot": plots.forest(rows, "Mean AUTOC", "Sequential test, by learner"),
+        "legend": arm_keys(study),
+        "table": filled(study, results.sequential, table, records),
+    }
 
 
 def gates(study: Study, results: Results) -> dict[str, Any] | None:
