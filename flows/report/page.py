@@ -139,7 +139,21 @@ def _noise(study: Study, results: Results) -> str:
     if sum(map(len, claimed.values())) == tests:
         return f"{found}: the spread isn't noise alone, though part of it may be."
     of = [_of(label, own, study) for label, own in claimed.items() if own]
-    return f"{found} for {'; '.join(of)} alone. For the others, the spread may be noise."
+    also = _also(results, claimed)
+    return f"{found} for {'; '.join(of)} alone.{also} For the others, the spread may be noise."
+
+
+def _also(results: Results, claimed: Mapping[str, list[str]]) -> str:
+    """Arms whose ranking is shown by the test of the chosen learner alone."""
+    found = results.comparison
+    if found is None:
+        return ""
+    pairs = zip(claimed.items(), found.p_constant, strict=True)
+    arms = [arm for (arm, own), p in pairs if claims_ranking(p) and found.chosen not in own]
+    if not arms:
+        return ""
+    told = f"The test of {found.chosen} alone, on the rows that judge, shows it for"
+    return f" {told} {' and '.join(arms)}, too: another test, with a 5 % of its own."
 
 
 def _of(label: str, learners: list[str], study: Study) -> str:

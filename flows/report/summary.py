@@ -72,13 +72,9 @@ def _with_target(
         "sentence": f"For {name}: {other['target']['sentence']}",
         "detail": f"{other['target']['detail']} {beside}".strip(),
     }
-    known = [one["sentence"] for one in own["health"]]
-    more = [
-        {**one, "sentence": f"For {name}: {one['sentence']}"}
-        for one in outcomes[name]["health"]
-        if one["sentence"] not in known
-    ]
-    lights = [*own["health"], *more]
+    mine, others = own["health"], outcomes[name]["health"]
+    lights = [*_apart(mine, others, study.outcome), *_apart(others, mine, name)]
+    lights = [one for k, one in enumerate(lights) if one not in lights[:k]]
     doubt = vars(doubt_of([Light(**one) for one in lights]))
     changed = {"target": target, "doubt": doubt}
     said = [
@@ -88,6 +84,19 @@ def _with_target(
         "verdict": [changed.get(one["question"], one) for one in said],
         "health": lights,
     }
+
+
+def _apart(
+    lights: list[dict[str, Any]], others: list[dict[str, Any]], outcome: str
+) -> list[dict[str, Any]]:
+    """Lights, those of one outcome alone with its name."""
+    shared = [one["sentence"] for one in others]
+    return [
+        one
+        if one["sentence"] in shared
+        else {**one, "sentence": f"For {outcome}: {one['sentence']}"}
+        for one in lights
+    ]
 
 
 def _findings(study: Study, results: Results) -> dict[str, Any]:

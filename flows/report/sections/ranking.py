@@ -52,6 +52,7 @@ def tops(study: Study, results: Results) -> dict[str, Any] | None:
         p_values = {"p_value_greater": one.autoc.p_greater, "p_value_adjusted": adjusted}
         tenth = one.gain.uplift.at(0.1)
         at = {f"top_tenth.{key}": value for key, value in tables.values_of(tenth).items()}
+        at = at if one.gain.begin <= 0.1 else {}  # of fewer rows, an error says nothing
         doubt = results.arms[k].doubt
         claimed = "yes" if claims_ranking(adjusted) else "not shown"
         claim = {"claimed": "can't be judged" if doubt else claimed}

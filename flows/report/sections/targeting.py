@@ -129,16 +129,23 @@ def _policy_table(records: Sequence[Record], labels: list[str], rows: int) -> Ta
     return Table(caption, columns, records, file="policies")
 
 
+def _sure(point: Mapping[str, Any]) -> dict[str, Any]:
+    """The gain of a point; without an interval where the rows are too few for a band."""
+    known = {} if point.get("joint_low") is not None else {"ci_low": None, "ci_high": None}
+    return {**point["gain"], **known}
+
+
 def _curve_table(points: list[Mapping[str, Any]]) -> Table:
     records = [
-        {**one["gain"], **{key: value for key, value in one.items() if key != "gain"}}
+        {**_sure(one), **{key: value for key, value in one.items() if key != "gain"}}
         for one in points
     ]
     scale = typical(one["std_error"] for one in records)
     columns = [
         tables.figure("Cost per row", "spend"),
         tables.percent("Rows treated", "treated"),
-        tables.with_interval("Gain (95 % interval)", scale),
+        tables.figure("Gain", "estimate", scale),
+        tables.interval("95 % interval", scale),
         tables.interval("Band", scale, "joint_low", "joint_high"),
     ]
     return Table("Gain by budget", columns, records, file="targeting_curve")

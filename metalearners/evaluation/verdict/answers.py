@@ -237,9 +237,11 @@ def _compared(found: Comparison, evidence: Evidence) -> Answer:
         return sentences.WINNER.of(runner_up=runner_up, lead=lead, **about)
     told = f" Its AUTOC less that of {runner_up}, second on the rows that chose, alone: {lead}."
     joint = next(one.difference_to_best for one in own if one.candidate == second)
-    if found.distinguishable_from_runner_up and joint.ci_high >= 0:
-        told += f" The joint interval doesn't tell {runner_up} apart."
-    return sentences.NO_WINNER.of(rivals=several(rivals, "or"), lead=told, **about)
+    led = ""
+    if found.distinguishable_from_runner_up:
+        led = f" It leads {runner_up}, by a comparison named before."
+        told += f" The joint interval doesn't tell {runner_up} apart." if joint.ci_high >= 0 else ""
+    return sentences.NO_WINNER.of(rivals=several(rivals, "or"), lead=told, second=led, **about)
 
 
 def _loss(found: Comparison) -> str:

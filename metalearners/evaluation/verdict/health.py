@@ -244,10 +244,12 @@ def _weighted_balance(
     at = int(np.argmax(size))
     value = float(size[at])
     if limits.WEIGHTED_BALANCE.status(value) == "ok":
-        largest = float(np.abs(own.after).max())
+        largest = np.abs(own.after).max(axis=1)
+        name = features[int(np.argmax(largest))]
         sentence = (
-            "Weighted by their probabilities, the arms differ in no feature by more than chance "
-            f"explains and by 0.1 standard deviations (largest difference: {number(largest)})."
+            f"Weighted by their probabilities, arms differ most in {name}, by "
+            f"{number(float(largest.max()))} standard deviations: it is small, or chance explains "
+            "it."
         )
         return _light(limits.WEIGHTED_BALANCE, value, sentence)
     why = (
@@ -293,7 +295,8 @@ def _fewest(limit: Limit, arms: Sequence[str], numbers: Floats, what: str) -> Li
     few = ", few for intervals and p-values to be right"
     if limit.status(numbers[at]) == "ok":
         few = ""
-    sentence = f"The smallest arm, {arms[at]}, has {number(numbers[at])} {what}{few}."
+    verb = "is worth" if "clusters" in what else "has"
+    sentence = f"The smallest arm, {arms[at]}, {verb} {number(numbers[at])} {what}{few}."
     return _light(limit, float(numbers[at]), sentence)
 
 

@@ -137,7 +137,7 @@ NO_WINNER = Sentence(
     "it isn't told apart from one of them",
     "The estimates of {learner} order people better than chance does{where}, but the data don't "
     "tell the rankings of {learner} and {rivals} apart. {learner} is used, as it came first on the "
-    "rows that chose.",
+    "rows that chose.{second}",
     "{learner} better than chance: {p}. Not told apart by intervals that hold for all candidates "
     "at "
     "once.{lead}{loss}",
@@ -226,10 +226,10 @@ ONE_ARM = Sentence(
     "one arm",
     "with `targeting`: else, some arm pays if everybody gets it (joint intervals, all rows)",
     "{arm} for {whom}: target nobody differently. If everybody gets it, it gains {gain} a person "
-    "at "
-    "a cost of {spend}. What is left: {left} a person{total}.{beside}",
-    "By average effects over all rows; intervals hold for all arms at once. The rule by {learner} "
-    "({shares}) was judged on held-out rows: {net} a person is left.{single}",
+    "at a cost of {spend}. What is left: {left} a person{total}.{beside}",
+    "By average effects over all rows; intervals hold for all arms at once, those of differences "
+    "for all pairs of arms. The rule by {learner} ({shares}) was judged on held-out rows: {net} a "
+    "person is left.{single}",
 )
 AT_RANDOM = Sentence(
     TARGET,

@@ -93,7 +93,7 @@ def given(names: Sequence[str], shares: Sequence[float], counts: Sequence[int]) 
     own = [count / sum(counts) for count in counts] if counts else shares
     told = [percent(share) for share in own]
     if counts:
-        told = [f"{n:,} people ({share})" for n, share in zip(counts, told, strict=True)]
+        told = [f"{n:,} people ({share} of all)" for n, share in zip(counts, told, strict=True)]
     else:
         told = [f"{share} of people" for share in told]
     parts = [f"{arm} for {who}" for arm, who in zip(names, told, strict=True)]

@@ -116,6 +116,7 @@ def test_one_of_several_outcomes_is_targeted(run, targets, frame):
     assert decided["heterogeneity"]["sentence"] in told["target"]["detail"]
     lights = [one["sentence"].removeprefix("For big: ") for one in done.summary["health"]]
     assert {one["sentence"] for one in alone.summary["health"]} <= set(lights)
+    assert len(lights) == len({str(one) for one in done.summary["health"]})
     held_out = done.estimates["held_out"]
     scores = score_rows(done.folder / "model", frame)
     assert scores["treat"][held_out].tolist() == done.estimates["treat"][held_out].tolist()

@@ -331,12 +331,18 @@ def test_people_are_counted_where_rows_stand_for_people():
 
     ranked, everybody = (told(one)["target"].sentence for one in (points, best))
 
-    assert "a gain: mail for 800 people (40 %) and none for 1,200 people (60 %)." in ranked
+    assert (
+        "a gain: mail for 800 people (40 % of all) and none for 1,200 people (60 % of all)."
+        in ranked
+    )
     assert "for everybody, 2,000 more in 2,000 such people (1,000 to 3,000)." in ranked
     assert ", 2,000 more in 2,000 such people (1,000 to 3,000)." in everybody
     costed = replace(points, rule=replace(rule(1.0, 0.8), counts=(1500, 500)))
     sentence = told(costed)["target"].sentence
-    assert "by T: mail for 500 people (25 %) and none for 1,500 people (75 %)." in sentence
+    assert (
+        "by T: mail for 500 people (25 % of all) and none for 1,500 people (75 % of all)."
+        in sentence
+    )
     assert "is left: 1 (95 % interval 0.5 to 1.5) a person, 2,000 in all for 2,000" in sentence
 
 
