@@ -53,7 +53,7 @@ def test_a_run_s_page_has_a_bar_a_table_and_a_log_line_a_stage(api, run, setting
     assert f"{ran.stages['nuisance']['unique']} fits executed, 0 reused" in told[1]
 
 
-def tests(ran):
+def held_out(ran):
     return [one for one in ran.summary["heterogeneity"] if one["test"] == "holdout"]
 
 
@@ -73,7 +73,9 @@ def test_a_run_s_artifacts_show_effects_pictures_and_where_the_report_is(api, ru
     assert str(ran.folder.resolve() / "report.html") in report["data"]
     (autoc,) = artifacts(api, "uplift-autoc", newest_run(api))
     told = [row["Better than chance"] for row in json.loads(autoc["data"])]
-    assert told == ["yes" if one["p_value_adjusted"] < 0.05 else "not shown" for one in tests(ran)]
+    assert told == [
+        "yes" if one["p_value_adjusted"] < 0.05 else "not shown" for one in held_out(ran)
+    ]
     assert artifacts(api, "uplift-feature-tests", newest_run(api))
     pictures = re.findall(r'<img src="(data:image/svg\+xml;base64,)', report["data"])
     assert len(pictures) == 3  # average effects, estimates, gains
