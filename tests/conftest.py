@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,20 @@ hypothesis_settings.load_profile("steady")
 
 REPOSITORY = Path(__file__).parent.parent
 Settings = dict[str, Any]
+
+
+def begin_draws(rng: np.random.Generator, name: str) -> None:
+    """Draws of this name begin anew, whichever came before."""
+    seed = zlib.crc32(f"draws: {name}".encode())
+    rng.bit_generator.state = np.random.default_rng(seed).bit_generator.state
+
+
+@pytest.fixture(autouse=True)
+def _own_draws(request: pytest.FixtureRequest) -> None:
+    """A test that draws from its module's generator doesn't depend on the tests before it."""
+    rng = getattr(request.module, "RNG", None)
+    if isinstance(rng, np.random.Generator):
+        begin_draws(rng, request.node.name)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 import itertools
 import json
 import shutil
-import zlib
 from html import unescape
 from pathlib import Path
 
@@ -18,21 +17,9 @@ from flows.launch.backfill import backfill
 from flows.watching.changes import changes_between, watch
 from flows.watching.profile import FILE, Profile, read_profile
 from metalearners.bundle import Bundle
-from tests.conftest import small_settings
+from tests.conftest import begin_draws, small_settings
 
 RNG = np.random.default_rng(0)
-
-
-def begin(name):
-    """Draws of this name begin anew, whichever tests ran before."""
-    RNG.bit_generator.state = np.random.default_rng(
-        zlib.crc32(f"shop: {name}".encode())
-    ).bit_generator.state
-
-
-@pytest.fixture(autouse=True)
-def _begun(request):
-    begin(request.node.name)
 
 
 def shop(n=4000):
@@ -187,7 +174,7 @@ def test_a_run_is_compared_with_the_last_of_its_name(run, settings, frame):
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
     """A study with its fitted learner, and a run's folder with its model and its profile."""
-    begin("fitted")
+    begin_draws(RNG, "fitted")
     study = study_of(shop(20_000))
     d, learner = study.dataset, study.learners["DRLearner"]
     train = ~d.held_out
