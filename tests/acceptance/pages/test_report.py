@@ -80,7 +80,7 @@ def test_a_report_is_read_on_a_phone_in_the_dark_and_on_paper(run, settings, ope
     settings["targeting"] = {"outcome": "y", "value": 2.0}
     ran = run(settings)
     path = ran.folder / "report.html"
-    text = unescape(path.read_text())
+    text = unescape(path.read_text()).replace("\N{NO-BREAK SPACE}", " ")
     assert all(one["sentence"] in text for one in ran.summary["verdict"] + ran.summary["health"])
     rule = pd.read_parquet(ran.folder / "tables" / "policies.parquet").iloc[0]
     assert rule["estimate"] == ran.summary["targeting"]["chosen"]["gain"]["estimate"]
