@@ -31,7 +31,7 @@ GLOSSARY = {
     ),
     "p": (
         "p-value, adjusted p-value",
-        "How often chance alone would show as much as was found, if there were nothing. Adjusted "
+        "How often chance would show as much as was found, if what is tested were true. Adjusted "
         "(Holm): for the number of tests that were made. A test that decides claims below 0.05, "
         "where "
         "no doubt forbids it.",
