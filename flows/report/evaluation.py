@@ -273,8 +273,7 @@ def _doubt(study: Study, found: Overlap, k: int) -> str:
     return (
         f"{100 * found.carried[worst]:.0f} % of what the mean of arm "
         f"'{arm_name(study.arms[worst])}' over all rows rests on are rows whose probability was "
-        "clipped, and "
-        "intervals leave the bias of that out"
+        "clipped, and intervals leave the bias of that out"
     )
 
 

@@ -117,7 +117,7 @@ def _heterogeneity(found: Evidence) -> Answer:
 
 def _surest(found: Evidence, arm: str) -> Along | None:
     """The feature along which an arm's effect differs most surely."""
-    own = [one for one in found.along if one.arm == arm and one.claimed]
+    own = [one for one in found.along if one.arm == arm in found.clear and one.claimed]
     return min(own, key=lambda one: one.p_adjusted, default=None)
 
 
@@ -219,13 +219,14 @@ def _compared(found: Comparison, evidence: Evidence) -> Answer:
     if second is not None and not found.distinguishable_from_runner_up:
         rivals = [second, *rivals]
     p = p_value(min(found.p_constant))
-    if not found.distinguishable_from_constant:
+    pairs = list(zip(evidence.effects, found.p_constant, strict=True))
+    arms = [one.arm for one, own in pairs if own < LEVEL and not one.doubt]
+    if not arms:
         none = _none_of([one.candidate for one in found.ranking if one.candidate != STACK])
         return sentences.NO_BETTER.of(
             none=none, p=f"adjusted {p} of {found.chosen}, the chosen one"
         )
-    pairs = list(zip(evidence.effects, found.p_constant, strict=True))
-    where = _where([one.arm for one, own in pairs if own < LEVEL], evidence)
+    where = _where(arms, evidence)
     if len(pairs) > 1:
         told = several([f"{p_value(own)} for {one.arm}" for one, own in pairs])
         p = f"{told}, adjusted for {len(pairs)} arms"

@@ -206,9 +206,13 @@ class Evidence(Shown):
         """Those of held-out rows, of arms without a doubt."""
         return self._clear(self.held_out)
 
+    @property
+    def clear(self) -> Sequence[str]:
+        """Names of the arms without a doubt."""
+        return [one.arm for one in self.effects if not one.doubt]
+
     def _clear(self, tests: Sequence[RankTest]) -> Sequence[RankTest]:
-        clear = [one.arm for one in self.effects if not one.doubt]
-        return [one for one in tests if one.arm in clear]
+        return [one for one in tests if one.arm in self.clear]
 
     def leads(self, arm: str) -> list[tuple[str, ArmDifference]]:
         """Differences of an arm's mean outcome to each other one's, the least sure first."""

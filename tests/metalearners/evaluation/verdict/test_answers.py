@@ -395,6 +395,21 @@ def test_a_feature_may_show_what_no_ranking_does():
     )
 
 
+def test_nothing_is_claimed_of_an_arm_in_doubt_beside_another():
+    ends = (("1", estimate(0.1)), ("0", estimate(2)))
+    effects = [arm(0.1), arm(1, "call", doubt="clipped")]
+    tests = [ranks(0.4), ranks(0.001, name="call")]
+    found = evidence(*effects, held_out=tests, along=[Along("call", "shop", 0.01, *ends)])
+    two = replace(SURE, p_constant=(0.4, 0.001))
+
+    said, compared_too = told(found), told(replace(found, comparison=two))
+
+    assert [said[one].answer for one in ("heterogeneity", "learner", "target")] == [
+        *("not shown", "none", "open"),
+    ]
+    assert compared_too["learner"].answer == "none"
+
+
 def test_where_one_arm_pays_it_is_beside_the_other_in_money():
     two = evidence(arm(2), arm(1.5, "call"), held_out=[ranks(0.4)], pairs=[difference(1, 2, 0.6)])
     own = replace(valued(1.0, 0.1), shares=(0.4, 0.3, 0.3))
